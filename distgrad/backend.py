@@ -1,0 +1,245 @@
+"""Array libraries and devices: which module an array belongs to, where it lies, and how it moves.
+
+Host arrays are NumPy's.  Device arrays belong to one *accelerator*, an object with the few methods of
+:class:`Accelerator`; CuPy is the built-in one and this is the only file that imports it.  A test can put a double in
+its place with :func:`set_accelerator`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import types
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+Array = Any  # numpy.ndarray, cupy.ndarray or a double's array
+ArrayModule = Any
+
+
+class device:  # noqa: N801 - PyTorch's name
+    """Where a tensor lies: ``device("cpu")``, ``device("cuda")``, ``device("cuda:1")``, ``device("cuda", 1)``, ``device(1)``."""
+
+    __slots__ = ("index", "type")
+    type: str
+    index: int | None
+
+    def __init__(self, type: str | int | device, index: int | None = None) -> None:
+        if isinstance(type, device):
+            type, index = type.type, type.index
+        elif isinstance(type, int):
+            type, index = "cuda", type
+        elif ":" in type:
+            if index is not None:
+                raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {type}")
+            text = type
+            type, _, number = text.partition(":")
+            if not number.isdigit():
+                raise RuntimeError(f"Invalid device string: '{text}'")
+            index = int(number)
+        if type not in ("cpu", "cuda"):
+            raise RuntimeError(f"Expected one of cpu, cuda device type at start of device string: {type}")
+        if type == "cpu" and index not in (None, 0):
+            raise RuntimeError(f"there is one CPU device, 'cpu'; got index {index}")
+        self.type, self.index = type, index
+
+    def __repr__(self) -> str:
+        return f"device(type='{self.type}')" if self.index is None else f"device(type='{self.type}', index={self.index})"
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) and (self.type, self.index) == (other.type, other.index)
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+
+CPU = device("cpu")
+
+
+class Accelerator(Protocol):
+    """What an array library on a device must offer.  ``module`` has NumPy's API on arrays of type ``array_type``."""
+
+    module: ArrayModule
+    array_type: type
+
+    def device_count(self) -> int: ...
+    def current(self) -> int: ...
+    def set_current(self, index: int) -> None: ...
+    def index_of(self, array: Array) -> int: ...
+    def to_host(self, array: Array) -> np.ndarray: ...
+    def to_device(self, array: Array, index: int) -> Array: ...
+    def on(self, index: int) -> contextlib.AbstractContextManager[Any]: ...
+    def synchronize(self) -> None: ...
+
+
+class _CuPy:
+    """The built-in accelerator."""
+
+    def __init__(self) -> None:
+        import cupy
+
+        self.module = cupy
+        self.array_type = cupy.ndarray
+
+    def device_count(self) -> int:
+        return int(self.module.cuda.runtime.getDeviceCount()) if self.module.cuda.is_available() else 0
+
+    def current(self) -> int:
+        return int(self.module.cuda.runtime.getDevice())
+
+    def set_current(self, index: int) -> None:
+        self.module.cuda.Device(index).use()
+
+    def index_of(self, array: Array) -> int:
+        return int(array.device.id)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        return self.module.asnumpy(array)  # type: ignore[no-any-return]
+
+    def to_device(self, array: Array, index: int) -> Array:
+        with self.on(index):
+            return self.module.array(array, copy=True)
+
+    def on(self, index: int) -> contextlib.AbstractContextManager[Any]:
+        return self.module.cuda.Device(index)  # type: ignore[no-any-return]
+
+    def synchronize(self) -> None:
+        self.module.cuda.Device().synchronize()
+
+
+_accelerator: Accelerator | None = None
+_tried = False
+
+
+def accelerator() -> Accelerator | None:
+    """The installed accelerator, or None where no device array library can be imported."""
+    global _accelerator, _tried
+    if not _tried:
+        _tried = True
+        with contextlib.suppress(ImportError):
+            _accelerator = _CuPy()
+    return _accelerator
+
+
+def set_accelerator(new: Accelerator | None) -> Accelerator | None:
+    """Put ``new`` in the accelerator's place (None: forget it, CuPy is looked for again) and return the old one."""
+    global _accelerator, _tried
+    old, _accelerator, _tried = _accelerator, new, new is not None
+    return old
+
+
+def device_count() -> int:
+    """How many accelerator devices can be used now; 0 without CuPy or without a GPU."""
+    found = accelerator()
+    return 0 if found is None else found.device_count()
+
+
+def is_array(x: object) -> bool:
+    """Whether ``x`` is an array of NumPy or of the accelerator."""
+    if isinstance(x, np.ndarray):
+        return True
+    return _accelerator is not None and isinstance(x, _accelerator.array_type)
+
+
+def array_module(x: Array) -> ArrayModule:
+    """The module, with NumPy's API, of the array (or NumPy scalar) ``x``."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return np
+    if _accelerator is not None and isinstance(x, _accelerator.array_type):
+        return _accelerator.module
+    raise TypeError(f"expected an array of numpy or cupy, got {type(x).__name__}")
+
+
+def device_of(x: Array) -> device:
+    """Where the array ``x`` lies."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return CPU
+    found = accelerator()
+    if found is not None and isinstance(x, found.array_type):
+        return device("cuda", found.index_of(x))
+    raise TypeError(f"expected an array of numpy or cupy, got {type(x).__name__}")
+
+
+def resolve(where: str | int | device | None) -> device:
+    """``where`` with its index filled in, checked to exist: ``None`` is the CPU, ``"cuda"`` the current GPU."""
+    if where is None:
+        return CPU
+    wanted = where if isinstance(where, device) else device(where)
+    if wanted.type == "cpu":
+        return CPU
+    found = accelerator()
+    count = 0 if found is None else found.device_count()
+    if found is None or count == 0:
+        why = "CuPy is not installed (pip install 'distgrad[cuda13]')" if found is None else "CuPy sees no GPU"
+        raise RuntimeError(f"device '{wanted}' was asked for but {why}; the devices here are: cpu")
+    index = found.current() if wanted.index is None else wanted.index
+    if index >= count:
+        have = ", ".join(["cpu", *(f"cuda:{i}" for i in range(count))])
+        raise RuntimeError(f"device '{wanted}' was asked for; the devices here are: {have}")
+    return device("cuda", index)
+
+
+def module_for(where: device) -> ArrayModule:
+    """The array module that makes arrays on the resolved device ``where``."""
+    if where.type == "cpu":
+        return np
+    found = accelerator()
+    assert found is not None
+    return found.module
+
+
+def on(where: device) -> contextlib.AbstractContextManager[Any]:
+    """A context in which new arrays of ``module_for(where)`` land on ``where``."""
+    if where.type == "cpu":
+        return contextlib.nullcontext()
+    found = accelerator()
+    assert found is not None and where.index is not None
+    return found.on(where.index)
+
+
+def to_host(x: Array) -> np.ndarray:
+    """``x`` as a NumPy array: itself if it is one, else a copy."""
+    if isinstance(x, np.ndarray):
+        return x
+    if isinstance(x, np.generic):
+        return np.asarray(x)
+    found = accelerator()
+    if found is not None and isinstance(x, found.array_type):
+        return found.to_host(x)
+    raise TypeError(f"expected an array of numpy or cupy, got {type(x).__name__}")
+
+
+def to_device(x: Array, where: device) -> Array:
+    """``x`` on the resolved device ``where``: itself if it lies there, else a copy."""
+    if device_of(x) == where:
+        return x
+    if where.type == "cpu":
+        return to_host(x)
+    found = accelerator()
+    assert found is not None and where.index is not None
+    return found.to_device(x, where.index)
+
+
+def synchronize() -> None:
+    """Wait until the accelerator has finished all that was asked of it; nothing to do on a CPU."""
+    if _accelerator is not None and _accelerator.device_count() > 0:
+        _accelerator.synchronize()
+
+
+@contextlib.contextmanager
+def accelerator_as(new: Accelerator) -> Iterator[Accelerator]:
+    """Inside, ``new`` is the accelerator; for tests."""
+    global _accelerator, _tried
+    old, tried = _accelerator, _tried
+    _accelerator, _tried = new, True
+    try:
+        yield new
+    finally:
+        _accelerator, _tried = old, tried
+
+
+__all__ = [name for name, value in list(globals().items()) if not name.startswith("_") and not isinstance(value, types.ModuleType)]

@@ -1,0 +1,232 @@
+"""Element types and the rule by which they combine.
+
+A :class:`dtype` is a named singleton over a NumPy dtype.  :func:`result_type` is PyTorch's rule, which differs from
+NumPy's in two ways: a Python scalar or a zero-dimensional tensor raises only the *category* (bool < integer < float <
+complex), and an integer that meets floating point becomes the default float type, never float64
+(https://docs.pytorch.org/docs/stable/tensor_attributes.html#type-promotion-doc).
+"""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+__all__ = [
+    "bfloat16", "bool_", "complex128", "complex64", "dtype", "finfo", "float16", "float32", "float64",
+    "from_numpy_dtype", "get_default_dtype", "iinfo", "int16", "int32", "int64", "int8", "promote_types",
+    "set_default_dtype", "uint16", "uint32", "uint64", "uint8",
+]  # fmt: skip
+
+
+class dtype:  # noqa: N801 - PyTorch's name
+    """An element type.
+
+    Attributes:
+        name: PyTorch's name, e.g. ``"float32"``.
+        np: the NumPy dtype that stores it.
+        itemsize: bytes an element.
+        is_floating_point, is_complex, is_signed: as in PyTorch.
+        category: 0 bool, 1 integer, 2 floating point, 3 complex.
+    """
+
+    __slots__ = ("category", "is_complex", "is_floating_point", "is_signed", "itemsize", "name", "np", "tensor_type")
+
+    def __init__(self, name: str, np_dtype: object, category: int, tensor_type: str) -> None:
+        self.name = name
+        self.np = np.dtype(np_dtype)  # type: ignore[call-overload]
+        self.category = category
+        self.itemsize = self.np.itemsize
+        self.is_floating_point = category == 2
+        self.is_complex = category == 3
+        self.is_signed = category > 1 or (category == 1 and name[0] == "i")
+        self.tensor_type = tensor_type  # the noun in PyTorch's messages: torch.FloatTensor
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self) -> str:
+        return "bool_" if self.name == "bool" else self.name
+
+    def to_complex(self) -> dtype:
+        """The complex type whose parts have this precision."""
+        return _COMPLEX_OF.get(self, self)
+
+    def to_real(self) -> dtype:
+        """The real type of this complex type's parts."""
+        return _REAL_OF.get(self, self)
+
+
+bool_ = dtype("bool", np.bool_, 0, "BoolTensor")
+uint8 = dtype("uint8", np.uint8, 1, "ByteTensor")
+int8 = dtype("int8", np.int8, 1, "CharTensor")
+int16 = dtype("int16", np.int16, 1, "ShortTensor")
+int32 = dtype("int32", np.int32, 1, "IntTensor")
+int64 = dtype("int64", np.int64, 1, "LongTensor")
+uint16 = dtype("uint16", np.uint16, 1, "UInt16Tensor")
+uint32 = dtype("uint32", np.uint32, 1, "UInt32Tensor")
+uint64 = dtype("uint64", np.uint64, 1, "UInt64Tensor")
+float16 = dtype("float16", np.float16, 2, "HalfTensor")
+bfloat16 = dtype("bfloat16", ml_dtypes.bfloat16, 2, "BFloat16Tensor")
+float32 = dtype("float32", np.float32, 2, "FloatTensor")
+float64 = dtype("float64", np.float64, 2, "DoubleTensor")
+complex64 = dtype("complex64", np.complex64, 3, "ComplexFloatTensor")
+complex128 = dtype("complex128", np.complex128, 3, "ComplexDoubleTensor")
+
+ALL = (
+    bool_, uint8, int8, int16, int32, int64, uint16, uint32, uint64,
+    float16, bfloat16, float32, float64, complex64, complex128,
+)  # fmt: skip
+FROM_NUMPY: dict[np.dtype, dtype] = {d.np: d for d in ALL}
+_COMPLEX_OF = {float16: complex64, bfloat16: complex64, float32: complex64, float64: complex128}
+_REAL_OF = {complex64: float32, complex128: float64}
+_BY_NAME = {d.name: d for d in ALL} | {
+    "half": float16, "float": float32, "double": float64, "short": int16, "int": int32, "long": int64,
+}  # fmt: skip
+
+
+def from_numpy_dtype(np_dtype: object) -> dtype:
+    """The :class:`dtype` of a NumPy dtype (or anything ``numpy.dtype`` accepts); TypeError where there is none."""
+    found = FROM_NUMPY.get(np.dtype(np_dtype).newbyteorder("="))  # type: ignore[call-overload]
+    if found is None:
+        raise TypeError(
+            f"can't convert an array of type {np_dtype}; the supported types are: {', '.join(d.name for d in ALL)}"
+        )
+    return found
+
+
+def as_dtype(value: object) -> dtype:
+    """``value`` as a :class:`dtype`: itself, a name, a Python number type or a NumPy dtype."""
+    if isinstance(value, dtype):
+        return value
+    if value is bool:
+        return bool_
+    if value is int:
+        return int64
+    if value is float:
+        return get_default_dtype()
+    if value is complex:
+        return get_default_dtype().to_complex()
+    if isinstance(value, str) and value in _BY_NAME:
+        return _BY_NAME[value]
+    return from_numpy_dtype(value)
+
+
+_default = float32
+
+
+def get_default_dtype() -> dtype:
+    """The floating-point type that Python floats become; float32 at the start."""
+    return _default
+
+
+def set_default_dtype(d: dtype) -> None:
+    """Make ``d``, a floating-point type, the one that Python floats become."""
+    global _default
+    if not isinstance(d, dtype) or not d.is_floating_point:
+        raise TypeError(f"only floating-point types are supported as the default type, got {d!r}")
+    _default = d
+
+
+def scalar_dtype(value: object) -> dtype:
+    """The type a Python number takes as a tensor of its own."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool_
+    if isinstance(value, (int, np.integer)):
+        return int64
+    if isinstance(value, (float, np.floating)):
+        return _default
+    if isinstance(value, (complex, np.complexfloating)):
+        return _default.to_complex()
+    raise TypeError(f"expected a number, got {type(value).__name__}")
+
+
+def _lattice(a: np.dtype, b: np.dtype) -> dtype:
+    da, db = FROM_NUMPY[a], FROM_NUMPY[b]
+    if da is db:
+        return da
+    if da.category != db.category:
+        low, high = (da, db) if da.category < db.category else (db, da)
+        if high.is_complex and low.is_floating_point:
+            return complex128 if low is float64 else high
+        return high  # an integer that meets a float takes the float's width, float16 included
+    if {da, db} == {float16, bfloat16}:
+        return float32
+    if da.is_complex or da.is_floating_point:
+        return da if da.itemsize >= db.itemsize else db
+    return from_numpy_dtype(np.promote_types(a, b))  # integers: NumPy's lattice; uint64 with a signed type has no common integer
+
+
+_PROMOTED: dict[tuple[np.dtype, np.dtype], dtype] = {}
+
+
+def promote_types(a: dtype, b: dtype) -> dtype:
+    """The smallest type that holds both, by PyTorch's lattice: ``promote_types(int64, float16) is float16``."""
+    key = (a.np, b.np)
+    found = _PROMOTED.get(key)
+    if found is None:
+        found = _PROMOTED[key] = _lattice(a.np, b.np)
+    return found
+
+
+def result_type(operands: list[tuple[dtype, int]]) -> dtype:
+    """The type an operation on ``operands`` computes in.
+
+    Args:
+        operands: for each operand its dtype and its rank: 2 a tensor with dimensions, 1 a zero-dimensional tensor,
+            0 a Python number.  A lower rank counts only where its category is higher.
+    """
+    best: list[dtype | None] = [None, None, None]
+    for d, rank in operands:
+        so_far = best[rank]
+        best[rank] = d if so_far is None else promote_types(so_far, d)
+    result = best[2]
+    for lower in (best[1], best[0]):
+        if lower is None:
+            continue
+        if result is None:
+            result = lower
+        elif lower.category > result.category:
+            result = lower if result.category < 2 or not lower.is_complex else result.to_complex()
+    if result is None:
+        raise ValueError("result_type() needs at least one operand")
+    return result
+
+
+class finfo:  # noqa: N801 - PyTorch's name
+    """Limits of a floating-point (or complex, by its parts) type: ``bits, eps, max, min, tiny, smallest_normal, resolution``."""
+
+    def __init__(self, type: dtype | None = None) -> None:
+        d = (type or _default).to_real()
+        if not d.is_floating_point:
+            raise TypeError(f"finfo() takes a floating-point type, got {d!r}; use iinfo for integers")
+        info = ml_dtypes.finfo(d.np) if d is bfloat16 else np.finfo(d.np)
+        self.bits = d.itemsize * 8
+        self.dtype = d.name
+        for name in ("eps", "max", "min", "tiny", "smallest_normal", "resolution"):
+            setattr(self, name, float(getattr(info, name)))
+
+    eps: float
+    max: float
+    min: float
+    tiny: float
+    smallest_normal: float
+    resolution: float
+
+    def __repr__(self) -> str:
+        return (
+            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "
+            f"smallest_normal={self.smallest_normal:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+        )
+
+
+class iinfo:  # noqa: N801 - PyTorch's name
+    """Limits of an integer type: ``bits, max, min``."""
+
+    def __init__(self, type: dtype) -> None:
+        if type.category != 1:
+            raise TypeError(f"iinfo() takes an integer type, got {type!r}; use finfo for floating point")
+        info = np.iinfo(type.np)
+        self.bits, self.max, self.min, self.dtype = info.bits, int(info.max), int(info.min), type.name
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
