@@ -148,7 +148,7 @@ def _check_spelling(plugin: object, label: str) -> None:
     marked = {n for n in dir(plugin) if isinstance(getattr(getattr(plugin, n, None), f"{GROUP}_impl", None), dict)}
     for name in sorted(marked | set(own_hooks(plugin))):
         if name not in HOOKS.values():
-            close = difflib.get_close_matches(name, HOOKS.values(), n=1)
+            close = difflib.get_close_matches(f"{GROUP}_{name.removeprefix(f'{GROUP}_')}", HOOKS.values(), n=1)
             meant = f"did you mean {close[0]}? " if close else ""
             raise PluginError(f"{label}: there is no hook {name}; {meant}the hooks are: {', '.join(HOOKS.values())}")
         if name not in marked:
