@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,20 @@ def test_lion_is_found_and_trains(tmp_path: Path) -> None:
     }
     assert float(made.run("-c", TRAIN, cwd=tmp_path).stdout) < 1e-2
     made.run("-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "lion" / "tests"), cwd=tmp_path / "lion")
+
+
+def lion_of(source: str) -> str:
+    """The class and the hook in ``source``, without annotations and blank lines."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+            for argument in [*node.args.args, *node.args.kwonlyargs]:
+                argument.annotation = None
+    return "\n".join(ast.unparse(n) for n in tree.body if isinstance(n, (ast.ClassDef, ast.FunctionDef)))
+
+
+def test_the_readme_shows_this_lion() -> None:
+    readme = (installs.ROOT / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```python\n(# distgrad_lion\.py\n.*?)```", readme, flags=re.DOTALL)
+    assert lion_of(shown) == lion_of((TEMPLATE / "src" / "distgrad_lion.py").read_text(encoding="utf-8"))
