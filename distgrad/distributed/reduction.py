@@ -58,10 +58,13 @@ def combine(op: ReduceOp, operands: Sequence[np.ndarray], out: np.ndarray) -> No
             rounded once; bool takes SUM and MAX as "or", PRODUCT and MIN as "and".
     """
     ufunc, dtype = _UFUNC[op], out.dtype
+    if dtype.kind == "c" and op is ReduceOp.PRODUCT:
+        ufunc = _complex_multiply
     if dtype not in _NARROW:
         _accumulate(ufunc, operands, out)
         if op is ReduceOp.AVG:
-            np.divide(out, len(operands), out=out)
+            parts = out.view(out.real.dtype)
+            np.divide(parts, len(operands), out=parts)
         return
     for lo in range(0, out.size, _BLOCK):
         part = [x[lo : lo + _BLOCK].astype(np.float32) for x in operands]
@@ -69,6 +72,13 @@ def combine(op: ReduceOp, operands: Sequence[np.ndarray], out: np.ndarray) -> No
         if op is ReduceOp.AVG:
             part[0] /= np.float32(len(operands))
         out[lo : lo + _BLOCK] = part[0].astype(dtype)
+
+
+def _complex_multiply(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    # np.multiply fuses multiply and add where its vector loop applies, which depends on length and overlap.
+    real = x.real * y.real - x.imag * y.imag
+    imag = x.real * y.imag + x.imag * y.real
+    out.real, out.imag = real, imag
 
 
 def _accumulate(ufunc: Callable[..., Any], operands: Sequence[np.ndarray], out: np.ndarray) -> None:
