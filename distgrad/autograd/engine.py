@@ -267,19 +267,22 @@ def _run(
                 results = primitive.pull(edge, g, edges)
             if not keep:
                 _free(edge)
-        for e, d in zip(edges, results, strict=True):
+        for e, d in zip(edges, results):  # noqa: B905 - of one length by construction; strict costs time here
             if e is None:
                 continue
             if d is not None:
                 if as_tensor or d.shape != e.shape or d.dtype is not e.dtype:
                     d = fit(d, e)
-                grads[e] = grads[e] + d if e in grads else d
-            n = counts[e] - 1
-            if n:
-                counts[e] = n
-            else:
+                if e in grads:
+                    grads[e] = grads[e] + d
+                else:
+                    grads[e] = d
+            n = counts[e]
+            if n == 1:
                 counts[e] = 0
                 ready.append(e)
+            else:
+                counts[e] = n - 1
     return captured
 
 

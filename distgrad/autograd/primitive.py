@@ -210,6 +210,60 @@ def finish(node: Node, ans: Any, save_ans: bool) -> Any:
     return out
 
 
+def _array_of(node: Node, i: int, a: Any) -> Array:
+    """The array of saved tensor ``a``, argument ``i`` of ``node``, if it was not written to since."""
+    cell = a._vc
+    if cell is not None:
+        expected = 0 if node.versions is None else node.versions[i]
+        if cell.version != expected:
+            raise stale(node, a._data, cell.version, expected, False, a)
+    return a._data
+
+
+def _unary_pull(prim: Primitive) -> Callable[..., Any]:
+    """:meth:`Primitive.pull` of one input, straightened."""
+
+    def pull(node: Node, g: Array, wanted: Any, outs: Any = None) -> Any:
+        args = node.args
+        if args is None:
+            raise freed()
+        cell = node.cell
+        if cell is not None and cell.version != node.cell_version:
+            raise stale(node, node.ans, cell.version, node.cell_version, True)
+        x = args[0]
+        if x.__class__ in TENSORS:
+            x = _array_of(node, 0, x) if x._vc is not None else x._data
+        return (prim.rules[0](g, node.ans, x),)  # type: ignore[misc]
+
+    return pull
+
+
+def _binary_pull(prim: Primitive) -> Callable[..., Any]:
+    """:meth:`Primitive.pull` of two inputs, straightened."""
+
+    def pull(node: Node, g: Array, wanted: Any, outs: Any = None) -> Any:
+        args = node.args
+        if args is None:
+            raise freed()
+        cell = node.cell
+        if cell is not None and cell.version != node.cell_version:
+            raise stale(node, node.ans, cell.version, node.cell_version, True)
+        x, y = args
+        if x.__class__ in TENSORS:
+            x = _array_of(node, 0, x) if x._vc is not None else x._data
+        if y.__class__ in TENSORS:
+            y = _array_of(node, 1, y) if y._vc is not None else y._data
+        first, second = prim.rules
+        ex, ey = wanted
+        if ex is None:
+            return None, second(g, node.ans, x, y)  # type: ignore[misc]
+        if ey is None:
+            return first(g, node.ans, x, y), None  # type: ignore[misc]
+        return first(g, node.ans, x, y), second(g, node.ans, x, y)  # type: ignore[misc]
+
+    return pull
+
+
 def _nary(prim: Primitive) -> Callable[..., Any]:
     forward = prim.forward
     promote = prim.promote
@@ -461,8 +515,10 @@ def primitive(
         defaults = forward.__defaults__
         if plain and not view and not defaults and len(kinds) == 2:
             call = _unary(prim)
+            prim.pull = _unary_pull(prim)  # type: ignore[method-assign]
         elif plain and not view and not defaults and len(kinds) == 3 and promote is not None:
             call = _binary(prim)
+            prim.pull = _binary_pull(prim)  # type: ignore[method-assign]
         else:
             call = _nary(prim)
         return _public(prim, call, methods)
