@@ -11,6 +11,7 @@ import atexit
 import os
 import sys
 import threading
+import time
 import traceback
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,8 @@ from typing import Any
 from distgrad.distributed.communicator import Communicator
 
 __all__ = ["Guard"]
+
+_FORWARDING = 0.5  # seconds that a launcher is given to forward a traceback
 
 
 class Guard:
@@ -45,11 +48,11 @@ class Guard:
             threading.excepthook = self._hooks[1]
         atexit.unregister(self.leave)
 
-    def _main_failed(
-        self, kind: type[BaseException], error: BaseException, where: TracebackType | None
-    ) -> Any:
-        if os.getpid() != self._pid:  # a forked child is no rank
-            return self._hooks[0](kind, error, where)
+    def _main_failed(self, kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+        if os.getpid() != self._pid:  # a forked child is no rank, and must not reach MPI_Finalize, where it would hang
+            self._hooks[0](kind, error, where)
+            sys.stdout.flush()
+            os._exit(1)
         self._abort("".join(traceback.format_exception(kind, error, where)))
 
     def _thread_failed(self, args: threading.ExceptHookArgs) -> Any:
@@ -77,4 +80,6 @@ class Guard:
         sys.stdout.flush()
         sys.stderr.write("".join(heading + line + "\n" for line in text.splitlines()))  # one write: lines stay together
         sys.stderr.flush()
+        # MPICH's mpiexec drops what it has not forwarded yet when a rank aborts: seen in one run of three.
+        time.sleep(_FORWARDING)
         self.comm.Abort(1)
