@@ -262,7 +262,8 @@ class Generator:
         if replacement:
             edges = np.cumsum(w)
             found = np.searchsorted(edges, self._draw().random(num_samples) * edges[-1], side="right")
-            return np.minimum(found, np.flatnonzero(w)[-1]).astype(np.int64)  # u * total can round up to the total
+            found[found == w.size] = np.flatnonzero(w)[-1]  # u * total can round up to the total
+            return found.astype(np.int64)
         possible = int((w > 0).sum())
         if num_samples > possible:
             raise RuntimeError(
