@@ -1,0 +1,439 @@
+"""The backward pass: iterative, each edge visited once, when all of its gradient has arrived.
+
+First the graph below the roots is walked and each edge's uses are counted; then edges whose count is used up are taken
+from a stack.  The order depends on the graph alone, so it is the same in every run and on every rank.  The engine, not
+the rules, sums a gradient back over broadcast axes, casts it to its input's dtype, and adds up several.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import backend, dtypes
+from .grad_mode import recording
+from .graph import Leaf, Node, Output
+from .tensor import TENSORS, Tensor
+
+ndarray = np.ndarray
+getrefcount = sys.getrefcount
+
+
+class _Running(threading.local):
+    callbacks: list[Callable[[], None]] | None = None
+
+
+_running = _Running()
+
+
+def queue_callback(callback: Callable[[], None]) -> None:
+    """Run ``callback`` once, when the backward pass that is now running has delivered every gradient; for hooks."""
+    if _running.callbacks is None:
+        raise RuntimeError("queue_callback() must be called from a hook, during a backward pass")
+    _running.callbacks.append(callback)
+
+
+def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
+    """Sum ``g`` (an array or a Tensor) over the axes along which ``shape`` was broadcast."""
+    have = g.shape
+    if len(shape) == 0:
+        return g.sum()
+    extra = len(have) - len(shape)
+    axes = tuple(range(extra)) + tuple(i + extra for i, d in enumerate(shape) if d == 1 and have[i + extra] != 1)
+    if extra < 0 or any(d != have[i + extra] and d != 1 for i, d in enumerate(shape)):
+        raise RuntimeError(f"a gradient rule returned shape {list(have)} for an input of shape {list(shape)}")
+    return g.sum(axes).reshape(shape)
+
+
+def _fit(g: Any, edge: Any) -> Any:
+    """``g`` in the shape and dtype of ``edge``; arrays."""
+    if g.shape != edge.shape:
+        g = unbroadcast(g, edge.shape)
+    want = edge.dtype
+    if g.dtype != want:
+        if g.dtype.kind == "c" and want.kind != "c":
+            g = g.real
+        g = g.astype(want)
+    return g
+
+
+def _fit_tensor(g: Tensor, edge: Any) -> Tensor:
+    if g._data.shape != edge.shape:
+        g = unbroadcast(g, edge.shape)
+    if g._data.dtype != edge.dtype:
+        if g._data.dtype.kind == "c" and edge.dtype.kind != "c":
+            g = g.real
+        g = g.to(dtypes.from_numpy_dtype(edge.dtype))
+    return g
+
+
+def _count(roots: Sequence[Any], needed: set[Any] | None) -> dict[Any, int]:
+    """For each edge below the roots how many gradients it will be given."""
+    counts = dict.fromkeys(roots, 0)
+    stack = list(counts)
+    while stack:
+        for e in stack.pop().edges:
+            if e is not None and (needed is None or e in needed):
+                if e in counts:
+                    counts[e] += 1
+                else:
+                    counts[e] = 1
+                    stack.append(e)
+    return counts
+
+
+def _needed(roots: Sequence[Any], targets: Any) -> set[Any]:
+    """The edges through which a target is reached from the roots, targets included."""
+    order: list[Any] = []
+    seen = set()
+    stack = [(r, False) for r in roots]
+    while stack:
+        e, done = stack.pop()
+        if done:
+            order.append(e)
+        elif e not in seen:
+            seen.add(e)
+            stack.append((e, True))
+            stack.extend((c, False) for c in e.edges if c is not None and c not in seen)
+    needed = set()
+    for e in order:  # children come before parents
+        if e in targets or any(c in needed for c in e.edges if c is not None):
+            needed.add(e)
+    return needed
+
+
+def _free(node: Node) -> None:
+    """Drop what the node saved; a node that saved nothing may be run again, as in PyTorch."""
+    if node.ans is not None:
+        node.ans = node.args = None
+    elif node.args is not None:
+        for a in node.args:
+            if a.__class__ in TENSORS:
+                node.args = None
+                return
+
+
+def _unshared(leaf: Leaf) -> Tensor:
+    """The leaf's slot tensor, ready to be overwritten: whoever else still holds it keeps its values, in a copy."""
+    slot = leaf.slot
+    if getrefcount(slot) > _ALONE:
+        assert slot is not None
+        mine = Tensor._wrap(slot._data, None)
+        slot._data = slot._data.copy()
+        leaf.slot = mine
+        return mine
+    return slot  # type: ignore[return-value]
+
+
+def _calibrate() -> int:
+    """The reference count that a slot has inside :func:`_unshared` when nobody else holds it."""
+    global _ALONE
+    leaf = Leaf(Tensor._wrap(np.zeros(1), None))
+    for _ALONE in range(1, 9):
+        leaf.slot = Tensor._wrap(np.zeros(1), None)
+        before = id(leaf.slot)
+        _unshared(leaf)
+        if id(leaf.slot) == before:
+            return _ALONE
+    raise AssertionError("reference counts are not what CPython's are")
+
+
+_ALONE = 3
+
+
+def _deliver(leaf: Leaf, g: Any, as_tensor: bool) -> None:
+    """Add a complete gradient to the leaf's ``.grad`` and run what waits for it."""
+    t = leaf.tensor()
+    if t is None:
+        return
+    grad = t._grad
+    if as_tensor:
+        t._grad = g if grad is None else grad + g
+    elif grad is None:
+        if leaf.slot is not None:
+            slot = _unshared(leaf)
+            if g is not slot._data:
+                slot._data[...] = g
+            t._grad = slot
+        else:
+            t._grad = Tensor._wrap(g.copy() if g.__class__ is ndarray else backend.array_module(g).array(g), None)
+    elif grad._node is not None:
+        t._grad = grad + Tensor._wrap(np.asarray(g) if isinstance(g, np.generic) else g, None)
+    else:
+        grad._data += g
+        if grad._vc is not None:
+            grad._vc.version += 1
+    if leaf.post_hooks:
+        for hook in tuple(leaf.post_hooks):
+            hook(t)
+
+
+def _run_hooks(hooks: list[Any], g: Any, as_tensor: bool) -> Any:
+    for hook in tuple(hooks):
+        t = g if as_tensor else Tensor._wrap(np.asarray(g) if isinstance(g, np.generic) else g, None)
+        new = hook(t)
+        if new is not None:
+            if new.__class__ not in TENSORS:
+                raise TypeError(f"a hook must return a Tensor or None, got {type(new).__name__}")
+            if new._data.shape != t._data.shape:
+                raise RuntimeError(f"hook has changed the size of value: {list(t._data.shape)} became {list(new._data.shape)}")
+            g = new if as_tensor else new._data
+    return g
+
+
+def _zeros(shape: Any, dtype: Any, like: list[Any], as_tensor: bool) -> Any:
+    first = next(p for p in like if p is not None)
+    xp = backend.array_module(first._data if as_tensor else first)
+    z = xp.zeros(shape, dtype)
+    return Tensor._wrap(z, None) if as_tensor else z
+
+
+def _outs(node: Node, counts: dict[Any, int], grads: dict[Any, Any]) -> list[Any] | None:
+    """For each input the flat-storage slot that its gradient can be written into at once, or None."""
+    found: list[Any] | None = None
+    for i, e in enumerate(node.edges):
+        if type(e) is Leaf and e.slot is not None and counts[e] == 1 and e not in grads and not e.hooks:
+            t = e.tensor()
+            if t is not None and t._grad is None:
+                if found is None:
+                    found = [None] * len(node.edges)
+                found[i] = _unshared(e)._data
+    return found
+
+
+def _run(
+    roots: Sequence[Any], root_grads: Sequence[Any], keep: bool, as_tensor: bool, targets: Any = None
+) -> dict[Any, Any]:
+    """Send ``root_grads`` (arrays, or Tensors to be recorded) down from ``roots``.
+
+    Without ``targets`` leaves' gradients are delivered to them; with it, nothing is, and the gradients of those edges are
+    returned.
+    """
+    needed = None if targets is None else _needed(roots, targets)
+    counts = _count(roots, needed)
+    grads: dict[Any, Any] = {}
+    captured: dict[Any, Any] = {}
+    for e, g in zip(roots, root_grads, strict=True):
+        grads[e] = grads[e] + g if e in grads else g
+    ready = [e for e in grads if counts[e] == 0]
+    fit = _fit_tensor if as_tensor else _fit
+    while ready:
+        edge = ready.pop()
+        g = grads.pop(edge, None)
+        if g is not None and edge.hooks:
+            g = _run_hooks(edge.hooks, g, as_tensor)
+        if targets is not None and edge in targets:
+            captured[edge] = g
+        kind = type(edge)
+        if kind is Leaf:
+            if g is not None and targets is None:
+                _deliver(edge, g, as_tensor)
+            continue
+        if kind is Output:
+            node = edge.node
+            if needed is None or node in needed:
+                if g is not None:
+                    parts = grads.get(node)
+                    if parts is None:
+                        parts = grads[node] = [None] * len(node.shape)
+                    parts[edge.nr] = g
+                counts[node] -= 1
+                if counts[node] == 0:
+                    ready.append(node)
+            continue
+        edges = edge.edges
+        if needed is not None:
+            edges = [e if e in needed else None for e in edges]
+            if not any(e is not None for e in edges):
+                continue
+        primitive = edge.primitive
+        if g is None:
+            results: Any = (None,) * len(edges)
+        else:
+            if type(edge.shape) is list and primitive.materialize:
+                g = [
+                    p if p is not None else _zeros(s, d, g, as_tensor)
+                    for p, s, d in zip(g, edge.shape, edge.dtype, strict=True)
+                ]
+            if as_tensor:
+                results = primitive.pull_tensors(edge, g, edges)
+            elif primitive.any_out and targets is None:
+                results = primitive.pull(edge, g, edges, _outs(edge, counts, grads))
+            else:
+                results = primitive.pull(edge, g, edges)
+            if not keep:
+                _free(edge)
+        for e, d in zip(edges, results):  # noqa: B905 - of one length by construction; strict costs time here
+            if e is None:
+                continue
+            if d is not None:
+                if as_tensor or d.shape != e.shape or d.dtype is not e.dtype:
+                    d = fit(d, e)
+                if e in grads:
+                    grads[e] = grads[e] + d
+                else:
+                    grads[e] = d
+            n = counts[e]
+            if n == 1:
+                counts[e] = 0
+                ready.append(e)
+            else:
+                counts[e] = n - 1
+    return captured
+
+
+def _sequence(value: Any) -> tuple[Any, ...]:
+    return (value,) if value.__class__ in TENSORS else tuple(value)
+
+
+def _root_grads(outputs: Sequence[Any], grads: Any, create_graph: bool) -> list[Any]:
+    given = (None,) * len(outputs) if grads is None else (grads,) if grads.__class__ in TENSORS else tuple(grads)
+    if len(given) != len(outputs):
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
+    result = []
+    for t, g in zip(outputs, given, strict=True):
+        data = t._data
+        if g is None:
+            if data.size != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            if data.dtype.kind == "c":
+                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {t.dtype}")
+            one = backend.array_module(data).ones(data.shape, data.dtype)
+            g = Tensor._wrap(one, None)
+        elif g.__class__ not in TENSORS:
+            raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
+        elif g._data.shape != data.shape:
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output has a shape of torch.Size({list(g._data.shape)}) and output has a shape "
+                f"of torch.Size({list(data.shape)})."
+            )
+        elif g._data.dtype != data.dtype:
+            g = g.to(t.dtype)
+        result.append(g if create_graph else g._data)
+    return result
+
+
+def _roots(tensors: Sequence[Any]) -> list[Any]:
+    roots = []
+    for t in tensors:
+        if t.__class__ not in TENSORS:
+            raise TypeError(f"expected Tensors to differentiate, got {type(t).__name__}")
+        t._fresh()
+        if t._node is None:
+            raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
+        roots.append(t._node)
+    return roots
+
+
+def _guarded(
+    roots: Sequence[Any], grads: Sequence[Any], keep: bool, create_graph: bool, targets: Any = None
+) -> dict[Any, Any]:
+    """:func:`_run` with the thread's recording flag set, and its callbacks run at the end."""
+    outer, before = _running.callbacks, recording.enabled
+    _running.callbacks = callbacks = []
+    recording.enabled = create_graph
+    try:
+        captured = _run(roots, grads, keep, create_graph, targets)
+        while callbacks:
+            callbacks.pop(0)()
+        return captured
+    finally:
+        _running.callbacks = outer
+        recording.enabled = before
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Add the gradients of ``tensors`` with respect to the leaves of their graphs to the leaves' ``.grad``.
+
+    Args:
+        tensors: one Tensor or several.
+        grad_tensors: for each the gradient to start from, of its shape; None for a tensor of one element: 1.
+        retain_graph: keep saved values for another backward; default ``create_graph``.
+        create_graph: record the backward pass.
+        inputs: accumulate into these tensors only; default every leaf.
+
+    Raises:
+        RuntimeError: nothing requires grad, a non-scalar without a gradient, or the graph was freed.
+    """
+    tensors = _sequence(tensors)
+    roots = _roots(tensors)
+    keep = create_graph if retain_graph is None else retain_graph
+    start = _root_grads(tensors, grad_tensors, create_graph)
+    if inputs is None:
+        _guarded(roots, start, keep, create_graph)
+        return
+    wanted = _sequence(inputs)
+    if not wanted:
+        raise RuntimeError("'inputs' argument to backward() cannot be empty.")
+    captured = _guarded(roots, start, keep, create_graph, set(_roots(wanted)))
+    for t in wanted:
+        g = captured.get(t._node)
+        if g is None:
+            continue
+        if type(t._node) is Leaf:
+            _deliver(t._node, g, create_graph)
+        else:
+            g = g if create_graph else Tensor._wrap(g, None)
+            t._grad = g if t._grad is None else t._grad + g
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of ``outputs``' sum (weighted by ``grad_outputs``) with respect to ``inputs``, as a tuple.
+
+    Nothing is added to any ``.grad``.  An input that the outputs do not depend on is an error unless ``allow_unused``
+    (its gradient is None) or ``materialize_grads`` (zeros).
+    """
+    if is_grads_batched:
+        raise NotImplementedError("is_grads_batched=True is not supported; call grad() for each gradient")
+    outputs, wanted = _sequence(outputs), _sequence(inputs)
+    if not wanted:
+        raise ValueError("grad requires non-empty inputs.")
+    if allow_unused is None:
+        allow_unused = materialize_grads
+    elif materialize_grads and not allow_unused:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+    for t in wanted:
+        if t.__class__ not in TENSORS or not t.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    keep = create_graph if retain_graph is None else retain_graph
+    roots = _roots(outputs)
+    targets = {t._node for t in wanted}
+    captured = _guarded(roots, _root_grads(outputs, grad_outputs, create_graph), keep, create_graph, targets)
+    result = []
+    for t in wanted:
+        g = captured.get(t._node)
+        if g is None and not allow_unused:
+            raise RuntimeError(
+                "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if "
+                "this is the desired behavior."
+            )
+        if g is None:
+            zeros = backend.array_module(t._data).zeros_like(t._data)
+            result.append(Tensor._wrap(zeros, None) if materialize_grads else None)
+        elif create_graph:
+            result.append(g)
+        else:
+            result.append(Tensor._wrap(np.asarray(g) if isinstance(g, np.generic) else g, None))
+    return tuple(result)
+
+
+_calibrate()

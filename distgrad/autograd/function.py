@@ -1,0 +1,210 @@
+"""Operations whose forward and backward the user writes on Tensors."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .errors import freed
+from .grad_mode import recording
+from .graph import Node, Output
+from .primitive import record
+from .tensor import TENSORS, Tensor
+
+
+class FunctionCtx:
+    """What a Function's forward leaves for its backward."""
+
+    def __init__(self) -> None:
+        self._saved: tuple[Any, ...] | None = ()
+        self._versions: tuple[int, ...] = ()
+        self._dirty: tuple[Any, ...] = ()
+        self._fixed: tuple[Any, ...] = ()
+        self._materialize = True
+        self._edge: Any = None
+        self._outputs: tuple[Any, ...] = ()
+        self.needs_input_grad: tuple[bool, ...] = ()
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Keep tensors (inputs, outputs or others; None allowed) for :attr:`saved_tensors`."""
+        for t in tensors:
+            if t is not None and t.__class__ not in TENSORS:
+                raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(t).__name__}")
+        self._saved = tensors
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What :meth:`save_for_backward` was given; an error once freed or if it was written to since."""
+        if self._saved is None:
+            raise freed()
+        for i, (t, version) in enumerate(zip(self._saved, self._versions, strict=True)):
+            if t is not None and t._version != version:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an inplace operation: saved "
+                    f"tensor {i} ({t.dtype}, {list(t.shape)}) is at version {t._version}; expected version {version} instead."
+                )
+        return self._saved
+
+    def mark_dirty(self, *tensors: Any) -> None:
+        """Declare inputs that forward wrote to in place."""
+        self._dirty = tensors
+
+    def mark_non_differentiable(self, *tensors: Any) -> None:
+        """Declare outputs that have no gradient."""
+        self._fixed = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether undefined gradients of outputs reach backward as zeros (the default) or as None."""
+        self._materialize = value
+
+
+class _FunctionPrimitive:
+    """The node side of a Function."""
+
+    any_out = False
+    materialize = False
+
+    def __init__(self, cls: type[Function], ctx: Any, single: bool) -> None:
+        self.cls, self.ctx, self.single = cls, ctx, single
+
+    def node_name(self, node: Node) -> str:
+        return f"{self.cls.__name__}Backward"
+
+    def pull(self, node: Node, g: Any, wanted: Any, outs: Any = None) -> list[Any]:
+        def wrap(a: Any) -> Any:
+            return None if a is None else Tensor._wrap(np.asarray(a) if isinstance(a, np.generic) else a, None)
+
+        tensors = wrap(g) if self.single else [wrap(a) for a in g]
+        return [None if t is None else t._data for t in self.pull_tensors(node, tensors, wanted)]
+
+    def pull_tensors(self, node: Node, g: Any, wanted: Any) -> list[Any]:
+        if node.args is None:
+            raise freed()
+        ctx = self.ctx
+        grads = [g] if self.single else list(g)
+        if ctx._materialize and not self.single:
+            for i, p in enumerate(grads):
+                if p is None:
+                    grads[i] = Tensor._wrap(np.zeros(node.shape[i], node.dtype[i]), None)
+        found = self.cls.backward(ctx, *grads)
+        found = found if isinstance(found, (tuple, list)) else (found,)
+        n = len(node.edges)
+        if len(found) > n and all(f is None for f in found[n:]):
+            found = found[:n]
+        if len(found) != n:
+            raise RuntimeError(
+                f"function {self.cls.__name__}Backward returned an incorrect number of gradients (expected {n}, got {len(found)})"
+            )
+        for f in found:
+            if f is not None and f.__class__ not in TENSORS:
+                raise TypeError(f"{self.cls.__name__}.backward must return Tensors or None, got {type(f).__name__}")
+        return [f if w is not None else None for f, w in zip(found, wanted, strict=True)]
+
+
+class Function:
+    """A differentiable operation of one's own: subclass, write ``forward(ctx, *args)`` and ``backward(ctx, *grads)`` as
+    static methods (or ``forward(*args)`` and ``setup_context(ctx, inputs, output)``), call ``MyFunction.apply(...)``."""
+
+    @staticmethod
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> Any:
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
+            "backward mode AD."
+        )
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Run forward, unrecorded inside, and record the whole as one operation."""
+        for a in args:
+            if a.__class__ in TENSORS:
+                a._fresh()
+        edges = tuple([a._node if a.__class__ in TENSORS else None for a in args])
+        ctx = FunctionCtx()
+        ctx.needs_input_grad = tuple(e is not None for e in edges)
+        before, recording.enabled = recording.enabled, False
+        try:
+            if cls.setup_context is Function.setup_context:
+                out = cls.forward(ctx, *args)
+            else:
+                out = cls.forward(*args)
+                cls.setup_context(ctx, args, out)
+        finally:
+            recording.enabled = before
+        single = not isinstance(out, (tuple, list))
+        outputs = (out,) if single else tuple(out)
+        recorded = recording.enabled and any(e is not None for e in edges)
+        given = {id(a) for a in args if a.__class__ in TENSORS}
+        dirty = {id(t) for t in ctx._dirty}
+        fixed = {id(t) for t in ctx._fixed}
+        results: list[Any] = []
+        for t in outputs:
+            if t.__class__ in TENSORS and id(t) not in dirty:  # never the forward's own object: it may be saved, or an input
+                results.append(Tensor._wrap(t._data, None) if id(t) in given or recorded else t)
+            else:
+                results.append(t)
+        for t in ctx._dirty:
+            t._bump()
+        if recorded:
+            tensors = [t if t.__class__ in TENSORS else None for t in results]
+            node = record(_FunctionPrimitive(cls, ctx, single), np.zeros(()), (), edges, None, False)
+            if single:
+                if tensors[0] is None:
+                    raise TypeError(f"{cls.__name__}.forward must return Tensors, got {type(out).__name__}")
+                node.shape, node.dtype = tensors[0]._data.shape, tensors[0]._data.dtype
+            else:
+                node.shape = [None if t is None else t._data.shape for t in tensors]
+                node.dtype = [None if t is None else t._data.dtype for t in tensors]
+            for i, (made, t) in enumerate(zip(outputs, tensors, strict=True)):
+                if t is None or id(made) in fixed or t.dtype.category < 2:
+                    continue
+                t._node = node if single else Output(node, i, t._data.shape, t._data.dtype)
+        if ctx._saved:
+            # an output saved by forward: hold its values, not the object that holds this node
+            ctx._saved = tuple(ctx._saved)
+            ctx._versions = tuple(0 if t is None else t._version for t in ctx._saved)
+        return results[0] if single else tuple(results)
+
+
+def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a Function's backward that must not be differentiated itself: doing so raises."""
+
+    @functools.wraps(backward)
+    def wrapped(ctx: Any, *grads: Any) -> Any:
+        before, recording.enabled = recording.enabled, False
+        try:
+            found = backward(ctx, *grads)
+        finally:
+            recording.enabled = before
+        if not before or not any(g is not None and g.requires_grad for g in grads):
+            return found
+        several = isinstance(found, (tuple, list))
+        refused = [
+            None if f is None else _Refuse.apply(f.detach().requires_grad_()) for f in (found if several else (found,))
+        ]
+        return tuple(refused) if several else refused[0]
+
+    return wrapped
+
+
+class _Refuse(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
+
+
+__all__ = ["Function", "FunctionCtx", "once_differentiable"]

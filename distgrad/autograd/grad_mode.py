@@ -1,0 +1,128 @@
+"""Whether operations are recorded: a flag of each thread, switched by context managers that are also decorators."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Mode(threading.local):
+    enabled = True
+    inference = False
+
+
+recording = _Mode()
+
+
+class _Switch:
+    """Set the flags of :data:`recording` for a block, or for every call of a function; nests and is re-entrant."""
+
+    enabled: bool
+    inference: bool | None = None  # None: as it was
+
+    def __init__(self) -> None:
+        self._before: list[tuple[bool, bool]] = []
+
+    def __enter__(self) -> None:
+        self._before.append((recording.enabled, recording.inference))
+        recording.enabled = self.enabled
+        if self.inference is not None:
+            recording.inference = self.inference
+
+    def __exit__(self, *exc: object) -> None:
+        recording.enabled, recording.inference = self._before.pop()
+
+    def clone(self) -> _Switch:
+        return type(self)()
+
+    def __call__(self, function: F) -> F:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with self.clone():  # its own: the function may run in several threads at once
+                return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]
+
+
+class _BareDecorator(_Switch):
+    """A switch that also decorates without parentheses: ``@no_grad``."""
+
+    @overload
+    def __new__(cls, function: F) -> F: ...
+    @overload
+    def __new__(cls, function: None = None) -> _BareDecorator: ...
+    def __new__(cls, function: Any = None) -> Any:
+        self = super().__new__(cls)
+        if function is None:
+            return self
+        cls.__init__(self)
+        return self(function)
+
+    def __init__(self, function: Any = None) -> None:
+        super().__init__()
+
+
+class no_grad(_BareDecorator):  # noqa: N801 - PyTorch's name
+    """Inside, operations are not recorded and their results do not require grad."""
+
+    enabled = False
+
+
+class enable_grad(_BareDecorator):  # noqa: N801
+    """Inside, operations are recorded again."""
+
+    enabled = True
+
+
+class inference_mode(_Switch):  # noqa: N801
+    """:class:`no_grad` for code that never differentiates; ``inference_mode(False)`` switches back to recording."""
+
+    def __new__(cls, mode: Any = True) -> Any:
+        self = super().__new__(cls)
+        if callable(mode):
+            self.__init__()  # type: ignore[misc]
+            return self(mode)
+        return self
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__()
+        self.inference = bool(mode)
+        self.enabled = not mode
+
+    def clone(self) -> inference_mode:
+        return inference_mode(bool(self.inference))
+
+
+class set_grad_enabled(_Switch):  # noqa: N801
+    """Switch recording on or off: at once as a statement, for a block as a context manager, for calls as a decorator."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self.enabled = bool(mode)
+        self._outer = recording.enabled
+        recording.enabled = self.enabled
+
+    def __enter__(self) -> None:
+        self._before.append((self._outer, recording.inference))
+        recording.enabled = self.enabled
+
+    def clone(self) -> set_grad_enabled:
+        return set_grad_enabled(self.enabled)
+
+    def __call__(self, function: F) -> F:
+        recording.enabled = self._outer  # a decorator acts at the calls, not where it stands
+        return super().__call__(function)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations on tensors that require grad are recorded in this thread."""
+    return recording.enabled
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether this thread is inside :class:`inference_mode`."""
+    return recording.inference

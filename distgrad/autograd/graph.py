@@ -1,0 +1,162 @@
+"""The recorded graph.  An *edge* is where a tensor's gradient goes: a Node, one Output of a Node, or a Leaf.
+
+Every edge has ``shape`` and ``dtype`` (of the tensor whose gradient it takes) and ``hooks``.  A Node points only to what
+it was computed from, never to its own output, so reference counting alone frees a graph; a Leaf knows its tensor weakly
+for the same reason.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+Hook = Any  # Callable[[Tensor], Tensor | None]
+
+
+class Cell:
+    """The version of a memory area: shared by a tensor, its views and the node that saved it.
+
+    ``version`` counts in-place writes; ``generation`` counts those that changed the recorded history of the base, after
+    which a view's own history is out of date.
+    """
+
+    __slots__ = ("generation", "version")
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.generation = 0
+
+
+class Node:
+    """One recorded operation with one output (or several: then each is an Output).
+
+    ``edges`` runs parallel to the primitive's inputs, None where no gradient is wanted.  ``args`` holds what the gradient
+    rules of the wanted edges read: saved tensors, the edge itself where only shape and dtype are read, else None.
+    ``versions`` are the versions of the saved tensors, None when all are 0.
+    """
+
+    __slots__ = (
+        "__weakref__", "ans", "args", "cell", "cell_version", "dtype", "edges", "hooks", "kwargs", "primitive", "shape",
+        "versions",
+    )  # fmt: skip
+    ans: Any
+    args: Any  # None once freed
+    cell: Cell | None
+    cell_version: int
+    dtype: Any
+    edges: tuple[Any, ...]
+    hooks: list[Hook] | None
+    kwargs: dict[str, Any] | None
+    primitive: Any
+    shape: Any
+    versions: tuple[int, ...] | None
+
+    def name(self) -> str:
+        """PyTorch's name for this node, e.g. ``MulBackward0``."""
+        return self.primitive.node_name(self)  # type: ignore[no-any-return]
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """For each input the function its gradient goes to and which of that function's outputs it is."""
+        return tuple(_as_function(e) for e in self.edges)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+
+class Output:
+    """Output number ``nr`` of a Node that has several."""
+
+    __slots__ = ("__weakref__", "dtype", "edges", "hooks", "node", "nr", "shape")
+
+    def __init__(self, node: Node, nr: int, shape: Any, dtype: Any) -> None:
+        self.node = node
+        self.edges = (node,)
+        self.nr = nr
+        self.shape = shape
+        self.dtype = dtype
+        self.hooks: list[Hook] | None = None
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+class Leaf:
+    """Where the gradient of a tensor that the user made arrives.
+
+    ``slot`` is a tensor over the parameter's part of flat gradient storage, if it has one: the first gradient is written
+    there.  ``post_hooks`` run with the tensor after its gradient is complete.
+    """
+
+    __slots__ = ("__weakref__", "dtype", "hooks", "post_hooks", "shape", "slot", "tensor")
+    edges = ()
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = weakref.ref(tensor)
+        self.shape = tensor._data.shape
+        self.dtype = tensor._data.dtype
+        self.hooks: list[Hook] | None = None
+        self.post_hooks: list[Any] | None = None
+        self.slot: Tensor | None = None
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+class AccumulateGrad:
+    """A Leaf as ``next_functions`` shows it."""
+
+    def __init__(self, leaf: Leaf) -> None:
+        self.variable = leaf.tensor()
+        self.next_functions: tuple[()] = ()
+
+    def name(self) -> str:
+        return "torch::autograd::AccumulateGrad"
+
+    def __repr__(self) -> str:
+        return f"<AccumulateGrad object at {id(self):#x}>"
+
+
+def _as_function(edge: Any) -> tuple[Any, int]:
+    if edge is None:
+        return None, 0
+    if type(edge) is Leaf:
+        return AccumulateGrad(edge), 0
+    if type(edge) is Output:
+        return edge.node, edge.nr
+    return edge, 0
+
+
+class RemovableHandle:
+    """What registering a hook returns; ``remove()`` takes the hook out, as does leaving a ``with`` block."""
+
+    def __init__(self, hooks: Any, hook: Any) -> None:
+        self._hooks, self._hook = hooks, hook
+
+    def remove(self) -> None:
+        """Take the hook out; a second call does nothing."""
+        hooks, self._hooks = self._hooks, None
+        if hooks is None:
+            return
+        if isinstance(hooks, dict):
+            hooks.pop(self._hook, None)
+            return
+        for i, h in enumerate(hooks):
+            if h is self._hook:
+                del hooks[i]
+                return
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()

@@ -1,0 +1,76 @@
+"""Bringing an operation's operands together: one array module, one device, one dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import backend, dtypes
+from .tensor import TENSORS
+
+
+def module_of(operands: Any) -> Any:
+    """The array module of raw operands."""
+    for a in operands:
+        if a.__class__ is np.ndarray:
+            return np
+        if backend.is_array(a):
+            return backend.array_module(a)
+        if isinstance(a, (list, tuple)) and a:
+            return module_of(a)
+    return np
+
+
+def _mixed(found: list[Any], name: str) -> RuntimeError:
+    devices = sorted({str(backend.device_of(a)) for a in found}, reverse=True)
+    return RuntimeError(
+        f"Expected all tensors to be on the same device, but found at least two devices, {' and '.join(devices)}! "
+        f"(in {name}; move one with .to())"
+    )
+
+
+def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
+    """The common array module of ``raw`` and ``raw`` cast by the primitive's promotion rule.
+
+    ``operands`` are the same as given: a Tensor's rank counts in promotion, a number's only by category.  A
+    zero-dimensional CPU tensor may meet device tensors, as in PyTorch; any other mixture is an error that names both
+    devices.
+    Anything else than a tensor, an array or a number is a TypeError.
+    """
+    arrays = []
+    for i, a in enumerate(raw):
+        if backend.is_array(a):
+            arrays.append(a)
+        elif isinstance(a, np.generic):
+            raw[i] = a.item()
+        elif a is not None and not isinstance(a, (bool, int, float, complex)):
+            raise TypeError(
+                f"{prim.name.strip('_')}(): argument {i + 1} must be Tensor or Number, not {type(a).__name__}"
+            )
+    xp = np
+    device = [a for a in arrays if not isinstance(a, np.ndarray)]
+    if device:
+        xp = backend.array_module(device[0])
+        where = backend.device_of(device[0])
+        for i, a in enumerate(raw):
+            if backend.is_array(a) and backend.device_of(a) != where:
+                if not isinstance(a, np.ndarray) or a.ndim or operands[i].__class__ not in TENSORS:
+                    raise _mixed(arrays, prim.name)
+                raw[i] = backend.to_device(a, where)
+    if prim.promote is None:
+        return xp, raw
+    seen = []
+    for a in raw:
+        if a is None:
+            continue
+        if isinstance(a, (bool, int, float, complex)):
+            seen.append((dtypes.scalar_dtype(a), 0))
+        else:
+            seen.append((dtypes.from_numpy_dtype(a.dtype), 2 if a.ndim else 1))
+    common = dtypes.result_type(seen)
+    if prim.promote == "float" and common.category < 2:
+        common = dtypes.get_default_dtype()
+    return xp, [
+        a if a is None or isinstance(a, (bool, int, float, complex)) else a.astype(common.np, copy=False) for a in raw
+    ]

@@ -1,0 +1,643 @@
+"""One operation, one place: a forward function and one gradient rule per input.
+
+::
+
+    @primitive("__mul__", "__rmul__", promote="same")
+    def mul(xp, x, y):
+        return xp.multiply(x, y)
+
+    mul.defvjp(lambda g, ans, x, y: g * y,
+               lambda g, ans, x, y: g * x)
+
+``xp`` is the array module of the inputs.  A rule takes the gradient of the result, the result and the inputs, and returns
+the gradient of one input, before broadcasting is summed back (the engine does that).  It runs on raw arrays in an
+ordinary backward pass and on recorded Tensors under ``create_graph=True``; whatever it calls must take both, as every
+primitive does: called on raw arrays, a primitive returns raw arrays.
+
+What a node must keep follows from the rules: an input (or the result, ``ans``) is saved only where a rule that will run
+reads it.  Inputs named in ``meta`` are read for their shape and dtype alone: their rules are given the edge, which has
+both, and nothing is kept alive.
+"""
+
+from __future__ import annotations
+
+import dis
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array
+from .errors import freed, stale
+from .grad_mode import recording
+from .graph import Cell, Node, Output
+from .operands import module_of, unify
+from .tensor import TENSORS, Tensor, as_array
+from .views import as_view, inplace, refresh
+
+ndarray = np.ndarray
+new = object.__new__
+Rule = Callable[..., Any]
+
+# The dtypes and scalars for which NumPy's own rule is PyTorch's, so that operands need no look.
+_QUICK = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
+_f32, _f64 = np.dtype(np.float32), np.dtype(np.float64)
+
+REGISTRY: dict[str, Primitive] = {}
+
+
+def _reads(rule: Rule) -> frozenset[str]:
+    """The parameters that ``rule`` reads."""
+    code = rule.__code__
+    read = set(code.co_cellvars)  # read by an inner function
+    for step in dis.get_instructions(code):
+        if step.opname.startswith("LOAD_FAST"):
+            read.update(step.argval if isinstance(step.argval, tuple) else (step.argval,))
+    return frozenset(read)
+
+
+class Primitive:
+    """What the engine knows of an operation; ``call`` is what users call.
+
+    Attributes:
+        rules: for each differentiable input its gradient rule or None.
+        takes_out: for each differentiable input whether its rule can write into ``out``.
+        plans: for each set of inputs that want a gradient (a bit mask) what to save: (ans, for each input 0 nothing,
+            1 the tensor, 2 its edge).
+    """
+
+    def __init__(self, forward: Callable[..., Any], promote: str | None, meta: str, view: bool, grad_name: Any) -> None:
+        self.forward = forward
+        self.name = forward.__name__
+        self.promote = promote
+        self.meta = frozenset(meta.split())
+        self.view = view
+        self.grad_name = grad_name
+        parameters = inspect.signature(forward).parameters.values()
+        self.inputs = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
+        self.variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+        self.rules: tuple[Rule | None, ...] = ()
+        self.takes_out: tuple[bool, ...] = ()
+        self.any_out = False
+        self.materialize = True
+        self.call: Callable[..., Any] = forward
+        self.plans: dict[int, tuple[bool, tuple[int, ...]]] = {}
+        self._reads: tuple[frozenset[str], ...] = ()
+
+    def node_name(self, node: Node) -> str:
+        if callable(self.grad_name):
+            return self.grad_name(node)  # type: ignore[no-any-return]
+        return self.grad_name or "".join(w.capitalize() for w in self.name.strip("_").split("_")) + "Backward0"
+
+    def defvjp(self, *rules: Rule | None) -> None:
+        """Give the gradient rule of each differentiable input, in order; None where there is no gradient."""
+        self.rules = rules
+        self._reads = tuple(_reads(r) if r is not None else frozenset() for r in rules)
+        self.takes_out = tuple(r is not None and "out" in inspect.signature(r).parameters for r in rules)
+        self.any_out = any(self.takes_out)
+        for mask in range(1, 2 ** min(len(rules), 3)):
+            self.plan(mask)
+
+    def defvjp_each(self, rule: Callable[..., Any]) -> None:
+        """Give one rule for all inputs of a variadic primitive: ``rule(i, g, ans, *inputs, **kwargs)``; it saves nothing
+        but its inputs' shapes, or all of them unless the variadic parameter is named in ``meta``."""
+        self.rules = (rule,)
+        self._reads = (_reads(rule),)
+
+    def plan(self, mask: int) -> tuple[bool, tuple[int, ...]]:
+        found = self.plans.get(mask)
+        if found is None:
+            read: set[str] = set()
+            for i, names in enumerate(self._reads):
+                if mask >> i & 1:
+                    read |= names
+            kinds = (0 if n not in read else 2 if n in self.meta else 1 for n in self.inputs[: len(self.rules)])
+            found = self.plans[mask] = ("ans" in read, tuple(kinds))
+        return found
+
+    def plan_variadic(self, n: int) -> tuple[bool, tuple[int, ...]]:
+        read = self._reads[0]
+        kind = 0 if self.variadic not in read else 2 if self.variadic in self.meta else 1
+        return "ans" in read, (kind,) * n
+
+    def gradients(self, node: Node, g: Any, args: tuple[Any, ...], ans: Any, wanted: Any, outs: Any) -> list[Any]:
+        """The gradient of each wanted input, from ``args`` and ``ans`` as arrays or as Tensors."""
+        kwargs = node.kwargs or {}
+        if self.variadic:
+            rule = self.rules[0]
+            assert rule is not None
+            return [None if w is None else rule(i, g, ans, *args, **kwargs) for i, w in enumerate(wanted)]
+        result = []
+        for i, w in enumerate(wanted):
+            if w is None:
+                result.append(None)
+            elif outs is not None and outs[i] is not None and self.takes_out[i]:
+                result.append(self.rules[i](g, ans, *args, out=outs[i], **kwargs))  # type: ignore[misc]
+            else:
+                result.append(self.rules[i](g, ans, *args, **kwargs))  # type: ignore[misc]
+        return result
+
+    def pull(self, node: Node, g: Array, wanted: Any, outs: Any = None) -> list[Any]:
+        """Gradients of the wanted inputs on raw arrays."""
+        return self.gradients(node, g, tuple(saved_arrays(node)), node.ans, wanted, outs)
+
+    def pull_tensors(self, node: Node, g: Any, wanted: Any) -> list[Any]:
+        """The same on Tensors, recorded."""
+        saved_arrays(node)  # the checks
+        ans = node.ans
+        if type(ans) is not tuple and ans is not None:
+            ans = Tensor._wrap(ans, node)
+        return self.gradients(node, g, node.args, ans, wanted, None)
+
+
+def saved_arrays(node: Node) -> list[Any]:
+    """The node's saved arguments as arrays; an error if they were freed, or written to since they were saved."""
+    args = node.args
+    if args is None:
+        raise freed()
+    if node.cell is not None and node.cell.version != node.cell_version:
+        raise stale(node, node.ans, node.cell.version, node.cell_version, True)
+    versions = node.versions
+    raw = []
+    for i, a in enumerate(args):
+        if a.__class__ in TENSORS:
+            cell = a._vc
+            if cell is not None and cell.version != (0 if versions is None else versions[i]):
+                raise stale(node, a._data, cell.version, 0 if versions is None else versions[i], False, a)
+            raw.append(a._data)
+        else:
+            raw.append(a)
+    return raw
+
+
+def _versions(args: tuple[Any, ...]) -> tuple[int, ...] | None:
+    found = tuple([a._vc.version if a.__class__ in TENSORS and a._vc is not None else 0 for a in args])
+    return found if any(found) else None
+
+
+def record(prim: Any, ans: Any, args: tuple[Any, ...], edges: tuple[Any, ...], kwargs: Any, save_ans: bool) -> Node:
+    """A node for ``ans`` computed from ``args``, of which unneeded ones were replaced by None or an edge."""
+    node = new(Node)
+    node.primitive = prim
+    node.edges = edges
+    node.args = args
+    node.kwargs = kwargs
+    node.hooks = None
+    node.versions = _versions(args)
+    node.cell = None
+    node.cell_version = 0
+    node.ans = ans if save_ans else None
+    if type(ans) is tuple:
+        node.shape = [a.shape for a in ans]
+        node.dtype = [a.dtype for a in ans]
+    else:
+        node.shape = ans.shape
+        node.dtype = ans.dtype
+    return node
+
+
+def finish(node: Node, ans: Any, save_ans: bool) -> Any:
+    """The output tensor(s) of ``node``."""
+    if type(ans) is tuple:
+        return tuple(
+            Tensor._wrap(a, Output(node, i, a.shape, a.dtype) if a.dtype.kind not in "biu" else None)
+            for i, a in enumerate(ans)
+        )
+    out = Tensor._wrap(ans, node)
+    if save_ans:
+        node.cell = out._vc = Cell()
+    return out
+
+
+def _array_of(node: Node, i: int, a: Any) -> Array:
+    """The array of saved tensor ``a``, argument ``i`` of ``node``, if it was not written to since."""
+    cell = a._vc
+    if cell is not None:
+        expected = 0 if node.versions is None else node.versions[i]
+        if cell.version != expected:
+            raise stale(node, a._data, cell.version, expected, False, a)
+    return a._data
+
+
+def _unary_pull(prim: Primitive) -> Callable[..., Any]:
+    """:meth:`Primitive.pull` of one input, straightened."""
+
+    def pull(node: Node, g: Array, wanted: Any, outs: Any = None) -> Any:
+        args = node.args
+        if args is None:
+            raise freed()
+        cell = node.cell
+        if cell is not None and cell.version != node.cell_version:
+            raise stale(node, node.ans, cell.version, node.cell_version, True)
+        x = args[0]
+        if x.__class__ in TENSORS:
+            x = _array_of(node, 0, x) if x._vc is not None else x._data
+        return (prim.rules[0](g, node.ans, x),)  # type: ignore[misc]
+
+    return pull
+
+
+def _binary_pull(prim: Primitive) -> Callable[..., Any]:
+    """:meth:`Primitive.pull` of two inputs, straightened."""
+
+    def pull(node: Node, g: Array, wanted: Any, outs: Any = None) -> Any:
+        args = node.args
+        if args is None:
+            raise freed()
+        cell = node.cell
+        if cell is not None and cell.version != node.cell_version:
+            raise stale(node, node.ans, cell.version, node.cell_version, True)
+        x, y = args
+        if x.__class__ in TENSORS:
+            x = _array_of(node, 0, x) if x._vc is not None else x._data
+        if y.__class__ in TENSORS:
+            y = _array_of(node, 1, y) if y._vc is not None else y._data
+        first, second = prim.rules
+        ex, ey = wanted
+        if ex is None:
+            return None, second(g, node.ans, x, y)  # type: ignore[misc]
+        if ey is None:
+            return first(g, node.ans, x, y), None  # type: ignore[misc]
+        return first(g, node.ans, x, y), second(g, node.ans, x, y)  # type: ignore[misc]
+
+    return pull
+
+
+def _nary(prim: Primitive) -> Callable[..., Any]:
+    forward = prim.forward
+    promote = prim.promote
+    view = prim.view
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        n = len(args) if prim.variadic else len(prim.rules) or 1
+        raw: list[Any] = []
+        wants = tensors = False
+        quick = promote is None
+        for a in args[:n]:
+            if a.__class__ in TENSORS:
+                if a._base is not None:
+                    refresh(a)
+                tensors = True
+                if a._node is not None:
+                    wants = True
+                a = a._data
+            if a.__class__ is not ndarray and a is not None:
+                quick = False
+            raw.append(a)
+        if not tensors:
+            return forward(module_of(args[:n]), *args, **kwargs)
+        if quick:
+            xp: Any = np
+        else:
+            xp, raw = unify(prim, args[:n], raw)
+        ans = forward(xp, *raw, *args[n:], **kwargs)
+        if ans.__class__ is not ndarray:
+            ans = tuple([as_array(xp, a) for a in ans]) if ans.__class__ is tuple or ans.__class__ is list else as_array(xp, ans)
+        if wants and recording.enabled and prim.rules:
+            edges = tuple([a._node if a.__class__ in TENSORS else None for a in args[:n]])
+            if prim.variadic:
+                save_ans, kinds = prim.plan_variadic(n)
+            else:
+                mask = 0
+                for i, e in enumerate(edges):
+                    if e is not None and prim.rules[i] is not None:
+                        mask |= 1 << i
+                if mask == 0:
+                    return _plain(ans, args, view, prim, kwargs)
+                save_ans, kinds = prim.plan(mask)
+            saved = tuple([
+                (a if k == 1 else None if k == 0 else e if e is not None else Shape(a)) if a.__class__ in TENSORS else a
+                for a, k, e in zip(args, kinds, edges, strict=False)
+            ])  # fmt: skip
+            node = record(prim, ans, saved + args[n:], edges, kwargs, save_ans)
+            out = finish(node, ans, save_ans)
+            return as_view(prim, out, args, kwargs) if view else out
+        return _plain(ans, args, view, prim, kwargs)
+
+    return call
+
+
+class Shape:
+    """The shape and dtype of an input that has no edge."""
+
+    __slots__ = ("dtype", "ndim", "shape")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.shape, self.dtype, self.ndim = tensor._data.shape, tensor._data.dtype, tensor._data.ndim
+
+
+def _plain(ans: Any, args: tuple[Any, ...], view: bool, prim: Primitive, kwargs: Any) -> Any:
+    out = tuple([Tensor._wrap(a, None) for a in ans]) if ans.__class__ is tuple else Tensor._wrap(ans, None)
+    return as_view(prim, out, args, kwargs) if view else out
+
+
+def _unary(prim: Primitive) -> Callable[..., Any]:
+    """The call of one input and no options: :func:`_nary`, straightened, for the hot path."""
+    forward = prim.forward
+    promote = prim.promote
+    plans = prim.plans
+
+    def call(x: Any) -> Any:
+        if x.__class__ not in TENSORS:
+            return forward(module_of((x,)), x)
+        if x._base is not None:
+            refresh(x)
+        data = x._data
+        if data.__class__ is ndarray and (promote != "float" or (d := data.dtype) is _f32 or d is _f64):
+            ans = forward(np, data)
+        else:
+            xp, (data,) = unify(prim, (x,), [data])
+            ans = forward(xp, data)
+        if ans.__class__ is not ndarray:
+            ans = as_array(np, ans)
+        out = new(Tensor)
+        out._data = ans
+        out._base = None
+        edge = x._node
+        if edge is None or not recording.enabled or 1 not in plans:
+            out._node = out._vc = None
+            return out
+        save_ans, (kind,) = plans[1]
+        node = new(Node)
+        node.primitive = prim
+        node.edges = (edge,)
+        node.kwargs = node.hooks = node.versions = None
+        if kind == 1:
+            node.args = (x,)
+            if x._vc is not None:
+                node.versions = (x._vc.version,)
+        else:
+            node.args = (edge,) if kind else (None,)
+        if save_ans:
+            node.ans = ans
+            node.cell = out._vc = Cell()
+            node.cell_version = 0
+        else:
+            node.ans = node.cell = out._vc = None
+        node.shape = ans.shape
+        node.dtype = ans.dtype
+        out._node = node
+        return out
+
+    return call
+
+
+def _binary(prim: Primitive) -> Callable[..., Any]:
+    """The call of two inputs and no options, straightened for the hot path."""
+    forward = prim.forward
+    floats = prim.promote == "float"
+    plans = prim.plans
+
+    def call(x: Any, y: Any) -> Any:
+        if x.__class__ in TENSORS:
+            if x._base is not None:
+                refresh(x)
+            xd = x._data
+            ex = x._node
+        elif y.__class__ in TENSORS:
+            xd = x
+            ex = None
+        else:
+            return forward(module_of((x, y)), x, y)
+        if y.__class__ in TENSORS:
+            if y._base is not None:
+                refresh(y)
+            yd = y._data
+            ey = y._node
+        else:
+            yd = y
+            ey = None
+        if xd.__class__ is ndarray and (
+            ((d := xd.dtype) is yd.dtype and (not floats or d is _f32 or d is _f64))
+            if yd.__class__ is ndarray
+            else ((yd.__class__ is float or yd.__class__ is int) and ((d := xd.dtype) is _f32 or d is _f64))
+        ):
+            ans = forward(np, xd, yd)
+        else:
+            xp, (xd, yd) = unify(prim, (x, y), [xd, yd])
+            ans = forward(xp, xd, yd)
+        if ans.__class__ is not ndarray:
+            ans = as_array(np, ans)
+        out = new(Tensor)
+        out._data = ans
+        out._base = None
+        if (ex is None and ey is None) or not recording.enabled or not plans:
+            out._node = out._vc = None
+            return out
+        save_ans, (kx, ky) = plans[1 if ey is None else 2 if ex is None else 3]
+        node = new(Node)
+        node.primitive = prim
+        node.edges = (ex, ey)
+        node.kwargs = node.hooks = None
+        if x.__class__ not in TENSORS:
+            ax = x
+        elif kx == 1:
+            ax = x
+        else:
+            ax = None if kx == 0 else ex if ex is not None else Shape(x)
+        if y.__class__ not in TENSORS:
+            ay = y
+        elif ky == 1:
+            ay = y
+        else:
+            ay = None if ky == 0 else ey if ey is not None else Shape(y)
+        node.args = args = (ax, ay)
+        node.versions = None
+        if (kx == 1 and ax.__class__ in TENSORS and ax._vc is not None) or (
+            ky == 1 and ay.__class__ in TENSORS and ay._vc is not None
+        ):
+            node.versions = _versions(args)
+        if save_ans:
+            node.ans = ans
+            node.cell = out._vc = Cell()
+            node.cell_version = 0
+        else:
+            node.ans = node.cell = out._vc = None
+        node.shape = ans.shape
+        node.dtype = ans.dtype
+        out._node = node
+        return out
+
+    return call
+
+
+def _public(prim: Primitive, call: Callable[..., Any], methods: tuple[str, ...]) -> Any:
+    call.__name__ = call.__qualname__ = prim.name
+    call.__doc__ = prim.forward.__doc__
+    call.__module__ = prim.forward.__module__
+    call.primitive = prim  # type: ignore[attr-defined]
+    call.defvjp = prim.defvjp  # type: ignore[attr-defined]
+    call.defvjp_each = prim.defvjp_each  # type: ignore[attr-defined]
+    prim.call = call
+    REGISTRY[prim.name] = prim
+    for name in methods:
+        if name.startswith("__i") and name not in ("__invert__", "__iter__"):
+            setattr(Tensor, name, inplace(prim, name))
+        elif name.endswith("_") and not name.endswith("__"):
+            setattr(Tensor, name, inplace(prim, name))
+        elif name.startswith("__r") and name not in ("__rshift__", "__repr__", "__reversed__"):
+            setattr(Tensor, name, _reflected(call))
+        else:
+            setattr(Tensor, name, call)
+    return call
+
+
+def _reflected(call: Callable[..., Any]) -> Callable[..., Any]:
+    def reflected(self: Any, other: Any) -> Any:
+        return call(other, self)
+
+    return reflected
+
+
+def primitive(
+    *methods: str,
+    promote: str | None = None,
+    meta: str = "",
+    view: bool = False,
+    grad_name: Any = None,
+) -> Callable[[Callable[..., Any]], Any]:
+    """Declare a differentiable operation by its forward function ``forward(xp, *inputs, **options)``.
+
+    Args:
+        methods: names under which it becomes a method of Tensor; ``__r…__`` ones take their operands reversed.
+        promote: ``"same"``: inputs are brought to their common dtype; ``"float"``: likewise, and integers to the default
+            float type; None: they are passed as they are.
+        meta: inputs (by name, separated by spaces) of which rules read only shape and dtype.
+        view: the result may share the first input's memory.
+        grad_name: PyTorch's name of the node where it isn't CamelCase + ``Backward0``: a string, or a function of the node.
+    """
+
+    def declare(forward: Callable[..., Any]) -> Any:
+        prim = Primitive(forward, promote, meta, view, grad_name)
+        kinds = [p.kind for p in inspect.signature(forward).parameters.values()]
+        plain = all(k is inspect.Parameter.POSITIONAL_OR_KEYWORD for k in kinds)
+        defaults = forward.__defaults__
+        if plain and not view and not defaults and len(kinds) == 2:
+            call = _unary(prim)
+            prim.pull = _unary_pull(prim)  # type: ignore[method-assign]
+        elif plain and not view and not defaults and len(kinds) == 3 and promote is not None:
+            call = _binary(prim)
+            prim.pull = _binary_pull(prim)  # type: ignore[method-assign]
+        else:
+            call = _nary(prim)
+        return _public(prim, call, methods)
+
+    return declare
+
+
+class Fused(Primitive):
+    """A primitive with a hand-made backward on raw arrays, and a composition of simple primitives that says what it means.
+
+    ``forward`` returns ``(result, kept)``; ``backward(xp, g, ans, kept, wanted, *args, **options)`` returns a gradient (or
+    None) for each differentiable input.  ``create_graph=True`` differentiates ``reference(*args, **options)`` instead.
+    """
+
+    reference: Callable[..., Any]
+    backward: Callable[..., Any]
+    n: int
+
+    def pull(self, node: Node, g: Array, wanted: Any, outs: Any = None) -> list[Any]:
+        raw = saved_arrays(node)
+        ans, kept = node.ans
+        xp = np if g.__class__ is ndarray else module_of((ans, *raw))
+        options = node.kwargs or {}
+        if outs is not None and self.any_out:
+            return self.backward(xp, g, ans, kept, wanted, *raw, outs=outs, **options)  # type: ignore[no-any-return]
+        return self.backward(xp, g, ans, kept, wanted, *raw, **options)  # type: ignore[no-any-return]
+
+    def pull_tensors(self, node: Node, g: Any, wanted: Any) -> list[Any]:
+        from .engine import grad
+
+        saved_arrays(node)
+        n = len(node.edges)
+        # an alias of each wanted input: one tensor given twice must not have its two gradients added up
+        inputs = [alias(a) if w is not None else a for a, w in zip(node.args[:n], wanted, strict=True)]
+        again = self.reference(*inputs, *node.args[n:], **(node.kwargs or {}))
+        chosen = [i for i, w in enumerate(wanted) if w is not None]
+        found = grad(again, [inputs[i] for i in chosen], g, create_graph=True, allow_unused=True)
+        result: list[Any] = [None] * n
+        for i, d in zip(chosen, found, strict=True):
+            result[i] = d
+        return result
+
+
+def fused(*methods: str, reference: Callable[..., Any], inputs: int, grad_name: Any = None) -> Callable[..., Any]:
+    """Declare a fused primitive (:class:`Fused`) whose first ``inputs`` arguments are differentiable; give its backward
+    with ``@name.defbackward``."""
+
+    def declare(forward: Callable[..., Any]) -> Any:
+        prim = Fused(forward, None, "", False, grad_name)
+        prim.reference = reference
+        prim.n = n = inputs
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            raw = []
+            wants = tensors = False
+            quick = True
+            for a in args[:n]:
+                if a.__class__ in TENSORS:
+                    if a._base is not None:
+                        refresh(a)
+                    tensors = True
+                    if a._node is not None:
+                        wants = True
+                    a = a._data
+                if a.__class__ is not ndarray and a is not None:
+                    quick = False
+                raw.append(a)
+            xp: Any = np
+            if not tensors:
+                return forward(module_of(args[:n]), *args, **kwargs)[0]
+            if not quick:
+                xp, raw = unify(prim, args[:n], raw)
+            ans, kept = forward(xp, *raw, *args[n:], **kwargs)
+            if ans.__class__ is not ndarray:
+                ans = as_array(xp, ans)
+            if not wants or not recording.enabled:
+                return Tensor._wrap(ans, None)
+            edges = tuple([a._node if a.__class__ in TENSORS else None for a in args[:n]])
+            node = record(prim, ans, args, edges, kwargs, False)
+            node.ans = (ans, kept)
+            out = Tensor._wrap(ans, node)
+            node.cell = out._vc = Cell()
+            return out
+
+        def defbackward(backward: Callable[..., Any]) -> Callable[..., Any]:
+            prim.backward = backward
+            prim.any_out = "outs" in inspect.signature(backward).parameters
+            return backward
+
+        public = _public(prim, call, methods)
+        public.defbackward = defbackward
+        public.reference = reference
+        return public
+
+    return declare
+
+
+@primitive("clone", grad_name="CloneBackward0")
+def clone(xp: Any, x: Array) -> Array:
+    """A copy with its own memory; gradients flow through it."""
+    return x.copy()
+
+
+clone.defvjp(lambda g, ans, x: g)
+
+
+@primitive("copy_", promote=None, grad_name="CopyBackwards")
+def copy(xp: Any, x: Array, source: Array) -> Array:
+    """``source`` in the shape and dtype of ``x``; its in-place form ``x.copy_(source)`` overwrites ``x``."""
+    return xp.broadcast_to(source, x.shape).astype(x.dtype)
+
+
+copy.defvjp(lambda g, ans, x, source: None, lambda g, ans, x, source: g)
+
+
+@primitive(grad_name="AliasBackward0")
+def alias(xp: Any, x: Array) -> Array:
+    """The same values; a node of its own."""
+    return x
+
+
+alias.defvjp(lambda g, ans, x: g)

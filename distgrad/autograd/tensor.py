@@ -1,0 +1,556 @@
+"""Tensor: an array, where its gradient goes, and the version of its memory.
+
+Operations become methods of Tensor where they are declared (``primitive("__mul__")``); this file knows none.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import backend, dtypes, printing
+from ..backend import Array
+from .graph import Cell, Leaf, Node, Output, RemovableHandle
+
+new = object.__new__
+
+# The classes whose instances are tensors: looked up by identity in the hot path, kept by Tensor.__init_subclass__.
+TENSORS: set[type] = set()
+
+
+class Size(tuple[int, ...]):
+    """A shape: a tuple that knows how many elements it means."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """The product of the sizes."""
+        n = 1
+        for d in self:
+            n *= d
+        return n
+
+    def __repr__(self) -> str:
+        return f"torch.Size({list(self)})"
+
+    def __add__(self, other: Any) -> Size:
+        return Size(tuple(self) + tuple(other))
+
+    def __getitem__(self, index: Any) -> Any:
+        got = tuple.__getitem__(self, index)
+        return Size(got) if isinstance(index, slice) else got
+
+
+def as_array(xp: Any, value: Any) -> Array:
+    """``value``, what a forward function returned, as an array (NumPy's reductions return scalars)."""
+    if isinstance(value, np.generic):
+        return np.asarray(value)
+    return value if backend.is_array(value) else xp.asarray(value)
+
+
+class Tensor:
+    """A multi-dimensional array that can record what is done to it (the standard: ``torch.Tensor``).
+
+    Make one with :func:`distgrad.tensor`, :func:`distgrad.zeros` and their like.  ``Tensor(array)`` wraps a NumPy or CuPy
+    array without copying; ``Tensor(2, 3)`` and ``Tensor([1, 2])`` make float tensors as PyTorch's legacy constructor does.
+
+    Engine's fields:
+        _data: the array.
+        _node: the edge its gradient goes to (Node, Output or Leaf); None if it does not require grad.
+        _vc: the version Cell of its memory, None as long as nobody needed one.
+        _base: the tensor that this one is a view of, or None.
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "_base", "_data", "_node", "_vc")
+    __array_ufunc__ = None  # an ndarray on the left of an operator lets the tensor decide
+    __array_priority__ = 1000
+
+    _data: Any
+    _node: Node | Output | Leaf | None
+    _vc: Cell | None
+    _base: Tensor | None
+    # Rarely set, so kept in the instance's dict when they are.
+    _grad: Tensor | None = None
+    _generation: int = 0
+    _replay: Any = None
+    _retains: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        TENSORS.add(cls)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and backend.is_array(args[0]):
+            array = args[0]
+        elif len(args) == 1 and args[0].__class__ in TENSORS:
+            array = args[0]._data
+        elif args and all(isinstance(a, (int, np.integer)) for a in args):
+            array = np.empty(tuple(int(a) for a in args), dtypes.get_default_dtype().np)
+        elif len(args) <= 1:
+            array = np.array(args[0] if args else [], dtypes.get_default_dtype().np)
+        else:
+            raise TypeError(f"Tensor() takes one array or sequence, or the sizes; got {len(args)} arguments")
+        dtypes.from_numpy_dtype(array.dtype)
+        self = new(cls)
+        self._data = array
+        self._node = self._vc = self._base = None
+        return self
+
+    @staticmethod
+    def _wrap(array: Array, node: Any) -> Tensor:
+        t = new(Tensor)
+        t._data = array
+        t._node = node
+        t._vc = None
+        t._base = None
+        return t
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        """The sizes of the dimensions."""
+        return Size(self._data.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of dimension ``dim``."""
+        if dim is None:
+            return Size(self._data.shape)
+        n = self._data.ndim
+        if not -n <= dim < max(n, 1):
+            raise IndexError(f"Dimension out of range (expected to be in range of [{-max(n, 1)}, {max(n, 1) - 1}], but got {dim})")
+        return self._data.shape[dim]
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self._data.ndim  # type: ignore[no-any-return]
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self._data.ndim  # type: ignore[no-any-return]
+
+    ndimension = dim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return int(self._data.size)
+
+    nelement = numel
+
+    @property
+    def dtype(self) -> dtypes.dtype:
+        """The element type."""
+        return dtypes.FROM_NUMPY[self._data.dtype]
+
+    @property
+    def device(self) -> backend.device:
+        """Where the data lies."""
+        return backend.device_of(self._data)
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.device.type == "cpu"
+
+    def get_device(self) -> int:
+        """The index of the device, -1 on the CPU."""
+        index = self.device.index
+        return -1 if index is None else index
+
+    @property
+    def itemsize(self) -> int:
+        return int(self._data.itemsize)
+
+    def element_size(self) -> int:
+        """Bytes an element."""
+        return int(self._data.itemsize)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return int(self._data.nbytes)
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Distance, in elements, between neighbours along each dimension (or along ``dim``)."""
+        strides = tuple(s // self._data.itemsize for s in self._data.strides)
+        return strides if dim is None else strides[dim]
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in memory in row-major order without gaps."""
+        return bool(self._data.flags.c_contiguous)
+
+    def data_ptr(self) -> int:
+        """Address of the first element."""
+        data = self._data
+        return int(data.ctypes.data if isinstance(data, np.ndarray) else data.data.ptr)
+
+    def is_floating_point(self) -> bool:
+        return self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        return self.dtype.is_complex
+
+    def is_signed(self) -> bool:
+        return self.dtype.is_signed
+
+    # --- autograd ---------------------------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to this tensor."""
+        self._fresh()
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        node = self._node
+        if value == (node is not None):
+            return
+        if not value:
+            if type(node) is not Leaf:
+                raise RuntimeError(
+                    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in "
+                    "a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+                )
+            self.__dict__["_leaf"] = node  # its hooks and slot, should it be switched on again
+            self._node = None
+            return
+        if dtypes.FROM_NUMPY[self._data.dtype].category < 2:
+            raise RuntimeError(
+                f"only Tensors of floating point and complex dtype can require gradients, this one is {self.dtype}"
+            )
+        leaf = self.__dict__.get("_leaf")
+        self._node = leaf if leaf is not None else Leaf(self)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Any:
+        """Set :attr:`requires_grad` and return the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the user made it: it has no history."""
+        self._fresh()
+        return self._node is None or type(self._node) is Leaf
+
+    @property
+    def grad_fn(self) -> Any:
+        """The node of the operation that made it; None for a leaf."""
+        self._fresh()
+        node = self._node
+        if type(node) is Output:
+            return node.node
+        return node if type(node) is Node or isinstance(node, Node) else None
+
+    @property
+    def output_nr(self) -> int:
+        """Which output of :attr:`grad_fn` it is."""
+        return self._node.nr if type(self._node) is Output else 0
+
+    def _fresh(self) -> None:
+        if self._base is not None:
+            from .views import refresh
+
+            refresh(self)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The accumulated gradient of a leaf (or of a tensor that retains its gradient), or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__!r}")
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
+            if value._data.shape != self._data.shape:
+                raise RuntimeError(
+                    f"assigned grad has data of a different size: the tensor has {list(self._data.shape)}, "
+                    f"the grad {list(value._data.shape)}"
+                )
+            if value._data.dtype != self._data.dtype:
+                raise RuntimeError(
+                    f"assigned grad has data of a different type: the tensor has {self.dtype}, the grad {value.dtype}"
+                )
+            if value.device != self.device:
+                raise RuntimeError(
+                    f"assigned grad has data located on a different device: the tensor on {self.device}, the grad on {value.device}"
+                )
+        self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
+        """Add the gradient of this tensor with respect to the leaves of its graph to their ``.grad``.
+
+        Args:
+            gradient: of the same shape; may be left out for a tensor of one element, where it is 1.
+            retain_graph: keep the saved values so that backward can run again; default ``create_graph``.
+            create_graph: record the backward pass itself, so that gradients can be differentiated.
+            inputs: the tensors to accumulate into; default all leaves.
+        """
+        from .engine import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+    @property
+    def data(self) -> Any:
+        """The same memory without history; writing to it is not recorded."""
+        t = new(Tensor)
+        t._data = self._data
+        t._node = t._vc = t._base = None
+        return t
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if value.__class__ not in TENSORS:
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        self._data = value._data
+        node = self._node
+        if type(node) is Leaf:
+            array = value._data
+            if node.shape != array.shape or node.dtype != array.dtype or (
+                node.slot is not None and type(node.slot._data) is not type(array)
+            ):
+                node.slot = None
+            node.shape, node.dtype = array.shape, array.dtype
+
+    def detach(self) -> Tensor:
+        """The same memory without history; an in-place write to either is seen by both and by version checks."""
+        if self._vc is None:
+            self._vc = Cell()
+        t = Tensor._wrap(self._data, None)
+        t._vc = self._vc
+        return t
+
+    def detach_(self) -> Tensor:
+        """Forget the history, in place."""
+        if self._base is not None:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        self._node = None
+        return self
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this non-leaf tensor in ``.grad`` too."""
+        self._fresh()
+        node = self._node
+        if node is None:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if type(node) is Leaf or self._retains:
+            return
+        import weakref
+
+        ref = weakref.ref(self)
+
+        def keep(g: Tensor) -> None:
+            tensor = ref()
+            if tensor is not None:
+                tensor._grad = g.clone() if tensor._grad is None else tensor._grad + g
+
+        keep.last = True  # type: ignore[attr-defined]
+        self._retains = True
+        if node.hooks is None:
+            node.hooks = []
+        node.hooks.append(keep)
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether :meth:`retain_grad` was called on this non-leaf tensor."""
+        return self._retains
+
+    def register_hook(self, hook: Any) -> RemovableHandle:
+        """Call ``hook(grad)`` whenever this tensor's gradient is complete; what it returns, if not None, replaces it."""
+        self._fresh()
+        node = self._node
+        if node is None:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if node.hooks is None:
+            node.hooks = []
+        at = len(node.hooks)
+        while at and getattr(node.hooks[at - 1], "last", False):
+            at -= 1
+        node.hooks.insert(at, hook)
+        return RemovableHandle(node.hooks, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Any) -> RemovableHandle:
+        """Call ``hook(tensor)`` after each backward that added to this leaf's ``.grad``: once, when it is complete."""
+        node = self._node
+        if type(node) is not Leaf:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors or those without grad")
+        if node.post_hooks is None:
+            node.post_hooks = []
+        node.post_hooks.append(hook)
+        return RemovableHandle(node.post_hooks, hook)
+
+    @property
+    def _version(self) -> int:
+        """How many in-place writes its memory has seen."""
+        return 0 if self._vc is None else self._vc.version
+
+    def _bump(self) -> None:
+        """Note an in-place write to ``_data``."""
+        cell = self._vc
+        if cell is None:
+            cell = self._vc = Cell()
+        cell.version += 1
+
+    def _is_view(self) -> bool:
+        return self._base is not None
+
+    # --- to Python and NumPy ----------------------------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """The one element, as a Python number."""
+        if self._data.size != 1:
+            raise RuntimeError(f"a Tensor with {self._data.size} elements cannot be converted to Scalar")
+        value = self._data.item()
+        return value if isinstance(value, (bool, int, float, complex)) else float(value)
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers; a number for a zero-dimensional tensor."""
+        host = backend.to_host(self._data)
+        if host.dtype == dtypes.bfloat16.np:
+            host = host.astype(np.float32)
+        return host.tolist()
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The data as a NumPy array that shares memory; ``force=True`` detaches and copies from a device if it must."""
+        if force:
+            return backend.to_host(self._data)
+        if self.requires_grad:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if self.device.type != "cpu":
+            raise TypeError(
+                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+            )
+        return self._data  # type: ignore[no-any-return]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __bool__(self) -> bool:
+        if self._data.size == 0:
+            raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+        if self._data.size > 1:
+            raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+        return bool(self._data.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.category > 1 or self._data.size != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self._data.item())
+
+    def __len__(self) -> int:
+        if self._data.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return len(self._data)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        device = self.device
+        fn = self.grad_fn
+        return printing.format_tensor(
+            backend.to_host(self._data),
+            self.dtype,
+            device=None if device.type == "cpu" else str(device),
+            requires_grad=self._node is not None,
+            grad_fn=None if fn is None else fn.name(),
+        )
+
+    def __format__(self, spec: str) -> str:
+        if self._data.ndim == 0 and not self.__class__._is_parameter:
+            return self.item().__format__(spec)
+        return object.__format__(self, spec)
+
+    _is_parameter = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if id(self) in memo:
+            return memo[id(self)]
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. "
+                "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage."
+            )
+        t = new(type(self))
+        t._data = self._data.copy()
+        t._node = t._vc = t._base = None
+        memo[id(self)] = t
+        if self._node is not None:
+            t._node = Leaf(t)
+        if self._grad is not None:
+            t._grad = copy.deepcopy(self._grad, memo)
+        for name, value in self.__dict__.items():
+            if name not in ("_grad", "_generation", "_replay", "_retains", "_leaf"):
+                t.__dict__[name] = copy.deepcopy(value, memo)
+        return t
+
+    def __copy__(self) -> Any:
+        t = new(type(self))
+        t._data = self._data
+        t._vc = t._base = None
+        t._node = Leaf(t) if type(self._node) is Leaf else self._node
+        return t
+
+    def __dir__(self) -> list[str]:
+        return sorted(set(super().__dir__()))
+
+    if TYPE_CHECKING:  # operations are attached where they are declared
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __rmatmul__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+        def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __setitem__(self, index: Any, value: Any) -> None: ...
+        def __iter__(self) -> Any: ...
+
+
+TENSORS.add(Tensor)

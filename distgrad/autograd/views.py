@@ -1,0 +1,196 @@
+"""Views: tensors that share another's memory, and what an in-place write does to recorded history.
+
+A write to a tensor rebases its history: the tensor becomes the output of the writing operation.  A write through a view is
+a write to its base, so the base is rebased (:class:`CopySlices`) and every view's history is out of date; a view notices by
+the generation in the shared Cell and takes its steps from the base again (:func:`refresh`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from .grad_mode import recording
+from .graph import Cell, Leaf, Node
+from .tensor import TENSORS, Tensor
+
+
+def as_view(prim: Any, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Mark ``out``, computed by a view primitive, as a view of its first input where it shares that input's memory."""
+    x = args[0]
+    several = out.__class__ is tuple
+    data = x._data
+    for i, t in enumerate(out if several else (out,)):
+        owner = t._data.base
+        if t._data is data or (owner is not None and (owner is data or owner is data.base)):
+            if x._vc is None:
+                x._vc = Cell()
+            t._vc = x._vc
+            t._base = x if x._base is None else x._base
+            t._generation = x._vc.generation
+            t._replay = (*(x._replay or ()), (prim, args[1:], kwargs, i if several else None))
+            if not recording.enabled:
+                t._made_in_no_grad = True
+    return out
+
+
+def replay(steps: Any, base: Any) -> Any:
+    """The view of ``base`` (a Tensor, or an array) that ``steps`` make."""
+    for prim, args, kwargs, nr in steps:
+        base = prim.call(base, *args, **kwargs)
+        if nr is not None:
+            base = base[nr]
+    return base
+
+
+def refresh(t: Tensor) -> None:
+    """Give a view the history that its base has now."""
+    cell = t._vc
+    if cell is None or t._generation == cell.generation or t._base is None:
+        return
+    before, recording.enabled = recording.enabled, True
+    try:
+        t._node = replay(t._replay, t._base)._node
+    finally:
+        recording.enabled = before
+    t._generation = cell.generation
+
+
+class CopySlices:
+    """The node of a write through a view: the written region's gradient goes through the operation, the rest passes."""
+
+    name = "copy_slices"
+
+    def __init__(self, inner: Node, steps: Any, base: Any) -> None:
+        self.inner = inner
+        self.steps = steps
+        self.like = np.empty if isinstance(base, np.ndarray) else None
+        self.strides = base.strides
+
+    def node_name(self, node: Node) -> str:
+        return "CopySlices"
+
+    any_out = False
+    materialize = True
+
+    def pull(self, node: Node, g: Any, wanted: Any, outs: Any = None) -> list[Any]:
+        g = g.copy()
+        region = replay(self.steps, g)
+        inner = self.inner
+        wants = (True, *wanted[1:])
+        result = inner.primitive.pull(inner, region.copy(), [e if w else None for e, w in zip(wants, wants, strict=True)])
+        region[...] = 0 if result[0] is None else result[0]
+        return [g if wanted[0] is not None else None, *result[1:]]
+
+    def pull_tensors(self, node: Node, g: Any, wanted: Any) -> list[Any]:
+        g = g.clone()
+        region = replay(self.steps, g)
+        inner = self.inner
+        result = list(inner.primitive.pull_tensors(inner, region.clone(), [True, *wanted[1:]]))
+        if result[0] is None:
+            region.zero_()
+        else:
+            region.copy_(result[0])
+        return [g if wanted[0] is not None else None, *result[1:]]
+
+
+def _check_writable(x: Tensor) -> None:
+    """Raise where PyTorch forbids a recorded write to ``x``."""
+    if type(x._node) is Leaf:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    base = x._base
+    if base is None:
+        return
+    if type(base._node) is Leaf:
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    if any(step[3] is not None for step in x._replay):
+        name = x.grad_fn.name() if x.grad_fn is not None else "a function"
+        raise RuntimeError(
+            f"Output {x.output_nr} of {name} is a view and is being modified inplace. This view is the output of a function "
+            "that returns multiple views. Such functions do not allow the output views to be modified inplace. You should "
+            "replace the inplace operation by an out-of-place one."
+        )
+    if x.__dict__.get("_made_in_no_grad"):
+        raise RuntimeError(
+            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Make the view with "
+            "grad mode enabled, or write inside no_grad."
+        )
+
+
+def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """``x`` becomes ``prim(x, *args)``, in its own memory, recorded if anything involved requires grad."""
+    from .operands import unify
+    from .primitive import Shape, record
+
+    if x._base is not None:
+        refresh(x)
+    inputs = (x, *args)
+    n = len(prim.rules) or len(prim.inputs)
+    for a in args:
+        if a.__class__ in TENSORS and a._base is not None:
+            refresh(a)
+    edges = tuple([a._node if a.__class__ in TENSORS else None for a in inputs[:n]])
+    recorded = recording.enabled and any(e is not None for e in edges)
+    if recorded:
+        _check_writable(x)
+    data = x._data
+    xp, raw = unify(prim, inputs[:n], [a._data if a.__class__ in TENSORS else a for a in inputs[:n]])
+    mask = 0
+    save_ans, kinds = False, (0,) * n
+    if recorded:
+        for i, e in enumerate(edges):
+            if e is not None and i < len(prim.rules) and prim.rules[i] is not None:
+                mask |= 1 << i
+        if mask:
+            save_ans, kinds = prim.plan(mask)
+    old = Tensor._wrap(data.copy(), x._node) if recorded and kinds[0] == 1 else None
+    ans = prim.forward(xp, *raw, *inputs[n:], **kwargs)
+    if ans.shape != data.shape:
+        raise RuntimeError(
+            f"output with shape {list(data.shape)} doesn't match the broadcast shape {list(ans.shape)} (in {prim.name}_)"
+        )
+    made, own = dtypes.from_numpy_dtype(ans.dtype), dtypes.from_numpy_dtype(data.dtype)
+    if made.category > own.category:
+        raise RuntimeError(
+            f"result type {made.tensor_type[:-6]} can't be cast to the desired output type {own.tensor_type[:-6]}"
+        )
+    if ans is not data:
+        data[...] = ans
+    x._bump()
+    cell = x._vc
+    assert cell is not None
+    if not recorded:
+        return x
+    saved = []
+    for i, a in enumerate(inputs):
+        if a.__class__ not in TENSORS or i >= n:
+            saved.append(a)
+        elif kinds[i] == 1:
+            saved.append(old if i == 0 else a)
+        else:
+            saved.append(None if kinds[i] == 0 else edges[i] if edges[i] is not None else Shape(a))
+    node = record(prim, data, tuple(saved), edges, kwargs or None, save_ans)
+    if save_ans:
+        node.cell, node.cell_version = cell, cell.version
+    cell.generation += 1
+    if x._base is None:
+        x._node = node
+        return x
+    base = x._base
+    slices = CopySlices(node, x._replay, base._data)
+    base._node = record(slices, base._data, (), (base._node, *edges[1:]), None, False)
+    refresh(x)
+    return x
+
+
+def inplace(prim: Any, name: str) -> Any:
+    """The method that writes the primitive's result into its first input."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return write(prim, self, args, kwargs)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"In-place version of :func:`{prim.name}`."
+    return method
