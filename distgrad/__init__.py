@@ -11,7 +11,7 @@ import warnings as _warnings
 # PyTorch is silent where floating point overflows or divides by 0; NumPy's warnings are, too, but only from our own files.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"distgrad([._]|$)")
 
-from . import autograd, cuda, ops, random
+from . import autograd, cuda, ops, optim, random
 from .autograd import (
     enable_grad,
     inference_mode,

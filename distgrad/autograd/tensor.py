@@ -511,7 +511,7 @@ class Tensor:
         if self._grad is not None:
             t._grad = copy.deepcopy(self._grad, memo)
         for name, value in self.__dict__.items():
-            if name not in ("_grad", "_generation", "_replay", "_retains", "_leaf"):
+            if name not in ("_grad", "_generation", "_replay", "_retains", "_leaf", "_flat"):
                 t.__dict__[name] = copy.deepcopy(value, memo)
         return t
 

@@ -1,0 +1,35 @@
+"""Optimizers: the contract, and, by name, every one that a plugin registers (``optim.Adam``, ``optim.get("adam")``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .. import registry
+from .optimizer import Optimizer
+
+if TYPE_CHECKING:
+    from distgrad_optimizers.adam import Adam as Adam
+    from distgrad_optimizers.rmsprop import RMSprop as RMSprop
+    from distgrad_optimizers.sgd import SGD as SGD
+
+__all__ = ["Optimizer", "get"]
+
+
+def get(name: str) -> type[Optimizer]:
+    """The optimizer class registered as ``name`` (``"adam"``, or the class's name); UnknownPluginError, with the nearest
+    known names, if there is none."""
+    return registry.get("optimizer", name)
+
+
+def __getattr__(name: str) -> Any:
+    if not name.startswith("_"):
+        found = registry.get_class("optimizer", name)
+        if found is not None:
+            globals()[name] = found
+            return found
+        raise AttributeError(registry.explain("optimizer", name))
+    raise AttributeError(f"module 'distgrad.optim' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *registry.class_names("optimizer")})

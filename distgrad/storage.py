@@ -1,0 +1,132 @@
+"""Flat storage: parameters of one device and dtype in one contiguous buffer, their gradients in another.
+
+``p.data`` and ``p.grad`` are views of the two, and the engine writes a parameter's first gradient straight into its view.
+So an all-reduce bucket is a slice, an update is a loop over blocks, and a shard is a range.  Parameters start on 64-byte
+boundaries; the gaps between them are zero in both buffers and stay so under any elementwise update.
+
+A user may at any time give a parameter other memory (``p.data = …``, ``.to()``), another gradient (``p.grad = …``) or
+none.  Nothing here forbids it: :meth:`FlatStorage.holds` tells, and whoever works on the buffers asks first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from . import backend
+from .autograd import Tensor
+from .autograd.graph import Leaf
+from .backend import Array
+
+__all__ = ["Allocate", "FlatStorage", "flatten"]
+
+# How a buffer is made: (number of elements, NumPy dtype, device) -> zeroed one-dimensional array.
+Allocate = Callable[[int, np.dtype, backend.device], Array]
+
+_ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+
+
+def allocate(n: int, dtype: np.dtype, device: backend.device) -> Array:
+    """A zeroed buffer of ``n`` elements in the process's own memory, on a 64-byte boundary on the CPU."""
+    if device.type != "cpu":
+        with backend.on(device):
+            return backend.module_for(device).zeros(n, dtype)
+    raw = np.zeros(n * dtype.itemsize + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + n * dtype.itemsize].view(dtype)
+
+
+class FlatStorage:
+    """One pair of buffers.
+
+    Attributes:
+        params: the parameters, in order.
+        data, grad: raw one-dimensional arrays of one dtype on one device.
+        ranges: for each parameter its (first, behind last) element in both.
+        views: for each parameter the array that ``p._data`` is as long as it lives here.
+    """
+
+    __slots__ = ("__weakref__", "data", "device", "dtype", "grad", "params", "ranges", "slots", "views")
+
+    def __init__(self, params: Iterable[Tensor], make: Allocate) -> None:
+        self.params = tuple(params)
+        first = self.params[0]
+        self.dtype: np.dtype = first._data.dtype
+        self.device = first.device
+        unit = max(_ALIGNMENT // self.dtype.itemsize, 1)
+        self.ranges: list[tuple[int, int]] = []
+        end = 0
+        for p in self.params:
+            lo = math.ceil(end / unit) * unit
+            end = lo + p.numel()
+            self.ranges.append((lo, end))
+        self.data = make(end, self.dtype, self.device)
+        self.grad = make(end, self.dtype, self.device)
+        self.views: list[Array] = []
+        self.slots: list[Array] = []
+        for i, (p, (lo, hi)) in enumerate(zip(self.params, self.ranges, strict=True)):
+            view = self.data[lo:hi].reshape(p._data.shape)
+            view[...] = p._data
+            self.views.append(view)
+            self.slots.append(self.grad[lo:hi].reshape(view.shape))
+            p._data = view
+            p.__dict__["_flat"] = (self, i)
+            if type(p._node) is Leaf:
+                self.grad_slot(i)
+                if p._grad is not None and p._grad._node is None:
+                    self.gather(i, i + 1)
+                    p._grad = self.grad_slot(i)
+
+    def grad_slot(self, i: int) -> Tensor:
+        """The tensor over parameter ``i``'s part of :attr:`grad`; where its next gradient will be written."""
+        leaf = self.params[i]._node
+        if type(leaf) is not Leaf:  # frozen since
+            return Tensor._wrap(self.slots[i], None)
+        if leaf.slot is None or leaf.slot._data is not self.slots[i]:
+            leaf.slot = Tensor._wrap(self.slots[i], None)
+        return leaf.slot
+
+    def holds(self, i: int) -> bool:
+        """Whether parameter ``i`` still lives in :attr:`data`."""
+        return self.params[i]._data is self.views[i]
+
+    def gather(self, lo: int, hi: int) -> None:
+        """Bring the gradients of parameters ``lo`` to ``hi - 1`` into :attr:`grad`: one that lies elsewhere is copied, a
+        missing one is zeros."""
+        for i in range(lo, hi):
+            grad, slot = self.params[i]._grad, self.slots[i]
+            if grad is None:
+                slot[...] = 0
+            elif grad._data is not slot:
+                slot[...] = grad._data
+
+
+def _home(p: Tensor) -> FlatStorage | None:
+    """The storage that ``p`` lives in, if it still does."""
+    flat = p.__dict__.get("_flat")
+    if flat is None:
+        return None
+    storage, i = flat
+    return storage if storage.params[i] is p and storage.holds(i) else None  # type: ignore[no-any-return]
+
+
+def flatten(params: Iterable[Tensor], make: Allocate | None = None) -> list[FlatStorage]:
+    """The storages in which ``params`` live, in order of first use; those that live in none are put into new ones.
+
+    Args:
+        params: leaf tensors; one given twice counts once.  New ones of a device and dtype share one storage, in this order.
+        make: makes the buffers; default the process's own memory.
+    """
+    unique = list({id(p): p for p in params}.values())
+    loose: dict[tuple[str, np.dtype], list[Tensor]] = {}
+    for p in unique:
+        if not p.is_leaf:
+            raise ValueError("can't put a non-leaf Tensor into flat storage; parameters are leaves")
+        if _home(p) is None:
+            loose.setdefault((str(p.device), p._data.dtype), []).append(p)
+    for several in loose.values():
+        FlatStorage(several, make or allocate)
+    found = {id(s): s for s in (_home(p) for p in unique) if s is not None}
+    return list(found.values())

@@ -1,0 +1,87 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distgrad import hookimpl
+from distgrad.optim import Optimizer
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum and Nesterov's (Sutskever et al. 2013, PMLR 28:1139).
+
+    g ← g + λ p;  b ← g at the first step, then μ b + (1 − τ) g;  g ← g + μ b if nesterov, else b;  p ← p − lr g
+
+    Args:
+        params: the parameters, or groups of them.
+        lr: the learning rate.
+        momentum: μ.
+        dampening: τ.
+        weight_decay: λ.
+        nesterov: look ahead; needs μ > 0 and τ = 0.
+        maximize: go up the gradient instead.
+        foreach, differentiable, fused: accepted for PyTorch's signature; one implementation serves all.
+    """
+
+    counter = None
+    scratch = 1
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            dict(
+                lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
+                maximize=maximize, foreach=foreach, differentiable=differentiable, fused=fused,
+            ),
+        )  # fmt: skip
+
+    def check(self, group: dict[str, Any]) -> None:
+        super().check(group)
+        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+
+    def slots(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("momentum_buffer",) if group["momentum"] else ()
+
+    def update(self, xp, p, g, *arrays, lr, momentum, dampening, weight_decay, nesterov, step):  # type: ignore[no-untyped-def, override]
+        t = arrays[-1]
+        if weight_decay:
+            xp.multiply(p, weight_decay, out=t)
+            t += g
+            g = t
+        if momentum:
+            b = arrays[0]
+            if step == 1:
+                b[...] = g
+            else:
+                b *= momentum
+                if dampening:
+                    g = g * (1 - dampening) if g is not t else xp.multiply(t, 1 - dampening, out=t)
+                b += g
+                if dampening and nesterov:
+                    raise AssertionError("check() forbids this")
+            if nesterov:
+                g = g + momentum * b
+            else:
+                g = b
+        xp.multiply(g, lr, out=t)
+        p -= t
+
+
+@hookimpl
+def distgrad_optimizers() -> dict[str, type]:
+    return {"sgd": SGD}
