@@ -1,9 +1,9 @@
 """Gradients of all ranks into their mean, while backward is still running.
 
 Parameters lie in flat storage, so a bucket is a slice of a gradient buffer: nothing is packed.  A leaf's hook says that
-its gradient is complete; when a bucket's are, and all buckets before it have been started, its all-reduce starts.  Every
-rank starts buckets in the same order, whatever order its gradients come in, so ranks cannot wait for each other in a
-circle.  What no hook announced (parameters that this rank's loss did not use) is filled with zeros at the end.
+its gradient is complete; when a bucket's are, and all buckets before it were started, its all-reduce starts.  All ranks
+start buckets in the same order, whatever order their gradients come in, so they cannot wait for each other in a circle.
+What no hook announced (parameters that this rank's loss did not use) is filled with zeros at the end.
 """
 
 from __future__ import annotations
