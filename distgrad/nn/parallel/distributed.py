@@ -12,7 +12,7 @@ from distgrad.distributed.collectives import broadcast_array
 from distgrad.distributed.consistency import check_same_model
 from distgrad.distributed.process_group import ProcessGroup, get_group
 from distgrad.distributed.reducer import Reducer, make_buckets
-from distgrad.nn import Module
+from distgrad.nn.module import Module
 
 __all__ = ["DistributedDataParallel"]
 
