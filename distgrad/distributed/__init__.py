@@ -1,6 +1,6 @@
 """Process groups and collectives under PyTorch's names; between the ranks lies a communicator plugin.
 
-With one process every collective is a no-op, so one script runs everywhere.  :class:`DistributedDataParallel` is in
+With one process every collective is a no-op, so one script runs everywhere.  ``DistributedDataParallel`` is in
 :mod:`distgrad.nn.parallel`.
 """
 

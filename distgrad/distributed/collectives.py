@@ -94,7 +94,9 @@ def broadcast_array(comm: Communicator, array: backend.Array, root: int = 0) -> 
 
 def _raw(tensor: Any, name: str = "tensor") -> backend.Array:
     if not isinstance(tensor, Tensor):
-        raise TypeError(f"Invalid function argument. Expected parameter `{name}` to be a Tensor, got {type(tensor).__name__}")
+        raise TypeError(
+            f"Invalid function argument. Expected parameter `{name}` to be a Tensor, got {type(tensor).__name__}"
+        )
     return tensor._data
 
 

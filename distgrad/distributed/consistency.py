@@ -1,4 +1,4 @@
-"""Do all ranks have the same model?  Asked when it is wrapped, since afterwards only bytes are compared (RELIABILITY F5).
+"""Do all ranks have the same model?  Asked when it is wrapped, since afterwards only bytes are exchanged.
 
 A parameter in another place or of another dtype would be summed with a stranger's gradient, silently.
 """

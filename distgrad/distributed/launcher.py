@@ -55,7 +55,7 @@ def check_launcher_size(size: int, library: str, environment: Mapping[str, str] 
 def blas_threads(environment: Mapping[str, str] = os.environ) -> int:
     """How many threads this process' BLAS uses: asked from threadpoolctl where installed, else from the environment."""
     with contextlib.suppress(ImportError):
-        from threadpoolctl import threadpool_info
+        from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
         counts = [int(pool["num_threads"]) for pool in threadpool_info() if pool["user_api"] == "blas"]
         if counts:
@@ -73,7 +73,7 @@ def cores() -> int:
 
 
 def check_oversubscription(comm: Communicator) -> None:
-    """Warn, once on every node, when its ranks' BLAS threads want more cores than they may use together.  Collective."""
+    """Warn, once on every node, when its ranks' BLAS threads want more cores than they have together.  Collective."""
     if comm.per_thread or comm.size == 1:
         return
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)

@@ -104,7 +104,9 @@ def init_process_group(
     if is_initialized():
         raise ValueError("trying to initialize the default process group twice!")
     if init_method not in (None, "env://"):
-        raise ValueError(f"init_method must be None or 'env://', got {init_method!r}: the launcher brings ranks together")
+        raise ValueError(
+            f"init_method must be None or 'env://', got {init_method!r}: the launcher brings ranks together"
+        )
     if backend is None:
         backend = "serial" if comm is None and launcher_size() is None else "mpi"
     made: Communicator = registry.get("communicator", backend)(comm)
@@ -122,7 +124,7 @@ def init_process_group(
 
 
 def destroy_process_group(group: ProcessGroup | None = None) -> None:
-    """Leave the group; every rank calls it, and it returns when all have.  Another one may be initialised afterwards."""
+    """Leave the group; every rank calls it, and it returns when all have.  Another may be initialised afterwards."""
     global _of_process
     found = get_group(group)
     if found.guard is not None:

@@ -1,9 +1,9 @@
 """Gradients of all ranks into their mean, while backward is still running.
 
 Parameters lie in flat storage, so a bucket is a slice of a gradient buffer: nothing is packed.  A leaf's hook says that
-its gradient is complete; when a bucket's are, and all buckets before it have been started, its all-reduce starts.  Every
-rank starts buckets in the same order, whatever order its gradients come in, so ranks cannot wait for each other in a
-circle.  What no hook announced (parameters that this rank's loss did not use) is filled with zeros at the end.
+its gradient is complete; when a bucket's are, and all buckets before it were started, its all-reduce starts.  All ranks
+start buckets in the same order, whatever order their gradients come in, so they cannot wait for each other in a circle.
+What no hook announced (parameters that this rank's loss did not use) is filled with zeros at the end.
 """
 
 from __future__ import annotations
@@ -79,15 +79,12 @@ class Reducer:
 
     def __init__(self, comm: Communicator, buckets: Sequence[Bucket], by_samples: bool) -> None:
         self.comm, self.buckets, self.by_samples = comm, list(buckets), by_samples
-        self._params = [p for bucket in self.buckets for p in bucket.params]
         self._sync = False
         self._samples, self._samples_of_eval = 0, 0
         self._clear()
-        position = 0
         for bucket in self.buckets:
             for p in bucket.params:
                 p.register_post_accumulate_grad_hook(self._hook(bucket))
-            position += bucket.hi - bucket.lo
 
     def forward(self, sync: bool, samples: int, training: bool) -> None:
         """Announce a forward pass that records gradients: whether its backward reduces, and of how many samples."""
@@ -176,8 +173,7 @@ class Reducer:
                 p = bucket.storage.params[i]
                 if used_anywhere[position]:
                     slot = bucket.storage.grad_slot(i)
-                    if p.grad is None or p.grad._data is not slot:
-                        p.grad = Tensor(slot)
-                    p.grad._bump()
+                    p._grad = slot
+                    slot._bump()
                 position += 1
         self._clear()

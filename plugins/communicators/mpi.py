@@ -11,6 +11,7 @@ under way progress, notices at once when a rank that must still answer has left 
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -59,7 +60,9 @@ if hasattr(os, "register_at_fork"):
 class _Operation:
     """An operation under way: MPI requests, then a step that finishes it or starts the next hop."""
 
-    def __init__(self, comm: MPICommunicator, what: str, requests: list[MPI.Request], then: _Step | None = None) -> None:
+    def __init__(
+        self, comm: MPICommunicator, what: str, requests: list[MPI.Request], then: _Step | None = None
+    ) -> None:
         self.comm, self.what, self.requests, self.then = comm, what, requests, then
         self.number = 0  # among the collectives of the communicator; 0 for a message between two ranks
         self.done = False
@@ -152,7 +155,7 @@ class MPICommunicator(Communicator):
         """Two hops: rank ``i`` gets everyone's slice ``i``, adds it up and gives it to everyone."""
         size, rank = self.size, self.rank
         bounds = [flat.size * i // size for i in range(size + 1)]
-        slices = [flat[lo:hi] for lo, hi in zip(bounds, bounds[1:], strict=False)]
+        slices = [flat[lo:hi] for lo, hi in itertools.pairwise(bounds)]
         mine = slices[rank]
         buffer = self._take_scratch(mine.nbytes * (size - 1))
         table = buffer[: mine.nbytes * (size - 1)].view(flat.dtype).reshape(size - 1, mine.size)
@@ -320,7 +323,9 @@ class MPICommunicator(Communicator):
 
 def _flat(array: np.ndarray) -> np.ndarray:
     if not array.flags.c_contiguous:
-        raise ValueError(f"a communicator takes C-contiguous arrays, got strides {array.strides} of shape {array.shape}")
+        raise ValueError(
+            f"a communicator takes C-contiguous arrays, got strides {array.strides} of shape {array.shape}"
+        )
     return array.reshape(-1)
 
 

@@ -251,7 +251,9 @@ def run(world_size: int, fn: Callable[..., Any], *args: Any) -> list[Any]:
         finally:
             world.leave(rank)
 
-    threads = [threading.Thread(target=body, args=(rank,), name=f"rank {rank}", daemon=True) for rank in range(world_size)]
+    threads = [
+        threading.Thread(target=body, args=(rank,), name=f"rank {rank}", daemon=True) for rank in range(world_size)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -104,7 +104,8 @@ def check_messages_over_the_limit_are_split(comm: Communicator) -> None:
 
 def check_operations_overlap(comm: Communicator) -> None:
     arrays = [sample(comm.rank, n, dtypes.float32, seed=n) for n in (70_000, 3, 40_000, 100_000, 1)]
-    wants = [expected(ReduceOp.SUM, [sample(r, a.size, dtypes.float32, seed=a.size) for r in range(comm.size)]) for a in arrays]
+    operands = [[sample(r, a.size, dtypes.float32, seed=a.size) for r in range(comm.size)] for a in arrays]
+    wants = [expected(ReduceOp.SUM, x) for x in operands]
     requests = [comm.Iallreduce(a) for a in arrays]
     order = reversed(requests) if comm.rank % 2 else iter(requests)  # ranks need not wait in one order
     for request in order:
@@ -164,9 +165,9 @@ def check_duplicates_do_not_meet(comm: Communicator) -> None:
     other = comm.Dup()
     assert (other.rank, other.size, other.local_rank) == (comm.rank, comm.size, comm.local_rank)
     a, b = np.array([1.0]), np.array([10.0])
-    first, second = (comm.Iallreduce(a), other.Iallreduce(b)) if comm.rank % 2 else (other.Iallreduce(b), comm.Iallreduce(a))
-    first.Wait()
-    second.Wait()
+    pairs = [(comm, a), (other, b)] if comm.rank % 2 else [(other, b), (comm, a)]
+    for request in [one.Iallreduce(array) for one, array in pairs]:
+        request.Wait()
     assert (a[0], b[0]) == (comm.size, 10 * comm.size)
     other.Barrier()
     other.Free()
@@ -196,10 +197,13 @@ def check_all_reduce_of_tensors(comm: Communicator) -> None:
     view = Tensor(base[::2, 1:4])  # not contiguous
     view._data[...] = comm.rank + 1
     assert dist.all_reduce(view) is None
-    assert (view._data == total).all() and base.sum() == np.float32(total) * 6
+    assert (view._data == total).all()
+    assert base.sum() == np.float32(total) * 6
     t = Tensor(np.full(5, comm.rank + 1.0))
     work = dist.all_reduce(t, op=dist.ReduceOp.AVG, async_op=True)
-    assert work is not None and work.wait() and work.is_completed()
+    assert work is not None
+    assert work.wait()
+    assert work.is_completed()
     assert (t._data == total / comm.size).all()
     with raises(TypeError, "to be a Tensor, got ndarray"):
         dist.all_reduce(np.zeros(3))  # type: ignore[arg-type]
@@ -250,7 +254,7 @@ class DeviceArray:
         self.shape, self.dtype, self.flags = hidden.shape, hidden.dtype, hidden.flags
 
     def __setitem__(self, index: object, value: DeviceArray) -> None:
-        self.hidden[index] = value.hidden  # type: ignore[index]
+        self.hidden[index] = value.hidden  # type: ignore[call-overload]
 
 
 class Double:
@@ -274,8 +278,8 @@ class Double:
         return
 
 
-class raises:  # noqa: N801 - pytest.raises' name; pytest need not be imported on every rank
-    """The block raises ``kind`` with one of the texts of ``pattern`` (a regular expression) in its message."""
+class raises:  # noqa: N801 - pytest's name
+    """pytest's, which takes long to import on every rank: the block raises ``kind`` with ``pattern`` in its message."""
 
     def __init__(self, kind: type[BaseException], pattern: str) -> None:
         self.kind, self.pattern = kind, pattern

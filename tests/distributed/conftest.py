@@ -26,7 +26,14 @@ class Finished:
     seconds: float
 
     def __str__(self) -> str:
-        return f"exit code {self.returncode} after {self.seconds:.1f} s\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
+        heading = f"exit code {self.returncode} after {self.seconds:.1f} s"
+        return f"{heading}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
+
+    def check(self, **counts: int) -> None:
+        """The job ended well, and wrote each text of ``counts`` to stdout so many times."""
+        assert self.returncode == 0, self
+        for text, count in counts.items():
+            assert self.stdout.count(text) == count, self
 
 
 def find_mpirun() -> Path | None:
@@ -42,8 +49,9 @@ def is_open_mpi() -> bool:
 
 def job_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """This environment, one BLAS thread a rank, and no trace of a launcher that may have started the tests."""
-    launchers = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "HYDRA_", "MPIR_")
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(launchers)}
+    launchers = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "HYDRA_", "MPIR_", "SLURM_")
+    # Unbuffered, ranks write pieces of lines, which the launcher mixes.
+    clean = {k: v for k, v in os.environ.items() if not k.startswith((*launchers, "PYTHONUNBUFFERED"))}
     return clean | {
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
@@ -79,10 +87,9 @@ Mpirun = Callable[..., Finished]
 
 @pytest.fixture(scope="session")
 def mpirun() -> Mpirun:
-    """``mpirun(n, program, *args, timeout=60, env=None)``: a file of this folder, or code (with a newline), on n ranks."""
+    """``mpirun(n, program, *args, timeout=60, env=None)``: a file of this folder, or lines of code, on n ranks."""
     launcher = find_mpirun()
-    if launcher is None:
-        pytest.skip("no mpirun beside this Python: python -m pip install 'distgrad[mpi]'")
+    assert launcher is not None, "no mpirun beside this Python; tests marked mpi are skipped where it may be missing"
 
     def run(n: int, program: str, *args: str, timeout: float = 60.0, env: dict[str, str] | None = None) -> Finished:
         options = ["--oversubscribe", "--bind-to", "none"] if is_open_mpi() else []

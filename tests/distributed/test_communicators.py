@@ -65,7 +65,7 @@ mine.send(None, 0 if mine.size == 1 else 1 - mine.rank)
 pending.wait()
 print("fine")
 """)
-    assert job.returncode == 0 and job.stdout.count("fine") == 3, job
+    job.check(fine=3)
 
 
 def test_threads_return_results_in_rank_order() -> None:
@@ -87,7 +87,8 @@ def test_a_failing_thread_releases_the_others_and_is_named() -> None:
     with pytest.raises(KeyError, match="lost") as caught:
         Threads.run(3, in_group, main, "threads")
     assert caught.value.__notes__ == ["raised on rank 1 of 3 (threads)"]
-    assert len(released) == 2 and all("rank 1 failed with KeyError" in text for text in released)
+    assert len(released) == 2
+    assert all("rank 1 failed with KeyError" in text for text in released)
 
 
 def test_a_thread_that_leaves_early_is_named() -> None:

@@ -52,8 +52,8 @@ def test_equal_models_pass() -> None:
     [
         ([USUAL[1], USUAL[0]], "entry 0: parameter 'fc1.weight' with shape (3, 4) and dtype float32 on ranks 0, 2; "
          "parameter 'fc1.bias' with shape (3,) and dtype float32 on rank 1"),
-        ([USUAL[0], entry("fc1.bias", 4)], "entry 1: parameter 'fc1.bias' with shape (3,) and dtype float32 on ranks 0, 2; "
-         "parameter 'fc1.bias' with shape (4,) and dtype float32 on rank 1"),
+        ([USUAL[0], entry("fc1.bias", 4)], "entry 1: parameter 'fc1.bias' with shape (3,) and dtype float32 on "
+         "ranks 0, 2; parameter 'fc1.bias' with shape (4,) and dtype float32 on rank 1"),
         ([USUAL[0], entry("fc1.bias", 3, dtype=np.float64)], "and dtype float64 on rank 1"),
         ([USUAL[0], entry("fc1.beta", 3)], "parameter 'fc1.beta' with shape (3,) and dtype float32 on rank 1"),
         ([USUAL[0], entry("fc1.bias", 3, frozen=True)], "dtype float32, requires_grad=False on rank 1"),
@@ -65,7 +65,8 @@ def test_equal_models_pass() -> None:
 def test_a_difference_is_named_with_its_ranks_on_all_of_them(other: list[Entry], expected: str) -> None:
     answers = compare(3, 1, USUAL, other)
     for rank, answer in enumerate(answers):
-        assert answer.startswith(f"rank {rank}: the ranks' models differ at ") and expected in answer
+        assert answer.startswith(f"rank {rank}: the ranks' models differ at ")
+        assert expected in answer
 
 
 def test_buffers_are_compared() -> None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from distgrad.distributed.data_parallel import DistributedDataParallel
+from distgrad.nn.parallel.distributed import DistributedDataParallel
 
 __all__ = ["DistributedDataParallel"]

@@ -12,7 +12,7 @@ from distgrad.distributed.collectives import broadcast_array
 from distgrad.distributed.consistency import check_same_model
 from distgrad.distributed.process_group import ProcessGroup, get_group
 from distgrad.distributed.reducer import Reducer, make_buckets
-from distgrad.nn import Module
+from distgrad.nn.module import Module
 
 __all__ = ["DistributedDataParallel"]
 
@@ -76,7 +76,8 @@ class DistributedDataParallel(Module):
         params = [p for p in module.parameters() if p.requires_grad]
         if not params:
             raise RuntimeError(
-                "DistributedDataParallel is not needed when a module doesn't have any parameter that requires a gradient."
+                "DistributedDataParallel is not needed when a module doesn't have any parameter that requires a "
+                "gradient."
             )
         self.module = module
         self.dim, self.broadcast_buffers = dim, broadcast_buffers
