@@ -1,0 +1,64 @@
+"""The GPUs of this process, by PyTorch's names."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from . import backend
+
+__all__ = ["current_device", "device", "device_count", "is_available", "manual_seed_all", "set_device", "synchronize"]
+
+
+def is_available() -> bool:
+    """Whether CuPy is installed and sees a GPU."""
+    return backend.device_count() > 0
+
+
+def device_count() -> int:
+    """How many GPUs can be used."""
+    return backend.device_count()
+
+
+def _index(which: int | str | backend.device | None) -> int:
+    wanted = backend.resolve("cuda" if which is None else which)
+    if wanted.type != "cuda" or wanted.index is None:
+        raise ValueError(f"Expected a cuda device, but got: {wanted}")
+    return wanted.index
+
+
+def current_device() -> int:
+    """The index of the GPU on which ``"cuda"`` tensors are made."""
+    return _index(None)
+
+
+def set_device(device: int | str | backend.device) -> None:
+    """Make ``device`` the current GPU of this thread."""
+    index = _index(device)
+    found = backend.accelerator()
+    assert found is not None
+    found.set_current(index)
+
+
+@contextlib.contextmanager
+def device(device: int | str | backend.device) -> Iterator[None]:
+    """Inside, ``device`` is the current GPU."""
+    before = current_device()
+    set_device(device)
+    try:
+        yield
+    finally:
+        set_device(before)
+
+
+def synchronize(device: int | str | backend.device | None = None) -> None:
+    """Wait until all work given to the GPU is done."""
+    _index(device)
+    backend.synchronize()
+
+
+def manual_seed_all(seed: int) -> None:
+    """Seed the generator; one generator serves all devices here, so this is :func:`distgrad.manual_seed`."""
+    from .random import manual_seed
+
+    manual_seed(seed)

@@ -1,0 +1,85 @@
+"""Nothing hangs: a rank that fails or leaves ends the whole job (RELIABILITY F1, F2, F3).
+
+Left alone, a Python process whose rank raises prints a traceback and waits in ``MPI_Finalize`` for ranks that wait in a
+collective for it.  So an uncaught exception, of the main thread or another, is printed with its rank on every line and
+aborts the job; and a process that ends tells the others so, and waits for them up to a deadline.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+import traceback
+from types import TracebackType
+from typing import Any
+
+from distgrad.distributed.communicator import Communicator
+
+__all__ = ["Guard"]
+
+_FORWARDING = 0.5  # seconds that a launcher is given to forward a traceback
+
+
+class Guard:
+    """Watches over this process' end as long as it is armed.
+
+    Args:
+        comm: the communicator whose job is ended.
+        exit_timeout: seconds that a rank which has ended waits for the others before it ends the job.
+    """
+
+    def __init__(self, comm: Communicator, exit_timeout: float) -> None:
+        self.comm, self.exit_timeout = comm, exit_timeout
+        self._pid = os.getpid()
+        self._hooks = (sys.excepthook, threading.excepthook)
+        sys.excepthook = self._main_failed
+        threading.excepthook = self._thread_failed
+        atexit.register(self.leave)
+
+    def _disarm(self) -> None:
+        # Not where somebody else has put theirs in the place since.
+        # Bound methods are equal, not identical, from one access to the next.
+        if sys.excepthook == self._main_failed:
+            sys.excepthook = self._hooks[0]
+        if threading.excepthook == self._thread_failed:
+            threading.excepthook = self._hooks[1]
+        atexit.unregister(self.leave)
+
+    def _main_failed(self, kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+        if os.getpid() != self._pid:  # a forked child is no rank, and must not reach MPI_Finalize, where it would hang
+            self._hooks[0](kind, error, where)
+            sys.stdout.flush()
+            os._exit(1)
+        self._abort("".join(traceback.format_exception(kind, error, where)))
+
+    def _thread_failed(self, args: threading.ExceptHookArgs) -> Any:
+        if os.getpid() != self._pid or args.exc_type is SystemExit:  # SystemExit ends a thread, by Python's rule
+            return self._hooks[1](args)
+        name = "?" if args.thread is None else args.thread.name
+        text = "".join(traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback))
+        self._abort(f"Exception in thread {name}:\n{text}")
+
+    def leave(self) -> None:
+        """End this rank's part: return, with the hooks put back, when all ranks end theirs; else abort the job."""
+        if os.getpid() != self._pid:
+            return
+        missing = self.comm.Depart(self.exit_timeout)
+        if missing:
+            self._abort(
+                f"this rank ended, and {self.exit_timeout:g} s later rank(s) {', '.join(map(str, missing))} had not: "
+                "ending the job. If they still had work to do, call destroy_process_group() on every rank before it, "
+                "or give init_process_group a longer exit_timeout\n"
+            )
+        self._disarm()
+
+    def _abort(self, text: str) -> None:
+        heading = f"[rank{self.comm.rank}]: "
+        sys.stdout.flush()
+        sys.stderr.write("".join(heading + line + "\n" for line in text.splitlines()))  # one write: lines stay together
+        sys.stderr.flush()
+        # MPICH's mpiexec drops what it has not forwarded yet when a rank aborts: seen in one run of three.
+        time.sleep(_FORWARDING)
+        self.comm.Abort(1)

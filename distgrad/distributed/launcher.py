@@ -1,0 +1,104 @@
+"""What an MPI launcher tells its processes through the environment, and what can be checked against it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import warnings
+from collections.abc import Mapping
+
+from distgrad.distributed.communicator import Communicator
+
+__all__ = ["blas_threads", "check_launcher_size", "check_oversubscription", "launcher_size", "warn_oversubscription"]
+
+# The number of processes, by launcher.  Slurm's variable is last: under `srun --pty` it describes an outer step.
+_SIZE_VARIABLES = (
+    ("OMPI_COMM_WORLD_SIZE", "Open MPI's mpirun"),
+    ("PMI_SIZE", "the mpiexec of MPICH or Intel MPI"),
+    ("MV2_COMM_WORLD_SIZE", "MVAPICH's launcher"),
+    ("SLURM_STEP_NUM_TASKS", "Slurm's srun"),
+)
+
+
+def launcher_size(environment: Mapping[str, str] = os.environ) -> tuple[int, str, str] | None:
+    """``(processes, variable, launcher)`` as the launcher announced them; None when started without one."""
+    for variable, launcher in _SIZE_VARIABLES:
+        text = environment.get(variable, "")
+        if text.isdigit():
+            return int(text), variable, launcher
+    return None
+
+
+def check_launcher_size(size: int, library: str, environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse a job that fell apart: a launcher started N processes, each of which sees itself alone.
+
+    That is what happens, silently, when one MPI's ``mpiexec`` starts a Python whose MPI is another.
+
+    Args:
+        size: the number of ranks that the MPI library sees in the world.
+        library: the library's name and version, for the message.
+    """
+    found = launcher_size(environment)
+    if found is None:
+        return
+    announced, variable, launcher = found
+    if size == announced or (size != 1 and variable.startswith("SLURM")):
+        return
+    raise RuntimeError(
+        f"{launcher} started {announced} processes ({variable}={announced}), but the MPI that this Python uses "
+        f"({library}) sees {size}: the launcher belongs to another MPI, and the job would run as {announced} separate "
+        "ones. Start it with the mpirun that was installed beside this Python (the one in its environment's bin folder)"
+    )
+
+
+def blas_threads(environment: Mapping[str, str] = os.environ) -> int:
+    """How many threads this process' BLAS uses: asked from threadpoolctl where installed, else from the environment."""
+    with contextlib.suppress(ImportError):
+        from threadpoolctl import threadpool_info
+
+        counts = [int(pool["num_threads"]) for pool in threadpool_info() if pool["user_api"] == "blas"]
+        if counts:
+            return max(counts)
+    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        text = environment.get(variable, "")
+        if text.isdigit() and int(text) > 0:
+            return min(int(text), cores())
+    return cores()
+
+
+def cores() -> int:
+    """The processor cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_oversubscription(comm: Communicator) -> None:
+    """Warn, once on every node, when its ranks' BLAS threads want more cores than they may use together.  Collective."""
+    if comm.per_thread or comm.size == 1:
+        return
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    # Launchers often bind each rank to cores of its own, so the ranks' sets are united, as bit masks.
+    nodes = comm.allgather([socket.gethostname(), hex(sum(1 << core for core in allowed)), blas_threads()])
+    mine = [(int(mask, 16), threads) for host, mask, threads in nodes if host == nodes[comm.rank][0]]
+    if comm.local_rank == 0:
+        union = 0
+        for mask, _ in mine:
+            union |= mask
+        warn_oversubscription(comm.local_size, max(threads for _, threads in mine), union.bit_count())
+
+
+def warn_oversubscription(ranks: int, threads: int, available: int) -> None:
+    """The warning of :func:`check_oversubscription`: ``ranks`` of ``threads`` threads on ``available`` cores."""
+    if ranks == 1 or ranks * threads <= available:
+        return
+    fix = (
+        f"set OMP_NUM_THREADS and OPENBLAS_NUM_THREADS to {available // ranks} before Python starts"
+        if ranks <= available
+        else f"start at most {available} ranks on this node"
+    )
+    warnings.warn(
+        f"{ranks} ranks with {threads} BLAS thread{'s' * (threads > 1)} each share {available} cores on this node "
+        f"and will slow each other down: {fix}",
+        RuntimeWarning,
+        stacklevel=4,
+    )

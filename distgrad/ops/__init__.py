@@ -1,0 +1,8 @@
+"""Differentiable operations, one file a family."""
+
+from . import activation, arithmetic, conversion, creation, elementwise, indexing, linalg, losses, reduction, selection, shape
+
+__all__ = [
+    "activation", "arithmetic", "conversion", "creation", "elementwise", "indexing", "linalg", "losses", "reduction",
+    "selection", "shape",
+]  # fmt: skip

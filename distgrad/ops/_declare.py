@@ -1,0 +1,69 @@
+"""What op files share: attaching methods, and reading their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .. import backend
+from ..autograd.tensor import TENSORS, Tensor
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def method(*names: str) -> Callable[[F], F]:
+    """Make the function a method of Tensor, under its own name or the ones given."""
+
+    def attach(function: F) -> F:
+        for name in names or (function.__name__,):
+            setattr(Tensor, name, function)
+        return function
+
+    return attach
+
+
+def raw(value: Any) -> Any:
+    """The array of a tensor; anything else as it is."""
+    return value._data if value.__class__ in TENSORS else value
+
+
+def ndim_of(x: Any) -> int:
+    """The rank of a tensor or array."""
+    return x._data.ndim if x.__class__ in TENSORS else x.ndim  # type: ignore[no-any-return]
+
+
+def axis(dim: Any, ndim: int) -> int:
+    """``dim`` checked and made non-negative; a zero-dimensional tensor has dimensions -1 and 0."""
+    n = ndim if ndim else 1
+    d = dim.__index__()
+    if not -n <= d < n:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {d})")
+    return d + n if d < 0 else d  # type: ignore[no-any-return]
+
+
+def axes(dim: Any, ndim: int) -> tuple[int, ...] | None:
+    """``dim`` (a number, several, or None for all) as checked axes; None when all are meant."""
+    if dim is None:
+        return None
+    if isinstance(dim, (tuple, list)):
+        if not dim:
+            return None
+        found = tuple([axis(d, ndim) for d in dim])
+        if len(set(found)) != len(found):
+            raise RuntimeError(f"dim {found[0]} appears multiple times in the list of dims")
+        return found if ndim else None
+    return (axis(dim, ndim),) if ndim else None
+
+
+def sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
+    """Sizes given one by one or as one sequence."""
+    if len(args) == 1 and isinstance(args[0], (tuple, list)):
+        args = tuple(args[0])
+    return tuple([int(a.__index__()) for a in args])
+
+
+def needs_tensor(x: Any, name: str) -> Any:
+    """``x``, if it is a tensor or (inside a rule) an array."""
+    if x.__class__ in TENSORS or backend.is_array(x):
+        return x
+    raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")

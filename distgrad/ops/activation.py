@@ -1,0 +1,275 @@
+"""Activations and their probabilities: relu, softmax and their kin; dropout."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from .. import backend
+from ..autograd import Tensor, primitive
+from ..autograd.tensor import TENSORS
+from ._declare import axis, method, ndim_of, raw
+from .arithmetic import mul
+from .elementwise import exp, sigmoid, tanh
+from .selection import _where
+
+__all__ = [
+    "celu", "dropout", "elu", "erf", "erfc", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax",
+    "logsigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softmin", "softplus", "softsign", "tanh",
+    "tanhshrink", "threshold",
+]  # fmt: skip
+
+
+@primitive("relu", "relu_")
+def relu(xp, x):
+    """``relu(input)``: max(input, 0); the gradient at 0 is 0."""
+    return xp.maximum(x, 0)
+
+
+relu.defvjp(lambda g, ans, x: g * positive_part(ans))
+
+
+@primitive()
+def positive_part(xp, x):
+    """1 where positive, else 0, in the dtype of the input; a constant to differentiation."""
+    return x > 0
+
+
+@primitive("_leaky_relu", grad_name="LeakyReluBackward0")
+def _leaky_relu(xp, x, slope):
+    return xp.where(x > 0, x, x * slope)
+
+
+_leaky_relu.defvjp(lambda g, ans, x, slope: _where(g, g * slope, raw(x > 0)))
+
+
+def leaky_relu(input, negative_slope=0.01, inplace=False):
+    """``input`` where positive, else ``negative_slope * input``."""
+    return _into(input, _leaky_relu(input, negative_slope), inplace)
+
+
+def _into(input: Any, out: Any, inplace: bool) -> Any:
+    return input.copy_(out) if inplace else out
+
+
+@primitive(grad_name="SoftmaxBackward0")
+def _softmax(xp, x, dim):
+    if x.ndim == 0:
+        return xp.ones_like(x)
+    out = x - x.max(axis=dim, keepdims=True)
+    xp.exp(out, out=out)
+    out /= out.sum(axis=dim, keepdims=True)
+    return out
+
+
+_softmax.defvjp(lambda g, ans, x, dim: ans * (g - (g * ans).sum(dim).reshape(_kept(ans.shape, dim))))
+
+
+def _kept(shape: tuple[int, ...], dim: int) -> tuple[int, ...]:
+    return tuple([1 if i == dim else d for i, d in enumerate(shape)])
+
+
+def _implicit(dim: Any, ndim: int) -> int:
+    if dim is not None:
+        return axis(dim, ndim)
+    return 0 if ndim in (0, 1, 3) else 1
+
+
+@method("softmax")
+def softmax(input, dim=None, dtype=None):
+    """exp(input) divided by its sum over ``dim``: non-negative, sums to 1."""
+    if dtype is not None:
+        input = input.to(dtype)
+    return _softmax(input, _implicit(dim, ndim_of(input)))
+
+
+def softmin(input, dim=None, dtype=None):
+    """:func:`softmax` of ``-input``."""
+    return softmax(-input, dim, dtype)
+
+
+@primitive(grad_name="LogSoftmaxBackward0")
+def _log_softmax(xp, x, dim):
+    if x.ndim == 0:
+        return xp.zeros_like(x)
+    out = x - x.max(axis=dim, keepdims=True)
+    out -= xp.log(xp.exp(out).sum(axis=dim, keepdims=True))
+    return out
+
+
+_log_softmax.defvjp(lambda g, ans, x, dim: g - exp(ans) * g.sum(dim).reshape(_kept(ans.shape, dim)) if ans.shape else g * 0)
+
+
+@method("log_softmax")
+def log_softmax(input, dim=None, dtype=None):
+    """Logarithm of :func:`softmax` over ``dim``, without overflow."""
+    if dtype is not None:
+        input = input.to(dtype)
+    return _log_softmax(input, _implicit(dim, ndim_of(input)))
+
+
+def _special(xp: Any) -> Any:
+    """The module of special functions of an array module."""
+    return special if xp is np else backend.special_module(xp)
+
+
+@primitive("erf", promote="float")
+def erf(xp, x):
+    """``erf(input)``: error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0."""
+    return _special(xp).erf(x)
+
+
+erf.defvjp(lambda g, ans, x: g * exp(x * -x) * (2 / math.sqrt(math.pi)))
+
+
+@primitive("erfc", promote="float")
+def erfc(xp, x):
+    """``erfc(input)``: 1 - erf(input), exact for large inputs."""
+    return _special(xp).erfc(x)
+
+
+erfc.defvjp(lambda g, ans, x: g * exp(x * -x) * (-2 / math.sqrt(math.pi)))
+
+
+def gelu(input, approximate="none"):
+    """Gaussian error linear unit, x Phi(x) (Hendrycks & Gimpel 2016, arXiv:1606.08415); ``approximate="tanh"``: by tanh."""
+    if approximate == "tanh":
+        return input * 0.5 * (1 + tanh((input + input * input * input * 0.044715) * math.sqrt(2 / math.pi)))
+    if approximate != "none":
+        raise RuntimeError(f"approximate argument must be either none or tanh, got {approximate!r}.")
+    return input * 0.5 * (1 + erf(input * math.sqrt(0.5)))
+
+
+@primitive(grad_name="SoftplusBackward0")
+def _softplus(xp, x, beta, threshold):
+    scaled = x * beta
+    return xp.where(scaled > threshold, x, xp.logaddexp(scaled, 0).astype(x.dtype) / beta)
+
+
+_softplus.defvjp(
+    lambda g, ans, x, beta, threshold: _where(g, g * sigmoid(x * beta), raw(x * beta > threshold)),
+)
+
+
+def softplus(input, beta=1.0, threshold=20.0):
+    """log(1 + exp(beta * input)) / beta; the input itself where beta * input > threshold."""
+    return _softplus(input, beta, threshold)
+
+
+def logsigmoid(input):
+    """log(sigmoid(input)), without overflow."""
+    return -_softplus(-input, 1.0, 1e30)
+
+
+@primitive(grad_name="EluBackward0")
+def _elu(xp, x, alpha, scale, slope):
+    return xp.where(x > 0, x * scale, xp.expm1(xp.minimum(x, 0) * slope) * (alpha * scale))
+
+
+_elu.defvjp(
+    lambda g, ans, x, alpha, scale, slope: _where(
+        g * scale, g * exp(x.clip(None, 0) * slope) * (alpha * scale * slope), raw(x > 0)
+    )
+)
+
+
+def elu(input, alpha=1.0, inplace=False):
+    """``input`` where positive, else alpha (exp(input) - 1) (Clevert et al. 2015, arXiv:1511.07289)."""
+    return _into(input, _elu(input, alpha, 1.0, 1.0), inplace)
+
+
+def celu(input, alpha=1.0, inplace=False):
+    """max(0, x) + min(0, alpha (exp(x / alpha) - 1)) (Barron 2017, arXiv:1704.07483)."""
+    return _into(input, _elu(input, alpha, 1.0, 1 / alpha), inplace)
+
+
+def selu(input, inplace=False):
+    """Scaled exponential linear unit (Klambauer et al. 2017, arXiv:1706.02515)."""
+    return _into(input, _elu(input, 1.6732632423543772, 1.0507009873554805, 1.0), inplace)
+
+
+def silu(input, inplace=False):
+    """x sigmoid(x)."""
+    return _into(input, mul(input, sigmoid(input)), inplace)
+
+
+def mish(input, inplace=False):
+    """x tanh(softplus(x)) (Misra 2019, arXiv:1908.08681)."""
+    return _into(input, input * tanh(softplus(input)), inplace)
+
+
+def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
+    """``input`` limited to [min_val, max_val]; no gradient at the limits."""
+    out = _hardtanh(input, min_val, max_val)
+    return _into(input, out, inplace)
+
+
+@primitive(grad_name="HardtanhBackward0")
+def _hardtanh(xp, x, low, high):
+    return xp.minimum(xp.maximum(x, low), high)
+
+
+_hardtanh.defvjp(lambda g, ans, x, low, high: _where(g, 0.0, raw((x > low) & (x < high))))
+
+
+def relu6(input, inplace=False):
+    """``input`` limited to [0, 6]."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def hardsigmoid(input, inplace=False):
+    """relu6(x + 3) / 6."""
+    return _into(input, relu6(input + 3) / 6, inplace)
+
+
+def hardswish(input, inplace=False):
+    """x relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244)."""
+    return _into(input, input * relu6(input + 3) / 6, inplace)
+
+
+def softsign(input):
+    """x / (1 + |x|)."""
+    return input / (1 + input.abs())
+
+
+def tanhshrink(input):
+    """x - tanh(x)."""
+    return input - tanh(input)
+
+
+def threshold(input, threshold, value, inplace=False):
+    """``input`` where above ``threshold``, else ``value``."""
+    return _into(input, _where(input, value, raw(input > threshold)), inplace)
+
+
+@primitive(grad_name="MulBackward0")
+def _dropped(xp, x, mask, scale):
+    out = x * mask
+    out *= scale
+    return out
+
+
+_dropped.defvjp(lambda g, ans, x, mask, scale: _dropped(g, mask, scale))
+
+
+def dropout(input, p=0.5, training=True, inplace=False):
+    """Each element zero with probability ``p``, the others divided by 1 - p (Hinton et al. 2012, arXiv:1207.0580)."""
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    if input.__class__ not in TENSORS:
+        raise TypeError(f"dropout(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    if not training or p == 0.0:
+        return input
+    if p == 1.0:
+        return _into(input, input * 0.0, inplace)
+    from ..random import default_generator
+
+    mask = default_generator.keep_mask(input._data.shape, p)
+    device = input.device
+    return _into(input, _dropped(input, mask if device.type == "cpu" else backend.to_device(mask, device), 1 / (1 - p)), inplace)
+
+
+Tensor.sigmoid = sigmoid

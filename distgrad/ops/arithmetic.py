@@ -1,0 +1,273 @@
+"""Sums, products and powers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..autograd import primitive
+from ._declare import method
+
+
+@primitive("__add__", "__radd__", "__iadd__", promote="same", grad_name="AddBackward0")
+def _add(xp, x, y):
+    return xp.add(x, y)
+
+
+_add.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: g)
+
+
+@primitive("__sub__", "__rsub__", "__isub__", promote="same", grad_name="SubBackward0")
+def _sub(xp, x, y):
+    return xp.subtract(x, y)
+
+
+_sub.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g)
+
+
+@primitive("__mul__", "__rmul__", "__imul__", "mul", "mul_", "multiply", "multiply_", promote="same")
+def mul(xp, x, y):
+    """``mul(input, other)``: elementwise product, with broadcasting."""
+    return xp.multiply(x, y)
+
+
+def _conj(y: Any) -> Any:
+    return y.conjugate() if isinstance(y, complex) else y
+
+
+mul.defvjp(
+    lambda g, ans, x, y: g * (y.conj() if hasattr(y, "conj") else _conj(y)),
+    lambda g, ans, x, y: g * (x.conj() if hasattr(x, "conj") else _conj(x)),
+)
+multiply = mul
+
+
+@primitive("__truediv__", "__rtruediv__", "__itruediv__", promote="float", grad_name="DivBackward0")
+def _div(xp, x, y):
+    return xp.true_divide(x, y)
+
+
+_div.defvjp(
+    lambda g, ans, x, y: g / (y.conj() if hasattr(y, "conj") else _conj(y)),
+    lambda g, ans, x, y: -g * (ans / y).conj(),
+)
+
+
+@primitive("__neg__", "neg", "negative", "neg_")
+def neg(xp, x):
+    """``neg(input)``: ``-input``."""
+    if x.dtype.kind == "b":
+        raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. Use the `~` operator instead.")
+    return xp.negative(x)
+
+
+neg.defvjp(lambda g, ans, x: -g)
+negative = neg
+
+
+@primitive("__pos__", "positive")
+def positive(xp, x):
+    """``positive(input)``: the input."""
+    return x.copy()
+
+
+positive.defvjp(lambda g, ans, x: g)
+
+
+@method("add")
+def add(input, other, *, alpha=1):
+    """``input + alpha * other``, elementwise with broadcasting."""
+    return _add(input, other) if alpha == 1 else _add(input, mul(other, alpha))
+
+
+@method("sub", "subtract")
+def sub(input, other, *, alpha=1):
+    """``input - alpha * other``, elementwise with broadcasting."""
+    return _sub(input, other) if alpha == 1 else _sub(input, mul(other, alpha))
+
+
+subtract = sub
+
+
+@method("rsub")
+def rsub(input, other, *, alpha=1):
+    """``other - alpha * input``."""
+    return sub(other, input, alpha=alpha)
+
+
+@method("add_")
+def add_(self, other, *, alpha=1):
+    """In place: ``self += alpha * other``."""
+    return self.__iadd__(other if alpha == 1 else mul(other, alpha))
+
+
+@method("sub_", "subtract_")
+def sub_(self, other, *, alpha=1):
+    """In place: ``self -= alpha * other``."""
+    return self.__isub__(other if alpha == 1 else mul(other, alpha))
+
+
+@method("div", "divide", "true_divide")
+def div(input, other, *, rounding_mode=None):
+    """``input / other``; ``rounding_mode``: None (true division), ``"trunc"`` or ``"floor"`` (both without a gradient)."""
+    if rounding_mode is None:
+        return _div(input, other)
+    if rounding_mode == "floor":
+        return floor_divide(input, other)
+    if rounding_mode == "trunc":
+        return _trunc_divide(input, other)
+    raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
+
+
+divide = true_divide = div
+
+
+@method("div_", "divide_")
+def div_(self, other):
+    """In place: ``self /= other``."""
+    return self.__itruediv__(other)
+
+
+@primitive("__floordiv__", "__rfloordiv__", "__ifloordiv__", "floor_divide", promote="same")
+def floor_divide(xp, x, y):
+    """``floor(input / other)``; integers stay integers."""
+    return xp.floor_divide(x, y)
+
+
+@primitive(promote="same")
+def _trunc_divide(xp, x, y):
+    if x.dtype.kind in "iu":
+        return (xp.abs(x) // xp.abs(y)) * (xp.sign(x) * xp.sign(y))
+    return xp.trunc(xp.true_divide(x, y))
+
+
+@primitive("__mod__", "__rmod__", "remainder", promote="same")
+def remainder(xp, x, y):
+    """``input - floor(input / other) * other``: has the sign of ``other``."""
+    return xp.remainder(x, y)
+
+
+remainder.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * floor_divide(x, y))
+
+
+@primitive("fmod", promote="same")
+def fmod(xp, x, y):
+    """``input - trunc(input / other) * other``: has the sign of ``input``."""
+    return xp.fmod(x, y)
+
+
+fmod.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _trunc_divide(x, y))
+
+
+def _pow_name(node: Any) -> str:
+    return "PowBackward0" if not hasattr(node.args[1], "shape") and node.edges[1] is None else "PowBackward1"
+
+
+@primitive("__pow__", "__rpow__", "pow", "pow_", "__ipow__", promote="same", grad_name=_pow_name)
+def pow(xp, x, y):
+    """``pow(input, exponent)``: elementwise power; either may be a number."""
+    if y.__class__ is int and y < 0 and x.dtype.kind in "iu":
+        raise RuntimeError("Integers to negative integer powers are not allowed.")
+    return x**y
+
+
+def _pow_base(g, ans, x, y):
+    if y.__class__ is int or y.__class__ is float:
+        if y == 2:
+            return g * (x * 2).conj()
+        if y == 0:
+            return g * 0
+        return g * (x ** (y - 1) * y).conj()
+    return g * where(y == 0, 0.0, y * pow(x, y - 1)).conj()
+
+
+def _pow_exponent(g, ans, x, y):
+    if not hasattr(x, "shape"):
+        import math
+
+        return g * (ans * math.log(x)).conj() if x else where(y == 0, g * float("-inf"), 0.0)
+    return g * where((x == 0) * (y.real >= 0), 0.0, ans * log(x)).conj()
+
+
+pow.defvjp(_pow_base, _pow_exponent)
+
+
+@primitive("square", grad_name="PowBackward0")
+def square(xp, x):
+    """``input ** 2``."""
+    return xp.square(x)
+
+
+square.defvjp(lambda g, ans, x: g * (x * 2).conj())
+
+
+@primitive("reciprocal", "reciprocal_", promote="float")
+def reciprocal(xp, x):
+    """``1 / input``."""
+    return xp.reciprocal(x)
+
+
+reciprocal.defvjp(lambda g, ans, x: -g * (ans * ans).conj())
+
+
+@primitive("maximum", promote="same")
+def maximum(xp, x, y):
+    """The larger of each pair; NaN wins; a tie shares its gradient evenly."""
+    return xp.maximum(x, y)
+
+
+maximum.defvjp(
+    lambda g, ans, x, y: where(x == y, g / 2, where(x > y, g, 0.0)),
+    lambda g, ans, x, y: where(x == y, g / 2, where(x < y, g, 0.0)),
+)
+
+
+@primitive("minimum", promote="same")
+def minimum(xp, x, y):
+    """The smaller of each pair; NaN wins; a tie shares its gradient evenly."""
+    return xp.minimum(x, y)
+
+
+minimum.defvjp(
+    lambda g, ans, x, y: where(x == y, g / 2, where(x < y, g, 0.0)),
+    lambda g, ans, x, y: where(x == y, g / 2, where(x > y, g, 0.0)),
+)
+
+
+@method("lerp")
+def lerp(input, end, weight):
+    """``input + weight * (end - input)``."""
+    return input + weight * (end - input)
+
+
+@method("addcmul")
+def addcmul(input, tensor1, tensor2, *, value=1):
+    """``input + value * tensor1 * tensor2``."""
+    return input + tensor1 * tensor2 * value
+
+
+@method("addcdiv")
+def addcdiv(input, tensor1, tensor2, *, value=1):
+    """``input + value * tensor1 / tensor2``."""
+    return input + tensor1 / tensor2 * value
+
+
+@method("addcmul_")
+def addcmul_(self, tensor1, tensor2, *, value=1):
+    """In place: ``self += value * tensor1 * tensor2``."""
+    return self.__iadd__(tensor1 * tensor2 * value)
+
+
+@method("addcdiv_")
+def addcdiv_(self, tensor1, tensor2, *, value=1):
+    """In place: ``self += value * tensor1 / tensor2``."""
+    return self.__iadd__(tensor1 / tensor2 * value)
+
+
+@method("lerp_")
+def lerp_(self, end, weight):
+    """In place: ``self += weight * (end - self)``."""
+    return self.__iadd__(weight * (end - self))
+
+
+from .elementwise import log  # noqa: E402 - rules of the two files use each other
+from .selection import where  # noqa: E402

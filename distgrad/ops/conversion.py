@@ -1,0 +1,113 @@
+"""To another dtype or device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import backend, dtypes
+from ..autograd import Tensor, primitive
+from ..autograd.tensor import TENSORS
+from ._declare import method
+
+
+@primitive(meta="x", grad_name="ToCopyBackward0")
+def _to(xp, x, kind, where):
+    if kind is not None and x.dtype != kind:
+        x = (x.real if x.dtype.kind == "c" and kind.kind != "c" else x).astype(kind)
+    return x if where is None else backend.to_device(x, where)
+
+
+def _back(g: Any, ans: Any, x: Any, kind: Any, where: Any) -> Any:
+    """To the input's dtype; to its device, which the edge of a leaf or the saved placement tells."""
+    return _to(g, x.dtype, None)
+
+
+_to.defvjp(_back)
+
+
+@primitive(grad_name="ToCopyBackward0")
+def _move(xp, x, source, target):
+    return backend.to_device(x, target)
+
+
+_move.defvjp(lambda g, ans, x, source, target: _move(g, target, source))
+
+
+@method("to")
+def to(self, *args, device=None, dtype=None, non_blocking=False, copy=False):
+    """With another dtype, on another device, or like another tensor; itself where nothing changes (unless ``copy``).
+
+    ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``.  RuntimeError for a device that isn't here.
+    """
+    for a in args:
+        if a is None or isinstance(a, bool):
+            continue
+        if a.__class__ in TENSORS:
+            device, dtype = a.device, a.dtype
+        elif isinstance(a, dtypes.dtype) or a in (int, float, bool, complex):
+            dtype = a
+        elif isinstance(a, (str, int, backend.device)):
+            device = a
+        else:
+            raise TypeError(f"to() takes a dtype, a device or a tensor, got {type(a).__name__}")
+    out = self
+    if dtype is not None:
+        kind = dtypes.as_dtype(dtype)
+        if kind.np != self._data.dtype:
+            out = _to(out, kind.np, None)
+    if device is not None:
+        here, there = out.device, backend.resolve(device)
+        if here != there:
+            out = _move(out, here, there)
+    return out.clone() if copy and out is self else out
+
+
+def _shorthand(name: str, kind: dtypes.dtype) -> None:
+    def cast(self):
+        return to(self, dtype=kind)
+
+    cast.__name__ = cast.__qualname__ = name
+    cast.__doc__ = f"As {kind.name}."
+    setattr(Tensor, name, cast)
+
+
+for _name, _kind in (
+    ("bool", dtypes.bool_), ("byte", dtypes.uint8), ("char", dtypes.int8), ("short", dtypes.int16), ("int", dtypes.int32),
+    ("long", dtypes.int64), ("half", dtypes.float16), ("bfloat16", dtypes.bfloat16), ("float", dtypes.float32),
+    ("double", dtypes.float64), ("cfloat", dtypes.complex64), ("cdouble", dtypes.complex128),
+):  # fmt: skip
+    _shorthand(_name, _kind)
+
+
+@method("type_as")
+def type_as(self, other):
+    """In the dtype of ``other``."""
+    return to(self, dtype=other.dtype)
+
+
+@method("type")
+def type_(self, dtype=None):
+    """PyTorch's name of the tensor's type, or the tensor in another dtype."""
+    if dtype is None:
+        return f"torch.{'cuda.' if self.is_cuda else ''}{self.dtype.tensor_type}"
+    return to(self, dtype=dtype)
+
+
+@method("cpu")
+def cpu(self):
+    """On the CPU."""
+    return to(self, device="cpu")
+
+
+@method("cuda")
+def cuda(self, device=None, non_blocking=False):
+    """On a GPU, by default the current one."""
+    return to(self, device="cuda" if device is None else device)
+
+
+def result_type(tensor1, tensor2):
+    """The dtype in which an operation on both computes (tensors or numbers)."""
+    seen = [
+        (x.dtype, 2 if x._data.ndim else 1) if x.__class__ in TENSORS else (dtypes.scalar_dtype(x), 0) for x in (tensor1, tensor2)
+    ]
+    return dtypes.result_type(seen)

@@ -1,0 +1,324 @@
+"""New tensors: from data, constant, ranges, random."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import backend, dtypes, random
+from ..autograd import Tensor
+from ..autograd.tensor import TENSORS
+from ._declare import method, raw, sizes
+
+
+def _made(array: Any, device: Any, requires_grad: bool) -> Tensor:
+    where = backend.resolve(device)
+    t = Tensor._wrap(array if where.type == "cpu" else backend.to_device(array, where), None)
+    if requires_grad:
+        t.requires_grad = True
+    return t
+
+
+def _holds_tensors(data: Any) -> bool:
+    if isinstance(data, (list, tuple)):
+        return any(_holds_tensors(d) for d in data)
+    return data.__class__ in TENSORS
+
+
+def _unwrapped(data: Any) -> Any:
+    if isinstance(data, (list, tuple)):
+        return [_unwrapped(d) for d in data]
+    return data.tolist() if data.__class__ in TENSORS else data
+
+
+def _array(data: Any, dtype: Any) -> Any:
+    """``data`` as a new array: its own type for arrays, PyTorch's default types for Python numbers."""
+    if data.__class__ in TENSORS:
+        data = data._data
+    if backend.is_array(data) or isinstance(data, np.generic):
+        own = dtypes.from_numpy_dtype(data.dtype).np if dtype is None else dtypes.as_dtype(dtype).np
+        xp = backend.array_module(data)
+        return xp.array(data, dtype=own)
+    if _holds_tensors(data):
+        data = _unwrapped(data)
+    try:
+        array = np.array(data)
+    except ValueError as e:
+        raise ValueError(f"expected sequences of equal length at every level: {e}") from None
+    if array.dtype == object or array.dtype.kind in "SUMm":
+        kind = "str" if array.dtype.kind in "SU" else type(array.flat[0]).__name__ if array.size else array.dtype.name
+        raise TypeError(f"cannot make a tensor of type '{kind}'; the types are numbers, bools, arrays and tensors")
+    if dtype is not None:
+        return array.astype(dtypes.as_dtype(dtype).np)
+    if array.size == 0 and array.dtype == np.float64:
+        return array.astype(dtypes.get_default_dtype().np)
+    if _arrays_inside(data):
+        return array
+    if array.dtype.kind == "f":
+        return array.astype(dtypes.get_default_dtype().np)
+    if array.dtype.kind == "c":
+        return array.astype(dtypes.get_default_dtype().to_complex().np)
+    if array.dtype.kind == "u":
+        raise OverflowError("an integer is too large for int64")
+    return array
+
+
+def _arrays_inside(data: Any) -> bool:
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return isinstance(data, (np.ndarray, np.generic))
+
+
+def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=False):
+    """A tensor that copies ``data``: a number, nested sequences of numbers, an array or a tensor.
+
+    Python floats become the default dtype (float32), integers int64, bools bool; arrays keep theirs.  ``device`` defaults to
+    the CPU (for arrays and tensors on a device: theirs).  TypeError for what is no number, ValueError for ragged sequences.
+    """
+    array = _array(data, dtype)
+    if device is None and not isinstance(array, np.ndarray):
+        t = Tensor._wrap(array, None)
+        if requires_grad:
+            t.requires_grad = True
+        return t
+    return _made(array, device, requires_grad)
+
+
+def as_tensor(data, dtype=None, device=None):
+    """``data`` as a tensor, sharing memory where dtype and device allow."""
+    if data.__class__ in TENSORS:
+        return data if dtype is None and device is None else data.to(device=device, dtype=dtype)
+    if backend.is_array(data):
+        t = from_array(data)
+        return t if dtype is None and device is None else t.to(device=device, dtype=dtype)
+    return tensor(data, dtype=dtype, device=device)
+
+
+asarray = as_tensor
+
+
+def from_array(array: Any) -> Tensor:
+    """A tensor that shares the memory of a NumPy or CuPy array."""
+    dtypes.from_numpy_dtype(array.dtype)
+    return Tensor._wrap(array, None)
+
+
+def from_numpy(ndarray):
+    """A tensor that shares the memory of a NumPy array."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    return from_array(ndarray)
+
+
+def scalar_tensor(s, *, dtype=None, device=None):
+    """A zero-dimensional tensor."""
+    return tensor(s, dtype=dtype or dtypes.get_default_dtype(), device=device)
+
+
+def _filled(shape: Any, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    if any(d < 0 for d in shape):
+        raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    where = backend.resolve(device)
+    xp = backend.module_for(where)
+    with backend.on(where):
+        kind = dtypes.as_dtype(dtype).np
+        if value is None:
+            array = xp.empty(shape, kind)
+        else:
+            array = xp.zeros(shape, kind) if value == 0 else xp.full(shape, value, kind)
+    t = Tensor._wrap(array, None)
+    if requires_grad:
+        t.requires_grad = True
+    return t
+
+
+def zeros(*size, dtype=None, device=None, requires_grad=False):
+    """Zeros of the shape ``size``."""
+    return _filled(sizes(size), 0, dtype or dtypes.get_default_dtype(), device, requires_grad)
+
+
+def ones(*size, dtype=None, device=None, requires_grad=False):
+    """Ones of the shape ``size``."""
+    return _filled(sizes(size), 1, dtype or dtypes.get_default_dtype(), device, requires_grad)
+
+
+def empty(*size, dtype=None, device=None, requires_grad=False):
+    """Uninitialised values of the shape ``size``."""
+    return _filled(sizes(size), None, dtype or dtypes.get_default_dtype(), device, requires_grad)
+
+
+def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
+    """``fill_value`` everywhere, in its own dtype unless one is given."""
+    return _filled(sizes((size,) if isinstance(size, int) else tuple(size)), fill_value, dtype or dtypes.scalar_dtype(fill_value), device, requires_grad)
+
+
+def _like(name: str, make: Any, doc: str) -> Any:
+    def like(input, *args, dtype=None, device=None, requires_grad=False):
+        return make(
+            tuple(raw(input).shape), *args, dtype=dtype or input.dtype, device=device if device is not None else input.device,
+            requires_grad=requires_grad,
+        )  # fmt: skip
+
+    like.__name__ = like.__qualname__ = name
+    like.__doc__ = doc
+    return like
+
+
+zeros_like = _like("zeros_like", zeros, "Zeros in the shape, dtype and device of ``input``.")
+ones_like = _like("ones_like", ones, "Ones in the shape, dtype and device of ``input``.")
+empty_like = _like("empty_like", empty, "Uninitialised values in the shape, dtype and device of ``input``.")
+full_like = _like("full_like", full, "``fill_value`` in the shape, dtype and device of ``input``.")
+
+
+def _new(name: str, make: Any) -> None:
+    def new(self, *args, dtype=None, device=None, requires_grad=False):
+        return make(*args, dtype=dtype or self.dtype, device=device if device is not None else self.device, requires_grad=requires_grad)
+
+    new.__name__ = new.__qualname__ = "new_" + name
+    new.__doc__ = f":func:`{name}` with this tensor's dtype and device."
+    setattr(Tensor, "new_" + name, new)
+
+
+for _name, _make in (("zeros", zeros), ("ones", ones), ("empty", empty), ("full", full), ("tensor", tensor)):
+    _new(_name, _make)
+
+
+def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=False):
+    """``start`` (default 0) to ``end`` (exclusive) in steps of ``step``; int64 if all are integers, else the default dtype."""
+    if end is None:
+        start, end = 0, start
+    start, end, step = (v.item() if v.__class__ in TENSORS else v for v in (start, end, step))
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) / step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    if dtype is None:
+        dtype = dtypes.int64 if all(isinstance(v, (int, np.integer)) for v in (start, end, step)) else dtypes.get_default_dtype()
+    kind = dtypes.as_dtype(dtype)
+    n = max(math.ceil((end - start) / step), 0)
+    wide = np.int64 if kind.category == 1 and all(isinstance(v, (int, np.integer)) for v in (start, step)) else np.float64
+    return _made((start + step * np.arange(n, dtype=wide)).astype(kind.np), device, requires_grad)
+
+
+def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False):
+    """``steps`` values from ``start`` to ``end`` (inclusive), evenly spaced."""
+    start, end = (v.item() if v.__class__ in TENSORS else v for v in (start, end))
+    kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
+    return _made(np.linspace(start, end, int(steps)).astype(kind.np), device, requires_grad)
+
+
+def logspace(start, end, steps, base=10.0, *, dtype=None, device=None, requires_grad=False):
+    """``base`` to the powers of :func:`linspace`."""
+    kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
+    return _made((base ** np.linspace(start, end, int(steps))).astype(kind.np), device, requires_grad)
+
+
+def eye(n, m=None, *, dtype=None, device=None, requires_grad=False):
+    """The n × m matrix with ones on the diagonal."""
+    return _made(np.eye(n, m, dtype=dtypes.as_dtype(dtype or dtypes.get_default_dtype()).np), device, requires_grad)
+
+
+def _random(sample: Any, shape: tuple[int, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
+    return _made(sample(shape, kind), device, requires_grad)
+
+
+def rand(*size, generator=None, dtype=None, device=None, requires_grad=False):
+    """Uniform on [0, 1)."""
+    return _random((generator or random.default_generator).uniform, sizes(size), dtype, device, requires_grad)
+
+
+def randn(*size, generator=None, dtype=None, device=None, requires_grad=False):
+    """Normal, mean 0, variance 1."""
+    return _random((generator or random.default_generator).normal, sizes(size), dtype, device, requires_grad)
+
+
+def randint(low, high=None, size=None, *, generator=None, dtype=None, device=None, requires_grad=False):
+    """Integers from ``low`` (default 0, inclusive) to ``high`` (exclusive), equally likely; int64."""
+    if size is None:
+        low, high, size = 0, low, high
+    kind = dtypes.as_dtype(dtype or dtypes.int64)
+    if high <= low:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    made = (generator or random.default_generator).integers(low, high, sizes((size,)), dtypes.int64)
+    return _made(made.astype(kind.np), device, requires_grad)
+
+
+def randperm(n, *, generator=None, dtype=None, device=None, requires_grad=False):
+    """A random order of 0 … n-1; int64."""
+    made = (generator or random.default_generator).permutation(n)
+    return _made(made.astype(dtypes.as_dtype(dtype or dtypes.int64).np), device, requires_grad)
+
+
+def normal(mean, std=1.0, size=None, *, generator=None, dtype=None, device=None):
+    """Normal with the mean(s) and standard deviation(s) given, in their shape or ``size``."""
+    if size is None:
+        size = np.broadcast_shapes(np.shape(raw(mean)), np.shape(raw(std)))
+    return randn(*size, generator=generator, dtype=dtype, device=device) * std + mean
+
+
+rand_like = _like("rand_like", rand, "Uniform on [0, 1) in the shape, dtype and device of ``input``.")
+randn_like = _like("randn_like", randn, "Standard normal in the shape, dtype and device of ``input``.")
+
+
+def bernoulli(input, *, generator=None):
+    """1 with the probability that ``input`` says, else 0, elementwise."""
+    return (rand(*input.shape, generator=generator, device=input.device, dtype=input.dtype) < input).to(input.dtype)
+
+
+def _filler(name: str, draw: Any, doc: str) -> None:
+    def fill(self, *args, generator=None, **kwargs):
+        values = draw(generator or random.default_generator, tuple(self._data.shape), self.dtype, *args, **kwargs)
+        return _overwrite(self, values)
+
+    fill.__name__ = fill.__qualname__ = name
+    fill.__doc__ = doc
+    setattr(Tensor, name, fill)
+
+
+def _overwrite(self: Tensor, values: Any) -> Tensor:
+    """Fill in place with what does not depend on any tensor."""
+    if not isinstance(self._data, np.ndarray) and isinstance(values, np.ndarray):
+        values = backend.to_device(values, self.device)
+    return self.copy_(Tensor._wrap(values, None)) if backend.is_array(values) else self.fill_(values)
+
+
+_filler("uniform_", lambda gen, shape, kind, a=0.0, b=1.0, **kw: gen.uniform(shape, kind, kw.get("from", a), kw.get("to", b)), "In place: uniform on [from, to).")  # fmt: skip
+_filler("normal_", lambda gen, shape, kind, mean=0.0, std=1.0: gen.normal(shape, kind, mean, std), "In place: normal.")
+_filler("bernoulli_", lambda gen, shape, kind, p=0.5: gen.keep_mask(shape, 1 - p).astype(kind.np), "In place: 1 with probability ``p``.")
+_filler("random_", lambda gen, shape, kind, low=0, high=2**24: gen.integers(low, high, shape, dtypes.int64).astype(kind.np), "In place: random integers.")
+
+
+@method("fill_")
+def fill_(self, value):
+    """In place: ``value`` everywhere."""
+    return self.copy_(value if value.__class__ in TENSORS else Tensor._wrap(backend.array_module(self._data).full((), value, self._data.dtype), None))
+
+
+@method("zero_")
+def zero_(self):
+    """In place: zeros."""
+    return self.fill_(0)
+
+
+def full_value(self, value):
+    """A new tensor of this one's shape, dtype and device, ``value`` everywhere."""
+    return full_like(self, value)
+
+
+def meshgrid(*tensors, indexing="ij"):
+    """Grids of coordinates from vectors."""
+    tensors = tuple(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    n = len(tensors)
+    if indexing == "xy" and n > 1:
+        grids = meshgrid(tensors[1], tensors[0], *tensors[2:])
+        return tuple(x.transpose(0, 1) for x in (grids[1], grids[0], *grids[2:]))
+    shape = tuple(x.numel() for x in tensors)
+    return tuple(x.reshape([-1 if i == k else 1 for i in range(n)]).expand(shape) for k, x in enumerate(tensors))
+
+
+def numel(input):
+    """The number of elements."""
+    return input.numel()

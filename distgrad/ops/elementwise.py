@@ -1,0 +1,355 @@
+"""Functions of one real or complex number: exponentials, logarithms, roots, trigonometry, rounding."""
+
+from __future__ import annotations
+
+import math
+
+from ..autograd import primitive
+
+pi = math.pi
+
+
+@primitive("exp", "exp_", promote="float")
+def exp(xp, x):
+    """``exp(input)``: e to the power of each element."""
+    return xp.exp(x)
+
+
+exp.defvjp(lambda g, ans, x: g * ans.conj())
+
+
+@primitive("exp2", promote="float")
+def exp2(xp, x):
+    """``exp2(input)``: 2 to the power of each element."""
+    return xp.exp2(x)
+
+
+exp2.defvjp(lambda g, ans, x: g * ans.conj() * math.log(2))
+
+
+@primitive("expm1", promote="float")
+def expm1(xp, x):
+    """``expm1(input)``: exp(input) - 1, exact near 0."""
+    return xp.expm1(x)
+
+
+expm1.defvjp(lambda g, ans, x: g * (ans + 1).conj())
+
+
+@primitive("log", "log_", promote="float")
+def log(xp, x):
+    """``log(input)``: natural logarithm."""
+    return xp.log(x)
+
+
+log.defvjp(lambda g, ans, x: g / x.conj())
+
+
+@primitive("log2", promote="float")
+def log2(xp, x):
+    """``log2(input)``: logarithm to base 2."""
+    return xp.log2(x)
+
+
+log2.defvjp(lambda g, ans, x: g / (x.conj() * math.log(2)))
+
+
+@primitive("log10", promote="float")
+def log10(xp, x):
+    """``log10(input)``: logarithm to base 10."""
+    return xp.log10(x)
+
+
+log10.defvjp(lambda g, ans, x: g / (x.conj() * math.log(10)))
+
+
+@primitive("log1p", promote="float")
+def log1p(xp, x):
+    """``log1p(input)``: log(1 + input), exact near 0."""
+    return xp.log1p(x)
+
+
+log1p.defvjp(lambda g, ans, x: g / (x + 1).conj())
+
+
+@primitive("sqrt", "sqrt_", promote="float")
+def sqrt(xp, x):
+    """``sqrt(input)``: square root."""
+    return xp.sqrt(x)
+
+
+sqrt.defvjp(lambda g, ans, x: g / (ans * 2).conj())
+
+
+@primitive("rsqrt", promote="float")
+def rsqrt(xp, x):
+    """``rsqrt(input)``: 1 / sqrt(input)."""
+    return xp.reciprocal(xp.sqrt(x))
+
+
+rsqrt.defvjp(lambda g, ans, x: g * (ans * ans * ans * -0.5).conj())
+
+
+@primitive("sin", promote="float")
+def sin(xp, x):
+    """``sin(input)``: sine, of radians."""
+    return xp.sin(x)
+
+
+sin.defvjp(lambda g, ans, x: g * cos(x).conj())
+
+
+@primitive("cos", promote="float")
+def cos(xp, x):
+    """``cos(input)``: cosine, of radians."""
+    return xp.cos(x)
+
+
+cos.defvjp(lambda g, ans, x: g * -sin(x).conj())
+
+
+@primitive("tan", promote="float")
+def tan(xp, x):
+    """``tan(input)``: tangent, of radians."""
+    return xp.tan(x)
+
+
+tan.defvjp(lambda g, ans, x: g * (ans * ans + 1).conj())
+
+
+@primitive("asin", "arcsin", promote="float")
+def asin(xp, x):
+    """``asin(input)``: inverse sine, in radians."""
+    return xp.arcsin(x)
+
+
+asin.defvjp(lambda g, ans, x: g * rsqrt(1 - x * x).conj())
+
+
+@primitive("acos", "arccos", promote="float")
+def acos(xp, x):
+    """``acos(input)``: inverse cosine, in radians."""
+    return xp.arccos(x)
+
+
+acos.defvjp(lambda g, ans, x: -g * rsqrt(1 - x * x).conj())
+
+
+@primitive("atan", "arctan", promote="float")
+def atan(xp, x):
+    """``atan(input)``: inverse tangent, in radians."""
+    return xp.arctan(x)
+
+
+atan.defvjp(lambda g, ans, x: g / (x * x + 1).conj())
+
+
+@primitive("atan2", "arctan2", promote="float")
+def atan2(xp, x, y):
+    """``atan2(input, other)``: the angle of the point (other, input), in radians."""
+    return xp.arctan2(x, y)
+
+
+atan2.defvjp(
+    lambda g, ans, x, y: g * y / (x * x + y * y),
+    lambda g, ans, x, y: g * -x / (x * x + y * y),
+)
+
+
+@primitive("sinh", promote="float")
+def sinh(xp, x):
+    """``sinh(input)``: hyperbolic sine."""
+    return xp.sinh(x)
+
+
+sinh.defvjp(lambda g, ans, x: g * cosh(x).conj())
+
+
+@primitive("cosh", promote="float")
+def cosh(xp, x):
+    """``cosh(input)``: hyperbolic cosine."""
+    return xp.cosh(x)
+
+
+cosh.defvjp(lambda g, ans, x: g * sinh(x).conj())
+
+
+@primitive("tanh", "tanh_", promote="float")
+def tanh(xp, x):
+    """``tanh(input)``: hyperbolic tangent."""
+    return xp.tanh(x)
+
+
+tanh.defvjp(lambda g, ans, x: g * (1 - ans * ans).conj())
+
+
+@primitive("asinh", "arcsinh", promote="float")
+def asinh(xp, x):
+    """``asinh(input)``: inverse hyperbolic sine."""
+    return xp.arcsinh(x)
+
+
+asinh.defvjp(lambda g, ans, x: g * rsqrt(x * x + 1).conj())
+
+
+@primitive("acosh", "arccosh", promote="float")
+def acosh(xp, x):
+    """``acosh(input)``: inverse hyperbolic cosine."""
+    return xp.arccosh(x)
+
+
+acosh.defvjp(lambda g, ans, x: g / (sqrt(x - 1) * sqrt(x + 1)).conj())
+
+
+@primitive("atanh", "arctanh", promote="float")
+def atanh(xp, x):
+    """``atanh(input)``: inverse hyperbolic tangent."""
+    return xp.arctanh(x)
+
+
+atanh.defvjp(lambda g, ans, x: g / (1 - x * x).conj())
+
+
+@primitive("sigmoid", "sigmoid_", promote="float")
+def sigmoid(xp, x):
+    """``sigmoid(input)``: 1 / (1 + exp(-input)), as (tanh(input / 2) + 1) / 2, which cannot overflow."""
+    if x.dtype.kind == "c":
+        return 1 / (1 + xp.exp(-x))
+    half = xp.tanh(x * 0.5)
+    half *= 0.5
+    half += 0.5
+    return half
+
+
+sigmoid.defvjp(lambda g, ans, x: g * (ans * (1 - ans)).conj())
+
+
+@primitive("abs", "__abs__", "absolute", "abs_")
+def abs(xp, x):
+    """``abs(input)``: absolute value; of complex numbers the modulus."""
+    return xp.absolute(x)
+
+
+abs.defvjp(lambda g, ans, x: g * sgn(x))
+absolute = abs
+
+
+@primitive("sgn")
+def sgn(xp, x):
+    """``sgn(input)``: input / abs(input), 0 at 0."""
+    if x.dtype.kind != "c":
+        return xp.sign(x)
+    size = xp.absolute(x)
+    return xp.where(size == 0, 0, x / xp.where(size == 0, 1, size))
+
+
+def _sgn_vjp(g, ans, x):
+    if raw_dtype(x).kind != "c":
+        return g * 0
+    size = abs(x)
+    return (g - ans * (g.conj() * ans).real) / where(size == 0, 1.0, size)
+
+
+sgn.defvjp(_sgn_vjp)
+
+
+@primitive("sign")
+def sign(xp, x):
+    """``sign(input)``: -1, 0 or 1."""
+    return xp.sign(x)
+
+
+sign.defvjp(lambda g, ans, x: g * 0)
+
+
+@primitive("floor", "floor_")
+def floor(xp, x):
+    """``floor(input)``: the largest integer not above."""
+    return x.copy() if x.dtype.kind in "iu" else xp.floor(x)
+
+
+floor.defvjp(lambda g, ans, x: g * 0)
+
+
+@primitive("ceil", "ceil_")
+def ceil(xp, x):
+    """``ceil(input)``: the smallest integer not below."""
+    return x.copy() if x.dtype.kind in "iu" else xp.ceil(x)
+
+
+ceil.defvjp(lambda g, ans, x: g * 0)
+
+
+@primitive("trunc", "fix", "trunc_")
+def trunc(xp, x):
+    """``trunc(input)``: rounded towards 0."""
+    return x.copy() if x.dtype.kind in "iu" else xp.trunc(x)
+
+
+trunc.defvjp(lambda g, ans, x: g * 0)
+
+
+@primitive("round", "round_")
+def round(xp, x, *, decimals=0):
+    """``round(input, *, decimals=0)``: to the nearest, halves to even."""
+    return x.copy() if x.dtype.kind in "iu" and decimals == 0 else xp.round(x, decimals)
+
+
+round.defvjp(lambda g, ans, x, decimals=0: g * 0)
+
+
+@primitive("frac")
+def frac(xp, x):
+    """``frac(input)``: input - trunc(input)."""
+    return x - xp.trunc(x)
+
+
+frac.defvjp(lambda g, ans, x: g)
+
+
+@primitive("conj_physical", "_conj")
+def conj_physical(xp, x):
+    """``conj_physical(input)``: complex conjugate."""
+    return xp.conjugate(x)
+
+
+conj_physical.defvjp(lambda g, ans, x: g.conj())
+
+
+@primitive("_real_part", grad_name="RealBackward0")
+def real(xp, x):
+    """``real(input)``: the real part; of a real tensor itself."""
+    return x.real
+
+
+real.defvjp(lambda g, ans, x: g)
+
+
+@primitive("_imag_part", grad_name="ImagBackward0")
+def imag(xp, x):
+    """``imag(input)``: the imaginary part of a complex tensor."""
+    if x.dtype.kind != "c":
+        raise RuntimeError(f"imag is not implemented for tensors with non-complex dtypes. (got {x.dtype})")
+    return x.imag
+
+
+imag.defvjp(lambda g, ans, x: g * 1j)
+
+
+def conj(input):
+    """``conj(input)``: complex conjugate; of a real tensor the tensor itself."""
+    return conj_physical(input) if raw_dtype(input).kind == "c" else input
+
+
+def raw_dtype(x):
+    """The NumPy dtype of a tensor or array."""
+    return x._data.dtype if isinstance(x, Tensor) else x.dtype
+
+
+from ..autograd import Tensor  # noqa: E402
+
+Tensor.conj = conj
+Tensor.real = property(lambda self: real(self) if self._data.dtype.kind == "c" else self)
+Tensor.imag = property(imag)
+
+from .selection import where  # noqa: E402 - a rule's

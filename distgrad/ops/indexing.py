@@ -1,0 +1,255 @@
+"""Reading and writing parts of a tensor by index."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..autograd import Tensor, primitive
+from ..autograd.grad_mode import recording
+from ..autograd.graph import Leaf
+from ..autograd.tensor import TENSORS
+from ..autograd.views import refresh, write
+from ._declare import axis, method, ndim_of, raw
+
+_BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
+
+
+def _is_basic(index: Any) -> bool:
+    for i in index if index.__class__ is tuple else (index,):
+        if not isinstance(i, _BASIC) or isinstance(i, bool):
+            return False
+    return True
+
+
+def _clean(index: Any) -> Any:
+    """``index`` as NumPy takes it: tensors as arrays, lists of numbers as arrays, integer tensors as integers."""
+    if index.__class__ is tuple:
+        return tuple([_clean(i) for i in index])
+    if index.__class__ in TENSORS:
+        array = index._data
+        if array.dtype.kind not in "biu":
+            raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+        if array.ndim == 0 and array.dtype.kind in "iu":
+            return int(array)
+        return array.view(np.bool_) if array.dtype == np.uint8 else array
+    if isinstance(index, list):
+        return np.asarray([raw(i) if i.__class__ in TENSORS else i for i in index], dtype=None if index else np.int64)
+    if isinstance(index, float):
+        raise TypeError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got float)")
+    return index
+
+
+def _name(node: Any) -> str:
+    index = node.args[1]
+    if not _is_basic(index):
+        return "IndexBackward0"
+    last = index[-1] if index.__class__ is tuple and index else index
+    return "SelectBackward0" if isinstance(last, (int, np.integer)) else "SliceBackward0" if isinstance(last, slice) else "AliasBackward0"
+
+
+def _read(x: Any, index: Any) -> Any:
+    try:
+        return x[index]
+    except IndexError as e:
+        raise IndexError(_explain(x, index, e)) from None
+
+
+def _explain(x: Any, index: Any, error: IndexError) -> str:
+    parts = index if index.__class__ is tuple else (index,)
+    if sum(i is not None and i is not Ellipsis for i in parts) > x.ndim:
+        if x.ndim == 0:
+            return "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert a 0-dim tensor to a number"
+        return f"too many indices for tensor of dimension {x.ndim}"
+    if Ellipsis not in [p for p in parts if p is Ellipsis or isinstance(p, (int, slice))]:
+        for d, i in enumerate([p for p in parts if p is not None]):
+            if isinstance(i, (int, np.integer)) and not -x.shape[d] <= i < x.shape[d]:
+                return f"index {i} is out of bounds for dimension {d} with size {x.shape[d]}"
+    return str(error).replace("axis", "dimension")
+
+
+@primitive(meta="x", view=True, grad_name=_name)
+def _getitem(xp, x, index):
+    out = _read(x, index)
+    return out if out.__class__ is np.ndarray or not isinstance(out, np.generic) else x[(*index, ...) if index.__class__ is tuple else (index, ...)]
+
+
+_getitem.defvjp(lambda g, ans, x, index: _scattered(g, tuple(x.shape), index))
+
+
+@primitive(grad_name="IndexPutBackward0")
+def _scattered(xp, g, shape, index):
+    """Zeros of ``shape`` with ``g`` added at ``index``."""
+    out = xp.zeros(shape, g.dtype)
+    if _is_basic(index):
+        out[index] = g
+    else:
+        xp.add.at(out, index, g)
+    return out
+
+
+_scattered.defvjp(lambda g, ans, x, shape, index: g[index])
+
+
+@method("__getitem__")
+def getitem(self, index):
+    """``self[index]``: integers, slices, None and Ellipsis give views; tensors, lists and bool masks give copies."""
+    if index.__class__ is int or index.__class__ is slice:
+        return _getitem(self, index)
+    return _getitem(self, _clean(index))
+
+
+@primitive(meta="value", promote=None, grad_name="CopySlices")
+def _setitem(xp, x, value, index):
+    x = x.copy()
+    x[index] = value
+    return x
+
+
+def _erase(g, ans, x, value, index):
+    return _setitem(g, 0.0, index)
+
+
+_setitem.defvjp(_erase, lambda g, ans, x, value, index: g[index])
+
+
+@method("__setitem__")
+def setitem(self, index, value):
+    """``self[index] = value``, in place, recorded where a gradient is wanted."""
+    if self._base is not None:
+        refresh(self)
+    index = _clean(index)
+    data = self._data
+    if value.__class__ in TENSORS:
+        if value.device != self.device and value._data.ndim:
+            raise RuntimeError(
+                f"Expected all tensors to be on the same device, but found at least two devices, {self.device} and {value.device}!"
+            )
+        if recording.enabled and (self.requires_grad or value.requires_grad):
+            target = _read(data, index)
+            extra = value._data.ndim - getattr(target, "ndim", 0)
+            if extra > 0:  # leading dimensions of size 1, as in PyTorch
+                value = value.reshape(value._data.shape[extra:])
+            write(_setitem.primitive, self, (value, index), {})
+            return
+        array = value._data if value._data.ndim == 0 or not isinstance(data, np.ndarray) else value._data
+        if not isinstance(data, np.ndarray):
+            array = backend.to_device(array, self.device)
+    else:
+        if recording.enabled and self._node is not None:
+            if type(self._node) is Leaf:
+                raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+            write(_setitem.primitive, self, (value, index), {})
+            return
+        array = value
+    try:
+        data[index] = array
+    except IndexError as e:
+        raise IndexError(_explain(data, index, e)) from None
+    except ValueError as e:
+        target = data[index]
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(getattr(array, 'shape', np.shape(array)))} cannot be broadcast to "
+            f"indexing result of shape {list(target.shape)}"
+        ) from e
+    self._bump()
+
+
+@method("__contains__")
+def contains(self, element):
+    """Whether one of the elements equals ``element``."""
+    return bool((self._data == raw(element)).any())
+
+
+@method("select")
+def select(input, dim, index):
+    """The slice number ``index`` along ``dim``; a view."""
+    return _getitem(input, (slice(None),) * axis(dim, ndim_of(input)) + (int(index),))
+
+
+@method("narrow")
+def narrow(input, dim, start, length):
+    """``length`` slices along ``dim`` from ``start`` on; a view."""
+    n = raw(input).shape[axis(dim, ndim_of(input))]
+    start = int(start) + (n if start < 0 else 0)
+    if length < 0 or start < 0 or start + length > n:
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
+    return _getitem(input, (slice(None),) * axis(dim, ndim_of(input)) + (slice(start, start + length),))
+
+
+@method("index_select")
+def index_select(input, dim, index):
+    """The slices of ``input`` along ``dim`` that the vector ``index`` names; a copy."""
+    return _getitem(input, (slice(None),) * axis(dim, ndim_of(input)) + (raw(index),))
+
+
+@method("masked_select")
+def masked_select(input, mask):
+    """The elements where ``mask`` (broadcast) is true, in one dimension."""
+    xp = backend.array_module(raw(input))
+    shape = xp.broadcast_shapes(raw(input).shape, raw(mask).shape) if xp is np else (raw(input) * raw(mask)).shape
+    return _getitem(input.expand(shape), xp.broadcast_to(raw(mask), shape))
+
+
+@method("nonzero")
+def nonzero(input, *, as_tuple=False):
+    """The indices (int64) of non-zero elements: a matrix with one row each, or a tuple with one vector a dimension."""
+    xp = backend.array_module(raw(input))
+    found = xp.nonzero(raw(input)) if ndim_of(input) else xp.nonzero(raw(input).reshape(1))
+    if as_tuple:
+        return tuple(Tensor._wrap(i, None) for i in found)
+    return Tensor._wrap(xp.stack(found, axis=1) if ndim_of(input) else xp.zeros((len(found[0]), 0), np.int64), None)
+
+
+@primitive(meta="x", grad_name="GatherBackward0")
+def _gather(xp, x, index, dim):
+    return xp.take_along_axis(x, index, dim)
+
+
+def _grid(index: Any, dim: int) -> tuple[Any, ...]:
+    """Index arrays that address ``[..., index, ...]`` along ``dim`` and each position along the others."""
+    xp = backend.array_module(index)
+    axes = [xp.arange(n).reshape([-1 if k == i else 1 for k in range(index.ndim)]) for i, n in enumerate(index.shape)]
+    return tuple([index if k == dim else axes[k] for k in range(index.ndim)])
+
+
+_gather.defvjp(lambda g, ans, x, index, dim: _scattered(g, tuple(x.shape), _grid(index, dim)))
+
+
+@method("gather")
+def gather(input, dim, index):
+    """``out[i][j] = input[index[i][j]][j]`` (for ``dim`` 0): one element of ``input`` for each of ``index``."""
+    x, at = raw(input), raw(index)
+    d = axis(dim, x.ndim)
+    if at.ndim != x.ndim:
+        raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
+    if at.dtype != np.int64 and at.dtype != np.int32:
+        raise RuntimeError("gather(): Expected dtype int64 for index")
+    for k in range(x.ndim):
+        if k != d and at.shape[k] > x.shape[k]:
+            raise RuntimeError(
+                f"Size does not match at dimension {k} expected index {list(at.shape)} to be no larger than self "
+                f"{list(x.shape)} apart from dimension {d}"
+            )
+    if at.size and (int(at.max()) >= x.shape[d] or int(at.min()) < 0):
+        bad = int(at.max()) if int(at.max()) >= x.shape[d] else int(at.min())
+        raise RuntimeError(f"index {bad} is out of bounds for dimension {d} with size {x.shape[d]}")
+    return _gathered(input, at, d)
+
+
+@primitive(meta="x", grad_name="GatherBackward0")
+def _gathered(xp, x, index, dim):
+    return x[_grid(index, dim)]
+
+
+_gathered.defvjp(lambda g, ans, x, index, dim: _scattered(g, tuple(x.shape), _grid(index, dim)))
+
+
+@method("take_along_dim")
+def take_along_dim(input, indices, dim=None):
+    """Elements of ``input`` at ``indices`` along ``dim``, broadcasting the other dimensions."""
+    if dim is None:
+        return _gather(input.reshape(-1), raw(indices).reshape(-1), 0)
+    return _gather(input, raw(indices), axis(dim, ndim_of(input)))

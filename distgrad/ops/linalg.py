@@ -1,0 +1,306 @@
+"""Products of vectors and matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..autograd import Tensor, primitive
+from ._declare import method, ndim_of, raw
+
+_f16 = np.dtype(np.float16)
+
+
+def _blas(xp: Any, x: Any, y: Any) -> Any:
+    """``x @ y``; half precisions are multiplied in float32 (as accurate, and BLAS knows no other way)."""
+    if x.dtype.itemsize == 2 and x.dtype.kind in "fV":
+        return xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)
+    return xp.matmul(x, y)
+
+
+def _same_type(x: Any, y: Any, name: str) -> None:
+    if x.dtype != y.dtype:
+        from ..dtypes import FROM_NUMPY
+
+        a, b = (FROM_NUMPY[d].tensor_type[:-6].lower() for d in (x.dtype, y.dtype))
+        raise RuntimeError(f"{name}: expected m1 and m2 to have the same dtype, but got: {a} != {b}")
+
+
+def _shapes_error(x: Any, y: Any) -> RuntimeError:
+    if x.ndim == 2 and y.ndim == 2:
+        return RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({x.shape[0]}x{x.shape[1]} and {y.shape[0]}x{y.shape[1]})")
+    return RuntimeError(f"matmul: shapes {list(x.shape)} and {list(y.shape)} cannot be multiplied")
+
+
+def _matmul_name(node: Any) -> str:
+    a, b = (2 if e is None else e.ndim for e in node.edges)
+    return {(1, 1): "DotBackward0", (2, 1): "MvBackward0", (2, 2): "MmBackward0", (1, 2): "SqueezeBackward4"}.get(
+        (a, b), "BmmBackward0"
+    )
+
+
+@primitive("__matmul__", "matmul", grad_name=_matmul_name)
+def matmul(xp, x, y):
+    """``matmul(input, other)``: dot product, matrix-vector, matrix-matrix or batched product by the operands' ranks."""
+    if x.ndim == 0 or y.ndim == 0:
+        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {x.ndim}D and {y.ndim}D")
+    _same_type(x, y, "matmul")
+    if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
+        raise _shapes_error(x, y)
+    return _blas(xp, x, y)
+
+
+def _matmul_x(g, ans, x, y):
+    y = y.conj()
+    if len(y.shape) == 1:
+        return g * y if len(x.shape) == 1 else g[..., None] * y
+    if len(x.shape) == 1:
+        return matmul(y, g[..., None])[..., 0]
+    return matmul(g, y.swapaxes(-1, -2))
+
+
+def _matmul_y(g, ans, x, y):
+    x = x.conj()
+    if len(x.shape) == 1:
+        return g * x if len(y.shape) == 1 else x[:, None] * g[..., None, :]
+    if len(y.shape) == 1:
+        return matmul(x.swapaxes(-1, -2), g[..., None])[..., 0]
+    return matmul(x.swapaxes(-1, -2), g)
+
+
+matmul.defvjp(_matmul_x, _matmul_y)
+Tensor.__rmatmul__ = lambda self, other: matmul(other, self)
+
+
+def _checked(name: str, ranks: tuple[int, int], doc: str) -> Any:
+    def product(input, other):
+        have = ndim_of(input), ndim_of(other)
+        if have != ranks:
+            raise RuntimeError(f"{name}: expected a {ranks[0]}D and a {ranks[1]}D tensor, but got {have[0]}D and {have[1]}D")
+        return matmul(input, other)
+
+    product.__name__ = product.__qualname__ = name
+    product.__doc__ = doc
+    return method(name)(product)
+
+
+mm = _checked("mm", (2, 2), "Product of two matrices (n, m) and (m, p): (n, p).")
+mv = _checked("mv", (2, 1), "Product of a matrix (n, m) and a vector (m): (n).")
+bmm = _checked("bmm", (3, 3), "Products of two batches of matrices (b, n, m) and (b, m, p): (b, n, p).")
+dot = _checked("dot", (1, 1), "Dot product of two vectors.")
+
+
+@method("vdot")
+def vdot(input, other):
+    """Dot product of two vectors, the first conjugated."""
+    return dot(input.conj(), other)
+
+
+@method("outer", "ger")
+def outer(input, vec2):
+    """Outer product of vectors (n) and (m): (n, m)."""
+    return input.reshape(-1, 1) * vec2.reshape(1, -1)
+
+
+@method("inner")
+def inner(input, other):
+    """Products summed over the last dimension of both."""
+    if ndim_of(input) == 0 or ndim_of(other) == 0:
+        return input * other
+    return tensordot(input, other, ([-1], [-1]))
+
+
+def tensordot(a, b, dims=2):
+    """Products summed over the last ``dims`` dimensions of ``a`` and first of ``b``, or over the two lists of dimensions."""
+    n, m = ndim_of(a), ndim_of(b)
+    first, second = (
+        (list(range(n - dims, n)), list(range(dims))) if isinstance(dims, int) else ([d % n for d in dims[0]], [d % m for d in dims[1]])
+    )
+    sa, sb = raw(a).shape, raw(b).shape
+    if [sa[d] for d in first] != [sb[d] for d in second]:
+        raise RuntimeError(f"contracted dimensions need to match, but first has sizes {sa} at {first} and second {sb} at {second}")
+    free_a = [d for d in range(n) if d not in first]
+    free_b = [d for d in range(m) if d not in second]
+    inside = 1
+    for d in first:
+        inside *= sa[d]
+    x = a.permute(*free_a, *first).reshape(-1, inside)
+    y = b.permute(*second, *free_b).reshape(inside, -1)
+    return matmul(x, y).reshape([sa[d] for d in free_a] + [sb[d] for d in free_b])
+
+
+@method("addmm")
+def addmm(input, mat1, mat2, *, beta=1, alpha=1):
+    """``beta * input + alpha * (mat1 @ mat2)``."""
+    product = mm(mat1, mat2)
+    return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
+
+
+@method("addmv")
+def addmv(input, mat, vec, *, beta=1, alpha=1):
+    """``beta * input + alpha * (mat @ vec)``."""
+    product = mv(mat, vec)
+    return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
+
+
+@method("baddbmm")
+def baddbmm(input, batch1, batch2, *, beta=1, alpha=1):
+    """``beta * input + alpha * (batch1 @ batch2)``, for each matrix of the batch."""
+    product = bmm(batch1, batch2)
+    return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
+
+
+@primitive(grad_name=lambda node: "AddmmBackward0" if node.edges[2] is not None and node.ndim == 2 else "ViewBackward0")
+def linear(xp, x, weight, bias=None):
+    """``linear(input, weight, bias=None)``: ``input @ weight.T + bias``; input (*, in), weight (out, in), bias (out)."""
+    try:
+        ans = xp.matmul(x, weight.T) if x.dtype.itemsize > 2 else _blas(xp, x, weight.T)
+        if bias is not None:
+            ans += bias
+    except (ValueError, TypeError) as e:
+        raise _linear_error(x, weight, bias) or e from None
+    if ans.dtype != x.dtype:
+        raise _linear_error(x, weight, bias) or RuntimeError(f"linear: got {ans.dtype} from {x.dtype}")
+    return ans
+
+
+def _linear_error(x: Any, weight: Any, bias: Any) -> RuntimeError | None:
+    """What is wrong with the operands of a linear map."""
+    if x.dtype != weight.dtype or (bias is not None and bias.dtype != weight.dtype):
+        try:
+            _same_type(x, weight, "linear")
+            _same_type(weight, bias, "linear")
+        except RuntimeError as e:
+            return e
+    wide = f"weight {list(weight.shape)} (out_features, in_features)"
+    if x.ndim == 0 or weight.ndim == 0:
+        return RuntimeError(f"linear: both arguments need to be at least 1D, but they are {x.ndim}D and {weight.ndim}D")
+    if x.shape[-1] != weight.shape[-1]:
+        rows = x.size // x.shape[-1] if x.shape[-1] else 0
+        return RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1]} and {weight.shape[-1]}x{weight.shape[0]}): the "
+            f"last dimension (-1) of input {list(x.shape)} is {x.shape[-1]}, but must be {weight.shape[-1]} for {wide}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        return RuntimeError(f"linear: bias {list(bias.shape)} does not fit {wide}")
+    return None
+
+
+def _linear_x(g, ans, x, weight, bias=None):
+    return matmul(g, weight.conj()) if g.ndim > 1 else matmul(g[None], weight.conj())[0]
+
+
+def _linear_weight(g, ans, x, weight, bias=None, out=None):
+    rows_g, rows_x = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
+    if out is not None and g.dtype.itemsize > 2:
+        return backend.array_module(g).matmul(rows_g.T, rows_x.conj(), out=out)
+    return matmul(rows_g.T, rows_x.conj())
+
+
+def _linear_bias(g, ans, x, weight, bias=None, out=None):
+    if out is not None and g.ndim == 2:
+        return np.add.reduce(g, 0, None, out) if out.__class__ is np.ndarray else g.sum(0, out=out)
+    return g.sum(tuple(range(g.ndim - 1))) if g.ndim > 1 else g
+
+
+linear.defvjp(_linear_x, _linear_weight, _linear_bias)
+
+
+def einsum(equation, *operands):
+    """Einstein's summation, over operands in the order given; letters and ``...``, output after ``->``."""
+    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        operands = tuple(operands[0])
+    return _einsum(*operands, equation=_explicit(equation.replace(" ", ""), [ndim_of(o) for o in operands]))
+
+
+def _explicit(equation: str, ranks: list[int]) -> str:
+    """``equation`` with its ellipsis written as capital letters and its output given."""
+    left, arrow, right = equation.partition("->")
+    terms = left.split(",")
+    if len(terms) != len(ranks):
+        raise RuntimeError(f"einsum(): the equation has {len(terms)} operands, but {len(ranks)} were given")
+    free = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in equation]
+    most = max([rank - len(t.replace("...", "")) for t, rank in zip(terms, ranks, strict=True) if "..." in t], default=0)
+    letters = "".join(free[:most])
+    full = []
+    for term, rank in zip(terms, ranks, strict=True):
+        n = rank - len(term.replace("...", ""))
+        if n < 0 or (n and "..." not in term):
+            raise RuntimeError(f"einsum(): the subscript '{term}' does not fit an operand with {rank} dimensions")
+        full.append(term.replace("...", letters[most - n :] if n else ""))
+    if not arrow:
+        named = "".join(t.replace("...", "") for t in terms)
+        right = ("..." if "..." in left else "") + "".join(sorted(c for c in set(named) if named.count(c) == 1))
+    return ",".join(full) + "->" + right.replace("...", letters)
+
+
+@primitive(promote="same", grad_name="EinsumBackward0")
+def _einsum(xp, *xs, equation):
+    return xp.einsum(equation, *xs, optimize=len(xs) > 1) if xp is np else xp.einsum(equation, *xs)
+
+
+def _einsum_vjp(i, g, ans, *xs, equation):
+    """The same sum with the gradient in the output's place and the input's letters as output."""
+    left, right = equation.split("->")
+    terms = left.split(",")
+    mine = terms[i]
+    others = terms[:i] + terms[i + 1 :]
+    operands = [x.conj() for x in xs[:i] + xs[i + 1 :]]
+    known = set(right).union(*others) if others else set(right)
+    if len(set(mine)) < len(mine):
+        raise NotImplementedError(f"einsum(): a repeated letter in one operand ('{mine}') has no gradient here; use diagonal()")
+    kept = "".join(c for c in mine if c in known)
+    partial = _einsum(g, *operands, equation=",".join([right, *others]) + "->" + kept)
+    shape = tuple([xs[i].shape[k] if c in known else 1 for k, c in enumerate(mine)])
+    return broadcast_to(partial.reshape(shape), tuple(xs[i].shape))
+
+
+_einsum.defvjp_each(_einsum_vjp)
+
+
+@method("trace")
+def trace(input):
+    """Sum of the main diagonal of a matrix."""
+    return diagonal(input).sum()
+
+
+@primitive(meta="x", view=True, grad_name="DiagonalBackward0")
+def _diagonal(xp, x, offset, dim1, dim2):
+    return x.diagonal(offset, dim1, dim2)
+
+
+@primitive(grad_name="DiagonalScatterBackward0")
+def _on_diagonal(xp, g, shape, offset, dim1, dim2):
+    out = xp.zeros(shape, g.dtype)
+    n = g.shape[-1]
+    at = [slice(None)] * len(shape)
+    at[dim1] = xp.arange(n) + max(-offset, 0)
+    at[dim2] = xp.arange(n) + max(offset, 0)
+    target = xp.moveaxis(out, (dim1, dim2), (-2, -1))
+    target[..., at[dim1], at[dim2]] = g
+    return out
+
+
+_on_diagonal.defvjp(lambda g, ans, x, shape, offset, dim1, dim2: _diagonal(g, offset, dim1, dim2))
+_diagonal.defvjp(lambda g, ans, x, offset, dim1, dim2: _on_diagonal(g, tuple(x.shape), offset, dim1, dim2))
+
+
+@method("diagonal")
+def diagonal(input, offset=0, dim1=0, dim2=1):
+    """The diagonal (``offset`` above the main one) of the matrices in ``dim1`` and ``dim2``, as the last dimension."""
+    n = ndim_of(input)
+    return _diagonal(input, offset, dim1 % n, dim2 % n)
+
+
+@method("diag")
+def diag(input, diagonal=0):
+    """A matrix's diagonal, or a matrix with the vector on its diagonal."""
+    if ndim_of(input) == 2:
+        return _diagonal(input, diagonal, 0, 1)
+    n = raw(input).shape[0] + abs(diagonal)
+    return _on_diagonal(input, (n, n), diagonal, 0, 1)
+
+
+from .shape import broadcast_to  # noqa: E402 - a rule's

@@ -1,0 +1,346 @@
+"""Sums, means, extremes and counts over dimensions."""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+from typing import Any
+
+import numpy as np
+
+from .. import backend, dtypes
+from ..autograd import Tensor, primitive
+from ..autograd.tensor import TENSORS
+from ._declare import axes, axis, method, ndim_of, raw
+
+values_and_indices = {
+    name: namedtuple(name, ["values", "indices"]) for name in ("max", "min", "median", "sort", "topk", "mode", "kthvalue")
+}
+
+
+def _spread(g: Any, shape: tuple[int, ...], dims: tuple[int, ...] | None, keepdim: bool) -> Any:
+    """``g``, a reduction's gradient, with the reduced dimensions back, of size 1."""
+    if keepdim or dims is None and not g.shape:
+        return g
+    kept = [1] * len(shape) if dims is None else [1 if i in dims else d for i, d in enumerate(shape)]
+    return g.reshape(tuple(kept))
+
+
+def _sum_name(node: Any) -> str:
+    return "SumBackward0" if node.args[1] is None and not node.args[2] else "SumBackward1"
+
+
+@primitive(meta="x", grad_name=_sum_name)
+def _sum(xp, x, dims, keepdim):
+    if x.dtype.kind in "biu":
+        return xp.add.reduce(x, axis=dims, dtype=np.int64, keepdims=keepdim)
+    return xp.sum(x, axis=dims, keepdims=keepdim) if xp is not np else np.add.reduce(x, dims, None, None, keepdim)
+
+
+_sum.defvjp(lambda g, ans, x, dims, keepdim: broadcast_to(_spread(g, x.shape, dims, keepdim), x.shape))
+
+
+def sum(input, dim=None, keepdim=False, *, axis=None, dtype=None):
+    """The sum of all elements, or over dimension(s) ``dim``; of bools and integers in int64."""
+    if dtype is not None:
+        input = input.to(dtype)
+    dim = axis if dim is None else dim
+    if dim is None:
+        return _sum(input, None, keepdim)
+    return _sum(input, axes(dim, ndim_of(input)), keepdim)
+
+
+def _tensor_sum(self, dim=None, keepdim=False, *, axis=None, dtype=None):
+    return sum(self, dim, keepdim, axis=axis, dtype=dtype)
+
+
+Tensor.sum = _tensor_sum
+
+
+def _count(shape: tuple[int, ...], dims: tuple[int, ...] | None) -> int:
+    return math.prod(shape) if dims is None else math.prod([shape[d] for d in dims])
+
+
+@primitive(meta="x", grad_name=lambda node: _sum_name(node).replace("Sum", "Mean"))
+def _mean(xp, x, dims, keepdim):
+    n = _count(x.shape, dims)
+    if xp is np and x.dtype.itemsize > 2:
+        total = np.add.reduce(x, dims, None, None, keepdim)
+        return total / n if n else total * math.nan
+    return xp.mean(x, axis=dims, keepdims=keepdim)
+
+
+_mean.defvjp(
+    lambda g, ans, x, dims, keepdim: broadcast_to(
+        _spread(g / max_of(_count(x.shape, dims), 1), x.shape, dims, keepdim), x.shape
+    )
+)
+max_of = max
+
+
+@method("mean")
+def mean(input, dim=None, keepdim=False, *, axis=None, dtype=None):
+    """The mean of all elements, or over dimension(s) ``dim``; of floating-point and complex tensors."""
+    if dtype is not None:
+        input = input.to(dtype)
+    if raw(input).dtype.kind in "biu":
+        raise RuntimeError(
+            "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
+            f"Got: {dtypes.FROM_NUMPY[raw(input).dtype].tensor_type[:-6]}"
+        )
+    dim = axis if dim is None else dim
+    return _mean(input, None if dim is None else axes(dim, ndim_of(input)), keepdim)
+
+
+@primitive(grad_name="ProdBackward0")
+def _prod(xp, x, dims, keepdim):
+    if x.dtype.kind in "biu":
+        x = x.astype(np.int64)
+    return xp.prod(x, axis=dims, keepdims=keepdim)
+
+
+def _prod_vjp(g, ans, x, dims, keepdim):
+    """Product of the others: products from the left times products from the right, so that zeros do no harm."""
+    if dims is None:
+        return _prod_others(x.reshape(-1), 0).reshape(x.shape) * g
+    return _prod_others(x, dims[0]) * _spread(g, x.shape, dims, keepdim)
+
+
+def _prod_others(x: Any, dim: int) -> Any:
+    n = x.shape[dim]
+    ones = x[(slice(None),) * dim + (slice(0, 1),)] * 0 + 1
+    lead, parts_left, parts_right = (slice(None),) * dim, [ones], [ones]
+    for i in range(n - 1):
+        parts_left.append(parts_left[-1] * x[(*lead, slice(i, i + 1))])
+        parts_right.append(parts_right[-1] * x[(*lead, slice(n - 1 - i, n - i))])
+    return cat(parts_left, dim) * cat(parts_right[::-1], dim)
+
+
+_prod.defvjp(_prod_vjp)
+
+
+@method("prod")
+def prod(input, dim=None, keepdim=False, *, dtype=None):
+    """The product of all elements, or over dimension ``dim``."""
+    if dtype is not None:
+        input = input.to(dtype)
+    return _prod(input, None if dim is None else (axis(dim, ndim_of(input)),) if ndim_of(input) else None, keepdim)
+
+
+def _extreme(name: str, ufunc: str) -> Any:
+    def forward(xp, x, dims, keepdim):
+        if x.size == 0 and dims is None:
+            raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
+        return getattr(xp, ufunc)(x, axis=dims, keepdims=keepdim)
+
+    forward.__name__ = "_a" + name
+    reduce = primitive(grad_name=lambda node: f"{name.capitalize()}Backward1" if node.args[1] is None else f"A{name}Backward0")(
+        forward
+    )
+
+    def rule(g, ans, x, dims, keepdim):
+        """Shared evenly among equals, as in PyTorch."""
+        here = x == _spread(ans, x.shape, dims, keepdim)
+        share = _sum(here * 1.0, dims, True).astype(x.dtype) if not isinstance(x, Tensor) else raw_count(here, dims, x)
+        return where(here, _spread(g, x.shape, dims, keepdim) / share, 0.0)
+
+    reduce.defvjp(rule)
+    return reduce
+
+
+def raw_count(here, dims, like):
+    """How many are true along ``dims``, as an unrecorded tensor of ``like``'s dtype with the dimensions kept."""
+    return Tensor._wrap(here._data.sum(axis=dims, keepdims=True).astype(like._data.dtype), None)
+
+
+_amax, _amin = _extreme("max", "max"), _extreme("min", "min")
+
+
+@method("amax")
+def amax(input, dim=(), keepdim=False):
+    """The largest element over dimension(s) ``dim`` (default all); equals share the gradient evenly."""
+    return _amax(input, axes(dim, ndim_of(input)), keepdim)
+
+
+@method("amin")
+def amin(input, dim=(), keepdim=False):
+    """The smallest element over dimension(s) ``dim`` (default all); equals share the gradient evenly."""
+    return _amin(input, axes(dim, ndim_of(input)), keepdim)
+
+
+def _arg(name: str, input: Any, dim: int | None, keepdim: bool) -> Any:
+    x = raw(input)
+    xp = backend.array_module(x)
+    if x.size == 0:
+        raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
+    return xp.asarray(getattr(xp, name)(x, axis=dim, keepdims=keepdim)).astype(np.int64, copy=False)
+
+
+def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
+    def reduce(input, dim=None, keepdim=False):
+        if dim is None:
+            return whole(input, None, False)
+        if dim.__class__ in TENSORS:
+            return pair(input, dim)
+        d = axis(dim, ndim_of(input))
+        if ndim_of(input) == 0:
+            return values_and_indices[name](alias(input), Tensor._wrap(np.zeros((), np.int64), None))
+        where_ = _arg(arg, input, d, True)
+        values = take_along_dim(input, Tensor._wrap(where_, None), d)
+        indices = Tensor._wrap(where_, None)
+        if not keepdim:
+            values, indices = values.squeeze(d), indices.squeeze(d)
+        return values_and_indices[name](values, indices)
+
+    reduce.__name__ = reduce.__qualname__ = name
+    size = "largest" if name == "max" else "smallest"
+    reduce.__doc__ = (
+        f"The {size} of all elements; over ``dim`` a named tuple of values and int64 indices (the first of equals); with a "
+        f"second tensor the {size} of each pair."
+    )
+    return method(name)(reduce)
+
+
+@method("argmax")
+def argmax(input, dim=None, keepdim=False):
+    """The index (int64) of the largest element, in the flattened tensor or along ``dim``; of equals the first."""
+    return Tensor._wrap(_arg("argmax", input, None if dim is None else axis(dim, ndim_of(input)), keepdim), None)
+
+
+@method("argmin")
+def argmin(input, dim=None, keepdim=False):
+    """The index (int64) of the smallest element, in the flattened tensor or along ``dim``; of equals the first."""
+    return Tensor._wrap(_arg("argmin", input, None if dim is None else axis(dim, ndim_of(input)), keepdim), None)
+
+
+def _plain(name: str, doc: str) -> Any:
+    def reduce(input, dim=None, keepdim=False):
+        x = raw(input)
+        xp = backend.array_module(x)
+        return Tensor._wrap(xp.asarray(getattr(xp, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim)), None)
+
+    reduce.__name__ = reduce.__qualname__ = name
+    reduce.__doc__ = doc
+    return method(name)(reduce)
+
+
+all = _plain("all", "Whether all elements (over ``dim``) are non-zero, as a bool tensor.")
+any = _plain("any", "Whether one of the elements (over ``dim``) is non-zero, as a bool tensor.")
+count_nonzero = _plain("count_nonzero", "How many elements (over ``dim``) are non-zero, as an int64 tensor.")
+
+
+def _correction(unbiased: Any, correction: Any) -> float:
+    return (1 if unbiased is None or unbiased else 0) if correction is None else correction
+
+
+@method("var")
+def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+    """Variance over ``dim`` (default all), divided by n - ``correction`` (default 1)."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    dims = axes(dim, ndim_of(input)) if dim is not None else None
+    n = _count(raw(input).shape, dims)
+    off = input - _mean(input, dims, True)
+    square = off * off if raw(input).dtype.kind != "c" else (off * off.conj()).real
+    divisor = n - _correction(unbiased, correction)
+    total = _sum(square, dims, keepdim)
+    return total / divisor if divisor > 0 else total * (math.nan if n < 2 else math.inf)
+
+
+@method("std")
+def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+    """Standard deviation: the square root of :func:`var`."""
+    return sqrt(var(input, dim, unbiased, keepdim, correction=correction))
+
+
+def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+    """The variance and the mean."""
+    return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+
+
+def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+    """The standard deviation and the mean."""
+    return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+
+
+@primitive(grad_name="LogsumexpBackward0")
+def _logsumexp(xp, x, dims, keepdim):
+    top = xp.max(x, axis=dims, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, 0)
+    total = xp.log(xp.sum(xp.exp(x - top), axis=dims, keepdims=True)) + top
+    return total if keepdim else total.reshape([d for i, d in enumerate(x.shape) if dims is not None and i not in dims])
+
+
+_logsumexp.defvjp(
+    lambda g, ans, x, dims, keepdim: (
+        _spread(g, x.shape, dims, keepdim) * exp(x - _spread(ans, x.shape, dims, keepdim))
+    )
+)
+
+
+@method("logsumexp")
+def logsumexp(input, dim, keepdim=False):
+    """log of the sum of exponentials over ``dim``, without overflow."""
+    return _logsumexp(input, axes(dim, ndim_of(input)), keepdim)
+
+
+@method("cumsum")
+def cumsum(input, dim, *, dtype=None):
+    """Running sum along ``dim``."""
+    if dtype is not None:
+        input = input.to(dtype)
+    return _cumsum(input, axis(dim, ndim_of(input)))
+
+
+@primitive(grad_name="CumsumBackward0")
+def _cumsum(xp, x, dim):
+    return x.copy() if x.ndim == 0 else xp.cumsum(x, axis=dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
+
+
+_cumsum.defvjp(lambda g, ans, x, dim: flip(_cumsum(flip(g, dim), dim), dim))
+
+
+@method("norm")
+def norm(input, p="fro", dim=None, keepdim=False, dtype=None):
+    """The ``p``-norm of the flattened tensor, or over dimension(s) ``dim``: p a number, inf, -inf or "fro" (2)."""
+    if dtype is not None:
+        input = input.to(dtype)
+    dims = None if dim is None else axes(dim, ndim_of(input))
+    p = 2.0 if p in ("fro", None) else float(p)
+    if p == 2.0:
+        return _norm2(input, dims, keepdim)
+    size = absolute(input)
+    if p == math.inf:
+        return _amax(size, dims, keepdim)
+    if p == -math.inf:
+        return _amin(size, dims, keepdim)
+    if p == 0:
+        return (size != 0).sum(dim, keepdim).to(size.dtype)
+    if p == 1:
+        return _sum(size, dims, keepdim)
+    return _sum(size**p, dims, keepdim) ** (1 / p)
+
+
+@primitive(grad_name="LinalgVectorNormBackward0")
+def _norm2(xp, x, dims, keepdim):
+    return xp.sqrt(xp.sum((x.conj() * x).real, axis=dims, keepdims=keepdim))
+
+
+def _norm2_vjp(g, ans, x, dims, keepdim):
+    size = _spread(ans, x.shape, dims, keepdim)
+    return x * where(size == 0, 0.0, _spread(g, x.shape, dims, keepdim) / where(size == 0, 1.0, size))
+
+
+_norm2.defvjp(_norm2_vjp)
+
+
+from ..autograd.primitive import alias  # noqa: E402
+from .arithmetic import maximum, minimum  # noqa: E402
+from .elementwise import abs as absolute  # noqa: E402
+from .elementwise import exp, sqrt  # noqa: E402
+from .indexing import take_along_dim  # noqa: E402
+from .selection import where  # noqa: E402
+from .shape import broadcast_to, cat, flip  # noqa: E402
+
+max = _along("max", "argmax", _amax, maximum)
+min = _along("min", "argmin", _amin, minimum)

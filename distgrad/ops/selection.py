@@ -1,0 +1,208 @@
+"""Choosing between values: where, clamp, comparison, logic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..autograd import Tensor, primitive
+from ..autograd.tensor import TENSORS
+from ._declare import method, raw
+
+
+@primitive(promote="same", grad_name="WhereBackward0")
+def _where(xp, x, y, condition):
+    return xp.where(condition, x, y)
+
+
+_where.defvjp(
+    lambda g, ans, x, y, condition: _where(g, 0.0, condition),
+    lambda g, ans, x, y, condition: _where(0.0, g, condition),
+)
+
+
+@method("_where_method")
+def where(condition, input=None, other=None):
+    """``input`` where ``condition`` (bool) is true, else ``other``, with broadcasting; with ``condition`` alone the indices
+    of its true elements, one tensor a dimension."""
+    mask = raw(condition)
+    if input is None and other is None:
+        return tuple(Tensor._wrap(i, None) for i in backend.array_module(mask).nonzero(mask))
+    if getattr(mask, "dtype", None) != np.bool_ and not isinstance(mask, (bool, np.bool_)):
+        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {mask.dtype}")
+    if input.__class__ in TENSORS or other.__class__ in TENSORS or backend.is_array(input) or backend.is_array(other):
+        return _where(input, other, mask)
+    from .creation import tensor
+
+    out = _where(tensor(input, device=backend.device_of(mask)), other, mask)  # two numbers: the mask gives the shape
+    return out
+
+
+Tensor.where = lambda self, condition, other: where(condition, self, other)
+
+
+@primitive("_clamp", promote="same", grad_name="ClampBackward1")
+def _clamp(xp, x, low, high):
+    if low is not None:
+        x = xp.maximum(x, low)
+    return x if high is None else xp.minimum(x, high)
+
+
+def _inside(x: Any, low: Any, high: Any) -> Any:
+    keep = x >= low if low is not None else x == x
+    return keep if high is None else keep & (x <= high)
+
+
+_clamp.defvjp(
+    lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x, low, high))),
+    lambda g, ans, x, low, high: _where(g, 0.0, raw(x < low if high is None else (x < low) & (low < high))),
+    lambda g, ans, x, low, high: _where(g, 0.0, raw(x > high if low is None else (x > high) | (low >= high))),
+)
+
+
+@primitive(promote=None, grad_name="ClampBackward0")
+def _clamp_numbers(xp, x, low, high):
+    if low is not None:
+        x = xp.maximum(x, low)
+    return x if high is None else xp.minimum(x, high)
+
+
+_clamp_numbers.defvjp(lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x, low, high))))
+
+
+@method("clamp", "clip")
+def clamp(input, min=None, max=None):
+    """``input`` limited to [``min``, ``max``]; either may be None, a number or a tensor."""
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    numbers = isinstance(min, (int, float, type(None))) and isinstance(max, (int, float, type(None)))
+    if numbers and input.dtype.is_floating_point:
+        return _clamp_numbers(input, min, max)
+    return _clamp(input, min, max)
+
+
+clip = clamp
+
+
+@method("clamp_min")
+def clamp_min(input, min):
+    """``input``, at least ``min``."""
+    return clamp(input, min=min)
+
+
+@method("clamp_max")
+def clamp_max(input, max):
+    """``input``, at most ``max``."""
+    return clamp(input, max=max)
+
+
+@method("clamp_", "clip_")
+def clamp_(self, min=None, max=None):
+    """In place: limit to [``min``, ``max``]."""
+    from ..autograd.views import write
+
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    numbers = isinstance(min, (int, float, type(None))) and isinstance(max, (int, float, type(None)))
+    chosen = _clamp_numbers if numbers and self.dtype.is_floating_point else _clamp
+    return write(chosen.primitive, self, (min, max), {})
+
+
+def _comparison(name: str, ufunc: str, words: str) -> Any:
+    def forward(xp, x, y):
+        return getattr(xp, ufunc)(x, y)
+
+    forward.__name__ = name
+    forward.__doc__ = f"``{name}(input, other)``: whether input {words} other, elementwise (bool)."
+    return primitive(name, f"__{name}__", ufunc, promote="same")(forward)
+
+
+eq = _comparison("eq", "equal", "equals")
+ne = _comparison("ne", "not_equal", "differs from")
+lt = _comparison("lt", "less", "is less than")
+le = _comparison("le", "less_equal", "is at most")
+gt = _comparison("gt", "greater", "is greater than")
+ge = _comparison("ge", "greater_equal", "is at least")
+not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
+
+
+def _tolerant(compare: Any, other_answer: bool) -> Any:
+    def method(self, other):
+        if other is None or isinstance(other, str):
+            return other_answer
+        return compare(self, other)
+
+    return method
+
+
+Tensor.__eq__ = _tolerant(eq, False)
+Tensor.__ne__ = _tolerant(ne, True)
+
+
+@method("equal")
+def equal(input, other):
+    """Whether both have the same shape and elements, as a Python bool."""
+    x, y = raw(input), raw(other)
+    return x.shape == y.shape and bool((x == y).all())
+
+
+def _logic(name: str, methods: tuple[str, ...], ufunc: str, words: str, arity: int) -> Any:
+    if arity == 1:
+
+        def forward(xp, x):
+            return getattr(xp, ufunc)(x)
+    else:
+
+        def forward(xp, x, y):  # type: ignore[misc]
+            return getattr(xp, ufunc)(x, y)
+
+    forward.__name__ = name
+    forward.__doc__ = f"``{name}(input{', other' * (arity - 1)})``: {words}, elementwise."
+    return primitive(name, *methods, promote="same")(forward)
+
+
+bitwise_and = _logic("bitwise_and", ("__and__", "__rand__", "__iand__"), "bitwise_and", "and of bits", 2)
+bitwise_or = _logic("bitwise_or", ("__or__", "__ror__", "__ior__"), "bitwise_or", "or of bits", 2)
+bitwise_xor = _logic("bitwise_xor", ("__xor__", "__rxor__", "__ixor__"), "bitwise_xor", "exclusive or of bits", 2)
+bitwise_not = _logic("bitwise_not", ("__invert__",), "invert", "complement of bits", 1)
+logical_and = _logic("logical_and", (), "logical_and", "whether both are non-zero", 2)
+logical_or = _logic("logical_or", (), "logical_or", "whether one is non-zero", 2)
+logical_xor = _logic("logical_xor", (), "logical_xor", "whether just one is non-zero", 2)
+logical_not = _logic("logical_not", (), "logical_not", "whether it is zero", 1)
+isfinite = _logic("isfinite", (), "isfinite", "whether finite", 1)
+isnan = _logic("isnan", (), "isnan", "whether NaN", 1)
+isinf = _logic("isinf", (), "isinf", "whether infinite", 1)
+
+
+def is_tensor(obj):
+    """Whether ``obj`` is a Tensor."""
+    return isinstance(obj, Tensor)
+
+
+@method("isclose")
+def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+    """Elementwise ``|input - other| <= atol + rtol * |other|`` (bool)."""
+    x, y = raw(input), raw(other)
+    xp = backend.array_module(x)
+    return Tensor._wrap(xp.asarray(xp.isclose(x, y, rtol=rtol, atol=atol, equal_nan=equal_nan)), None)
+
+
+@method("allclose")
+def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+    """Whether all elements are close (:func:`isclose`), as a Python bool."""
+    return bool(isclose(input, other, rtol, atol, equal_nan)._data.all())
+
+
+@method("masked_fill")
+def masked_fill(input, mask, value):
+    """``value`` where ``mask`` is true, else ``input``."""
+    return _where(value, input, raw(mask))
+
+
+@method("masked_fill_")
+def masked_fill_(self, mask, value):
+    """In place: ``value`` where ``mask`` is true."""
+    self.copy_(masked_fill(self, mask, value))
+    return self

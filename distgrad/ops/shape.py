@@ -1,0 +1,505 @@
+"""The same elements in another shape or order; joining and splitting."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Size, Tensor, primitive
+from ..autograd.tensor import TENSORS
+from ._declare import axis, method, ndim_of, raw, sizes
+
+
+@primitive(meta="x", view=True, grad_name="ViewBackward0")
+def _reshape(xp, x, shape):
+    return x.reshape(shape)
+
+
+_reshape.defvjp(lambda g, ans, x, shape: g.reshape(x.shape))
+
+
+def _full(shape: tuple[int, ...], have: tuple[int, ...]) -> tuple[int, ...]:
+    """``shape`` with its -1 worked out."""
+    n = math.prod(have)
+    if shape.count(-1) > 1:
+        raise RuntimeError("only one dimension can be inferred")
+    known = math.prod([d for d in shape if d != -1])
+    if any_below(shape):
+        raise RuntimeError(f"invalid shape dimension {min(shape)}")
+    if (-1 in shape and (known == 0 or n % known)) or (-1 not in shape and known != n):
+        raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {n}")
+    return tuple([n // known if d == -1 else d for d in shape])
+
+
+def any_below(shape):
+    """Whether a size is below -1."""
+    return bool(shape) and min(shape) < -1
+
+
+@method("reshape")
+def reshape(input, *shape):
+    """The same elements in ``shape`` (one size may be -1); a view where the memory allows."""
+    return _reshape(input, _full(sizes(shape), raw(input).shape))
+
+
+@method("view")
+def view(input, *shape):
+    """:func:`reshape` that must be a view (or, given a dtype, the same bytes read as it)."""
+    if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list, np.integer)):
+        return Tensor._wrap(raw(input).view(shape[0].np), None)
+    out = _reshape(input, _full(sizes(shape), raw(input).shape))
+    if input.__class__ in TENSORS and out._base is None and out.numel() > 0:
+        raise RuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
+            "contiguous subspaces). Use .reshape(...) instead."
+        )
+    return out
+
+
+@method("view_as")
+def view_as(self, other):
+    """A view in the shape of ``other``."""
+    return view(self, other.shape)
+
+
+@method("reshape_as")
+def reshape_as(self, other):
+    """:func:`reshape` to the shape of ``other``."""
+    return reshape(self, other.shape)
+
+
+@method("ravel")
+def ravel(input):
+    """All elements in one dimension."""
+    return reshape(input, -1)
+
+
+@method("flatten")
+def flatten(input, start_dim=0, end_dim=-1):
+    """Dimensions ``start_dim`` to ``end_dim`` (inclusive) made into one."""
+    shape = raw(input).shape
+    if not shape:
+        return reshape(input, 1)
+    first, last = axis(start_dim, len(shape)), axis(end_dim, len(shape))
+    if first > last:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if first == last:
+        return input
+    return _reshape(input, (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]))
+
+
+@method("unflatten")
+def unflatten(input, dim, sizes):
+    """Dimension ``dim`` split into ``sizes`` (one may be -1)."""
+    shape = raw(input).shape
+    d = axis(dim, len(shape))
+    return _reshape(input, (*shape[:d], *_full(tuple(sizes), (shape[d],)), *shape[d + 1 :]))
+
+
+@primitive(view=True, grad_name="TransposeBackward0")
+def _swap(xp, x, a, b):
+    return x.swapaxes(a, b) if x.ndim else x
+
+
+_swap.defvjp(lambda g, ans, x, a, b: g.swapaxes(a, b))
+
+
+@method("transpose", "swapaxes", "swapdims")
+def transpose(input, dim0, dim1):
+    """Dimensions ``dim0`` and ``dim1`` exchanged; a view."""
+    n = ndim_of(input)
+    return _swap(input, axis(dim0, n), axis(dim1, n))
+
+
+swapaxes = swapdims = transpose
+
+
+@primitive(view=True, grad_name="TBackward0")
+def _t(xp, x):
+    return x.T
+
+
+_t.defvjp(lambda g, ans, x: g.T)
+
+
+@method("t")
+def t(input):
+    """The transpose of a matrix (a vector or a number is returned as it is); a view."""
+    if ndim_of(input) > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {ndim_of(input)}D")
+    return _t(input)
+
+
+Tensor.T = property(lambda self: _t(self))
+Tensor.mT = property(lambda self: transpose(self, -2, -1))
+Tensor.H = property(lambda self: transpose(self, 0, 1).conj())
+
+
+@primitive(view=True, grad_name="PermuteBackward0")
+def _permute(xp, x, dims):
+    return x.transpose(dims)
+
+
+_permute.defvjp(lambda g, ans, x, dims: _permute(g, tuple(sorted(range(len(dims)), key=dims.__getitem__))))
+
+
+def permute(input, dims):
+    """Dimensions in the order ``dims``; a view."""
+    n = ndim_of(input)
+    if len(dims) != n:
+        raise RuntimeError(
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering "
+            f"of dimensions i.e. input.dim() = {n} is not equal to len(dims) = {len(dims)}"
+        )
+    order = tuple([axis(d, n) for d in dims])
+    if len(set(order)) != n:
+        raise RuntimeError("permute(): duplicate dims are not allowed.")
+    return _permute(input, order)
+
+
+Tensor.permute = lambda self, *dims: permute(self, sizes(dims))
+
+
+@method("movedim", "moveaxis")
+def movedim(input, source, destination):
+    """Dimension(s) ``source`` moved to ``destination``; a view."""
+    n = ndim_of(input)
+    source = [axis(s, n) for s in (source if isinstance(source, (tuple, list)) else (source,))]
+    destination = [axis(d, n) for d in (destination if isinstance(destination, (tuple, list)) else (destination,))]
+    order = [d for d in range(n) if d not in source]
+    for d, s in sorted(zip(destination, source, strict=True)):
+        order.insert(d, s)
+    return _permute(input, tuple(order))
+
+
+moveaxis = movedim
+
+
+@method("squeeze")
+def squeeze(input, dim=None):
+    """Without dimensions of size 1 (all, or those in ``dim``); a view."""
+    shape = raw(input).shape
+    n = len(shape)
+    chosen = range(n) if dim is None else {axis(d, n) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))}
+    return _reshape(input, tuple([d for i, d in enumerate(shape) if d != 1 or i not in chosen]))
+
+
+@method("unsqueeze")
+def unsqueeze(input, dim):
+    """With a dimension of size 1 put in at ``dim``; a view."""
+    shape = raw(input).shape
+    d = axis(dim, len(shape) + 1)
+    return _reshape(input, (*shape[:d], 1, *shape[d:]))
+
+
+@primitive("_broadcast_to", meta="x", view=True, grad_name="ExpandBackward0")
+def broadcast_to(xp, x, shape):
+    """``broadcast_to(input, shape)``: repeated along dimensions of size 1 and new leading ones, without copying."""
+    return xp.broadcast_to(x, shape)
+
+
+broadcast_to.defvjp(lambda g, ans, x, shape: g)  # the engine sums it back
+
+
+def _expanded(shape: tuple[int, ...], have: tuple[int, ...]) -> tuple[int, ...]:
+    extra = len(shape) - len(have)
+    if extra < 0:
+        raise RuntimeError(
+            f"expand(torch.FloatTensor{{{list(have)}}}, size={list(shape)}): the number of sizes provided ({len(shape)}) must "
+            f"be greater or equal to the number of dimensions in the tensor ({len(have)})"
+        )
+    full = tuple([have[i - extra] if d == -1 and i >= extra else d for i, d in enumerate(shape)])
+    for i, d in enumerate(have):
+        if d not in (1, full[i + extra]):
+            raise RuntimeError(
+                f"The expanded size of the tensor ({full[i + extra]}) must match the existing size ({d}) at non-singleton "
+                f"dimension {i + extra}.  Target sizes: {list(full)}.  Tensor sizes: {list(have)}"
+            )
+    return full
+
+
+@method("expand")
+def expand(self, *shape):
+    """Repeated along dimensions of size 1, without copying; -1 keeps a size."""
+    return broadcast_to(self, _expanded(sizes(shape), raw(self).shape))
+
+
+@method("expand_as")
+def expand_as(self, other):
+    """:func:`expand` to the shape of ``other``."""
+    return expand(self, other.shape)
+
+
+Tensor.broadcast_to = lambda self, *shape: broadcast_to(self, _expanded(sizes(shape), self._data.shape))
+
+
+def broadcast_shapes(*shapes):
+    """The shape to which ``shapes`` broadcast."""
+    try:
+        return Size(np.broadcast_shapes(*[tuple(s) if isinstance(s, (tuple, list)) else (s,) for s in shapes]))
+    except ValueError as e:
+        listed = ", ".join(str(list(s)) for s in shapes)
+        raise RuntimeError(f"Shape mismatch: objects cannot be broadcast to a single shape: {listed}") from e
+
+
+def broadcast_tensors(*tensors):
+    """All tensors expanded to their common shape."""
+    shape = broadcast_shapes(*[raw(x).shape for x in tensors])
+    return tuple(expand(x, shape) for x in tensors)
+
+
+@primitive(grad_name="FlipBackward0")
+def _flip(xp, x, dims):
+    return xp.flip(x, dims).copy() if x.ndim else x.copy()
+
+
+_flip.defvjp(lambda g, ans, x, dims: _flip(g, dims))
+
+
+def flip(input, dims):
+    """In reverse order along ``dims``."""
+    n = ndim_of(input)
+    return _flip(input, tuple([axis(d, n) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))]))
+
+
+Tensor.flip = lambda self, *dims: flip(self, sizes(dims))
+
+
+@primitive(grad_name="RollBackward0")
+def _roll(xp, x, shifts, dims):
+    return xp.roll(x, shifts, dims)
+
+
+_roll.defvjp(lambda g, ans, x, shifts, dims: _roll(g, tuple([-s for s in shifts]), dims))
+
+
+@method("roll")
+def roll(input, shifts, dims=None):
+    """Shifted by ``shifts`` along ``dims`` (or flattened), what falls off entering at the other end."""
+    shifts = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
+    if dims is None:
+        return _roll(ravel(input), shifts, (0,)).reshape(raw(input).shape)
+    return _roll(input, shifts, tuple(dims) if isinstance(dims, (tuple, list)) else (dims,))
+
+
+@primitive(meta="xs", promote="same", grad_name="CatBackward0")
+def _cat(xp, *xs, dim):
+    return xp.concatenate(xs, axis=dim)
+
+
+def _part(i, g, ans, *xs, dim):
+    start = 0
+    for x in xs[:i]:
+        start += x.shape[dim]
+    return g[(slice(None),) * dim + (slice(start, start + xs[i].shape[dim]),)]
+
+
+_cat.defvjp_each(_part)
+
+
+def _tensors(tensors: Any, name: str) -> tuple[Any, ...]:
+    tensors = tuple(tensors)
+    if not tensors:
+        raise RuntimeError(f"{name} expects a non-empty TensorList")
+    return tensors
+
+
+def cat(tensors, dim=0):
+    """The tensors one behind the other along ``dim``; their other sizes must agree."""
+    tensors = _tensors(tensors, "torch.cat(): expected a non-empty list of Tensors;")
+    if any_zero_dim(tensors):
+        raise RuntimeError("zero-dimensional tensor cannot be concatenated")
+    whole = [x for x in tensors if raw(x).shape != (0,)] or [tensors[0]]
+    n = ndim_of(whole[0])
+    d = axis(dim, n)
+    for i, x in enumerate(whole[1:], 1):
+        s, s0 = raw(x).shape, raw(whole[0]).shape
+        if len(s) != n:
+            raise RuntimeError(f"Tensors must have same number of dimensions: got {n} and {len(s)}")
+        for k in range(n):
+            if k != d and s[k] != s0[k]:
+                raise RuntimeError(
+                    f"Sizes of tensors must match except in dimension {d}. Expected size {s0[k]} but got size {s[k]} for "
+                    f"tensor number {i} in the list."
+                )
+    return _cat(*whole, dim=d)
+
+
+concat = concatenate = cat
+
+
+def any_zero_dim(tensors):
+    """Whether one of the tensors has no dimension."""
+    return any([ndim_of(x) == 0 for x in tensors])
+
+
+@primitive(promote="same", meta="xs", grad_name="StackBackward0")
+def _stack(xp, *xs, dim):
+    if dim == 0 and xp is np:
+        first = xs[0]
+        out = np.empty((len(xs), *first.shape), first.dtype)
+        for i, x in enumerate(xs):
+            out[i] = x
+        return out
+    return xp.stack(xs, axis=dim)
+
+
+_stack.defvjp_each(lambda i, g, ans, *xs, dim: g[(slice(None),) * dim + (i,)])
+
+
+def stack(tensors, dim=0):
+    """The tensors, of one shape, along a new dimension ``dim``."""
+    tensors = _tensors(tensors, "stack")
+    shape = raw(tensors[0]).shape
+    for i, x in enumerate(tensors):
+        if raw(x).shape != shape:
+            raise RuntimeError(
+                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(raw(x).shape)} at entry {i}"
+            )
+    return _stack(*tensors, dim=axis(dim, len(shape) + 1))
+
+
+def hstack(tensors):
+    """Joined along the second dimension (vectors along the first)."""
+    tensors = [x if ndim_of(x) else reshape(x, 1) for x in tensors]
+    return cat(tensors, 0 if ndim_of(tensors[0]) == 1 else 1)
+
+
+def vstack(tensors):
+    """Joined along the first dimension, vectors as rows."""
+    return cat([x if ndim_of(x) > 1 else reshape(x, 1, -1) for x in tensors], 0)
+
+
+@primitive(meta="x", view=True, grad_name="UnbindBackward0")
+def _unbind(xp, x, dim):
+    return tuple([x[(*(slice(None),) * dim, i, ...)] for i in range(x.shape[dim])])
+
+
+_unbind.defvjp(lambda g, ans, x, dim: stack(g, dim))
+
+
+@method("unbind")
+def unbind(input, dim=0):
+    """A tuple of the slices along ``dim``, which is gone from each; views."""
+    if ndim_of(input) == 0:
+        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+    return _unbind(input, axis(dim, ndim_of(input)))
+
+
+def _iterate(self):
+    if self._data.ndim == 0:
+        raise TypeError("iteration over a 0-d tensor")
+    return iter(_unbind(self, 0))
+
+
+Tensor.__iter__ = _iterate
+
+
+@primitive(meta="x", view=True, grad_name="SplitWithSizesBackward0")
+def _split(xp, x, parts, dim):
+    out, start = [], 0
+    for n in parts:
+        out.append(x[(*(slice(None),) * dim, slice(start, start + n))])
+        start += n
+    return tuple(out)
+
+
+_split.defvjp(lambda g, ans, x, parts, dim: cat(g, dim))
+
+
+@method("split")
+def split(tensor, split_size_or_sections, dim=0):
+    """A tuple of pieces along ``dim``: of one size (the last may be smaller), or of the sizes given; views."""
+    d = axis(dim, ndim_of(tensor))
+    n = raw(tensor).shape[d]
+    if isinstance(split_size_or_sections, int):
+        size = split_size_or_sections
+        if size <= 0 and n:
+            raise RuntimeError(f"split expects split_size be positive, but got split_size={size}")
+        parts = [min(size, n - s) for s in range(0, n, size)] if n else [0]
+    else:
+        parts = list(split_size_or_sections)
+        if sum(parts) != n:
+            raise RuntimeError(
+                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), but got "
+                f"split_sizes={parts}"
+            )
+    return _split(tensor, tuple(parts), d)
+
+
+@method("chunk")
+def chunk(input, chunks, dim=0):
+    """At most ``chunks`` pieces along ``dim``, all but the last of one size; views."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    n = raw(input).shape[axis(dim, ndim_of(input))]
+    return split(input, max(-(-n // chunks), 1), dim)
+
+
+@primitive(meta="x", grad_name="RepeatBackward0")
+def _tile(xp, x, reps):
+    return xp.tile(x, reps)
+
+
+def _tile_vjp(g, ans, x, reps):
+    lead = (1,) * (len(reps) - len(x.shape))
+    shape = [d for pair in zip(reps, (*lead, *x.shape), strict=True) for d in pair]
+    return g.reshape(tuple(shape)).sum(tuple(range(0, len(shape), 2))).reshape(x.shape)
+
+
+_tile.defvjp(_tile_vjp)
+
+
+@method("repeat")
+def repeat(self, *repeats):
+    """Repeated so many times along each dimension; copies."""
+    reps = sizes(repeats)
+    if len(reps) < ndim_of(self):
+        raise RuntimeError(
+            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor: got "
+            f"{len(reps)} for {ndim_of(self)} dimensions"
+        )
+    return _tile(self, reps)
+
+
+def tile(input, dims):
+    """Repeated so many times along the last dimensions; copies."""
+    dims = tuple(dims)
+    return _tile(input, (1,) * (ndim_of(input) - len(dims)) + dims)
+
+
+Tensor.tile = lambda self, *dims: tile(self, sizes(dims))
+
+
+@method("contiguous")
+def contiguous(self):
+    """Itself if its elements lie in row-major order, else a copy that does."""
+    return self if self.is_contiguous() else self.clone()
+
+
+def _copy_rowwise(xp, x):
+    return x.copy(order="C")
+
+
+def _triangle(name: str) -> Any:
+    def forward(xp, x, diagonal):
+        return getattr(xp, name)(x, diagonal)
+
+    forward.__name__ = "_" + name
+    keep = primitive()(forward)
+    keep.defvjp(lambda g, ans, x, diagonal: keep(g, diagonal))
+
+    def triangle(input, diagonal=0):
+        if ndim_of(input) < 2:
+            raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
+        return keep(input, diagonal)
+
+    triangle.__name__ = triangle.__qualname__ = name
+    side = "below or on" if name == "tril" else "above or on"
+    triangle.__doc__ = f"Zero but {side} the ``diagonal``."
+    return method(name)(triangle)
+
+
+tril, triu = _triangle("tril"), _triangle("triu")

@@ -1,0 +1,60 @@
+"""One rank: every collective is a no-op, so a distributed script runs unchanged in one process."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from distgrad.distributed.communicator import Communicator, CompletedRequest, DistError, Request
+from distgrad.distributed.reduction import ReduceOp, check_op
+from distgrad.hookspecs import hookimpl
+
+
+class SerialCommunicator(Communicator):
+    """The communicator of a lone process; arguments are checked as the others check them."""
+
+    device_pointers = True  # nothing is sent anywhere
+
+    def __init__(self, comm: Any = None) -> None:
+        if comm is not None:
+            raise TypeError(f"the serial communicator wraps no other, got comm={comm!r}; use backend='mpi'")
+        self.rank, self.size, self.local_rank, self.local_size = 0, 1, 0, 1
+
+    def Iallreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> Request:
+        check_op(op, array.dtype)
+        return CompletedRequest()
+
+    def Bcast(self, array: np.ndarray, root: int = 0) -> None:
+        if root != 0:
+            raise ValueError(f"rank {root} does not exist: this job has 1 rank")
+
+    def Allgather(self, array: np.ndarray, out: np.ndarray) -> None:
+        out[0] = array
+
+    def Barrier(self) -> None:
+        return
+
+    def Send(self, array: np.ndarray, dest: int, tag: int = 0) -> None:
+        raise DistError(f"rank 0 sends to rank {dest}, but this job has 1 rank and no peer to receive")
+
+    def Recv(self, array: np.ndarray, source: int, tag: int = 0) -> None:
+        raise DistError(f"rank 0 receives from rank {source}, but this job has 1 rank and no peer to send")
+
+    def Dup(self) -> SerialCommunicator:
+        return SerialCommunicator()
+
+    def Depart(self, timeout: float) -> list[int]:
+        return []
+
+    def Abort(self, code: int = 1) -> None:
+        os._exit(code)
+
+    def Free(self) -> None:
+        return
+
+
+@hookimpl
+def distgrad_communicators() -> dict[str, type[Communicator]]:
+    return {"serial": SerialCommunicator}

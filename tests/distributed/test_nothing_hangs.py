@@ -1,0 +1,268 @@
+"""A rank that fails or leaves ends the job, quickly, with its own traceback and a non-zero code (RELIABILITY)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from distgrad.distributed.launcher import (
+    blas_threads,
+    check_launcher_size,
+    launcher_size,
+    warn_oversubscription,
+)
+from tests.distributed.conftest import Finished, Mpirun, is_open_mpi, job_environment
+
+LIMIT = 5.0  # seconds from start to end of a job that fails, its start included
+TRAINING = """
+import sys, threading, time, warnings
+from datetime import timedelta
+import numpy as np
+import distgrad.distributed as dist
+from distgrad.autograd import Tensor
+warnings.simplefilter("ignore", RuntimeWarning)
+
+dist.init_process_group("mpi", exit_timeout=timedelta(seconds=1))
+rank, size = dist.get_rank(), dist.get_world_size()
+
+def step(i):
+    dist.all_reduce(Tensor(np.ones(100_000 if i % 2 else 10)))
+
+def train(steps):
+    for i in range(steps):
+        step(i)
+
+"""
+
+
+def fails(job: Finished, *texts: str) -> None:
+    assert job.returncode != 0, job
+    for text in texts:
+        assert text in job.stderr, job
+    assert job.seconds < LIMIT, job
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("size", [2, 4])
+def test_f1_an_exception_on_one_rank_ends_the_job(size: int, mpirun: Mpirun) -> None:
+    job = mpirun(size, TRAINING + """
+for i in range(100_000):
+    if i == 2 and rank == 1:
+        raise ValueError("the data of step 2 are bad")
+    step(i)
+""")
+    fails(job, "[rank1]: Traceback (most recent call last):", "[rank1]: ValueError: the data of step 2 are bad")
+    assert "[rank0]: " not in job.stderr, job
+
+
+@pytest.mark.mpi
+def test_f1_also_while_the_others_compute(mpirun: Mpirun) -> None:
+    job = mpirun(2, TRAINING + """
+if rank == 1:
+    raise ValueError("early")
+time.sleep(50)
+""")
+    fails(job, "[rank1]: ValueError: early")
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("how", ["sys.exit(0)", "sys.exit(3)", "sys.exit()"])
+def test_f2_a_rank_that_leaves_early_ends_the_job(how: str, mpirun: Mpirun) -> None:
+    job = mpirun(3, TRAINING + f"""
+train(5)
+if rank == 1:
+    {how}
+train(1)
+""")
+    fails(job, "DistError", "but rank 1 has left after operation", "every rank must take part in every collective")
+
+
+@pytest.mark.mpi
+def test_f2_a_rank_that_leaves_while_the_others_wait_for_it_elsewhere(mpirun: Mpirun) -> None:
+    job = mpirun(2, TRAINING + """
+if rank == 1:
+    sys.exit(0)
+from mpi4py import MPI
+MPI.COMM_WORLD.Barrier()  # not ours: only the deadline helps
+""")
+    fails(job, "[rank1]: this rank ended, and 1 s later rank(s) 0 had not", "destroy_process_group()")
+
+
+@pytest.mark.mpi
+def test_f2_ranks_may_end_at_different_times_and_with_one_code(mpirun: Mpirun) -> None:
+    job = mpirun(3, TRAINING + """
+train(5)
+if rank == 0:
+    time.sleep(0.5)
+    print("saved")
+sys.exit(3)
+""")
+    assert job.returncode == 3 and "saved" in job.stdout, job
+    assert "rank0]" not in job.stderr and "Error" not in job.stderr, job
+
+
+@pytest.mark.mpi
+def test_f2_after_destroy_a_rank_may_work_on_alone(mpirun: Mpirun) -> None:
+    job = mpirun(2, TRAINING + """
+train(5)
+dist.destroy_process_group()
+assert sys.excepthook is sys.__excepthook__ and threading.excepthook is threading.__excepthook__
+if rank == 0:
+    time.sleep(2)  # longer than exit_timeout
+    print("plotted")
+""")
+    assert job.returncode == 0 and "plotted" in job.stdout, job
+
+
+@pytest.mark.mpi
+def test_f3_an_exception_in_a_thread_ends_the_job(mpirun: Mpirun) -> None:
+    job = mpirun(2, TRAINING + """
+def prefetch():
+    raise OSError("cannot read the next batch")
+if rank == 1:
+    threading.Thread(target=prefetch, name="loader").start()
+    time.sleep(50)
+train(100_000_000)
+""")
+    fails(job, "[rank1]: Exception in thread loader:", "[rank1]: OSError: cannot read the next batch")
+
+
+@pytest.mark.mpi
+def test_f4_a_skipped_collective_is_an_error_after_the_time_out(mpirun: Mpirun) -> None:
+    job = mpirun(2, """
+import time
+from datetime import timedelta
+import distgrad.distributed as dist
+dist.init_process_group("mpi", timeout=timedelta(seconds=0.5))
+if dist.get_rank() == 1:
+    time.sleep(50)
+dist.barrier()
+""")
+    fails(job, "[rank0]: ", "DistTimeoutError: rank 0 waited 0.5 s in operation", "(Barrier)")
+
+
+@pytest.mark.mpi
+def test_f14_a_forked_child_is_kept_from_mpi_and_does_not_end_the_job(mpirun: Mpirun) -> None:
+    job = mpirun(2, TRAINING + """
+import os
+child = os.fork()
+if child == 0:
+    try:
+        train(1)
+    except dist.DistError as error:
+        print("refused:", error, flush=True)
+    raise ValueError("the child's own affair")
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+train(10)
+print("trained")
+""")
+    assert job.returncode == 0 and job.stdout.count("trained") == 2, job
+    assert job.stdout.count("was forked from one that uses MPI") == 2, job
+    assert job.stderr.count("ValueError: the child's own affair") == 2 and "[rank" not in job.stderr, job
+
+
+@pytest.mark.mpi
+def test_f15_another_thread_is_refused_below_thread_multiple(mpirun: Mpirun) -> None:
+    program = TRAINING + """
+answers = []
+def elsewhere():
+    try:
+        train(3)
+        answers.append("allowed")
+    except dist.DistError as error:
+        answers.append(str(error))
+thread = threading.Thread(target=elsewhere, name="other")
+thread.start()
+thread.join()
+train(3)
+print(answers)
+"""
+    job = mpirun(2, program, env={"MPI4PY_RC_THREAD_LEVEL": "single"})
+    assert job.returncode == 0 and job.stdout.count("only the thread that made the communicator") == 2, job
+    assert "'other'" in job.stdout and "SINGLE" in job.stdout, job
+    job = mpirun(2, program)
+    assert job.returncode == 0 and job.stdout.count("allowed") == 2, job
+
+
+@pytest.mark.mpi
+def test_f16_too_many_threads_are_warned_of_once(mpirun: Mpirun) -> None:
+    program = """
+import distgrad.distributed as dist
+from distgrad.distributed import launcher
+launcher.blas_threads = lambda: 1000
+dist.init_process_group("mpi")
+"""
+    job = mpirun(2, program)
+    assert job.returncode == 0 and job.stderr.count("2 ranks with 1000 BLAS threads each share") == 1, job
+    assert "<string>:5: RuntimeWarning" in job.stderr, job  # the user's line
+
+
+def test_f16_the_warning_says_what_to_do() -> None:
+    with pytest.warns(RuntimeWarning, match="set OMP_NUM_THREADS and OPENBLAS_NUM_THREADS to 2 before Python starts"):
+        warn_oversubscription(ranks=4, threads=8, available=8)
+    with pytest.warns(RuntimeWarning, match="4 ranks with 1 BLAS thread each share 2 cores.*start at most 2 ranks"):
+        warn_oversubscription(ranks=4, threads=1, available=2)
+
+
+@pytest.mark.parametrize(("ranks", "threads", "available"), [(1, 8, 2), (2, 1, 2), (4, 2, 8)])
+@pytest.mark.filterwarnings("error")
+def test_f16_no_warning_where_the_cores_suffice(ranks: int, threads: int, available: int) -> None:
+    warn_oversubscription(ranks, threads, available)
+
+
+def test_f16_threads_are_read_back() -> None:
+    code = "import numpy; from distgrad.distributed.launcher import blas_threads; print(blas_threads())"
+    env = job_environment({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+    assert subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True).stdout == "1\n"
+
+
+def test_f16_threads_are_read_from_the_environment_without_threadpoolctl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    assert blas_threads({"OMP_NUM_THREADS": "1"}) == 1
+    assert blas_threads({"OMP_NUM_THREADS": "many"}) == blas_threads({}) >= 1
+
+
+def test_f16_a_blas_that_threadpoolctl_does_not_know_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    info: Callable[[], list[dict[str, Any]]] = lambda: [{"user_api": "openmp", "num_threads": 64}]  # noqa: E731
+    monkeypatch.setitem(sys.modules, "threadpoolctl", SimpleNamespace(threadpool_info=info))
+    assert blas_threads({"OPENBLAS_NUM_THREADS": "1"}) == 1
+
+
+@pytest.mark.mpi
+def test_f19_separate_jobs_of_one_rank_are_refused(mpirun: Mpirun) -> None:
+    """Both MPIs are seldom installed: the other's launcher is a variable on a process that sees itself alone."""
+    other = "PMI_SIZE" if is_open_mpi() else "OMPI_COMM_WORLD_SIZE"
+    code = f"""
+import os, subprocess, sys
+import distgrad.distributed as dist
+from mpi4py import MPI   # alone: no launcher's variable is seen while MPI starts
+os.environ["{other}"] = "4"
+dist.init_process_group()
+"""
+    job = subprocess.run([sys.executable, "-c", code], env=job_environment(), capture_output=True, text=True, timeout=60)
+    assert job.returncode != 0 and "the launcher belongs to another MPI" in job.stderr, job
+    assert f"started 4 processes ({other}=4)" in job.stderr and "sees 1" in job.stderr, job
+
+
+def test_f19_sizes_are_compared() -> None:
+    with pytest.raises(RuntimeError, match=r"MPICH or Intel MPI started 4 processes.*\(Open MPI v5\) sees 1"):
+        check_launcher_size(1, "Open MPI v5", {"PMI_SIZE": "4"})
+    with pytest.raises(RuntimeError, match="separate ones"):
+        check_launcher_size(1, "any", {"SLURM_STEP_NUM_TASKS": "2"})
+    check_launcher_size(4, "any", {"PMI_SIZE": "4"})
+    check_launcher_size(4, "any", {"SLURM_STEP_NUM_TASKS": "1"})  # mpirun inside `srun --pty bash`
+    check_launcher_size(1, "any", {})
+    assert launcher_size({"OMPI_COMM_WORLD_SIZE": "2", "PMI_SIZE": "x"}) == (2, "OMPI_COMM_WORLD_SIZE", "Open MPI's mpirun")
+
+
+def test_mpi_without_mpi4py_says_how_to_get_it(tmp_path: Path) -> None:
+    (tmp_path / "mpi4py.py").write_text("raise ImportError('not here')\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport distgrad.distributed as d; d.init_process_group('mpi')"
+    job = subprocess.run([sys.executable, "-c", code], env=job_environment(), capture_output=True, text=True)
+    assert job.returncode == 1 and "pip install 'distgrad[mpi]'" in job.stderr, job
