@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from . import _safetensors, backend, dtypes
-from ._safetensors import LoadError
-from .autograd import Tensor
-from .autograd.tensor import Size
+from .. import backend, dtypes
+from ..autograd import Size, Tensor
+from . import container
+from .container import LoadError
 
 __all__ = ["Decoder", "Encoder"]
 
@@ -87,9 +87,9 @@ class Encoder:
             host = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
         else:  # fetched once however often it occurs
             key = (array.data.ptr, array.shape, array.strides, array.dtype)
-            host = self._hosts.get(key) if array.size else None  # type: ignore[assignment]
-            if host is None:
-                host = self._hosts[key] = backend.to_host(array)
+            if not array.size or key not in self._hosts:
+                self._hosts[key] = backend.to_host(array)
+            host = self._hosts[key]
         self._found.append((node, host, ".".join(map(str, path)) or "value"))
         return node
 
@@ -149,7 +149,7 @@ def _same_view(a: np.ndarray, b: np.ndarray) -> bool:
 def _tensor_kind(x: Tensor) -> str:
     if type(x) is Tensor:
         return "tensor"
-    from .nn import Parameter
+    from ..nn import Parameter
 
     return "parameter" if isinstance(x, Parameter) else "tensor"
 
@@ -167,7 +167,7 @@ class Decoder:
 
     def __init__(
         self,
-        entries: dict[str, _safetensors.Entry],
+        entries: dict[str, container.Entry],
         raws: dict[str, np.ndarray],
         described: dict[str, Any],
         where: Callable[[str], backend.device],
@@ -206,7 +206,7 @@ class Decoder:
         if kind == "tuple":
             return tuple(self.decode(item) for item in of)
         if kind == "size":
-            if not all(_safetensors.is_size(n) for n in of):
+            if not all(container.is_size(n) for n in of):
                 raise self._bad(of)
             return Size(of)
         if kind == "complex":
@@ -249,7 +249,7 @@ class Decoder:
         if kind == "tensor":
             result = Tensor(array)
         else:
-            from .nn import Parameter
+            from ..nn import Parameter
 
             result = Parameter(Tensor(array), requires_grad=False)
         if x.get("requires_grad") is True:
@@ -258,21 +258,21 @@ class Decoder:
             result.requires_grad = True
         return result
 
-    def _whole(self, raw: Any, entry: _safetensors.Entry) -> Any:
+    def _whole(self, raw: Any, entry: container.Entry) -> Any:
         if self._described[entry.name]["dtype"] == "complex128":
             return raw.view(np.complex128).reshape(entry.shape[:-1])
         return raw.view(entry.dtype.np).reshape(entry.shape)
 
-    def _viewed(self, raw: Any, entry: _safetensors.Entry, x: dict[str, Any]) -> Any:
+    def _viewed(self, raw: Any, entry: container.Entry, x: dict[str, Any]) -> Any:
         """One of several arrays that lie over each other in one entry."""
         view = x["view"]
         if not isinstance(view, dict) or view.keys() != {"offset", "dtype", "shape", "strides"}:
             raise self._bad(x)
         offset, shape, strides = view["offset"], view["shape"], view["strides"]
         dtype = next((d for d in dtypes.ALL if d.name == view["dtype"]), None)
-        if dtype is None or not _safetensors.is_size(offset) or not isinstance(shape, list):
+        if dtype is None or not container.is_size(offset) or not isinstance(shape, list):
             raise self._bad(x)
-        counts = isinstance(strides, list) and len(strides) == len(shape) <= _safetensors.MAX_DIMENSIONS
+        counts = isinstance(strides, list) and len(strides) == len(shape) <= container.MAX_DIMENSIONS
         if not counts or not all(type(s) is int for s in strides) or not all(type(n) is int and n > 0 for n in shape):
             raise self._bad(x)
         reach = [s * (n - 1) for s, n in zip(strides, shape, strict=True)]

@@ -17,9 +17,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from . import dtypes
+from .. import dtypes
 
-__all__ = ["Entry", "LoadError", "read_header", "read_raw", "write"]
+__all__ = ["Entry", "LoadError", "is_size", "read_header", "read_raw", "strict_json", "write"]
 
 MAX_HEADER = 100_000_000  # bytes; the format's own limit
 MAX_DIMENSIONS = 64  # NumPy's

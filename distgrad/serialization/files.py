@@ -19,12 +19,13 @@ from typing import IO, Any
 
 import numpy as np
 
-from . import _safetensors, backend, dtypes
-from ._safetensors import LoadError
-from ._structure import Decoder, Encoder
-from .autograd import Tensor
+from .. import backend, dtypes
+from ..autograd import Tensor
+from . import container
+from .container import LoadError
+from .structure import Decoder, Encoder
 
-__all__ = ["LoadError", "load", "save"]
+__all__ = ["load", "save"]
 
 FORMAT = "distgrad"
 VERSION = 1
@@ -58,9 +59,9 @@ def save(obj: object, f: str | os.PathLike[str] | IO[bytes]) -> None:
     stored = {name: _storable(a) for name, a in tensors.items()}
     if isinstance(f, (str, os.PathLike)):
         with _replacing(Path(f)) as file:
-            _safetensors.write(file, stored, metadata)
+            container.write(file, stored, metadata)
     elif hasattr(f, "write"):
-        _safetensors.write(f, stored, metadata)
+        container.write(f, stored, metadata)
     else:
         raise TypeError(f"save() writes to a path or a binary file, got {type(f).__name__}")
 
@@ -135,14 +136,14 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _load(file: IO[bytes], size: int, name: str, where: Callable[[str], backend.device], *, exact: bool) -> Any:
-    entries, metadata = _safetensors.read_header(file, size, name, exact=exact)
+    entries, metadata = container.read_header(file, size, name, exact=exact)
     # One changed character may hide one of the three marks, never all.
     is_ours = metadata.get(_FORMAT) == FORMAT or _STRUCTURE in metadata or _CHECK in metadata
     structure = _structure(metadata, entries, name) if is_ours else None
     described = structure["tensors"] if structure else {}
     raws: dict[str, np.ndarray] = {}
     for entry in sorted(entries.values(), key=lambda entry: (entry.begin, entry.end)):
-        raw = raws[entry.name] = _safetensors.read_raw(file, entry, name)
+        raw = raws[entry.name] = container.read_raw(file, entry, name)
         if structure and _digest(raw) != described[entry.name]["sha256"]:
             raise LoadError(f"cannot load {name}: tensor {entry.name!r} is damaged: its SHA-256 is not the one saved")
     if structure is None:
@@ -154,18 +155,18 @@ def _load(file: IO[bytes], size: int, name: str, where: Callable[[str], backend.
         raise LoadError(f"cannot load {name}: what it holds is nested too deeply") from None
 
 
-def _shaped(raw: np.ndarray, entry: _safetensors.Entry) -> np.ndarray:
+def _shaped(raw: np.ndarray, entry: container.Entry) -> np.ndarray:
     return raw.view(entry.dtype.np).reshape(entry.shape)
 
 
-def _structure(metadata: dict[str, str], entries: dict[str, _safetensors.Entry], name: str) -> dict[str, Any]:
+def _structure(metadata: dict[str, str], entries: dict[str, container.Entry], name: str) -> dict[str, Any]:
     """The checked description of what :func:`save` was given."""
     text = metadata.get(_STRUCTURE)
     if metadata.get(_FORMAT) != FORMAT or text is None or _CHECK not in metadata:
         raise LoadError(f"cannot load {name}: its metadata is damaged: not all of what save() writes is there")
     if hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() != metadata[_CHECK]:
         raise LoadError(f"cannot load {name}: its structure is damaged: its SHA-256 is not the one saved")
-    structure = _safetensors.strict_json(text.encode(errors="surrogatepass"), name, "its structure")
+    structure = container.strict_json(text.encode(errors="surrogatepass"), name, "its structure")
     if structure.get("version") != VERSION:
         raise LoadError(
             f"cannot load {name}: it is of version {structure.get('version')!r}; this distgrad reads version {VERSION}"
