@@ -75,13 +75,22 @@ def _count(roots: Sequence[Any], needed: set[Any] | None) -> dict[Any, int]:
     """For each edge below the roots how many gradients it will be given."""
     counts = dict.fromkeys(roots, 0)
     stack = list(counts)
+    if needed is None:
+        while stack:
+            for e in stack.pop().edges:
+                if e is not None:
+                    if e in counts:
+                        counts[e] += 1
+                    else:
+                        counts[e] = 1
+                        if e.edges:
+                            stack.append(e)
+        return counts
     while stack:
         for e in stack.pop().edges:
-            if e is not None and (needed is None or e in needed):
-                if e in counts:
-                    counts[e] += 1
-                else:
-                    counts[e] = 1
+            if e in needed:
+                counts[e] = counts.get(e, 0) + 1
+                if counts[e] == 1:
                     stack.append(e)
     return counts
 
@@ -217,9 +226,9 @@ def _run(
     counts = _count(roots, needed)
     grads: dict[Any, Any] = {}
     captured: dict[Any, Any] = {}
-    for e, g in zip(roots, root_grads, strict=True):
+    for e, g in zip(roots, root_grads):  # noqa: B905 - of one length
         grads[e] = grads[e] + g if e in grads else g
-    ready = [e for e in grads if counts[e] == 0]
+    ready = list(grads) if len(grads) == 1 else [e for e in grads if counts[e] == 0]
     fit = _fit_tensor if as_tensor else _fit
     while ready:
         edge = ready.pop()
@@ -228,7 +237,7 @@ def _run(
             g = _run_hooks(edge.hooks, g, as_tensor)
         if targets is not None and edge in targets:
             captured[edge] = g
-        kind = type(edge)
+        kind = edge.__class__
         if kind is Leaf:
             if g is not None and targets is None:
                 _deliver(edge, g, as_tensor)
@@ -290,6 +299,9 @@ def _sequence(value: Any) -> tuple[Any, ...]:
     return (value,) if value.__class__ in TENSORS else tuple(value)
 
 
+_ONES: dict[Any, Any] = {}  # the gradient that a number starts from, by dtype; read-only
+
+
 def _root_grads(outputs: Sequence[Any], grads: Any, create_graph: bool) -> list[Any]:
     given = (None,) * len(outputs) if grads is None else (grads,) if grads.__class__ in TENSORS else tuple(grads)
     if len(given) != len(outputs):
@@ -302,8 +314,14 @@ def _root_grads(outputs: Sequence[Any], grads: Any, create_graph: bool) -> list[
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             if data.dtype.kind == "c":
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {t.dtype}")
-            one = backend.array_module(data).ones(data.shape, data.dtype)
-            g = Tensor._wrap(one, None)
+            if data.__class__ is ndarray and data.ndim == 0 and not create_graph:
+                one = _ONES.get(data.dtype)
+                if one is None:
+                    one = _ONES[data.dtype] = np.ones((), data.dtype)
+                    one.flags.writeable = False
+                result.append(one)
+                continue
+            g = Tensor._wrap(backend.array_module(data).ones(data.shape, data.dtype), None)
         elif g.__class__ not in TENSORS:
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g._data.shape != data.shape:
