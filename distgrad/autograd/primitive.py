@@ -220,11 +220,14 @@ def record(prim: Any, ans: Any, args: tuple[Any, ...], edges: tuple[Any, ...], k
 
 def finish(node: Node, ans: Any, save_ans: bool) -> Any:
     """The output tensor(s) of ``node``."""
-    if type(ans) is tuple:
-        return tuple(
-            Tensor._wrap(a, Output(node, i, a.shape, a.dtype) if a.dtype.kind not in "biu" else None)
-            for i, a in enumerate(ans)
-        )
+    if ans.__class__ is tuple:
+        outputs = []
+        for a in ans:
+            dtype = a.dtype
+            outputs.append(
+                Tensor._wrap(a, None if dtype.kind in "biu" else Output(node, len(outputs), a.shape, dtype))
+            )
+        return tuple(outputs)
     out = Tensor._wrap(ans, node)
     if save_ans:
         node.cell = out._vc = Cell()
@@ -293,6 +296,8 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
 
     def call(*args: Any, **kwargs: Any) -> Any:
         n = len(args) if variadic else len(prim.rules) or 1
+        if args[0].__class__ is ndarray and (variadic or n == 1):  # in a rule, on arrays
+            return forward(np, *args, **kwargs)
         raw: list[Any] = []
         edges: list[Any] = []
         mask, bit = 0, 1
