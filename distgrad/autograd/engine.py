@@ -107,17 +107,6 @@ def _needed(roots: Sequence[Any], targets: Any) -> set[Any]:
     return needed
 
 
-def _free(node: Node) -> None:
-    """Drop what the node saved; a node that saved nothing may be run again, as in PyTorch."""
-    if node.ans is not None:
-        node.ans = node.args = None
-    elif node.args is not None:
-        for a in node.args:
-            if a.__class__ in TENSORS:
-                node.args = None
-                return
-
-
 def _unshared(leaf: Leaf) -> Tensor:
     """The leaf's slot tensor, ready to be overwritten: whoever else still holds it keeps its values, in a copy."""
     slot = leaf.slot
@@ -230,17 +219,17 @@ def _run(
         entry = pending[edge]
         g = entry[1]
         entry[1] = None
-        if g is not None and edge.hooks:
+        kind = edge.__class__
+        if edge.hooks and g is not None:
             g = _run_hooks(edge.hooks, g, as_tensor)
         if targets is not None and edge in targets:
             captured[edge] = g
-        kind = edge.__class__
         if kind is Leaf:
             if g is not None and targets is None:
                 _deliver(edge, g, as_tensor)
             continue
         if kind is Output:
-            node = edge.node
+            node = edge.edges[0]
             if needed is None or node in needed:
                 entry = pending[node]
                 if g is not None:
@@ -262,23 +251,15 @@ def _run(
         else:
             if edge.shape.__class__ is list and primitive.materialize:
                 g = [_zeros(edge, i, g, as_tensor) if part is None else part for i, part in enumerate(g)]
-            if as_tensor:
-                results = primitive.pull_tensors(edge, g, edges)
-            elif primitive.any_out and targets is None:
-                results = primitive.pull(edge, g, edges, _outs(edge, pending))
-            else:
-                results = primitive.pull(edge, g, edges)
-            if not keep:
-                _free(edge)
-        for e, d in zip(edges, results):  # noqa: B905 - of one length; strict costs time here
+            results = primitive.pull_tensors(edge, g, edges) if as_tensor else primitive.pull(edge, g, edges)
+            if not keep and (edge.ans is not None or any(a.__class__ in TENSORS for a in edge.args or ())):
+                edge.ans = edge.args = None
+        for e, d in zip(edges, results, strict=True):
             if e is None:
                 continue
             entry = pending[e]
             if d is not None:
-                if as_tensor:
-                    d = _fit_tensor(d, e)
-                elif d.shape != e.shape or d.dtype is not e.dtype:
-                    d = _fit(d, e)
+                d = _fit_tensor(d, e) if as_tensor else _fit(d, e)
                 entry[1] = d if entry[1] is None else entry[1] + d
             n = entry[0] = entry[0] - 1
             if n == 0:
@@ -286,12 +267,71 @@ def _run(
     return captured
 
 
+def _run_plain(roots: Sequence[Any], root_grads: Sequence[Any], keep: bool) -> None:
+    """:func:`_run` on arrays, to all leaves: the ordinary backward pass, straightened."""
+    pending = _count(roots, None)
+    for e, g in zip(roots, root_grads):  # noqa: B905 - of one length
+        entry = pending[e]
+        entry[1] = g if entry[1] is None else entry[1] + g
+    ready = list(roots) if len(pending) == 1 or len(roots) == 1 else [e for e in dict.fromkeys(roots) if not pending[e][0]]
+    while ready:
+        edge = ready.pop()
+        g = pending[edge][1]
+        if edge.hooks and g is not None:
+            g = _run_hooks(edge.hooks, g, False)
+        kind = edge.__class__
+        if kind is Leaf:
+            if g is not None:
+                _deliver(edge, g, False)
+            continue
+        if kind is Output:
+            node = edge.edges[0]
+            entry = pending[node]
+            if g is not None:
+                if entry[1] is None:
+                    entry[1] = [None] * len(node.shape)
+                entry[1][edge.nr] = g
+            entry[0] -= 1
+            if entry[0] == 0:
+                ready.append(node)
+            continue
+        edges = edge.edges
+        primitive = edge.primitive
+        if g is None:
+            results: Any = (None,) * len(edges)
+        else:
+            if g.__class__ is list and primitive.materialize:
+                g = [_zeros(edge, i, g, False) if part is None else part for i, part in enumerate(g)]
+            if primitive.any_out:
+                results = primitive.pull(edge, g, edges, _outs(edge, pending))
+            else:
+                results = primitive.pull(edge, g, edges)
+            if not keep:  # a node that saved nothing may be run again, as in PyTorch
+                if edge.ans is not None:
+                    edge.ans = edge.args = None
+                elif edge.args is not None:
+                    for a in edge.args:
+                        if a.__class__ in TENSORS:
+                            edge.args = None
+                            break
+        for e, d in zip(edges, results):  # noqa: B905 - of one length; strict costs time here
+            if e is not None:
+                entry = pending[e]
+                if d is not None:
+                    if d.shape != e.shape or d.dtype is not e.dtype:
+                        d = _fit(d, e)
+                    entry[1] = d if entry[1] is None else entry[1] + d
+                n = entry[0] = entry[0] - 1
+                if n == 0:
+                    ready.append(e)
+
+
 _ONES: dict[Any, Any] = {}  # the gradient that a number starts from, by dtype; read-only
 
 
 def backward_scalar(t: Tensor, keep: bool) -> None:
     """:func:`backward` of one number from gradient 1, by the shortest way."""
-    if t._base is not None:
+    if t._view is not None:
         t._fresh()
     root, data = t._node, t._data
     if root is None or data.__class__ is not ndarray or data.ndim or data.dtype.kind == "c":
@@ -355,7 +395,11 @@ def _guarded(
     _running.callbacks = callbacks
     recording.enabled = create_graph
     try:
-        captured = _run(roots, grads, keep, create_graph, targets)
+        captured: dict[Any, Any] = {}
+        if create_graph or targets is not None:
+            captured = _run(roots, grads, keep, create_graph, targets)
+        else:
+            _run_plain(roots, grads, keep)
         while callbacks:
             callbacks.pop(0)()
         return captured

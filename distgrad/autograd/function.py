@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import freed
 from .grad_mode import recording
-from .graph import Node, Output
+from .graph import Node, output_of
 from .primitive import record
 from .tensor import TENSORS, Tensor
 
@@ -168,7 +168,7 @@ class Function:
             for i, (made, t) in enumerate(zip(outputs, tensors, strict=True)):
                 if t is None or id(made) in fixed or t.dtype.category < 2:
                     continue
-                t._node = node if single else Output(node, i, t._data.shape, t._data.dtype)
+                t._node = node if single else output_of(node, i, t._data)
         if ctx._saved:
             # an output saved by forward: hold its values, not the object that holds this node
             ctx._saved = tuple(ctx._saved)

@@ -74,15 +74,17 @@ class Node:
 class Output:
     """Output number ``nr`` of a Node that has several."""
 
-    __slots__ = ("__weakref__", "dtype", "edges", "hooks", "node", "nr", "shape")
+    __slots__ = ("__weakref__", "dtype", "edges", "hooks", "nr", "shape")
+    dtype: Any
+    edges: tuple[Node]
+    hooks: list[Hook] | None
+    nr: int
+    shape: Any
 
-    def __init__(self, node: Node, nr: int, shape: Any, dtype: Any) -> None:
-        self.node = node
-        self.edges = (node,)
-        self.nr = nr
-        self.shape = shape
-        self.dtype = dtype
-        self.hooks: list[Hook] | None = None
+    @property
+    def node(self) -> Node:
+        """The node that it is an output of."""
+        return self.edges[0]
 
     @property
     def ndim(self) -> int:
@@ -112,6 +114,36 @@ class Leaf:
         return len(self.shape)
 
 
+class View:
+    """How a tensor is a view: of ``base``, by the steps of ``parent`` (the View it was itself made from, or None) and then
+    output ``nr`` (None: the only one) of ``step``: (primitive, arguments behind the first, options).
+
+    ``generation`` is the base's when the view's own history was last right; ``recorded`` whether it was made with recording
+    switched on.
+    """
+
+    __slots__ = ("base", "generation", "nr", "parent", "recorded", "step")
+    base: Tensor
+    generation: int
+    nr: int | None
+    parent: View | None
+    recorded: bool
+    step: tuple[Any, tuple[Any, ...], dict[str, Any]]
+
+    def of(self, x: Any) -> Any:
+        """The same view of ``x``, a Tensor or an array."""
+        if self.parent is not None:
+            x = self.parent.of(x)
+        primitive, args, kwargs = self.step
+        x = primitive.call(x, *args, **kwargs)
+        return x if self.nr is None else x[self.nr]
+
+    @property
+    def one_of_several(self) -> bool:
+        """Whether one of its steps makes several views at once."""
+        return self.nr is not None or (self.parent is not None and self.parent.one_of_several)
+
+
 class AccumulateGrad:
     """A Leaf as ``next_functions`` shows it."""
 
@@ -134,6 +166,17 @@ def _as_function(edge: Any) -> tuple[Any, int]:
     if type(edge) is Output:
         return edge.node, edge.nr
     return edge, 0
+
+
+def output_of(node: Node, nr: int, array: Any) -> Output:
+    """The edge of output ``nr``, ``array``, of ``node``."""
+    out = object.__new__(Output)
+    out.edges = (node,)
+    out.nr = nr
+    out.shape = array.shape
+    out.dtype = array.dtype
+    out.hooks = None
+    return out
 
 
 class RemovableHandle:

@@ -31,7 +31,7 @@ import numpy as np
 from ..backend import Array
 from .errors import freed, stale
 from .grad_mode import recording
-from .graph import Cell, Node, Output
+from .graph import Cell, Node, output_of
 from .operands import module_of, unify
 from .tensor import TENSORS, Tensor, as_array
 from .views import as_view, inplace, refresh
@@ -222,11 +222,14 @@ def finish(node: Node, ans: Any, save_ans: bool) -> Any:
     """The output tensor(s) of ``node``."""
     if ans.__class__ is tuple:
         outputs = []
+        nr = 0
         for a in ans:
-            dtype = a.dtype
-            outputs.append(
-                Tensor._wrap(a, None if dtype.kind in "biu" else Output(node, len(outputs), a.shape, dtype))
-            )
+            out = new(Tensor)
+            out._data = a
+            out._node = None if a.dtype.kind in "biu" else output_of(node, nr, a)
+            out._vc = out._view = None
+            outputs.append(out)
+            nr += 1
         return tuple(outputs)
     out = Tensor._wrap(ans, node)
     if save_ans:
@@ -305,7 +308,7 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
         quick = promote is None
         for a in args[:n]:
             if a.__class__ in TENSORS:
-                if a._base is not None:
+                if a._view is not None:
                     refresh(a)
                 tensors = True
                 edge = a._node
@@ -328,8 +331,9 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
             xp, raw = unify(prim, args[:n], raw)
         ans = forward(xp, *raw, *args[n:], **kwargs)
         if ans.__class__ is not ndarray:
-            if ans.__class__ is tuple or ans.__class__ is list:
-                ans = tuple([as_array(xp, a) for a in ans])
+            if ans.__class__ is tuple:
+                if not view:
+                    ans = tuple([as_array(xp, a) for a in ans])
             else:
                 ans = as_array(xp, ans)
         if mask and recording.enabled and prim.rules:
@@ -372,7 +376,7 @@ def _unary(prim: Primitive) -> Callable[..., Any]:
     def call(x: Any) -> Any:
         if x.__class__ not in TENSORS:
             return forward(module_of((x,)), x)
-        if x._base is not None:
+        if x._view is not None:
             refresh(x)
         data = x._data
         if data.__class__ is ndarray and (promote != "float" or (d := data.dtype) is _f32 or d is _f64):
@@ -384,7 +388,7 @@ def _unary(prim: Primitive) -> Callable[..., Any]:
             ans = as_array(np, ans)
         out = new(Tensor)
         out._data = ans
-        out._base = None
+        out._view = None
         edge = x._node
         if edge is None or not recording.enabled or 1 not in plans:
             out._node = out._vc = None
@@ -422,7 +426,7 @@ def _binary(prim: Primitive) -> Callable[..., Any]:
 
     def call(x: Any, y: Any) -> Any:
         if x.__class__ in TENSORS:
-            if x._base is not None:
+            if x._view is not None:
                 refresh(x)
             xd = x._data
             ex = x._node
@@ -432,7 +436,7 @@ def _binary(prim: Primitive) -> Callable[..., Any]:
         else:
             return forward(module_of((x, y)), x, y)
         if y.__class__ in TENSORS:
-            if y._base is not None:
+            if y._view is not None:
                 refresh(y)
             yd = y._data
             ey = y._node
@@ -452,7 +456,7 @@ def _binary(prim: Primitive) -> Callable[..., Any]:
             ans = as_array(np, ans)
         out = new(Tensor)
         out._data = ans
-        out._base = None
+        out._view = None
         if (ex is None and ey is None) or not recording.enabled or not plans:
             out._node = out._vc = None
             return out
@@ -608,7 +612,7 @@ def fused(*methods: str, reference: Callable[..., Any], inputs: int, grad_name: 
             quick = True
             for a in args[:n]:
                 if a.__class__ in TENSORS:
-                    if a._base is not None:
+                    if a._view is not None:
                         refresh(a)
                     tensors = True
                     edge = a._node
@@ -649,7 +653,7 @@ def fused(*methods: str, reference: Callable[..., Any], inputs: int, grad_name: 
             out = new(Tensor)
             out._data = ans
             out._node = node
-            out._vc = out._base = None
+            out._vc = out._view = None
             return out
 
         def defbackward(backward: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import backend, dtypes, printing
 from ..backend import Array
-from .graph import Cell, Leaf, Node, Output, RemovableHandle
+from .graph import Cell, Leaf, Node, Output, RemovableHandle, View
 
 new = object.__new__
 
@@ -60,21 +60,19 @@ class Tensor:
         _data: the array.
         _node: the edge its gradient goes to (Node, Output or Leaf); None if it does not require grad.
         _vc: the version Cell of its memory, None as long as nobody needed one.
-        _base: the tensor that this one is a view of, or None.
+        _view: of a view, the View that says of what; else None.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_base", "_data", "_node", "_vc")
+    __slots__ = ("__dict__", "__weakref__", "_data", "_node", "_vc", "_view")
     __array_ufunc__ = None  # an ndarray on the left of an operator lets the tensor decide
     __array_priority__ = 1000
 
     _data: Any
     _node: Node | Output | Leaf | None
     _vc: Cell | None
-    _base: Tensor | None
+    _view: View | None
     # Rarely set, so kept in the instance's dict when they are.
     _grad: Tensor | None = None
-    _generation: int = 0
-    _replay: Any = None
     _retains: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -95,7 +93,7 @@ class Tensor:
         dtypes.from_numpy_dtype(array.dtype)
         self = new(cls)
         self._data = array
-        self._node = self._vc = self._base = None
+        self._node = self._vc = self._view = None
         return self
 
     @staticmethod
@@ -104,7 +102,7 @@ class Tensor:
         t._data = array
         t._node = node
         t._vc = None
-        t._base = None
+        t._view = None
         return t
 
     # --- what it is -------------------------------------------------------------------------------------------------
@@ -254,7 +252,7 @@ class Tensor:
         return self._node.nr if type(self._node) is Output else 0
 
     def _fresh(self) -> None:
-        if self._base is not None:
+        if self._view is not None:
             from .views import refresh
 
             refresh(self)
@@ -315,7 +313,7 @@ class Tensor:
         """The same memory without history; writing to it is not recorded."""
         t = new(Tensor)
         t._data = self._data
-        t._node = t._vc = t._base = None
+        t._node = t._vc = t._view = None
         return t
 
     @data.setter
@@ -342,7 +340,7 @@ class Tensor:
 
     def detach_(self) -> Tensor:
         """Forget the history, in place."""
-        if self._base is not None:
+        if self._view is not None:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         self._node = None
         return self
@@ -411,8 +409,13 @@ class Tensor:
             cell = self._vc = Cell()
         cell.version += 1
 
+    @property
+    def _base(self) -> Tensor | None:
+        """The tensor that this one is a view of, or None."""
+        return None if self._view is None else self._view.base
+
     def _is_view(self) -> bool:
-        return self._base is not None
+        return self._view is not None
 
     # --- to Python and NumPy ----------------------------------------------------------------------------------------
 
@@ -505,21 +508,21 @@ class Tensor:
             )
         t = new(type(self))
         t._data = self._data.copy()
-        t._node = t._vc = t._base = None
+        t._node = t._vc = t._view = None
         memo[id(self)] = t
         if self._node is not None:
             t._node = Leaf(t)
         if self._grad is not None:
             t._grad = copy.deepcopy(self._grad, memo)
         for name, value in self.__dict__.items():
-            if name not in ("_grad", "_generation", "_replay", "_retains", "_leaf", "_flat"):
+            if name not in ("_grad", "_retains", "_leaf", "_flat"):
                 t.__dict__[name] = copy.deepcopy(value, memo)
         return t
 
     def __copy__(self) -> Any:
         t = new(type(self))
         t._data = self._data
-        t._vc = t._base = None
+        t._vc = t._view = None
         t._node = Leaf(t) if type(self._node) is Leaf else self._node
         return t
 

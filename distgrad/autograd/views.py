@@ -9,53 +9,50 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import dtypes
 from .grad_mode import recording
-from .graph import Cell, Leaf, Node
-from .tensor import TENSORS, Tensor
+from .graph import Cell, Leaf, Node, View
+from .tensor import TENSORS, Tensor, new
 
 
 def as_view(prim: Any, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Mark ``out``, computed by a view primitive, as a view of its first input where it shares that input's memory."""
     x = args[0]
+    data, parent = x._data, x._view
+    owner = data.base
     several = out.__class__ is tuple
-    data = x._data
-    for i, t in enumerate(out if several else (out,)):
-        owner = t._data.base
-        if t._data is data or (owner is not None and (owner is data or owner is data.base)):
-            if x._vc is None:
-                x._vc = Cell()
-            t._vc = x._vc
-            t._base = x if x._base is None else x._base
-            t._generation = x._vc.generation
-            t._replay = (*(x._replay or ()), (prim, args[1:], kwargs, i if several else None))
-            if not recording.enabled:
-                t._made_in_no_grad = True
+    step = (prim, args[1:], kwargs)
+    nr = 0
+    for t in out if several else (out,):
+        shared = t._data.base
+        if (shared is not None and (shared is data or shared is owner)) or t._data is data:
+            cell = x._vc
+            if cell is None:
+                cell = x._vc = Cell()
+            t._vc = cell
+            t._view = view = new(View)
+            view.base = x if parent is None else parent.base
+            view.generation = cell.generation
+            view.nr = nr if several else None
+            view.parent = parent
+            view.recorded = recording.enabled
+            view.step = step
+        nr += 1
     return out
-
-
-def replay(steps: Any, base: Any) -> Any:
-    """The view of ``base`` (a Tensor, or an array) that ``steps`` make."""
-    for prim, args, kwargs, nr in steps:
-        base = prim.call(base, *args, **kwargs)
-        if nr is not None:
-            base = base[nr]
-    return base
 
 
 def refresh(t: Tensor) -> None:
     """Give a view the history that its base has now."""
-    cell = t._vc
-    if cell is None or t._generation == cell.generation or t._base is None:
+    view = t._view
+    assert view is not None and t._vc is not None
+    if view.generation == t._vc.generation:
         return
     before, recording.enabled = recording.enabled, True
     try:
-        t._node = replay(t._replay, t._base)._node
+        t._node = view.of(view.base)._node
     finally:
         recording.enabled = before
-    t._generation = cell.generation
+    view.generation = t._vc.generation
 
 
 class CopySlices:
@@ -63,11 +60,9 @@ class CopySlices:
 
     name = "copy_slices"
 
-    def __init__(self, inner: Node, steps: Any, base: Any) -> None:
+    def __init__(self, inner: Node, view: View) -> None:
         self.inner = inner
-        self.steps = steps
-        self.like = np.empty if isinstance(base, np.ndarray) else None
-        self.strides = base.strides
+        self.view = view
 
     def node_name(self, node: Node) -> str:
         return "CopySlices"
@@ -77,16 +72,15 @@ class CopySlices:
 
     def pull(self, node: Node, g: Any, wanted: Any, outs: Any = None) -> list[Any]:
         g = g.copy()
-        region = replay(self.steps, g)
+        region = self.view.of(g)
         inner = self.inner
-        wants = (True, *wanted[1:])
-        result = inner.primitive.pull(inner, region.copy(), [e if w else None for e, w in zip(wants, wants, strict=True)])
+        result = inner.primitive.pull(inner, region.copy(), [True, *wanted[1:]])
         region[...] = 0 if result[0] is None else result[0]
         return [g if wanted[0] is not None else None, *result[1:]]
 
     def pull_tensors(self, node: Node, g: Any, wanted: Any) -> list[Any]:
         g = g.clone()
-        region = replay(self.steps, g)
+        region = self.view.of(g)
         inner = self.inner
         result = list(inner.primitive.pull_tensors(inner, region.clone(), [True, *wanted[1:]]))
         if result[0] is None:
@@ -100,19 +94,19 @@ def _check_writable(x: Tensor) -> None:
     """Raise where PyTorch forbids a recorded write to ``x``."""
     if type(x._node) is Leaf:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-    base = x._base
-    if base is None:
+    view = x._view
+    if view is None:
         return
-    if type(base._node) is Leaf:
+    if type(view.base._node) is Leaf:
         raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-    if any(step[3] is not None for step in x._replay):
+    if view.one_of_several:
         name = x.grad_fn.name() if x.grad_fn is not None else "a function"
         raise RuntimeError(
             f"Output {x.output_nr} of {name} is a view and is being modified inplace. This view is the output of a function "
             "that returns multiple views. Such functions do not allow the output views to be modified inplace. You should "
             "replace the inplace operation by an out-of-place one."
         )
-    if x.__dict__.get("_made_in_no_grad"):
+    if not view.recorded:
         raise RuntimeError(
             "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Make the view with "
             "grad mode enabled, or write inside no_grad."
@@ -124,12 +118,12 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     from .operands import unify
     from .primitive import Shape, record
 
-    if x._base is not None:
+    if x._view is not None:
         refresh(x)
     inputs = (x, *args)
     n = len(prim.rules) or len(prim.inputs)
     for a in args:
-        if a.__class__ in TENSORS and a._base is not None:
+        if a.__class__ in TENSORS and a._view is not None:
             refresh(a)
     edges = tuple([a._node if a.__class__ in TENSORS else None for a in inputs[:n]])
     recorded = recording.enabled and any(e is not None for e in edges)
@@ -176,11 +170,11 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     if save_ans:
         node.cell, node.cell_version = cell, cell.version
     cell.generation += 1
-    if x._base is None:
+    if x._view is None:
         x._node = node
         return x
-    base = x._base
-    slices = CopySlices(node, x._replay, base._data)
+    base = x._view.base
+    slices = CopySlices(node, x._view)
     base._node = record(slices, base._data, (), (base._node, *edges[1:]), None, False)
     refresh(x)
     return x

@@ -118,7 +118,7 @@ _setitem.defvjp(_erase, lambda g, ans, x, value, index: g[index])
 @method("__setitem__")
 def setitem(self, index, value):
     """``self[index] = value``, in place, recorded where a gradient is wanted."""
-    if self._base is not None:
+    if self._view is not None:
         refresh(self)
     index = _clean(index)
     data = self._data

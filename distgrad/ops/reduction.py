@@ -27,7 +27,7 @@ def _spread(g: Any, shape: tuple[int, ...], dims: tuple[int, ...] | None, keepdi
 
 
 def _sum_name(node: Any) -> str:
-    return "SumBackward0" if node.args[1] is None and not node.args[2] else "SumBackward1"
+    return "SumBackward0" if node.args[1] is None else "SumBackward1"
 
 
 @primitive(meta="x", grad_name=_sum_name)
@@ -40,13 +40,23 @@ def _sum(xp, x, dims, keepdim):
 _sum.defvjp(lambda g, ans, x, dims, keepdim: filled(_spread(g, x.shape, dims, keepdim), x.shape))
 
 
+@primitive(meta="x", grad_name="SumBackward0")
+def _sum_all(xp, x):
+    if x.dtype.kind in "biu":
+        return xp.add.reduce(x, axis=None, dtype=np.int64)
+    return np.add.reduce(x, None) if xp is np else xp.sum(x)
+
+
+_sum_all.defvjp(lambda g, ans, x: filled(g, x.shape))
+
+
 def sum(input, dim=None, keepdim=False, *, axis=None, dtype=None):
     """The sum of all elements, or over dimension(s) ``dim``; of bools and integers in int64."""
     if dtype is not None:
         input = input.to(dtype)
     dim = axis if dim is None else dim
-    if dim is None:
-        return _sum(input, None, keepdim)
+    if dim is None and not keepdim:
+        return _sum_all(input)
     return _sum(input, axes(dim, ndim_of(input)), keepdim)
 
 
@@ -78,12 +88,25 @@ _mean.defvjp(
 max_of = max
 
 
+@primitive(meta="x", grad_name="MeanBackward0")
+def _mean_all(xp, x):
+    if xp is np and x.dtype.itemsize > 2:
+        return np.add.reduce(x, None) / x.size if x.size else x.dtype.type(math.nan)
+    return xp.mean(x)
+
+
+_mean_all.defvjp(lambda g, ans, x: filled(g / max_of(math.prod(x.shape), 1), x.shape))
+
+
 @method("mean")
 def mean(input, dim=None, keepdim=False, *, axis=None, dtype=None):
     """The mean of all elements, or over dimension(s) ``dim``; of floating-point and complex tensors."""
     if dtype is not None:
         input = input.to(dtype)
-    if raw(input).dtype.kind in "biu":
+    kind = raw(input).dtype.kind
+    if kind == "f" and dim is None and axis is None and not keepdim:
+        return _mean_all(input)
+    if kind in "biu":
         raise RuntimeError(
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
             f"Got: {dtypes.FROM_NUMPY[raw(input).dtype].tensor_type[:-6]}"

@@ -50,7 +50,7 @@ def view(input, *shape):
     if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list, np.integer)):
         return Tensor._wrap(raw(input).view(shape[0].np), None)
     out = _reshape(input, _full(sizes(shape), raw(input).shape))
-    if input.__class__ in TENSORS and out._base is None and out.numel() > 0:
+    if input.__class__ in TENSORS and out._view is None and out.numel() > 0:
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
             "contiguous subspaces). Use .reshape(...) instead."
@@ -385,6 +385,8 @@ def vstack(tensors):
 
 @primitive(meta="x", view=True, grad_name="UnbindBackward0")
 def _unbind(xp, x, dim):
+    if dim == 0:
+        return tuple([x[i, ...] for i in range(len(x))])
     return tuple([x[(*(slice(None),) * dim, i, ...)] for i in range(x.shape[dim])])
 
 
