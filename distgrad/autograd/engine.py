@@ -71,19 +71,20 @@ def _fit_tensor(g: Tensor, edge: Any) -> Tensor:
     return g
 
 
-def _count(roots: Sequence[Any], needed: set[Any] | None) -> dict[Any, int]:
-    """For each edge below the roots how many gradients it will be given."""
-    counts = dict.fromkeys(roots, 0)
-    stack = list(counts)
+def _count(roots: Sequence[Any], needed: set[Any] | None) -> dict[Any, list[Any]]:
+    """For each edge below the roots [how many gradients it will still be given, their sum so far or None]."""
+    pending: dict[Any, list[Any]] = {r: [0, None] for r in roots}
+    stack = list(pending)
     while stack:
         for e in stack.pop().edges:
             if e is not None and (needed is None or e in needed):
-                if e in counts:
-                    counts[e] += 1
+                if e in pending:
+                    pending[e][0] += 1
                 else:
-                    counts[e] = 1
-                    stack.append(e)
-    return counts
+                    pending[e] = [1, None]
+                    if e.edges:
+                        stack.append(e)
+    return pending
 
 
 def _needed(roots: Sequence[Any], targets: Any) -> set[Any]:
@@ -185,23 +186,27 @@ def _run_hooks(hooks: list[Any], g: Any, as_tensor: bool) -> Any:
     return g
 
 
-def _zeros(shape: Any, dtype: Any, like: list[Any], as_tensor: bool) -> Any:
-    first = next(p for p in like if p is not None)
-    xp = backend.array_module(first._data if as_tensor else first)
-    z = xp.zeros(shape, dtype)
+def _zeros(node: Node, i: int, parts: list[Any], as_tensor: bool) -> Any:
+    """The gradient of output ``i`` of ``node``, which nothing used."""
+    first = next(p for p in parts if p is not None)
+    z = backend.array_module(first._data if as_tensor else first).zeros(node.shape[i], node.dtype[i])
     return Tensor._wrap(z, None) if as_tensor else z
 
 
-def _outs(node: Node, counts: dict[Any, int], grads: dict[Any, Any]) -> list[Any] | None:
+def _outs(node: Node, pending: dict[Any, list[Any]]) -> list[Any] | None:
     """For each input the flat-storage slot that its gradient can be written into at once, or None."""
     found: list[Any] | None = None
-    for i, e in enumerate(node.edges):
-        if type(e) is Leaf and e.slot is not None and counts[e] == 1 and e not in grads and not e.hooks:
-            t = e.tensor()
-            if t is not None and t._grad is None:
-                if found is None:
-                    found = [None] * len(node.edges)
-                found[i] = _unshared(e)._data
+    i = 0
+    for e in node.edges:
+        if e.__class__ is Leaf and e.slot is not None and not e.hooks:
+            count, so_far = pending[e]
+            if count == 1 and so_far is None:
+                t = e.tensor()
+                if t is not None and t._grad is None:
+                    if found is None:
+                        found = [None] * len(node.edges)
+                    found[i] = _unshared(e)._data
+        i += 1
     return found
 
 
@@ -214,21 +219,22 @@ def _run(
     returned.
     """
     needed = None if targets is None else _needed(roots, targets)
-    counts = _count(roots, needed)
-    grads: dict[Any, Any] = {}
+    pending = _count(roots, needed)
     captured: dict[Any, Any] = {}
-    for e, g in zip(roots, root_grads, strict=True):
-        grads[e] = grads[e] + g if e in grads else g
-    ready = [e for e in grads if counts[e] == 0]
-    fit = _fit_tensor if as_tensor else _fit
+    for e, g in zip(roots, root_grads):  # noqa: B905 - of one length
+        entry = pending[e]
+        entry[1] = g if entry[1] is None else entry[1] + g
+    ready = [e for e in dict.fromkeys(roots) if pending[e][0] == 0]
     while ready:
         edge = ready.pop()
-        g = grads.pop(edge, None)
+        entry = pending[edge]
+        g = entry[1]
+        entry[1] = None
         if g is not None and edge.hooks:
             g = _run_hooks(edge.hooks, g, as_tensor)
         if targets is not None and edge in targets:
             captured[edge] = g
-        kind = type(edge)
+        kind = edge.__class__
         if kind is Leaf:
             if g is not None and targets is None:
                 _deliver(edge, g, as_tensor)
@@ -236,13 +242,13 @@ def _run(
         if kind is Output:
             node = edge.node
             if needed is None or node in needed:
+                entry = pending[node]
                 if g is not None:
-                    parts = grads.get(node)
-                    if parts is None:
-                        parts = grads[node] = [None] * len(node.shape)
-                    parts[edge.nr] = g
-                counts[node] -= 1
-                if counts[node] == 0:
+                    if entry[1] is None:
+                        entry[1] = [None] * len(node.shape)
+                    entry[1][edge.nr] = g
+                entry[0] -= 1
+                if entry[0] == 0:
                     ready.append(node)
             continue
         edges = edge.edges
@@ -254,40 +260,37 @@ def _run(
         if g is None:
             results: Any = (None,) * len(edges)
         else:
-            if type(edge.shape) is list and primitive.materialize:
-                g = [
-                    p if p is not None else _zeros(s, d, g, as_tensor)
-                    for p, s, d in zip(g, edge.shape, edge.dtype, strict=True)
-                ]
+            if edge.shape.__class__ is list and primitive.materialize:
+                g = [_zeros(edge, i, g, as_tensor) if part is None else part for i, part in enumerate(g)]
             if as_tensor:
                 results = primitive.pull_tensors(edge, g, edges)
             elif primitive.any_out and targets is None:
-                results = primitive.pull(edge, g, edges, _outs(edge, counts, grads))
+                results = primitive.pull(edge, g, edges, _outs(edge, pending))
             else:
                 results = primitive.pull(edge, g, edges)
             if not keep:
                 _free(edge)
-        for e, d in zip(edges, results):  # noqa: B905 - of one length by construction; strict costs time here
+        for e, d in zip(edges, results):  # noqa: B905 - of one length; strict costs time here
             if e is None:
                 continue
+            entry = pending[e]
             if d is not None:
-                if as_tensor or d.shape != e.shape or d.dtype is not e.dtype:
-                    d = fit(d, e)
-                if e in grads:
-                    grads[e] = grads[e] + d
-                else:
-                    grads[e] = d
-            n = counts[e]
-            if n == 1:
-                counts[e] = 0
+                if as_tensor:
+                    d = _fit_tensor(d, e)
+                elif d.shape != e.shape or d.dtype is not e.dtype:
+                    d = _fit(d, e)
+                entry[1] = d if entry[1] is None else entry[1] + d
+            n = entry[0] = entry[0] - 1
+            if n == 0:
                 ready.append(e)
-            else:
-                counts[e] = n - 1
     return captured
 
 
 def _sequence(value: Any) -> tuple[Any, ...]:
     return (value,) if value.__class__ in TENSORS else tuple(value)
+
+
+_ONES: dict[Any, Any] = {}  # the gradient that a number starts from, by dtype; read-only
 
 
 def _root_grads(outputs: Sequence[Any], grads: Any, create_graph: bool) -> list[Any]:
@@ -302,8 +305,14 @@ def _root_grads(outputs: Sequence[Any], grads: Any, create_graph: bool) -> list[
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             if data.dtype.kind == "c":
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {t.dtype}")
-            one = backend.array_module(data).ones(data.shape, data.dtype)
-            g = Tensor._wrap(one, None)
+            if data.__class__ is ndarray and data.ndim == 0 and not create_graph:
+                one = _ONES.get(data.dtype)
+                if one is None:
+                    one = _ONES[data.dtype] = np.ones((), data.dtype)
+                    one.flags.writeable = False
+                result.append(one)
+                continue
+            g = Tensor._wrap(backend.array_module(data).ones(data.shape, data.dtype), None)
         elif g.__class__ not in TENSORS:
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g._data.shape != data.shape:

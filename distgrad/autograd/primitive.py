@@ -24,7 +24,7 @@ from __future__ import annotations
 import dis
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,6 +44,8 @@ Rule = Callable[..., Any]
 _QUICK = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 _f32, _f64 = np.dtype(np.float32), np.dtype(np.float64)
 
+_NO_OPTIONS: dict[str, Any] = {}
+
 REGISTRY: dict[str, Primitive] = {}
 
 
@@ -57,14 +59,21 @@ def _reads(rule: Rule) -> frozenset[str]:
     return frozenset(read)
 
 
+class Plan(NamedTuple):
+    """What a node keeps: whether the result; of each input 0 nothing, 1 the tensor, 2 its edge; the inputs not kept."""
+
+    ans: bool
+    kinds: tuple[int, ...]
+    drops: tuple[tuple[int, int], ...]
+
+
 class Primitive:
     """What the engine knows of an operation; ``call`` is what users call.
 
     Attributes:
         rules: for each differentiable input its gradient rule or None.
         takes_out: for each differentiable input whether its rule can write into ``out``.
-        plans: for each set of inputs that want a gradient (a bit mask) what to save: (ans, for each input 0 nothing,
-            1 the tensor, 2 its edge).
+        plans: for each set of inputs that want a gradient (a bit mask) what to save.
     """
 
     def __init__(self, forward: Callable[..., Any], promote: str | None, meta: str, view: bool, grad_name: Any) -> None:
@@ -82,7 +91,7 @@ class Primitive:
         self.any_out = False
         self.materialize = True
         self.call: Callable[..., Any] = forward
-        self.plans: dict[int, tuple[bool, tuple[int, ...]]] = {}
+        self.plans: dict[int, Plan | None] = {}
         self._reads: tuple[frozenset[str], ...] = ()
 
     def node_name(self, node: Node) -> str:
@@ -105,42 +114,55 @@ class Primitive:
         self.rules = (rule,)
         self._reads = (_reads(rule),)
 
-    def plan(self, mask: int) -> tuple[bool, tuple[int, ...]]:
-        found = self.plans.get(mask)
-        if found is None:
-            read: set[str] = set()
-            for i, names in enumerate(self._reads):
-                if mask >> i & 1:
-                    read |= names
-            kinds = (0 if n not in read else 2 if n in self.meta else 1 for n in self.inputs[: len(self.rules)])
-            found = self.plans[mask] = ("ans" in read, tuple(kinds))
+    def plan(self, mask: int) -> Plan | None:
+        """What to save when the inputs of the bits of ``mask`` want a gradient; None if none of them has a rule."""
+        if mask in self.plans:
+            return self.plans[mask]
+        read: set[str] = set()
+        for i, names in enumerate(self._reads):
+            if mask >> i & 1:
+                read |= names
+        kinds = [0 if n not in read else 2 if n in self.meta else 1 for n in self.inputs[: len(self.rules)]]
+        drops = tuple((i, k) for i, k in enumerate(kinds) if k != 1)
+        useful = any(mask >> i & 1 and r is not None for i, r in enumerate(self.rules))
+        found = self.plans[mask] = Plan("ans" in read, tuple(kinds), drops) if useful else None
         return found
 
-    def plan_variadic(self, n: int) -> tuple[bool, tuple[int, ...]]:
+    def plan_variadic(self, n: int) -> Plan:
+        """What to save of ``n`` variadic inputs."""
         read = self._reads[0]
         kind = 0 if self.variadic not in read else 2 if self.variadic in self.meta else 1
-        return "ans" in read, (kind,) * n
+        return Plan("ans" in read, (kind,) * n, tuple((i, kind) for i in range(n) if kind != 1))
 
-    def gradients(self, node: Node, g: Any, args: tuple[Any, ...], ans: Any, wanted: Any, outs: Any) -> list[Any]:
+    def gradients(self, node: Node, g: Any, args: Any, ans: Any, wanted: Any) -> list[Any]:
         """The gradient of each wanted input, from ``args`` and ``ans`` as arrays or as Tensors."""
-        kwargs = node.kwargs or {}
+        kwargs = node.kwargs or _NO_OPTIONS
         if self.variadic:
             rule = self.rules[0]
             assert rule is not None
             return [None if w is None else rule(i, g, ans, *args, **kwargs) for i, w in enumerate(wanted)]
-        result = []
-        for i, w in enumerate(wanted):
-            if w is None:
-                result.append(None)
-            elif outs is not None and outs[i] is not None and self.takes_out[i]:
-                result.append(self.rules[i](g, ans, *args, out=outs[i], **kwargs))  # type: ignore[misc]
-            else:
-                result.append(self.rules[i](g, ans, *args, **kwargs))  # type: ignore[misc]
-        return result
+        return [
+            None if w is None else rule(g, ans, *args, **kwargs)  # type: ignore[misc]
+            for rule, w in zip(self.rules, wanted, strict=True)
+        ]
 
     def pull(self, node: Node, g: Array, wanted: Any, outs: Any = None) -> list[Any]:
         """Gradients of the wanted inputs on raw arrays."""
-        return self.gradients(node, g, tuple(saved_arrays(node)), node.ans, wanted, outs)
+        args = saved_arrays(node)
+        if self.variadic:
+            return self.gradients(node, g, args, node.ans, wanted)
+        ans, kwargs = node.ans, node.kwargs or _NO_OPTIONS
+        result: list[Any] = []
+        i = 0
+        for rule in self.rules:
+            if wanted[i] is None:
+                result.append(None)
+            elif outs is not None and outs[i] is not None and self.takes_out[i]:
+                result.append(rule(g, ans, *args, out=outs[i], **kwargs))  # type: ignore[misc]
+            else:
+                result.append(rule(g, ans, *args, **kwargs))  # type: ignore[misc]
+            i += 1
+        return result
 
     def pull_tensors(self, node: Node, g: Any, wanted: Any) -> list[Any]:
         """The same on Tensors, recorded."""
@@ -148,7 +170,7 @@ class Primitive:
         ans = node.ans
         if type(ans) is not tuple and ans is not None:
             ans = Tensor._wrap(ans, node)
-        return self.gradients(node, g, node.args, ans, wanted, None)
+        return self.gradients(node, g, node.args, ans, wanted)
 
 
 def saved_arrays(node: Node) -> list[Any]:
@@ -158,22 +180,21 @@ def saved_arrays(node: Node) -> list[Any]:
         raise freed()
     if node.cell is not None and node.cell.version != node.cell_version:
         raise stale(node, node.ans, node.cell.version, node.cell_version, True)
-    versions = node.versions
     raw = []
-    for i, a in enumerate(args):
+    for a in args:
         if a.__class__ in TENSORS:
-            cell = a._vc
-            if cell is not None and cell.version != (0 if versions is None else versions[i]):
-                raise stale(node, a._data, cell.version, 0 if versions is None else versions[i], False, a)
-            raw.append(a._data)
+            raw.append(a._data if a._vc is None else _array_of(node, len(raw), a))
         else:
             raw.append(a)
     return raw
 
 
-def _versions(args: tuple[Any, ...]) -> tuple[int, ...] | None:
-    found = tuple([a._vc.version if a.__class__ in TENSORS and a._vc is not None else 0 for a in args])
-    return found if any(found) else None
+def _versions(args: Any) -> tuple[int, ...] | None:
+    """The versions of the saved tensors among ``args``; None when all are 0."""
+    for a in args:
+        if a.__class__ in TENSORS and a._vc is not None and a._vc.version:
+            return tuple([b._vc.version if b.__class__ in TENSORS and b._vc is not None else 0 for b in args])
+    return None
 
 
 def record(prim: Any, ans: Any, args: tuple[Any, ...], edges: tuple[Any, ...], kwargs: Any, save_ans: bool) -> Node:
@@ -188,7 +209,7 @@ def record(prim: Any, ans: Any, args: tuple[Any, ...], edges: tuple[Any, ...], k
     node.cell = None
     node.cell_version = 0
     node.ans = ans if save_ans else None
-    if type(ans) is tuple:
+    if ans.__class__ is tuple:
         node.shape = [a.shape for a in ans]
         node.dtype = [a.dtype for a in ans]
     else:
@@ -199,11 +220,14 @@ def record(prim: Any, ans: Any, args: tuple[Any, ...], edges: tuple[Any, ...], k
 
 def finish(node: Node, ans: Any, save_ans: bool) -> Any:
     """The output tensor(s) of ``node``."""
-    if type(ans) is tuple:
-        return tuple(
-            Tensor._wrap(a, Output(node, i, a.shape, a.dtype) if a.dtype.kind not in "biu" else None)
-            for i, a in enumerate(ans)
-        )
+    if ans.__class__ is tuple:
+        outputs = []
+        for a in ans:
+            dtype = a.dtype
+            outputs.append(
+                Tensor._wrap(a, None if dtype.kind in "biu" else Output(node, len(outputs), a.shape, dtype))
+            )
+        return tuple(outputs)
     out = Tensor._wrap(ans, node)
     if save_ans:
         node.cell = out._vc = Cell()
@@ -268,54 +292,66 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
     forward = prim.forward
     promote = prim.promote
     view = prim.view
+    variadic = prim.variadic
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        n = len(args) if prim.variadic else len(prim.rules) or 1
+        n = len(args) if variadic else len(prim.rules) or 1
+        if args[0].__class__ is ndarray and (variadic or n == 1):  # in a rule, on arrays
+            return forward(np, *args, **kwargs)
         raw: list[Any] = []
-        wants = tensors = False
+        edges: list[Any] = []
+        mask, bit = 0, 1
+        tensors = False
         quick = promote is None
         for a in args[:n]:
             if a.__class__ in TENSORS:
                 if a._base is not None:
                     refresh(a)
                 tensors = True
-                if a._node is not None:
-                    wants = True
+                edge = a._node
+                edges.append(edge)
+                if edge is not None:
+                    mask |= bit
                 a = a._data
-            if a.__class__ is not ndarray and a is not None:
-                quick = False
+                if a.__class__ is not ndarray:
+                    quick = False
+            else:
+                edges.append(None)
+                if a is not None and a.__class__ is not ndarray:
+                    quick = False
             raw.append(a)
+            bit += bit
         if not tensors:
             return forward(module_of(args[:n]), *args, **kwargs)
-        if quick:
-            xp: Any = np
-        else:
+        xp: Any = np
+        if not quick:
             xp, raw = unify(prim, args[:n], raw)
         ans = forward(xp, *raw, *args[n:], **kwargs)
         if ans.__class__ is not ndarray:
-            ans = tuple([as_array(xp, a) for a in ans]) if ans.__class__ is tuple or ans.__class__ is list else as_array(xp, ans)
-        if wants and recording.enabled and prim.rules:
-            edges = tuple([a._node if a.__class__ in TENSORS else None for a in args[:n]])
-            if prim.variadic:
-                save_ans, kinds = prim.plan_variadic(n)
+            if ans.__class__ is tuple or ans.__class__ is list:
+                ans = tuple([as_array(xp, a) for a in ans])
             else:
-                mask = 0
-                for i, e in enumerate(edges):
-                    if e is not None and prim.rules[i] is not None:
-                        mask |= 1 << i
-                if mask == 0:
-                    return _plain(ans, args, view, prim, kwargs)
-                save_ans, kinds = prim.plan(mask)
-            saved = tuple([
-                (a if k == 1 else None if k == 0 else e if e is not None else Shape(a)) if a.__class__ in TENSORS else a
-                for a, k, e in zip(args, kinds, edges, strict=False)
-            ])  # fmt: skip
-            node = record(prim, ans, saved + args[n:], edges, kwargs, save_ans)
-            out = finish(node, ans, save_ans)
-            return as_view(prim, out, args, kwargs) if view else out
-        return _plain(ans, args, view, prim, kwargs)
+                ans = as_array(xp, ans)
+        if mask and recording.enabled and prim.rules:
+            plan = prim.plan_variadic(n) if variadic else prim.plans[mask] if mask in prim.plans else prim.plan(mask)
+            if plan is not None:
+                out = finish(record(prim, ans, _kept(args, edges, plan), tuple(edges), kwargs, plan.ans), ans, plan.ans)
+                return as_view(prim, out, args, kwargs) if view else out
+        out = tuple([Tensor._wrap(a, None) for a in ans]) if ans.__class__ is tuple else Tensor._wrap(ans, None)
+        return as_view(prim, out, args, kwargs) if view else out
 
     return call
+
+
+def _kept(args: tuple[Any, ...], edges: list[Any], plan: Plan) -> tuple[Any, ...]:
+    """``args`` with the tensors that no rule reads replaced by None, those read for their shape by their edge."""
+    if not plan.drops:
+        return args
+    kept = list(args)
+    for i, kind in plan.drops:
+        if i < len(kept) and kept[i].__class__ in TENSORS:
+            kept[i] = None if kind == 0 else edges[i] if edges[i] is not None else Shape(kept[i])
+    return tuple(kept)
 
 
 class Shape:
@@ -325,11 +361,6 @@ class Shape:
 
     def __init__(self, tensor: Tensor) -> None:
         self.shape, self.dtype, self.ndim = tensor._data.shape, tensor._data.dtype, tensor._data.ndim
-
-
-def _plain(ans: Any, args: tuple[Any, ...], view: bool, prim: Primitive, kwargs: Any) -> Any:
-    out = tuple([Tensor._wrap(a, None) for a in ans]) if ans.__class__ is tuple else Tensor._wrap(ans, None)
-    return as_view(prim, out, args, kwargs) if view else out
 
 
 def _unary(prim: Primitive) -> Callable[..., Any]:
@@ -358,7 +389,7 @@ def _unary(prim: Primitive) -> Callable[..., Any]:
         if edge is None or not recording.enabled or 1 not in plans:
             out._node = out._vc = None
             return out
-        save_ans, (kind,) = plans[1]
+        save_ans, (kind,), _ = plans[1]
         node = new(Node)
         node.primitive = prim
         node.edges = (edge,)
@@ -425,7 +456,7 @@ def _binary(prim: Primitive) -> Callable[..., Any]:
         if (ex is None and ey is None) or not recording.enabled or not plans:
             out._node = out._vc = None
             return out
-        save_ans, (kx, ky) = plans[1 if ey is None else 2 if ex is None else 3]
+        save_ans, (kx, ky), _ = plans[1 if ey is None else 2 if ex is None else 3]
         node = new(Node)
         node.primitive = prim
         node.edges = (ex, ey)
@@ -572,7 +603,8 @@ def fused(*methods: str, reference: Callable[..., Any], inputs: int, grad_name: 
         prim.n = n = inputs
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            raw = []
+            raw: list[Any] = []
+            edges: list[Any] = []
             wants = tensors = False
             quick = True
             for a in args[:n]:
@@ -580,11 +612,17 @@ def fused(*methods: str, reference: Callable[..., Any], inputs: int, grad_name: 
                     if a._base is not None:
                         refresh(a)
                     tensors = True
-                    if a._node is not None:
+                    edge = a._node
+                    edges.append(edge)
+                    if edge is not None:
                         wants = True
                     a = a._data
-                if a.__class__ is not ndarray and a is not None:
-                    quick = False
+                    if a.__class__ is not ndarray:
+                        quick = False
+                else:
+                    edges.append(None)
+                    if a is not None and a.__class__ is not ndarray:
+                        quick = False
                 raw.append(a)
             xp: Any = np
             if not tensors:
@@ -596,12 +634,9 @@ def fused(*methods: str, reference: Callable[..., Any], inputs: int, grad_name: 
                 ans = as_array(xp, ans)
             if not wants or not recording.enabled:
                 return Tensor._wrap(ans, None)
-            edges = tuple([a._node if a.__class__ in TENSORS else None for a in args[:n]])
-            node = record(prim, ans, args, edges, kwargs, False)
+            node = record(prim, ans, args, tuple(edges), kwargs, False)
             node.ans = (ans, kept)
-            out = Tensor._wrap(ans, node)
-            node.cell = out._vc = Cell()
-            return out
+            return Tensor._wrap(ans, node)
 
         def defbackward(backward: Callable[..., Any]) -> Callable[..., Any]:
             prim.backward = backward

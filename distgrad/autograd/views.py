@@ -143,8 +143,9 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         for i, e in enumerate(edges):
             if e is not None and i < len(prim.rules) and prim.rules[i] is not None:
                 mask |= 1 << i
-        if mask:
-            save_ans, kinds = prim.plan(mask)
+        plan = prim.plan(mask) if mask else None
+        if plan is not None:
+            save_ans, kinds = plan.ans, plan.kinds
     old = Tensor._wrap(data.copy(), x._node) if recorded and kinds[0] == 1 else None
     ans = prim.forward(xp, *raw, *inputs[n:], **kwargs)
     if ans.shape != data.shape:

@@ -16,6 +16,9 @@ from .indexing import gather
 from .selection import clamp, where
 
 
+_REDUCTIONS = frozenset(("mean", "sum", "none"))
+
+
 def _reduced(values: Any, reduction: str) -> Any:
     """``values`` averaged ("mean"), added up ("sum") or as they are ("none")."""
     if reduction == "mean":
@@ -88,16 +91,15 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
         reduction: ``"mean"`` and ``"sum"`` give a number, ``"none"`` the shape (*).
         weight: of the input's shape, or None; a weighted mean divides by the weights' sum.
     """
-    if input.__class__ not in TENSORS or target.__class__ not in TENSORS or input._data.shape != target._data.shape:
-        _same_size(input, target, "mse_loss")
+    if input.__class__ in TENSORS and target.__class__ in TENSORS and weight is None:
+        x, y = input._data, target._data
+        if x.shape == y.shape and x.dtype == y.dtype and reduction in _REDUCTIONS and x.dtype.kind != "c":
+            return _mse(input, target, reduction)
+    _same_size(input, target, "mse_loss")
     if weight is not None:
         values = _reference_mse(input, target, "none") * weight
         return values.sum() / weight.sum() if reduction == "mean" else _reduced(values, reduction)
-    if reduction != "mean" and reduction not in ("sum", "none"):
-        _reduced(input, reduction)
-    if input._data.dtype != target._data.dtype or input._data.dtype.kind == "c":
-        return _reference_mse(input, target, reduction)
-    return _mse(input, target, reduction)
+    return _reference_mse(input, target, reduction)
 
 
 def l1_loss(input, target, size_average=None, reduce=None, reduction="mean"):

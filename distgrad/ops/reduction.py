@@ -37,7 +37,7 @@ def _sum(xp, x, dims, keepdim):
     return xp.sum(x, axis=dims, keepdims=keepdim) if xp is not np else np.add.reduce(x, dims, None, None, keepdim)
 
 
-_sum.defvjp(lambda g, ans, x, dims, keepdim: broadcast_to(_spread(g, x.shape, dims, keepdim), x.shape))
+_sum.defvjp(lambda g, ans, x, dims, keepdim: filled(_spread(g, x.shape, dims, keepdim), x.shape))
 
 
 def sum(input, dim=None, keepdim=False, *, axis=None, dtype=None):
@@ -71,7 +71,7 @@ def _mean(xp, x, dims, keepdim):
 
 
 _mean.defvjp(
-    lambda g, ans, x, dims, keepdim: broadcast_to(
+    lambda g, ans, x, dims, keepdim: filled(
         _spread(g / max_of(_count(x.shape, dims), 1), x.shape, dims, keepdim), x.shape
     )
 )
@@ -340,7 +340,7 @@ from .elementwise import abs as absolute  # noqa: E402
 from .elementwise import exp, sqrt  # noqa: E402
 from .indexing import take_along_dim  # noqa: E402
 from .selection import where  # noqa: E402
-from .shape import broadcast_to, cat, flip  # noqa: E402
+from .shape import cat, filled, flip  # noqa: E402
 
 max = _along("max", "argmax", _amax, maximum)
 min = _along("min", "argmin", _amin, minimum)

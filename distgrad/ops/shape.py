@@ -203,6 +203,17 @@ def broadcast_to(xp, x, shape):
 broadcast_to.defvjp(lambda g, ans, x, shape: g)  # the engine sums it back
 
 
+@primitive(meta="x", grad_name="ExpandBackward0")
+def filled(xp, x, shape):
+    """``x`` repeated to ``shape``, in memory of its own; what the rules of sums use."""
+    out = xp.empty(shape, x.dtype)
+    out[...] = x
+    return out
+
+
+filled.defvjp(lambda g, ans, x, shape: g)
+
+
 def _expanded(shape: tuple[int, ...], have: tuple[int, ...]) -> tuple[int, ...]:
     extra = len(shape) - len(have)
     if extra < 0:
@@ -377,7 +388,7 @@ def _unbind(xp, x, dim):
     return tuple([x[(*(slice(None),) * dim, i, ...)] for i in range(x.shape[dim])])
 
 
-_unbind.defvjp(lambda g, ans, x, dim: stack(g, dim))
+_unbind.defvjp(lambda g, ans, x, dim: _stack(*g, dim=dim))
 
 
 @method("unbind")

@@ -78,6 +78,21 @@ class Segment:
             cell.version += 1
         return True
 
+    def count(self, shown: bool) -> int:
+        """One more step for all; its number.  ``shown``: users can see :attr:`steps`."""
+        n = self.together = self.together + 1  # type: ignore[operator]
+        if shown:
+            self.steps[...] = n
+        return n
+
+    def moved(self) -> bool:
+        """Whether a parameter has other memory of another device, dtype or shape."""
+        for p, view in zip(self.params, self.views, strict=True):
+            data = p._data
+            if data is not view and (data.shape != view.shape or data.dtype != view.dtype or type(data) is not type(view)):
+                return True
+        return False
+
     def _cut(self, p: Array, g: Array, state: Sequence[Array]) -> list[tuple[Any, ...]]:
         """One-dimensional arrays cut into blocks, with scratch behind."""
         n = len(p)
@@ -106,6 +121,8 @@ class Segment:
 
         A parameter whose memory was replaced (same shape, dtype and device) is updated where it lies now.
         """
+        if self.together is not None:
+            self.steps[...] = self.together
         k, n = 0, len(self.params)
         while k < n:
             p = self.params[k]

@@ -61,13 +61,15 @@ class Optimizer:
     bounds: ClassVar[dict[str, tuple[str, float, float, bool]]] = BOUNDS
     counter: ClassVar[str | None] = "step"
 
-    _reads: ClassVar[tuple[str, ...]] = ()
+    _reads: ClassVar[tuple[str, ...]] = ()  # the keyword-only parameters of update()
+    _hyper: ClassVar[tuple[str, ...]] = ()  # the same without step
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "update" in cls.__dict__:
             parameters = inspect.signature(cls.update).parameters.values()
             cls._reads = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+            cls._hyper = tuple(name for name in cls._reads if name != "step")
         if "step" in cls.__dict__:
             cls.step = _hooked(cls.__dict__["step"])  # type: ignore[method-assign]
 
@@ -204,10 +206,9 @@ class Optimizer:
                 hook(self, (closure,), {})
         for i, group in enumerate(self.param_groups):
             options = {}
-            for name in self._reads:
-                if name != "step":
-                    value = group[name]
-                    options[name] = value.item() if value.__class__ in TENSORS else value
+            for name in self._hyper:
+                value = group[name]
+                options[name] = value.item() if value.__class__ in TENSORS else value
             self._step_group(i, group, options)
         if self._step_post:
             for hook in tuple(self._step_post.values()):
@@ -216,38 +217,40 @@ class Optimizer:
 
     def _step_group(self, i: int, group: dict[str, Any], options: dict[str, Any]) -> None:
         counts = "step" in self._reads
-        for segment in self._settled(i):
-            if not segment.state and self.slots(group):
-                self._make_state(segment, self.slots(group))
-            if self.elementwise and segment.whole():
-                n = segment.together = segment.together + 1  # type: ignore[operator]
-                segment.steps += 1
-                pieces: Any = ((n, segment.all_blocks()),)
+        segments = self._segments[i]
+        n = 0
+        whole = []
+        for segment in segments:
+            n += len(segment.params)
+            whole.append(segment.whole())
+        if n != len(group["params"]) or (False in whole and any(s.moved() for s in segments)):
+            segments = self._resettled(i)
+            whole = [s.whole() for s in segments]
+        update, maximize = self.update, group["maximize"]
+        for segment, intact in zip(segments, whole):  # noqa: B905 - of one length
+            if not segment.state:
+                names = self.slots(group)
+                if names:
+                    self._make_state(segment, names)
+            pieces: Any
+            if intact and self.elementwise:
+                pieces = ((segment.count(self.counter is not None), segment.all_blocks()),)
             else:
                 pieces = segment.pieces()
-            xp, update = segment.xp, self.update
-            for n, blocks in pieces:
+            xp = segment.xp
+            for number, blocks in pieces:
                 if counts:
-                    options["step"] = n
+                    options["step"] = number
                 for block in blocks:
-                    if group["maximize"]:
+                    if maximize:
                         block = (block[0], -block[1], *block[2:])
                     update(xp, *block, **options)
 
-    def _settled(self, i: int) -> list[Segment]:
-        """Group ``i``'s segments, laid out anew if a parameter has changed its device, dtype or shape, or was added."""
-        segments = self._segments[i]
-        n = 0
-        for s in segments:
-            n += len(s.params)
-            for p, view in zip(s.params, s.views):  # noqa: B905
-                data = p._data
-                if data is not view and (data.shape != view.shape or data.dtype != view.dtype or type(data) is not type(view)):
-                    return self._resettled(i)
-        return segments if n == len(self.param_groups[i]["params"]) else self._resettled(i)
-
     def _resettled(self, i: int) -> list[Segment]:
         """Lay group ``i`` out anew and take the state along."""
+        for s in self._segments[i]:
+            if s.together is not None:
+                s.steps[...] = s.together
         steps = {id(p): float(s.steps[k]) for s in self._segments[i] for k, p in enumerate(s.params)}
         kept = {id(p): dict(self.state[p]) for p in self.param_groups[i]["params"] if p in self.state}
         self._lay_out(i)
@@ -347,7 +350,9 @@ class Optimizer:
                     self.state[p] = {k: _copied(v, p) for k, v in by_param[id(p)].items()}
             return
         names = self.slots(group)
-        for segment in self._settled(i):
+        if any(s.moved() for s in self._segments[i]):
+            self._resettled(i)
+        for segment in self._segments[i]:
             if all(by_param[id(p)] is None for p in segment.params):
                 segment.steps[...] = 0
                 segment.together = 0
