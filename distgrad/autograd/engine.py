@@ -286,11 +286,26 @@ def _run(
     return captured
 
 
+_ONES: dict[Any, Any] = {}  # the gradient that a number starts from, by dtype; read-only
+
+
+def backward_scalar(t: Tensor, keep: bool) -> None:
+    """:func:`backward` of one number from gradient 1, by the shortest way."""
+    if t._base is not None:
+        t._fresh()
+    root, data = t._node, t._data
+    if root is None or data.__class__ is not ndarray or data.ndim or data.dtype.kind == "c":
+        backward(t, None, keep)
+        return
+    one = _ONES.get(data.dtype)
+    if one is None:
+        one = _ONES[data.dtype] = np.ones((), data.dtype)
+        one.flags.writeable = False
+    _guarded((root,), (one,), keep, False)
+
+
 def _sequence(value: Any) -> tuple[Any, ...]:
     return (value,) if value.__class__ in TENSORS else tuple(value)
-
-
-_ONES: dict[Any, Any] = {}  # the gradient that a number starts from, by dtype; read-only
 
 
 def _root_grads(outputs: Sequence[Any], grads: Any, create_graph: bool) -> list[Any]:
@@ -305,13 +320,6 @@ def _root_grads(outputs: Sequence[Any], grads: Any, create_graph: bool) -> list[
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             if data.dtype.kind == "c":
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {t.dtype}")
-            if data.__class__ is ndarray and data.ndim == 0 and not create_graph:
-                one = _ONES.get(data.dtype)
-                if one is None:
-                    one = _ONES[data.dtype] = np.ones((), data.dtype)
-                    one.flags.writeable = False
-                result.append(one)
-                continue
             g = Tensor._wrap(backend.array_module(data).ones(data.shape, data.dtype), None)
         elif g.__class__ not in TENSORS:
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
@@ -343,7 +351,8 @@ def _guarded(
 ) -> dict[Any, Any]:
     """:func:`_run` with the thread's recording flag set, and its callbacks run at the end."""
     outer, before = _running.callbacks, recording.enabled
-    _running.callbacks = callbacks = []
+    callbacks: list[Callable[[], None]] = []
+    _running.callbacks = callbacks
     recording.enabled = create_graph
     try:
         captured = _run(roots, grads, keep, create_graph, targets)

@@ -571,11 +571,10 @@ class Fused(Primitive):
     def pull(self, node: Node, g: Array, wanted: Any, outs: Any = None) -> list[Any]:
         raw = saved_arrays(node)
         ans, kept = node.ans
-        xp = np if g.__class__ is ndarray else module_of((ans, *raw))
-        options = node.kwargs or {}
-        if outs is not None and self.any_out:
-            return self.backward(xp, g, ans, kept, wanted, *raw, outs=outs, **options)  # type: ignore[no-any-return]
-        return self.backward(xp, g, ans, kept, wanted, *raw, **options)  # type: ignore[no-any-return]
+        xp = np if ans.__class__ is ndarray else module_of((ans,))
+        if outs is not None:
+            return self.backward(xp, g, ans, kept, wanted, *raw, outs=outs, **node.kwargs)  # type: ignore[no-any-return]
+        return self.backward(xp, g, ans, kept, wanted, *raw, **node.kwargs)  # type: ignore[no-any-return]
 
     def pull_tensors(self, node: Node, g: Any, wanted: Any) -> list[Any]:
         from .engine import grad
@@ -634,9 +633,24 @@ def fused(*methods: str, reference: Callable[..., Any], inputs: int, grad_name: 
                 ans = as_array(xp, ans)
             if not wants or not recording.enabled:
                 return Tensor._wrap(ans, None)
-            node = record(prim, ans, args, tuple(edges), kwargs, False)
+            node = new(Node)
+            node.primitive = prim
+            node.edges = edges
+            node.args = args
+            node.kwargs = kwargs
+            node.hooks = node.cell = node.versions = None
+            for a in args:
+                if a.__class__ in TENSORS and a._vc is not None and a._vc.version:
+                    node.versions = _versions(args)
+                    break
             node.ans = (ans, kept)
-            return Tensor._wrap(ans, node)
+            node.shape = ans.shape
+            node.dtype = ans.dtype
+            out = new(Tensor)
+            out._data = ans
+            out._node = node
+            out._vc = out._base = None
+            return out
 
         def defbackward(backward: Callable[..., Any]) -> Callable[..., Any]:
             prim.backward = backward

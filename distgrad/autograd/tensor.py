@@ -305,9 +305,10 @@ class Tensor:
             create_graph: record the backward pass itself, so that gradients can be differentiated.
             inputs: the tensors to accumulate into; default all leaves.
         """
-        from .engine import backward
-
-        backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+        if gradient is None and inputs is None and not create_graph:
+            _engine.backward_scalar(self, bool(retain_graph))
+        else:
+            _engine.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
     @property
     def data(self) -> Any:
@@ -554,3 +555,6 @@ class Tensor:
 
 
 TENSORS.add(Tensor)
+
+
+from . import engine as _engine  # noqa: E402 - backward() calls it; it needs Tensor

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
-from ..autograd import Tensor, primitive
+from ..autograd import Tensor, fused, primitive
 from ._declare import method, ndim_of, raw
 
 _f16 = np.dtype(np.float16)
@@ -152,18 +151,57 @@ def baddbmm(input, batch1, batch2, *, beta=1, alpha=1):
     return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
 
 
-@primitive(grad_name=lambda node: "AddmmBackward0" if node.edges[2] is not None and node.ndim == 2 else "ViewBackward0")
+def _linear_reference(x: Any, weight: Any, bias: Any = None) -> Any:
+    product = matmul(x, weight.swapaxes(0, 1))
+    return product if bias is None else product + bias
+
+
+@fused(
+    reference=_linear_reference,
+    inputs=3,
+    grad_name=lambda node: "ViewBackward0" if node.ndim != 2 else "AddmmBackward0" if len(node.edges) == 3 else "MmBackward0",
+)
 def linear(xp, x, weight, bias=None):
     """``linear(input, weight, bias=None)``: ``input @ weight.T + bias``; input (*, in), weight (out, in), bias (out)."""
     try:
-        ans = xp.matmul(x, weight.T) if x.dtype.itemsize > 2 else _blas(xp, x, weight.T)
+        if x.dtype.itemsize > 2:
+            ans = xp.dot(x, weight.T) if x.ndim == 2 else xp.matmul(x, weight.T)
+        else:
+            ans = _blas(xp, x, weight.T)
         if bias is not None:
             ans += bias
     except (ValueError, TypeError) as e:
         raise _linear_error(x, weight, bias) or e from None
-    if ans.dtype != x.dtype:
+    if ans.dtype is not x.dtype and ans.dtype != x.dtype:
         raise _linear_error(x, weight, bias) or RuntimeError(f"linear: got {ans.dtype} from {x.dtype}")
-    return ans
+    return ans, None
+
+
+@linear.defbackward
+def _linear_backward(xp, g, ans, kept, wanted, x, weight, bias=None, outs=(None, None, None)):
+    """g W for the input, gᵀ x for the weight, g's column sums for the bias; the last two into flat storage if they can."""
+    gx = gw = gb = None
+    half = g.dtype.itemsize <= 2
+    if g.dtype.kind == "c":
+        x, weight = x.conj(), weight.conj()
+    if wanted[0] is not None:
+        gx = _blas(xp, g, weight) if half or g.ndim != 2 else xp.dot(g, weight)
+    if g.ndim != 2:
+        g, x = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
+    if wanted[1] is not None:
+        gw = _blas(xp, g.T, x) if half else xp.dot(g.T, x) if outs[1] is None else xp.dot(g.T, x, outs[1])
+    if len(wanted) == 3 and wanted[2] is not None:
+        gb = _column_sums(xp, g, outs[2])
+    return (gx, gw, gb)[: len(wanted)]
+
+
+def _column_sums(xp: Any, g: Any, out: Any) -> Any:
+    """The sums of a matrix's columns; by BLAS where that is quicker than NumPy's strided reduction."""
+    if xp is not np:
+        return g.sum(0, out=out)
+    if g.dtype.itemsize > 2 and len(g) >= 32:
+        return np.dot(np.ones(len(g), g.dtype), g, out)
+    return np.add.reduce(g, 0, None, out)
 
 
 def _linear_error(x: Any, weight: Any, bias: Any) -> RuntimeError | None:
@@ -186,26 +224,6 @@ def _linear_error(x: Any, weight: Any, bias: Any) -> RuntimeError | None:
     if bias is not None and bias.shape != weight.shape[:1]:
         return RuntimeError(f"linear: bias {list(bias.shape)} does not fit {wide}")
     return None
-
-
-def _linear_x(g, ans, x, weight, bias=None):
-    return matmul(g, weight.conj()) if g.ndim > 1 else matmul(g[None], weight.conj())[0]
-
-
-def _linear_weight(g, ans, x, weight, bias=None, out=None):
-    rows_g, rows_x = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
-    if out is not None and g.dtype.itemsize > 2:
-        return backend.array_module(g).matmul(rows_g.T, rows_x.conj(), out=out)
-    return matmul(rows_g.T, rows_x.conj())
-
-
-def _linear_bias(g, ans, x, weight, bias=None, out=None):
-    if out is not None and g.ndim == 2:
-        return np.add.reduce(g, 0, None, out) if out.__class__ is np.ndarray else g.sum(0, out=out)
-    return g.sum(tuple(range(g.ndim - 1))) if g.ndim > 1 else g
-
-
-linear.defvjp(_linear_x, _linear_weight, _linear_bias)
 
 
 def einsum(equation, *operands):

@@ -71,9 +71,12 @@ def _mse(xp, x, y, reduction):
     off = x - y
     if reduction == "none":
         return off * off, off
-    flat = off.reshape(-1)
-    total = xp.dot(flat, flat) if off.dtype.itemsize > 2 else xp.sum(off * off)
-    return (total / off.dtype.type(flat.size) if reduction == "mean" else total), off
+    if off.dtype.itemsize > 2:
+        flat = off.reshape(-1)
+        total = xp.dot(flat, flat)
+    else:
+        total = xp.sum(off * off)
+    return total / off.size if reduction == "mean" else total, off
 
 
 @_mse.defbackward
