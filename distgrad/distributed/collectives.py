@@ -19,7 +19,9 @@ from distgrad.distributed.communicator import Communicator, Request
 from distgrad.distributed.process_group import ProcessGroup, get_group
 from distgrad.distributed.reduction import ReduceOp
 
-__all__ = ["Work", "all_gather", "all_reduce", "broadcast", "reduce"]
+__all__ = [
+    "Work", "all_gather", "all_reduce", "broadcast", "broadcast_array", "reduce", "start_all_reduce", "transferable",
+]  # fmt: skip
 
 _said_staging = False
 

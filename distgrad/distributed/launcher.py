@@ -10,7 +10,9 @@ from collections.abc import Mapping
 
 from distgrad.distributed.communicator import Communicator
 
-__all__ = ["blas_threads", "check_launcher_size", "check_oversubscription", "launcher_size", "warn_oversubscription"]
+__all__ = [
+    "blas_threads", "check_launcher_size", "check_oversubscription", "launcher_size", "warn_oversubscription",
+]  # fmt: skip
 
 # The number of processes, by launcher.  Slurm's variable is last: under `srun --pty` it describes an outer step.
 _SIZE_VARIABLES = (
@@ -63,11 +65,11 @@ def blas_threads(environment: Mapping[str, str] = os.environ) -> int:
     for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         text = environment.get(variable, "")
         if text.isdigit() and int(text) > 0:
-            return min(int(text), cores())
-    return cores()
+            return min(int(text), _cores())
+    return _cores()
 
 
-def cores() -> int:
+def _cores() -> int:
     """The processor cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

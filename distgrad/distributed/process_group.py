@@ -12,8 +12,8 @@ from distgrad.distributed.guard import Guard
 from distgrad.distributed.launcher import check_oversubscription, launcher_size
 
 __all__ = [
-    "ProcessGroup", "barrier", "destroy_process_group", "get_backend", "get_local_rank", "get_rank", "get_world_size",
-    "init_process_group", "is_available", "is_initialized",
+    "ProcessGroup", "barrier", "destroy_process_group", "get_backend", "get_group", "get_local_rank", "get_rank",
+    "get_world_size", "init_process_group", "is_available", "is_initialized",
 ]  # fmt: skip
 
 _NOT_INITIALIZED = "Default process group has not been initialized, please make sure to call init_process_group."

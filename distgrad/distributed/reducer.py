@@ -8,6 +8,7 @@ What no hook announced (parameters that this rank's loss did not use) is filled 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -40,10 +41,10 @@ class Bucket:
         """The bucket's parameters, in the storage's order."""
         return self.storage.params[self.lo : self.hi]
 
-    def gradients(self) -> object:
-        """The slice of the storage's raw gradient buffer; padding between parameters is zero."""
-        ranges = self.storage.ranges
-        return self.storage.grad[ranges[self.lo][0] : ranges[self.hi - 1][1]]
+    @property
+    def range(self) -> slice:
+        """Its part of the storage's buffers; padding between parameters is zero."""
+        return slice(self.storage.ranges[self.lo][0], self.storage.ranges[self.hi - 1][1])
 
 
 def make_buckets(
@@ -58,10 +59,14 @@ def make_buckets(
     """
     buckets = []
     for storage in storages:
+        ours = [id(p) in order for p in storage.params]  # an optimizer may have put other models' there
         cap, hi = first_cap_bytes, len(storage.params)
         while hi > 0:
+            if not ours[hi - 1]:
+                hi -= 1
+                continue
             end, lo = storage.ranges[hi - 1][1], hi - 1
-            while lo > 0 and (end - storage.ranges[lo - 1][0]) * storage.grad.itemsize <= cap:
+            while lo > 0 and ours[lo - 1] and (end - storage.ranges[lo - 1][0]) * storage.grad.itemsize <= cap:
                 lo -= 1
             buckets.append(Bucket(storage, lo, hi))
             cap, hi = cap_bytes, lo
@@ -79,12 +84,25 @@ class Reducer:
 
     def __init__(self, comm: Communicator, buckets: Sequence[Bucket], by_samples: bool) -> None:
         self.comm, self.buckets, self.by_samples = comm, list(buckets), by_samples
+        self._check_layout()
         self._sync = False
         self._samples, self._samples_of_eval = 0, 0
         self._clear()
         for bucket in self.buckets:
             for p in bucket.params:
                 p.register_post_accumulate_grad_hook(self._hook(bucket))
+
+    def _check_layout(self) -> None:
+        """All ranks' buckets must cover the same elements, or sums would mix parameters."""
+        layout = [(str(b.storage.dtype), b.storage.ranges[b.lo : b.hi]) for b in self.buckets]
+        relative = [(kind, [(lo - ranges[0][0], hi - ranges[0][0]) for lo, hi in ranges]) for kind, ranges in layout]
+        digests = self.comm.allgather(hashlib.sha256(str(relative).encode()).hexdigest())
+        odd = [str(r) for r, digest in enumerate(digests) if digest != digests[0]]
+        if odd:
+            raise RuntimeError(
+                f"rank {self.comm.rank}: parameters lie in memory in another order on rank(s) {', '.join(odd)} than on "
+                "rank 0: make optimizers on all ranks either before or after wrapping the model"
+            )
 
     def forward(self, sync: bool, samples: int, training: bool) -> None:
         """Announce a forward pass that records gradients: whether its backward reduces, and of how many samples."""
@@ -134,16 +152,24 @@ class Reducer:
 
     def _start(self, bucket: Bucket) -> None:
         self._next += 1
-        self._used += [p.grad is not None for p in bucket.params]
-        bucket.storage.gather(bucket.lo, bucket.hi)
-        gradients, weight = bucket.gradients(), self._weight()
+        storage = bucket.storage
+        for p in bucket.params:
+            self._used.append(p._grad is not None)
+            if p._data.dtype != storage.dtype or type(p._data) is not type(storage.grad):
+                raise RuntimeError(
+                    f"rank {self.comm.rank}: a parameter of shape {tuple(p.shape)} was {storage.dtype} on "
+                    f"{storage.device} and is now {p._data.dtype} on {p.device}: "
+                    "move and convert a model before wrapping it"
+                )
+        storage.gather(bucket.lo, bucket.hi)
+        gradients, weight = storage.grad[bucket.range], self._weight()
         if weight is None:
             self._works.append(start_all_reduce(self.comm, gradients, ReduceOp.AVG))
             return
         if weight == 0.0:
-            gradients[...] = 0  # type: ignore[index]  # not multiplied: the mean over no samples is NaN
+            gradients[...] = 0  # not multiplied: the mean over no samples is NaN
         else:
-            gradients *= weight  # type: ignore[operator]
+            gradients *= weight
         self._works.append(start_all_reduce(self.comm, gradients, ReduceOp.SUM))
 
     def _weight(self) -> float | None:
@@ -170,10 +196,19 @@ class Reducer:
         position = 0
         for bucket in self.buckets:
             for i in range(bucket.lo, bucket.hi):
-                p = bucket.storage.params[i]
                 if used_anywhere[position]:
-                    slot = bucket.storage.grad_slot(i)
-                    p._grad = slot
-                    slot._bump()
+                    _hand_over(bucket.storage, i)
                 position += 1
         self._clear()
+
+
+def _hand_over(storage: FlatStorage, i: int) -> None:
+    """Make the reduced gradient in the storage the parameter's."""
+    p = storage.params[i]
+    if storage.holds(i):
+        p._grad = storage.grad_slot(i)
+    elif p._grad is None:  # the user gave it other memory (p.data = ...), so its slot may be another storage's
+        p._grad = Tensor(storage.slots[i].copy())
+    else:
+        p._grad._data[...] = storage.slots[i]
+    p._grad._bump()

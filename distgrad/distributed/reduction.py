@@ -42,7 +42,7 @@ def check_op(op: ReduceOp, dtype: np.dtype) -> None:
     """Refuse an operation that has no meaning for ``dtype``, before any message is sent."""
     if not isinstance(op, ReduceOp):
         raise TypeError(f"op must be one of {', '.join(f'ReduceOp.{o.name}' for o in ReduceOp)}; got {op!r}")
-    kind = dtypes.from_numpy_dtype(dtype)
+    kind = dtypes.FROM_NUMPY.get(dtype) or dtypes.from_numpy_dtype(dtype)  # the function is slow, but its error clear
     if kind.is_complex and op in (ReduceOp.MIN, ReduceOp.MAX):
         raise ValueError(f"ReduceOp.{op.name} is not defined on complex numbers, got {kind!r}")
     if op is ReduceOp.AVG and kind.category < 2:

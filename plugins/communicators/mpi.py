@@ -58,10 +58,13 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Operation:
-    """An operation under way: MPI requests, then a step that finishes it or starts the next hop."""
+    """An operation under way: MPI requests, then a step that finishes it or starts the next hop.
+
+    ``what`` is put into words only for an error: a dtype's name takes longer to write than a small message to send.
+    """
 
     def __init__(
-        self, comm: MPICommunicator, what: str, requests: list[MPI.Request], then: _Step | None = None
+        self, comm: MPICommunicator, what: _What, requests: list[MPI.Request], then: _Step | None = None
     ) -> None:
         self.comm, self.what, self.requests, self.then = comm, what, requests, then
         self.number = 0  # among the collectives of the communicator; 0 for a message between two ranks
@@ -78,6 +81,10 @@ class _Operation:
                 self.requests, self.then = self.then()
         return self.done
 
+    def __str__(self) -> str:
+        name, how, array = self.what
+        return " ".join(filter(None, [name, how, "" if array is None else f"of {array.size} {array.dtype}"]))
+
     def Test(self) -> bool:
         if not self.done:
             self.comm.check_caller()
@@ -90,6 +97,7 @@ class _Operation:
             self.comm.wait(self)
 
 
+_What = tuple[str, str, "np.ndarray | None"]
 _Step = Callable[[], "tuple[list[MPI.Request], _Step | None]"]
 
 
@@ -149,7 +157,7 @@ class MPICommunicator(Communicator):
             return [], None
 
         request = self._comm.Iallgather([_bytes(flat), MPI.BYTE], [_bytes(table), MPI.BYTE])
-        return self._start(f"Allreduce {op.name} of {flat.size} {flat.dtype}", [request], finish)
+        return self._start(("Allreduce", op.name, flat), [request], finish)
 
     def _scatter_and_gather(self, flat: np.ndarray, op: ReduceOp) -> Request:
         """Two hops: rank ``i`` gets everyone's slice ``i``, adds it up and gives it to everyone."""
@@ -177,18 +185,18 @@ class MPICommunicator(Communicator):
             self._scratch.setdefault(buffer.nbytes, []).append(buffer)
             return [], None
 
-        return self._start(f"Allreduce {op.name} of {flat.size} {flat.dtype}", requests, second_hop)
+        return self._start(("Allreduce", op.name, flat), requests, second_hop)
 
     def Bcast(self, array: np.ndarray, root: int = 0) -> None:
         self._check_rank(root)
-        what = f"Bcast from {root} of {array.size} {array.dtype}"
+        what = ("Bcast", f"from {root}", array)
         requests = [self._comm.Ibcast([piece, MPI.BYTE], root) for piece in self._pieces(_flat(array))]
         self._start(what, requests).Wait()
 
     def Allgather(self, array: np.ndarray, out: np.ndarray) -> None:
         self.check_caller()
         flat, rows = _flat(array), _flat(out).reshape(self.size, -1)
-        what = f"Allgather of {array.size} {array.dtype}"
+        what = ("Allgather", "", array)
         if rows.nbytes <= self.max_count:
             request = self._comm.Iallgather([_bytes(flat), MPI.BYTE], [_bytes(rows), MPI.BYTE])
             self._start(what, [request]).Wait()
@@ -199,15 +207,15 @@ class MPICommunicator(Communicator):
 
     def Barrier(self) -> None:
         self.check_caller()
-        self._start("Barrier", [self._comm.Ibarrier()]).Wait()
+        self._start(("Barrier", "", None), [self._comm.Ibarrier()]).Wait()
 
     def Send(self, array: np.ndarray, dest: int, tag: int = 0) -> None:
         self._check_rank(dest)
-        _Operation(self, f"Send to {dest}", self._isend(_flat(array), dest, _USER_TAG + tag)).Wait()
+        _Operation(self, ("Send", f"to {dest}", array), self._isend(_flat(array), dest, _USER_TAG + tag)).Wait()
 
     def Recv(self, array: np.ndarray, source: int, tag: int = 0) -> None:
         self._check_rank(source)
-        _Operation(self, f"Recv from {source}", self._irecv(_flat(array), source, _USER_TAG + tag)).Wait()
+        _Operation(self, ("Recv", f"from {source}", array), self._irecv(_flat(array), source, _USER_TAG + tag)).Wait()
 
     def Dup(self) -> MPICommunicator:
         self.check_caller()
@@ -239,7 +247,7 @@ class MPICommunicator(Communicator):
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
-    def _start(self, what: str, requests: list[MPI.Request], then: _Step | None = None) -> _Operation:
+    def _start(self, what: _What, requests: list[MPI.Request], then: _Step | None = None) -> _Operation:
         """A collective whose first messages are on their way, with its number."""
         operation = _Operation(self, what, requests, then)
         self._family._count += 1
@@ -269,12 +277,12 @@ class MPICommunicator(Communicator):
             gone = [peer for peer, count in family._left.items() if count < operation.number]
             if gone:
                 raise DistError(
-                    f"rank {self.rank} waits in operation {operation.number} ({operation.what}), but rank {gone[0]} "
+                    f"rank {self.rank} waits in operation {operation.number} ({operation}), but rank {gone[0]} "
                     f"has left after operation {family._left[gone[0]]}: every rank must take part in every collective"
                 )
             if self.timeout is not None and time.monotonic() - started > self.timeout:
                 raise DistTimeoutError(
-                    f"rank {self.rank} waited {self.timeout:g} s in operation {operation.number} ({operation.what}) "
+                    f"rank {self.rank} waited {self.timeout:g} s in operation {operation.number} ({operation}) "
                     "for other ranks, which never came to it: every rank must take part in every collective"
                 )
 

@@ -105,10 +105,10 @@ def test_narrow_types_are_reduced_too(dtype: Any) -> None:
 def test_a_rank_without_samples_does_not_spread_its_nan() -> None:
     def main() -> list[np.ndarray | None]:
         params = parameters()
-        reducer, mine = attach(params), share([12, 0])
-        reducer.forward(sync=True, samples=mine.stop - mine.start, training=True)
-        scale = float("nan") if dist.get_rank() == 1 else 1.0  # what mean() makes of no samples
-        (loss(params, mine) * scale).backward()
+        reducer, idle = attach(params), dist.get_rank() == 1
+        reducer.forward(sync=True, samples=0 if idle else 12, training=True)
+        scale = float("nan") if idle else 1.0  # what mean() makes of no samples
+        (loss(params, slice(None)) * scale).backward()
         return gradients(params)
 
     for got in on_ranks(2, main):
@@ -295,6 +295,65 @@ def test_a_backward_that_failed_is_not_forgotten() -> None:
 
     for rank, text in enumerate(on_ranks(2, main)):
         assert text.startswith(f"rank {rank}: the last backward() failed before all gradients were reduced")
+
+
+def test_a_parameter_that_got_other_memory_is_served_there() -> None:
+    def main() -> list[Any]:
+        params = parameters()
+        reducer, mine = attach(params), share([5, 7])
+        if dist.get_rank() == 1:
+            params[0].data = dg.tensor(params[0]._data.copy())
+            storage.flatten(params)  # as an optimizer that finds it homeless does
+        for _ in range(2):
+            reducer.forward(sync=True, samples=mine.stop - mine.start, training=True)
+            loss(params, mine).backward()
+        return gradients(params)
+
+    for got in on_ranks(2, main):
+        for g, w in zip(got, whole_batch(), strict=True):
+            np.testing.assert_allclose(g, 2 * w, rtol=1e-12)
+
+
+def test_a_model_converted_after_wrapping_is_refused() -> None:
+    def main() -> str:
+        params = parameters()
+        reducer = attach(params)
+        for p in params:
+            p.data = dg.tensor(p._data.astype(np.float32))
+        reducer.forward(sync=True, samples=6, training=True)
+        with pytest.raises(RuntimeError, match="move and convert a model before wrapping it") as caught:
+            loss(params, share([6, 6])).backward()
+        return str(caught.value)
+
+    text = on_ranks(2, main)[1]
+    assert text.startswith("rank 1: a parameter of shape (2,) was float64 on cpu and is now float32 on cpu")
+
+
+def test_ranks_whose_parameters_lie_in_another_order_are_refused() -> None:
+    def main() -> None:
+        params = parameters()
+        if dist.get_rank() == 1:
+            storage.flatten(list(reversed(params)))
+        attach(params, cap=1e6)
+
+    with pytest.raises(RuntimeError, match=r"in another order on rank\(s\) 1 than on rank 0"):
+        on_ranks(2, main)
+
+
+def test_other_parameters_in_the_same_storage_are_left_alone() -> None:
+    def main() -> list[Any]:
+        params, other = parameters(), dg.tensor(np.zeros(4), requires_grad=True)
+        storage.flatten([*params[:2], other, *params[2:]])
+        reducer, mine = attach(params, cap=1e6), share([5, 7])
+        other.grad = Tensor(np.full(4, float(dist.get_rank())))
+        reducer.forward(sync=True, samples=mine.stop - mine.start, training=True)
+        loss(params, mine).backward()
+        return [*gradients(params), gradients([other])[0]]
+
+    for rank, got in enumerate(on_ranks(2, main)):
+        assert got.pop().tolist() == [rank] * 4
+        for g, w in zip(got, whole_batch(), strict=True):
+            np.testing.assert_allclose(g, w, rtol=1e-12)
 
 
 def names_of(buckets: Sequence[Bucket], params: Sequence[Tensor]) -> list[list[int]]:

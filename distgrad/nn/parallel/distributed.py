@@ -89,18 +89,17 @@ class DistributedDataParallel(Module):
             return
         if init_sync:
             check_same_model(self._comm, module.named_parameters(), module.named_buffers())
-        storages = storage.flatten(params)
+        order = {id(p): i for i, p in enumerate(params)}
+        cap = cap_mb * 2**20
+        buckets = make_buckets(storage.flatten(params), order, cap, min(cap, _FIRST_BUCKET_MB * 2**20))
+        self._reducer = Reducer(self._comm, buckets, by_samples=weighting == "samples")
         if init_sync:
-            for flat in storages:
-                broadcast_array(self._comm, flat.data)
+            for bucket in buckets:
+                broadcast_array(self._comm, bucket.storage.data[bucket.range])
             for p in params:
                 p._bump()
             self._broadcast([p for p in module.parameters() if not p.requires_grad])
             self._broadcast(module.buffers())
-        order = {id(p): i for i, p in enumerate(params)}
-        cap = cap_mb * 2**20
-        buckets = make_buckets(storages, order, cap, min(cap, _FIRST_BUCKET_MB * 2**20))
-        self._reducer = Reducer(self._comm, buckets, by_samples=weighting == "samples")
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """The module's forward pass; where gradients are recorded, its samples count for this rank's weight."""
