@@ -74,7 +74,7 @@ class _Ordered(Module):
 
 
 class Sequential(_Ordered):
-    """Modules that each take the last one's output: ``Sequential(a, b)`` or ``Sequential(OrderedDict(first=a, then=b))``.
+    """Modules that each take the last one's output: ``Sequential(a, b)`` or ``Sequential(OrderedDict(one=a, two=b))``.
 
     Has the length, indices and slices of a list; a slice is a Sequential of the same modules.
     """
@@ -144,13 +144,11 @@ class ModuleList(_Ordered):
                 runs.append([i, i, text])
         if not runs:
             return f"{self._get_name()}()"
-        lines = [
-            f"({a}): {text}" if a == b else f"({a}-{b}): {b - a + 1} x {text}" for a, b, text in runs
-        ]
+        lines = [f"({a}): {text}" if a == b else f"({a}-{b}): {b - a + 1} x {text}" for a, b, text in runs]
         return f"{self._get_name()}(\n  " + "\n".join(lines).replace("\n", "\n  ") + "\n)"
 
 
-def _pairs(given: Any, name: str) -> Iterator[tuple[Any, Any]]:
+def pairs(given: Any, name: str) -> Iterator[tuple[Any, Any]]:
     """Key and value pairs of a mapping or of an iterable of pairs."""
     if isinstance(given, Mapping) or hasattr(given, "items"):
         yield from given.items()
@@ -216,8 +214,8 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add or replace modules from a mapping or from pairs."""
-        for key, module in _pairs(modules, "ModuleDict"):
+        for key, module in pairs(modules, "ModuleDict"):
             self[key] = module
 
 
-__all__ = ["ModuleDict", "ModuleList", "Sequential"]
+__all__ = ["ModuleDict", "ModuleList", "Sequential", "pairs"]

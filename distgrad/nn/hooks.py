@@ -26,7 +26,7 @@ class Hooks:
         self.backward: dict[int, tuple[Any, bool]] = {}
 
 
-def add(module: Module, kind: str, hook: Callable[..., Any], with_kwargs: bool, prepend: bool) -> RemovableHandle:
+def _add(module: Any, kind: str, hook: Callable[..., Any], with_kwargs: bool, prepend: bool) -> RemovableHandle:
     """Register ``hook`` under ``kind``, an attribute of :class:`Hooks`, last or first."""
     if not callable(hook):
         raise TypeError(f"a hook must be callable, got {type(hook).__name__}")
@@ -42,6 +42,35 @@ def add(module: Module, kind: str, hook: Callable[..., Any], with_kwargs: bool, 
     else:
         hooks[key] = (hook, with_kwargs)
     return RemovableHandle(hooks, key)
+
+
+class Hookable:
+    """The part of :class:`Module` that registers hooks."""
+
+    _hooks: Hooks | None
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(module, args)`` before forward; what it returns, if not None, replaces the arguments."""
+        return _add(self, "forward_pre", hook, with_kwargs, prepend)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(module, args, output)`` after forward; what it returns, if not None, replaces the output."""
+        return _add(self, "forward", hook, with_kwargs, prepend)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(module, grad_output)`` before the module's backward; its result, if not None, replaces them."""
+        return _add(self, "backward_pre", hook, False, prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(module, grad_input, grad_output)`` when the gradients of the inputs are complete.
+
+        Both are tuples, None for what is no tensor or has no gradient.  A result, if not None, replaces ``grad_input``.
+        """
+        return _add(self, "backward", hook, False, prepend)
 
 
 def call(module: Module, hooks: Hooks, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -97,7 +126,8 @@ class _Watch:
         recorded = [i for i, o in enumerate(outs) if isinstance(o, Tensor) and o.requires_grad]
         if not recorded:
             return out
-        for i, t in zip(recorded, _AtOutputs.apply(self, len(outs), recorded, *[outs[i] for i in recorded]), strict=True):
+        passed = _AtOutputs.apply(self, len(outs), recorded, *[outs[i] for i in recorded])
+        for i, t in zip(recorded, passed, strict=True):
             outs[i] = t
         if not several:
             return outs[0]

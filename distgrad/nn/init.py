@@ -17,8 +17,8 @@ __all__ = [
     "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
 ]  # fmt: skip
 
-_LINEAR = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid")
-_GAINS = {**dict.fromkeys(_LINEAR, 1.0), "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 0.75}
+_CONVOLUTIONS = [f"conv{transposed}{n}d" for transposed in ("", "_transpose") for n in (1, 2, 3)]
+_GAINS = {"tanh": 5 / 3, "relu": math.sqrt(2), "selu": 0.75} | dict.fromkeys(["linear", *_CONVOLUTIONS, "sigmoid"], 1.0)
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -155,7 +155,9 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     """A (semi-)orthogonal matrix, evenly distributed (Saxe et al. 2013, arXiv:1312.6120), of (rows, all other
     dimensions); ValueError for fewer than two dimensions."""
     if tensor.ndim < 2:
-        raise ValueError(f"Only tensors with 2 or more dimensions are supported; this one has shape {list(tensor.shape)}")
+        raise ValueError(
+            f"Only tensors with 2 or more dimensions are supported; this one has shape {list(tensor.shape)}"
+        )
     if tensor.numel() == 0:
         return tensor
     rows = tensor.shape[0]

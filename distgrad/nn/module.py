@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
-from .. import backend, dtypes
-from ..autograd import RemovableHandle, Tensor
-from . import hooks as _hooking
+from ..autograd import Tensor
+from .hooks import Hookable, call
+from .moving import Movable
 from .naming import name_layer
 from .parameter import Buffer, Parameter
 from .state import StateDict
 
-M = TypeVar("M", bound="Module")
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
 _PLAIN = frozenset({RuntimeError, ValueError, IndexError})  # subclasses are somebody's own
 
@@ -21,7 +20,7 @@ def _type_name(value: Any) -> str:
     return str(value.type()) if type(value) is Tensor else type(value).__name__
 
 
-class Module(StateDict):
+class Module(StateDict, Movable, Hookable):
     """Base of all layers and models: subclass, make the parts in ``__init__``, compute in ``forward``.
 
     Parameters, buffers and modules assigned to attributes are registered, so that an optimizer, ``.to()``,
@@ -35,7 +34,6 @@ class Module(StateDict):
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
-    _hooks: _hooking.Hooks | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if args or kwargs:
@@ -54,7 +52,7 @@ class Module(StateDict):
         try:
             if self._hooks is None:
                 return self.forward(*args, **kwargs)
-            return _hooking.call(self, self._hooks, args, kwargs)
+            return call(self, self._hooks, args, kwargs)
         except Exception as error:
             if type(error) in _PLAIN:
                 name_layer(self, error)
@@ -164,7 +162,8 @@ class Module(StateDict):
         self._check_name("parameter", name, "_parameters")
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
-                f"cannot assign '{_type_name(param)}' object to parameter '{name}' (torch.nn.Parameter or None required)"
+                f"cannot assign '{_type_name(param)}' object to parameter '{name}' "
+                "(torch.nn.Parameter or None required)"
             )
         self._parameters[name] = param
 
@@ -176,7 +175,9 @@ class Module(StateDict):
         """
         self._check_name("buffer", name, "_buffers")
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(f"cannot assign '{_type_name(tensor)}' object to buffer '{name}' (torch Tensor or None required)")
+            raise TypeError(
+                f"cannot assign '{_type_name(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
+            )
         self._buffers[name] = tensor
         (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(name)
 
@@ -206,7 +207,7 @@ class Module(StateDict):
             found = getattr(found, name)
             if not isinstance(found, Module):
                 raise AttributeError(f"`{name}` is not an nn.Module")
-        return found  # type: ignore[no-any-return]
+        return found
 
     def _at(self, target: str) -> tuple[Module, str, Any]:
         path, _, name = target.rpartition(".")
@@ -227,7 +228,7 @@ class Module(StateDict):
         owner, name, found = self._at(target)
         if name not in owner._buffers:
             raise AttributeError(f"`{name}` is not a buffer")
-        return found  # type: ignore[no-any-return]
+        return found
 
     def named_modules(
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
@@ -296,14 +297,14 @@ class Module(StateDict):
 
     # --- changing all of it -----------------------------------------------------------------------------------------
 
-    def apply(self: M, fn: Callable[[Module], Any]) -> M:
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
         """Call ``fn`` with every module below, and with this one last; return this one."""
         for module in self.children():
             module.apply(fn)
         fn(self)
         return self
 
-    def train(self: M, mode: bool = True) -> M:
+    def train(self, mode: bool = True) -> Self:
         """Set :attr:`training` here and below."""
         if not isinstance(mode, bool):
             raise ValueError(f"training mode is expected to be boolean, got {type(mode).__name__}")
@@ -312,11 +313,11 @@ class Module(StateDict):
             module.train(mode)
         return self
 
-    def eval(self: M) -> M:
+    def eval(self) -> Self:
         """``train(False)``."""
         return self.train(False)
 
-    def requires_grad_(self: M, requires_grad: bool = True) -> M:
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set whether the parameters are trained."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
@@ -332,89 +333,6 @@ class Module(StateDict):
                 parameter.grad = None
             else:
                 (grad.detach_() if grad.grad_fn is not None else grad.requires_grad_(False)).zero_()
-
-    def _apply(self: M, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> M:
-        """Put ``fn(tensor)`` in the place of each parameter's, gradient's and buffer's values; parameters stay the same
-        objects, so optimizers keep them."""
-        if recurse:
-            for module in self.children():
-                module._apply(fn, recurse)
-        for parameter in self._parameters.values():
-            if parameter is not None:
-                _replace(parameter, fn)
-                if parameter.grad is not None:
-                    _replace(parameter.grad, fn)
-        for name, buffer in self._buffers.items():
-            if buffer is not None:
-                self._buffers[name] = fn(buffer)
-        return self
-
-    def to(self: M, *args: Any, **kwargs: Any) -> M:
-        """Move, in place: ``to(device)``, ``to(dtype)``, ``to(device, dtype)``, ``to(tensor)`` or with keywords.
-
-        A dtype changes only floating-point and complex parameters and buffers.
-
-        Raises:
-            TypeError: a dtype that is neither.  RuntimeError: a device that isn't here.
-        """
-        device, dtype = _destination(args, kwargs)
-        return self._apply(
-            lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() or t.is_complex() else None)
-        )
-
-    def cpu(self: M) -> M:
-        """Move to the CPU."""
-        return self._apply(lambda t: t.cpu())
-
-    def cuda(self: M, device: int | str | backend.device | None = None) -> M:
-        """Move to a GPU, by default the current one."""
-        return self._apply(lambda t: t.cuda(device))
-
-    def _cast(self: M, dtype: dtypes.dtype) -> M:
-        return self._apply(lambda t: t.to(dtype) if t.is_floating_point() else t)
-
-    def float(self: M) -> M:
-        """Floating-point parameters and buffers as float32."""
-        return self._cast(dtypes.float32)
-
-    def double(self: M) -> M:
-        """Floating-point parameters and buffers as float64."""
-        return self._cast(dtypes.float64)
-
-    def half(self: M) -> M:
-        """Floating-point parameters and buffers as float16."""
-        return self._cast(dtypes.float16)
-
-    def bfloat16(self: M) -> M:
-        """Floating-point parameters and buffers as bfloat16."""
-        return self._cast(dtypes.bfloat16)
-
-    def type(self: M, dst_type: dtypes.dtype) -> M:
-        """All parameters and buffers as ``dst_type``."""
-        return self._apply(lambda t: t.to(dst_type))
-
-    # --- hooks ------------------------------------------------------------------------------------------------------
-
-    def register_forward_pre_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Call ``hook(module, args)`` before forward; what it returns, if not None, replaces the arguments."""
-        return _hooking.add(self, "forward_pre", hook, with_kwargs, prepend)
-
-    def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Call ``hook(module, args, output)`` after forward; what it returns, if not None, replaces the output."""
-        return _hooking.add(self, "forward", hook, with_kwargs, prepend)
-
-    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """Call ``hook(module, grad_output)`` before the module's backward; its result, if not None, replaces them."""
-        return _hooking.add(self, "backward_pre", hook, False, prepend)
-
-    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """Call ``hook(module, grad_input, grad_output)`` when the gradients of the inputs are complete; tuples, None for
-        what is no tensor or has no gradient.  Its result, if not None, replaces ``grad_input``."""
-        return _hooking.add(self, "backward", hook, False, prepend)
 
     # --- printing ---------------------------------------------------------------------------------------------------
 
@@ -434,29 +352,3 @@ class Module(StateDict):
         if not lines and not children:
             return f"{self._get_name()}()"
         return f"{self._get_name()}(\n  " + "\n  ".join([*lines, *children]) + "\n)"
-
-
-def _replace(tensor: Tensor, fn: Callable[[Tensor], Tensor]) -> None:
-    new = fn(tensor.data)
-    if new._data is not tensor._data:  # flat storage need not adapt to what did not change
-        tensor.data = new
-
-
-def _destination(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[backend.device | None, dtypes.dtype | None]:
-    """The device and dtype that the arguments of :meth:`Module.to` name."""
-    unknown = set(kwargs) - {"device", "dtype", "non_blocking", "tensor"}
-    if unknown:
-        raise TypeError(f"to() got an unexpected keyword argument '{min(unknown)}'; it takes device, dtype, non_blocking")
-    device, dtype = kwargs.get("device"), kwargs.get("dtype")
-    for a in (*args, kwargs.get("tensor")):
-        if isinstance(a, Tensor):
-            device, dtype = a.device, a.dtype
-        elif isinstance(a, dtypes.dtype):
-            dtype = a
-        elif isinstance(a, (str, backend.device)) or (isinstance(a, int) and not isinstance(a, bool)):
-            device = a
-        elif a is not None and not isinstance(a, bool):
-            raise TypeError(f"to() takes a device, a dtype or a tensor, got {type(a).__name__}")
-    if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
-        raise TypeError(f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}")
-    return None if device is None else backend.resolve(device), dtype

@@ -7,16 +7,15 @@ from typing import Any
 from .. import backend, dtypes
 from ..autograd import Tensor
 from ..autograd.graph import Cell, Leaf
-from ..autograd.tensor import TENSORS
 
 
 def _sharing(cls: type, data: Any, requires_grad: bool) -> Any:
     """A leaf of class ``cls`` over the memory of ``data``: a Tensor, an array, or None for no elements."""
-    self = object.__new__(cls)
+    self: Any = object.__new__(cls)
     self._base = self._vc = None
     if data is None:
         self._data = backend.module_for(backend.resolve(None)).empty(0, dtypes.get_default_dtype().np)
-    elif data.__class__ in TENSORS:
+    elif isinstance(data, Tensor):
         if data._vc is None:
             data._vc = Cell()
         self._data, self._vc = data._data, data._vc  # a write through either is a write to both

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 _EXTRA = "_extra_state"
 
 
-class IncompatibleKeys(NamedTuple):
-    """Which keys ``load_state_dict(strict=False)`` did not find, and which it had no use for."""
-
+class _Keys(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+class IncompatibleKeys(_Keys):
+    """Which keys ``load_state_dict(strict=False)`` did not find, and which it had no use for."""
+
+    __slots__ = ()
 
     def __repr__(self) -> str:
         if not self.missing_keys and not self.unexpected_keys:
@@ -108,8 +112,8 @@ class StateDict:
 
         Raises:
             TypeError: ``state_dict`` is no mapping.
-            RuntimeError: with all that is missing, unexpected (if ``strict``), of another shape or no tensor.  What does
-                fit has been loaded.
+            RuntimeError: with all that is missing, unexpected (if ``strict``), of another shape or no tensor.  What
+                does fit has been loaded.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
