@@ -7,7 +7,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from .. import backend, dtypes, random
 from ..autograd import Tensor, no_grad
@@ -144,6 +143,8 @@ def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
 ) -> Tensor:
     """Normal, but drawn from [a, b] alone: by the inverse of the cumulative distribution."""
+    from scipy.special import ndtr, ndtri  # takes long to import, and few need it
+
     if not a <= b:
         raise ValueError(f"trunc_normal_ expects a <= b, but got a={a} > b={b}")
     drawn = (generator or random.default_generator).uniform(tuple(tensor.shape), dtypes.float64)

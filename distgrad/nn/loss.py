@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-
 from ..autograd import Tensor
+from ..ops.losses import legacy_reduction
 from .module import Module
 
 
@@ -22,12 +21,7 @@ class Loss(Module):
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
         super().__init__()
         if size_average is not None or reduce is not None:
-            averaged = size_average is None or size_average
-            reduction = "none" if reduce is not None and not reduce else "mean" if averaged else "sum"
-            warnings.warn(
-                f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
-                stacklevel=3,
-            )
+            reduction = legacy_reduction(size_average, reduce)
         self.reduction = reduction
 
 
