@@ -11,7 +11,7 @@ import warnings as _warnings
 # PyTorch is silent where floating point overflows or divides by 0; NumPy's warnings are, too, but only from our own files.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"distgrad([._]|$)")
 
-from . import autograd, cuda, ops, optim, random
+from . import autograd, cuda, distributed, nn, ops, optim, random, utils
 from .autograd import (
     enable_grad,
     inference_mode,
@@ -294,6 +294,7 @@ from .ops.shape import (
     unsqueeze,
     vstack,
 )
+from .serialization import load, save
 
 __version__ = "0.1.0"
 e, inf, nan, pi = _math.e, _math.inf, _math.nan, _math.pi
