@@ -1,6 +1,6 @@
 """Train a classifier: ``mpirun -n N python launch/train.py --dataset digits --model mlp …``.
 
-Each rank works on its share of every batch; gradients are averaged over MPI.  Started without ``mpirun`` it is one rank.
+Each rank works on its share of every batch; gradients are averaged over MPI.  Without ``mpirun`` it is one rank.
 Data sets, models, optimizers and losses are named; whatever is installed as a distgrad plugin can be named too.
 """
 
@@ -17,14 +17,14 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 import distgrad as dg
-from distgrad import backend, cuda, nn, optim, registry
+from distgrad import backend, cuda, nn, registry
 from distgrad import distributed as dist
 from train_data import DATASETS
 from train_loop import CURVES, FILE, Trainer, draw
 from train_models import MODELS
 
-# What a loss needs behind a model that ends in plain numbers.
-LAST_LAYER: dict[str, Callable[[], nn.Module]] = {"bce": nn.Sigmoid}
+# What a loss, by its class's name, needs behind a model that ends in plain numbers.
+LAST_LAYER: dict[str, Callable[[], nn.Module]] = {"BCELoss": nn.Sigmoid}
 
 
 class Refused(Exception):
@@ -86,13 +86,21 @@ def _plugin(kind: str, name: str) -> type:
         raise Refused(str(error)) from None
 
 
+def _on_any_rank(condition: bool) -> bool:
+    """Whether the condition holds on some rank; the same answer on all."""
+    found = dg.tensor([int(condition)])
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return bool(found.item())
+
+
 def _device(name: str) -> backend.device:
     if name == "cpu":
         return backend.CPU
-    count, local = cuda.device_count(), dist.get_local_rank()
-    if local >= count:
+    local = dist.get_local_rank()
+    if _on_any_rank(local >= cuda.device_count()):
         raise Refused(
-            f"--device cuda: this node has {count} usable GPUs for at least {local + 1} ranks; use --device cpu"
+            f"--device cuda: a node has more ranks than usable GPUs (this one has {cuda.device_count()}); use fewer ranks "
+            "or --device cpu"
         )
     cuda.set_device(local)
     return backend.device("cuda", local)
@@ -105,7 +113,7 @@ def _trainer(options: argparse.Namespace) -> Trainer:
     size = dist.get_world_size()
     if options.batch_size < size:
         raise Refused(f"--batch-size {options.batch_size} gives some of the {size} ranks no sample; at least {size}")
-    if options.resume and not (options.checkpoint_dir / FILE).is_file():
+    if options.resume and _on_any_rank(not (options.checkpoint_dir / FILE).is_file()):
         raise Refused(f"--resume: there is no {options.checkpoint_dir / FILE}")
     device = _device(options.device)
     data = make_data()
@@ -113,8 +121,8 @@ def _trainer(options: argparse.Namespace) -> Trainer:
         raise Refused(f"--batch-size {options.batch_size} is more than the {len(data.train[0])} samples to train on")
     dg.manual_seed(options.seed)
     model = make_model(data.shape, data.classes)
-    if options.loss in LAST_LAYER:
-        model = nn.Sequential(model, LAST_LAYER[options.loss]())
+    if make_loss.__name__ in LAST_LAYER:
+        model = nn.Sequential(model, LAST_LAYER[make_loss.__name__]())
     model = model.to(device)
     chosen = {} if options.lr is None else {"lr": options.lr}
     try:
@@ -127,7 +135,6 @@ def _trainer(options: argparse.Namespace) -> Trainer:
         model,
         optimizer,
         loss,
-        options.loss,
         tuple(dg.tensor(a).to(device) for a in data.train),  # type: ignore[arg-type]
         tuple(dg.tensor(a).to(device) for a in data.validation),  # type: ignore[arg-type]
         options.batch_size,

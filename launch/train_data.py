@@ -1,4 +1,4 @@
-"""The data sets that ``train.py`` knows.  To add one: a function that returns :class:`Data`, and its row in DATASETS."""
+"""The data sets that ``train.py`` knows.  To add one: a function that returns :class:`Data`, and a row in DATASETS."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Data:
 
 
 def digits() -> Data:
-    """1797 handwritten digits of 8 × 8 pixels (UCI ML, "Optical Recognition of Handwritten Digits"), inside scikit-learn.
+    """1797 handwritten digits of 8 × 8 pixels (UCI, "Optical Recognition of Handwritten Digits"), inside scikit-learn.
 
     Inputs are (1, 8, 8), scaled to [-1, 1]; the split, 1437 to 360, is always the same one.
     """

@@ -17,8 +17,8 @@ __all__ = ["CURVES", "FILE", "Shares", "Trainer", "draw"]
 FILE = "checkpoint.safetensors"
 CURVES = "learning-curve.png"
 METRICS = ("train loss", "train accuracy", "validation loss", "validation accuracy")
-# Losses that take class numbers; all others are given one-hot vectors.
-OF_CLASSES = {"cross_entropy", "nll"}
+# Losses, by their class's name, that take class numbers; all others are given one-hot vectors.
+OF_CLASSES = {"CrossEntropyLoss", "NLLLoss"}
 
 
 class Shares(Sampler[list[int]]):
@@ -73,7 +73,6 @@ class Trainer:
         model: on its device.
         optimizer: over the model's parameters.
         loss: called as ``loss(outputs, target)``, averaging over samples.
-        loss_name: the name ``loss`` is registered by.
         train, validation: inputs and labels on the model's device, all of them on every rank.
         batch_size: over all ranks together.
         folder: where the checkpoint is kept.
@@ -85,7 +84,6 @@ class Trainer:
         model: nn.Module,
         optimizer: Any,
         loss: Any,
-        loss_name: str,
         train: tuple[dg.Tensor, dg.Tensor],
         validation: tuple[dg.Tensor, dg.Tensor],
         batch_size: int,
@@ -94,7 +92,7 @@ class Trainer:
         options: dict[str, Any],
     ) -> None:
         self.model, self.optimizer, self.loss = nn.parallel.DistributedDataParallel(model), optimizer, loss
-        self.one_hot = loss_name not in OF_CLASSES
+        self.one_hot = type(loss).__name__ not in OF_CLASSES
         self.shares = Shares(len(train[0]), batch_size, seed)
         self.batches = DataLoader(TensorDataset(*train), batch_sampler=self.shares)
         rank, size = dist.get_rank(), dist.get_world_size()
