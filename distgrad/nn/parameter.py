@@ -12,7 +12,7 @@ from ..autograd.graph import Cell, Leaf
 def _sharing(cls: type, data: Any, requires_grad: bool) -> Any:
     """A leaf of class ``cls`` over the memory of ``data``: a Tensor, an array, or None for no elements."""
     self: Any = object.__new__(cls)
-    self._base = self._vc = None
+    self._view = self._vc = None
     if data is None:
         self._data = backend.module_for(backend.resolve(None)).empty(0, dtypes.get_default_dtype().np)
     elif isinstance(data, Tensor):

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from .. import backend
 from ..autograd import Tensor, primitive
@@ -117,8 +116,8 @@ def log_softmax(input, dim=None, dtype=None):
 
 
 def _special(xp: Any) -> Any:
-    """The module of special functions of an array module."""
-    return special if xp is np else backend.special_module(xp)
+    """The module of special functions of an array module; imported when first used, as it takes longer than NumPy."""
+    return backend.special_module(xp)
 
 
 @primitive("erf", promote="float")
