@@ -22,7 +22,7 @@ from ..storage import FlatStorage
 
 __all__ = ["BLOCK_BYTES", "Segment", "segments_of"]
 
-BLOCK_BYTES = 128 * 1024  # of each array that an update reads or writes: some five of them share a cache of 1 MB
+BLOCK_BYTES = 192 * 1024
 
 
 class Segment:
