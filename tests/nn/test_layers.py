@@ -105,7 +105,8 @@ def test_activations_in_place(name: str) -> None:
 
 PRINTED = {
     "ReLU()": nn.ReLU(), "ReLU(inplace=True)": nn.ReLU(True), "Sigmoid()": nn.Sigmoid(),
-    "Softmax(dim=1)": nn.Softmax(1), "Softmax(dim=None)": nn.Softmax(), "LeakyReLU(negative_slope=0.01)": nn.LeakyReLU(),
+    "Softmax(dim=1)": nn.Softmax(1), "Softmax(dim=None)": nn.Softmax(),
+    "LeakyReLU(negative_slope=0.01)": nn.LeakyReLU(),
     "ELU(alpha=1.0, inplace=True)": nn.ELU(1.0, True), "GELU(approximate='none')": nn.GELU(),
     "Hardtanh(min_val=-1, max_val=1, inplace=True)": nn.Hardtanh(-1, 1, True), "Hardswish()": nn.Hardswish(True),
     "Softplus(beta=1.0, threshold=20.0)": nn.Softplus(), "Threshold(threshold=0.1, value=20)": nn.Threshold(0.1, 20),
