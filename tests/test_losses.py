@@ -237,7 +237,7 @@ def test_the_old_arguments_set_the_reduction() -> None:
 ones = distgrad.ones
 REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "sizes": (lambda: nn.MSELoss()(ones(3, 2), ones(4, 2)), RuntimeError,
-              r"MSELoss\(\): The size of tensor a \(3\) must match the size of tensor b \(4\) at non-singleton dimension"),
+              r"MSELoss\(\): The size of tensor a \(3\) must match the size of tensor b \(4\)"),
     "bce sizes": (lambda: nn.BCELoss()(ones(3), ones(3, 1)), ValueError,
                   r"Using a target size \(torch.Size\(\[3, 1\]\)\) that is different to the input size"),
     "bce logits sizes": (lambda: nn.BCEWithLogitsLoss()(ones(3), ones(3, 1)), ValueError,

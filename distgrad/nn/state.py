@@ -132,8 +132,9 @@ class StateDict:
         return IncompatibleKeys(missing, unexpected)
 
     def _load(
-        self, state: dict[str, Any], prefix: str, assign: bool, missing: list[str], unexpected: list[str], errors: list[str]
-    ) -> None:
+        self, state: dict[str, Any], prefix: str, assign: bool, missing: list[str], unexpected: list[str],
+        errors: list[str],
+    ) -> None:  # fmt: skip
         local = {"assign_to_params_buffers": assign}
         self._load_from_state_dict(state, prefix, local, True, missing, unexpected, errors)
         for name, module in self._modules.items():
