@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from .. import backend
 from ..autograd import Tensor, primitive
@@ -118,7 +117,11 @@ def log_softmax(input, dim=None, dtype=None):
 
 def _special(xp: Any) -> Any:
     """The module of special functions of an array module."""
-    return special if xp is np else backend.special_module(xp)
+    if xp is not np:
+        return backend.special_module(xp)
+    from scipy import special  # takes longer to import than all of distgrad; few need it
+
+    return special
 
 
 @primitive("erf", promote="float")
