@@ -27,7 +27,7 @@ def _torch() -> Any:
 def model(lib: Any) -> Any:
     """Nested, with a shared layer, a missing bias, buffers and parameters in containers."""
 
-    class Model(lib.nn.Module):  # type: ignore[misc]
+    class Model(lib.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.body = lib.nn.Sequential(lib.nn.Flatten(), lib.nn.Linear(6, 4), lib.nn.ReLU(inplace=True))

@@ -53,7 +53,7 @@ def test_layers_and_parameters_made_there(device: str) -> None:
     layer = nn.Linear(3, 2, device=device, dtype=distgrad.float64)
     assert str(layer.weight.device) == str(layer.bias.device) == "cuda:0"
     assert "device='cuda:0'" in repr(layer.weight)
-    for fill in (init.kaiming_normal_, init.xavier_uniform_, init.orthogonal_, init.trunc_normal_, init.eye_, init.ones_):
+    for fill in (init.kaiming_normal_, init.xavier_normal_, init.trunc_normal_, init.orthogonal_, init.eye_, init.ones_):
         fill(layer.weight)
         assert str(layer.weight.device) == "cuda:0"
         assert np.isfinite(layer.weight.tolist()).all()

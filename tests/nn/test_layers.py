@@ -244,7 +244,7 @@ def test_lists_and_dictionaries() -> None:
         (lambda: nn.ModuleList([nn.ReLU()])(1), NotImplementedError, 'missing the required "forward" function'),
         (lambda: nn.ModuleDict(3), TypeError, "iterable of key/value pairs, but got int"),  # type: ignore[arg-type]
         (lambda: nn.ModuleDict([(1, 2, 3)]), ValueError, "element #0 has length 3; 2 is required"),  # type: ignore[list-item]
-        (lambda: nn.ModuleDict({"a": 3}), TypeError, "int is not a Module subclass"),  # type: ignore[dict-item]
+        (lambda: nn.ModuleDict({"a": 3}), TypeError, "int is not a Module subclass"),  # type: ignore[arg-type]
         (lambda: nn.ParameterList([3]), TypeError, "ParameterList holds parameters and tensors.*got int"),
         (lambda: nn.ParameterList([])[0], IndexError, "index 0 is out of range: there are 0 parameters"),
         (lambda: nn.Hardtanh(1, 0), ValueError, "max_val must be larger than min_val, got min_val=1, max_val=0"),
