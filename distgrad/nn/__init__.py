@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .. import registry as _registry
 from . import functional, init
 from .activation import (
     CELU,
@@ -64,25 +63,32 @@ __all__ = [
 ]  # fmt: skip
 
 
+def _registry() -> Any:
+    from .. import registry  # reads what is installed with modules that take long to import, and many need no loss
+
+    return registry
+
+
 def get_loss(name: str) -> type[Module]:
     """The loss registered as ``name``, such as ``"mse"``, or whose class is called so, such as ``"MSELoss"``.
 
     Raises:
         distgrad.registry.UnknownPluginError: no plugin offers it; the message names those that are.
     """
-    return _registry.get("loss", name)
+    return _registry().get("loss", name)
 
 
 def __getattr__(name: str) -> Any:
     if name == "parallel":  # imports the distributed part, which a lone process may never need
         return importlib.import_module(".parallel", __name__)
-    found = _registry.get_class("loss", name)
+    if name.startswith("_"):  # probes of the interpreter and of tools, which need no plugin loaded
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = _registry().get_class("loss", name)
     if found is None:
-        why = "" if name.startswith("_") else ": " + _registry.explain("loss", name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{why}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {_registry().explain('loss', name)}")
     globals()[name] = found
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_registry.class_names("loss"), *(n for n in globals() if n.startswith("__"))})
+    return sorted({*__all__, *_registry().class_names("loss"), *(n for n in globals() if n.startswith("__"))})

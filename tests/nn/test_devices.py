@@ -53,8 +53,8 @@ def test_layers_and_parameters_made_there(device: str) -> None:
     layer = nn.Linear(3, 2, device=device, dtype=distgrad.float64)
     assert str(layer.weight.device) == str(layer.bias.device) == "cuda:0"
     assert "device='cuda:0'" in repr(layer.weight)
-    for fill in (init.kaiming_normal_, init.xavier_normal_, init.trunc_normal_, init.orthogonal_, init.eye_, init.ones_):
-        fill(layer.weight)
+    for name in ("kaiming_normal_", "xavier_uniform_", "trunc_normal_", "orthogonal_", "eye_", "ones_"):
+        getattr(init, name)(layer.weight)
         assert str(layer.weight.device) == "cuda:0"
         assert np.isfinite(layer.weight.tolist()).all()
     assert layer.weight.tolist() == [[1.0] * 3] * 2
