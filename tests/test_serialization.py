@@ -133,6 +133,20 @@ def test_overlapping_views_share_again():
     assert two.tolist() == [3, 4, -5, 6, 7, 8, 9]
 
 
+def test_the_same_content_makes_the_same_file_wherever_it_lies_in_memory():
+    def content(order):
+        pieces = np.zeros((6, 100))
+        arrays = {key: pieces[i] for key, i in zip("abcdef", order, strict=True)}
+        for i, key in enumerate("abcdef"):
+            arrays[key][...] = i
+        nested = {"x": {"y": np.ones(3)}, "x.y": np.zeros(3)}  # the same name twice
+        file = io.BytesIO()
+        save({**arrays, "twice": arrays["c"], "views": [arrays["e"], arrays["e"][:7]], **nested}, file)
+        return file.getvalue()
+
+    assert content(range(6)) == content([4, 1, 5, 0, 3, 2])
+
+
 def test_slices_of_one_buffer_are_stored_each_by_itself(tmp_path):
     """As parameters in flat storage are: a file of one of them does not hold the others."""
     buffer = np.zeros(100_000)
