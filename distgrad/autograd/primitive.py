@@ -40,8 +40,7 @@ ndarray = np.ndarray
 new = object.__new__
 Rule = Callable[..., Any]
 
-# The dtypes and scalars for which NumPy's own rule is PyTorch's, so that operands need no look.
-_QUICK = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
+_RAW = frozenset({ndarray, np.float32, np.float64})  # what rules compute with on the CPU
 _f32, _f64 = np.dtype(np.float32), np.dtype(np.float64)
 
 _NO_OPTIONS: dict[str, Any] = {}
@@ -316,7 +315,7 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
 
     def call(*args: Any, **kwargs: Any) -> Any:
         n = len(args) if variadic else len(prim.rules) or 1
-        if args[0].__class__ is ndarray and (variadic or n == 1):  # in a rule, on arrays
+        if args[0].__class__ in _RAW and (variadic or n == 1):  # in a rule, on arrays
             return forward(np, *args, **kwargs)
         raw: list[Any] = []
         edges: list[Any] = []
