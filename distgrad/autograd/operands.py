@@ -30,6 +30,16 @@ def _mixed(found: list[Any], name: str) -> RuntimeError:
     )
 
 
+def rounded(ans: Any, raw: Any) -> Any:
+    """``ans``, computed from operands ``raw`` of one dtype, back in bfloat16 where NumPy, which does not know bfloat16's
+    width, let a Python number widen it to float32; PyTorch computes in float32 and rounds, too."""
+    if ans.dtype == np.float32:
+        for a in raw:
+            if backend.is_array(a) and a.dtype.kind == "V":
+                return ans.astype(a.dtype)
+    return ans
+
+
 def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
     """The common array module of ``raw`` and ``raw`` cast by the primitive's promotion rule.
 
