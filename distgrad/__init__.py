@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import importlib as _importlib
 import math as _math
+import typing as _typing
 import warnings as _warnings
 
 # PyTorch is silent where floating point overflows or divides by 0; NumPy's warnings are, too, but only from our own files.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"distgrad([._]|$)")
 
-from . import autograd, cuda, ops, optim, random
+from . import autograd, cuda, nn, ops, optim, random
 from .autograd import (
     enable_grad,
     inference_mode,
@@ -58,9 +60,6 @@ from .dtypes import (
     uint32,
     uint64,
     uint8,
-)
-from .hookspecs import (
-    hookimpl,
 )
 from .printing import (
     set_printoptions,
@@ -297,6 +296,33 @@ from .ops.shape import (
 
 __version__ = "0.1.0"
 e, inf, nan, pi = _math.e, _math.inf, _math.nan, _math.pi
+
+if _typing.TYPE_CHECKING:
+    from . import distributed as distributed
+    from . import utils as utils
+    from .hookspecs import hookimpl as hookimpl
+    from .serialization import load as load
+    from .serialization import save as save
+
+# What a program may do without, imported when first asked for: ``import distgrad`` costs at most what numpy does.
+_LATER = {
+    "distributed": "distributed", "hookimpl": "hookspecs", "load": "serialization", "save": "serialization",
+    "utils": "utils",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'distgrad' has no attribute '{name}'")
+    module = _importlib.import_module("." + _LATER[name], __name__)
+    found = module if name == _LATER[name] else getattr(module, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 __all__ = [
     "Generator",

@@ -8,11 +8,16 @@ its place with :func:`set_accelerator`.
 from __future__ import annotations
 
 import contextlib
-import types
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
+
+__all__ = [
+    "CPU", "Accelerator", "Array", "ArrayModule", "accelerator", "accelerator_as", "array_module", "device",
+    "device_count", "device_of", "is_array", "module_for", "on", "resolve", "set_accelerator", "special_module",
+    "synchronize", "to_device", "to_host",
+]  # fmt: skip
 
 Array = Any  # numpy.ndarray, cupy.ndarray or a double's array
 ArrayModule = Any
@@ -74,6 +79,7 @@ class Accelerator(Protocol):
     def to_device(self, array: Array, index: int) -> Array: ...
     def on(self, index: int) -> contextlib.AbstractContextManager[Any]: ...
     def synchronize(self) -> None: ...
+    def special_module(self) -> ArrayModule: ...
 
 
 class _CuPy:
@@ -109,6 +115,11 @@ class _CuPy:
 
     def synchronize(self) -> None:
         self.module.cuda.Device().synchronize()
+
+    def special_module(self) -> ArrayModule:
+        from cupyx.scipy import special
+
+        return special
 
 
 _accelerator: Accelerator | None = None
@@ -152,6 +163,17 @@ def array_module(x: Array) -> ArrayModule:
     if _accelerator is not None and isinstance(x, _accelerator.array_type):
         return _accelerator.module
     raise TypeError(f"expected an array of numpy or cupy, got {type(x).__name__}")
+
+
+def special_module(xp: ArrayModule) -> ArrayModule:
+    """The special functions (SciPy's names) for arrays of the module ``xp``."""
+    if xp is np:
+        from scipy import special
+
+        return special
+    found = accelerator()
+    assert found is not None
+    return found.special_module()
 
 
 def device_of(x: Array) -> device:
@@ -240,6 +262,3 @@ def accelerator_as(new: Accelerator) -> Iterator[Accelerator]:
         yield new
     finally:
         _accelerator, _tried = old, tried
-
-
-__all__ = [name for name, value in list(globals().items()) if not name.startswith("_") and not isinstance(value, types.ModuleType)]

@@ -49,6 +49,12 @@ _NO_OPTIONS: dict[str, Any] = {}
 REGISTRY: dict[str, Primitive] = {}
 
 
+def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of the parameters of a Python function."""
+    code = function.__code__
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
 def _reads(rule: Rule) -> frozenset[str]:
     """The parameters that ``rule`` reads."""
     code = rule.__code__
@@ -67,6 +73,18 @@ class Plan(NamedTuple):
     drops: tuple[tuple[int, int], ...]
 
 
+class Plans(dict[int, "Plan | None"]):
+    """A primitive's plans by mask, made when first asked for."""
+
+    def __init__(self, primitive: Primitive) -> None:
+        super().__init__()
+        self.primitive = primitive
+
+    def __missing__(self, mask: int) -> Plan | None:
+        plan = self[mask] = self.primitive.plan(mask)
+        return plan
+
+
 class Primitive:
     """What the engine knows of an operation; ``call`` is what users call.
 
@@ -83,16 +101,17 @@ class Primitive:
         self.meta = frozenset(meta.split())
         self.view = view
         self.grad_name = grad_name
-        parameters = inspect.signature(forward).parameters.values()
-        self.inputs = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
-        self.variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+        code = forward.__code__
+        self.inputs = code.co_varnames[1 : code.co_argcount]
+        named = code.co_argcount + code.co_kwonlyargcount
+        self.variadic = code.co_varnames[named] if code.co_flags & inspect.CO_VARARGS else None
         self.rules: tuple[Rule | None, ...] = ()
         self.takes_out: tuple[bool, ...] = ()
         self.any_out = False
         self.materialize = True
         self.call: Callable[..., Any] = forward
-        self.plans: dict[int, Plan | None] = {}
-        self._reads: tuple[frozenset[str], ...] = ()
+        self.plans = Plans(self)
+        self._reads_of: dict[int, frozenset[str]] = {}
 
     def node_name(self, node: Node) -> str:
         if callable(self.grad_name):
@@ -102,35 +121,33 @@ class Primitive:
     def defvjp(self, *rules: Rule | None) -> None:
         """Give the gradient rule of each differentiable input, in order; None where there is no gradient."""
         self.rules = rules
-        self._reads = tuple(_reads(r) if r is not None else frozenset() for r in rules)
-        self.takes_out = tuple(r is not None and "out" in inspect.signature(r).parameters for r in rules)
-        self.any_out = any(self.takes_out)
-        for mask in range(1, 2 ** min(len(rules), 3)):
-            self.plan(mask)
+        self.takes_out = tuple([r is not None and "out" in _parameters(r) for r in rules])
+        self.any_out = True in self.takes_out
 
     def defvjp_each(self, rule: Callable[..., Any]) -> None:
         """Give one rule for all inputs of a variadic primitive: ``rule(i, g, ans, *inputs, **kwargs)``; it saves nothing
         but its inputs' shapes, or all of them unless the variadic parameter is named in ``meta``."""
         self.rules = (rule,)
-        self._reads = (_reads(rule),)
+
+    def reads(self, i: int) -> frozenset[str]:
+        """The parameters that rule ``i`` reads."""
+        if i not in self._reads_of:
+            rule = self.rules[i]
+            self._reads_of[i] = _reads(rule) if rule is not None else frozenset()
+        return self._reads_of[i]
 
     def plan(self, mask: int) -> Plan | None:
         """What to save when the inputs of the bits of ``mask`` want a gradient; None if none of them has a rule."""
-        if mask in self.plans:
-            return self.plans[mask]
-        read: set[str] = set()
-        for i, names in enumerate(self._reads):
-            if mask >> i & 1:
-                read |= names
+        wanted = [i for i, r in enumerate(self.rules) if r is not None and mask >> i & 1]
+        if not wanted:
+            return None
+        read = frozenset().union(*[self.reads(i) for i in wanted])
         kinds = [0 if n not in read else 2 if n in self.meta else 1 for n in self.inputs[: len(self.rules)]]
-        drops = tuple((i, k) for i, k in enumerate(kinds) if k != 1)
-        useful = any(mask >> i & 1 and r is not None for i, r in enumerate(self.rules))
-        found = self.plans[mask] = Plan("ans" in read, tuple(kinds), drops) if useful else None
-        return found
+        return Plan("ans" in read, tuple(kinds), tuple([(i, k) for i, k in enumerate(kinds) if k != 1]))
 
     def plan_variadic(self, n: int) -> Plan:
         """What to save of ``n`` variadic inputs."""
-        read = self._reads[0]
+        read = self.reads(0)
         kind = 0 if self.variadic not in read else 2 if self.variadic in self.meta else 1
         return Plan("ans" in read, (kind,) * n, tuple((i, kind) for i in range(n) if kind != 1))
 
@@ -344,7 +361,7 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
             else:
                 ans = as_array(xp, ans)
         if mask and recording.enabled and prim.rules:
-            plan = prim.plan_variadic(n) if variadic else prim.plans[mask] if mask in prim.plans else prim.plan(mask)
+            plan = prim.plan_variadic(n) if variadic else prim.plans[mask]
             if plan is not None:
                 out = finish(record(prim, ans, _kept(args, edges, plan), tuple(edges), kwargs, plan.ans), ans, plan.ans)
                 return as_view(prim, out, args, kwargs) if view else out
@@ -397,10 +414,10 @@ def _unary(prim: Primitive) -> Callable[..., Any]:
         out._data = ans
         out._view = None
         edge = x._node
-        if edge is None or not recording.enabled or 1 not in plans:
+        if edge is None or not recording.enabled or (plan := plans[1]) is None:
             out._node = out._vc = None
             return out
-        save_ans, (kind,), _ = plans[1]
+        save_ans, (kind,), _ = plan
         node = new(Node)
         node.primitive = prim
         node.edges = (edge,)
@@ -467,10 +484,14 @@ def _binary(prim: Primitive) -> Callable[..., Any]:
         out = new(Tensor)
         out._data = ans
         out._view = None
-        if (ex is None and ey is None) or not recording.enabled or not plans:
+        if (
+            (ex is None and ey is None)
+            or not recording.enabled
+            or (plan := plans[1 if ey is None else 2 if ex is None else 3]) is None
+        ):
             out._node = out._vc = None
             return out
-        save_ans, (kx, ky), _ = plans[1 if ey is None else 2 if ex is None else 3]
+        save_ans, (kx, ky), _ = plan
         node = new(Node)
         node.primitive = prim
         node.edges = (ex, ey)
@@ -555,13 +576,13 @@ def primitive(
 
     def declare(forward: Callable[..., Any]) -> Any:
         prim = Primitive(forward, promote, meta, view, grad_name)
-        kinds = [p.kind for p in inspect.signature(forward).parameters.values()]
-        plain = all(k is inspect.Parameter.POSITIONAL_OR_KEYWORD for k in kinds)
-        defaults = forward.__defaults__
-        if plain and not view and not defaults and len(kinds) == 2:
+        code = forward.__code__
+        variable = code.co_kwonlyargcount or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+        plain = not variable and not view and not forward.__defaults__
+        if plain and code.co_argcount == 2:
             call = _unary(prim)
             prim.pull = _unary_pull(prim)  # type: ignore[method-assign]
-        elif plain and not view and not defaults and len(kinds) == 3 and promote is not None:
+        elif plain and code.co_argcount == 3 and promote is not None:
             call = _binary(prim)
             prim.pull = _binary_pull(prim)  # type: ignore[method-assign]
         else:
@@ -668,7 +689,7 @@ def fused(*methods: str, reference: Callable[..., Any], inputs: int, grad_name: 
 
         def defbackward(backward: Callable[..., Any]) -> Callable[..., Any]:
             prim.backward = backward
-            prim.any_out = "outs" in inspect.signature(backward).parameters
+            prim.any_out = "outs" in _parameters(backward)
             return backward
 
         public = _public(prim, call, methods)

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from .. import backend
 from ..autograd import Tensor, primitive
@@ -50,7 +49,12 @@ _leaky_relu.defvjp(lambda g, ans, x, slope: _where(g, g * slope, raw(x > 0)))
 
 def leaky_relu(input, negative_slope=0.01, inplace=False):
     """``input`` where positive, else ``negative_slope * input``."""
-    return _into(input, _leaky_relu(input, negative_slope), inplace)
+    return _into(input, _leaky_relu(_kept_from(input, inplace), negative_slope), inplace)
+
+
+def _kept_from(input: Any, inplace: bool) -> Any:
+    """What to compute from: a copy where ``input`` will be overwritten and a gradient rule may save what it was."""
+    return input.clone() if inplace and input.requires_grad else input
 
 
 def _into(input: Any, out: Any, inplace: bool) -> Any:
@@ -116,8 +120,8 @@ def log_softmax(input, dim=None, dtype=None):
 
 
 def _special(xp: Any) -> Any:
-    """The module of special functions of an array module."""
-    return special if xp is np else backend.special_module(xp)
+    """The module of special functions of an array module; imported when first used, as it takes longer than NumPy."""
+    return backend.special_module(xp)
 
 
 @primitive("erf", promote="float")
@@ -186,33 +190,34 @@ _elu.defvjp(
 
 def elu(input, alpha=1.0, inplace=False):
     """``input`` where positive, else alpha (exp(input) - 1) (Clevert et al. 2015, arXiv:1511.07289)."""
-    return _into(input, _elu(input, alpha, 1.0, 1.0), inplace)
+    return _into(input, _elu(_kept_from(input, inplace), alpha, 1.0, 1.0), inplace)
 
 
 def celu(input, alpha=1.0, inplace=False):
     """max(0, x) + min(0, alpha (exp(x / alpha) - 1)) (Barron 2017, arXiv:1704.07483)."""
-    return _into(input, _elu(input, alpha, 1.0, 1 / alpha), inplace)
+    return _into(input, _elu(_kept_from(input, inplace), alpha, 1.0, 1 / alpha), inplace)
 
 
 def selu(input, inplace=False):
     """Scaled exponential linear unit (Klambauer et al. 2017, arXiv:1706.02515)."""
-    return _into(input, _elu(input, 1.6732632423543772, 1.0507009873554805, 1.0), inplace)
+    return _into(input, _elu(_kept_from(input, inplace), 1.6732632423543772, 1.0507009873554805, 1.0), inplace)
 
 
 def silu(input, inplace=False):
     """x sigmoid(x)."""
-    return _into(input, mul(input, sigmoid(input)), inplace)
+    x = _kept_from(input, inplace)
+    return _into(input, mul(x, sigmoid(x)), inplace)
 
 
 def mish(input, inplace=False):
     """x tanh(softplus(x)) (Misra 2019, arXiv:1908.08681)."""
-    return _into(input, input * tanh(softplus(input)), inplace)
+    x = _kept_from(input, inplace)
+    return _into(input, x * tanh(softplus(x)), inplace)
 
 
 def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
     """``input`` limited to [min_val, max_val]; no gradient at the limits."""
-    out = _hardtanh(input, min_val, max_val)
-    return _into(input, out, inplace)
+    return _into(input, _hardtanh(_kept_from(input, inplace), min_val, max_val), inplace)
 
 
 @primitive(grad_name="HardtanhBackward0")
@@ -236,7 +241,8 @@ def hardsigmoid(input, inplace=False):
 
 def hardswish(input, inplace=False):
     """x relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244)."""
-    return _into(input, input * relu6(input + 3) / 6, inplace)
+    x = _kept_from(input, inplace)
+    return _into(input, x * relu6(x + 3) / 6, inplace)
 
 
 def softsign(input):

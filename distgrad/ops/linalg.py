@@ -291,7 +291,10 @@ def trace(input):
 
 @primitive(meta="x", view=True, grad_name="DiagonalBackward0")
 def _diagonal(xp, x, offset, dim1, dim2):
-    return x.diagonal(offset, dim1, dim2)
+    out = x.diagonal(offset, dim1, dim2)
+    if xp is np:
+        out.flags.writeable = x.flags.writeable  # NumPy's is read-only, PyTorch's is not
+    return out
 
 
 @primitive(grad_name="DiagonalScatterBackward0")

@@ -30,6 +30,18 @@ def _reduced(values: Any, reduction: str) -> Any:
     raise ValueError(f"{reduction} is not a valid value for reduction; the values are none, mean, sum")
 
 
+def legacy_reduction(size_average: Any, reduce: Any) -> str:
+    """What PyTorch's old arguments say in terms of ``reduction``, with a warning."""
+    averaged = size_average is None or size_average
+    reduction = "none" if reduce is not None and not reduce else "mean" if averaged else "sum"
+    import warnings
+
+    warnings.warn(
+        f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.", stacklevel=4
+    )
+    return reduction
+
+
 def _same_size(input: Any, target: Any, name: str, strict: bool = False) -> None:
     """Warn, as PyTorch does, where broadcasting is likely a mistake; raise where it can't be meant."""
     for x, role in ((input, "input"), (target, "target")):
@@ -94,6 +106,8 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
         reduction: ``"mean"`` and ``"sum"`` give a number, ``"none"`` the shape (*).
         weight: of the input's shape, or None; a weighted mean divides by the weights' sum.
     """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
     if input.__class__ in TENSORS and target.__class__ in TENSORS and weight is None:
         x, y = input._data, target._data
         if x.shape == y.shape and x.dtype == y.dtype and reduction in _REDUCTIONS and x.dtype.kind != "c":
@@ -107,6 +121,8 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
 
 def l1_loss(input, target, size_average=None, reduce=None, reduction="mean"):
     """Absolute difference, averaged, added up or elementwise by ``reduction``; ``input`` and ``target`` of one shape."""
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
     _same_size(input, target, "l1_loss")
     return _reduced((input - target).abs(), reduction)
 
@@ -144,6 +160,8 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
         target: y, of the same shape; ValueError for another.
         weight: factors of the elements, or None.
     """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
     _same_size(input, target, "binary_cross_entropy", strict=True)
     if weight is not None:
         return _reduced(_bce(input, target, "none") * weight, reduction)
@@ -186,6 +204,8 @@ def binary_cross_entropy_with_logits(
         input: logits of any shape.  target: of the same shape, in [0, 1]; ValueError for another shape.
         weight: factors of the elements.  pos_weight: factors of the positive part, broadcast.
     """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
     if input.__class__ in TENSORS and target.__class__ in TENSORS and input._data.shape != target._data.shape:
         raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
     _same_size(input, target, "binary_cross_entropy_with_logits")
@@ -251,6 +271,8 @@ def cross_entropy(
     Raises:
         RuntimeError, ValueError: shapes or types that don't fit.  IndexError: a class outside 0 … C-1.
     """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
     x, y = raw(input), raw(target)
     if target.__class__ not in TENSORS or input.__class__ not in TENSORS:
         bad = target if target.__class__ not in TENSORS else input
@@ -328,6 +350,8 @@ def _smooth(logs: Any, y: Any, weight: Any, ignore_index: int, reduction: str) -
 
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
     """-input at the target class: the rest of :func:`cross_entropy` after log-softmax; the same shapes and options."""
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
     x, y = raw(input), raw(target)
     _check_classes(x, y, ignore_index)
     xp = backend.array_module(x)

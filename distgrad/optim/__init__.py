@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .. import registry
 from .optimizer import Optimizer
 
 if TYPE_CHECKING:
@@ -18,11 +17,15 @@ __all__ = ["Optimizer", "get"]
 def get(name: str) -> type[Optimizer]:
     """The optimizer class registered as ``name`` (``"adam"``, or the class's name); UnknownPluginError, with the nearest
     known names, if there is none."""
+    from .. import registry
+
     return registry.get("optimizer", name)
 
 
 def __getattr__(name: str) -> Any:
     if not name.startswith("_"):
+        from .. import registry
+
         found = registry.get_class("optimizer", name)
         if found is not None:
             globals()[name] = found
@@ -32,4 +35,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+    from .. import registry
+
     return sorted({*__all__, *registry.class_names("optimizer")})

@@ -1,6 +1,6 @@
 """Saving and loading: structures with tensors in them as safetensors files, never as pickles.
 
-``container`` is the file format, read strictly; ``structure`` turns nested Python objects into JSON and arrays; ``files``
+``container`` is the file format, read strictly; ``structure`` turns nested objects into JSON and arrays; ``files``
 puts them together, with checksums and atomic writing.
 """
 

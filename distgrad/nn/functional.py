@@ -1,0 +1,103 @@
+"""Layers and losses as functions: what modules compute, without their parameters."""
+
+from __future__ import annotations
+
+from ..autograd import Tensor
+from ..ops.activation import (
+    celu,
+    dropout,
+    elu,
+    gelu,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    log_softmax,
+    logsigmoid,
+    mish,
+    relu6,
+    selu,
+    silu,
+    softmax,
+    softmin,
+    softplus,
+    softsign,
+    tanhshrink,
+    threshold,
+)
+from ..ops.activation import relu as _relu
+from ..ops.creation import arange
+from ..ops.elementwise import sigmoid, tanh
+from ..ops.linalg import linear
+from ..ops.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+)
+from ..ops.reduction import norm
+from ..ops.selection import where
+
+__all__ = [
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "cross_entropy", "dropout", "elu", "gelu",
+    "hardsigmoid", "hardswish", "hardtanh", "l1_loss", "leaky_relu", "linear", "log_softmax", "logsigmoid", "mish",
+    "mse_loss", "nll_loss", "normalize", "one_hot", "prelu", "relu", "relu6", "selu", "sigmoid", "silu", "softmax",
+    "softmin", "softplus", "softsign", "tanh", "tanhshrink", "threshold",
+]  # fmt: skip
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(input, 0); the gradient at 0 is 0."""
+    return input.relu_() if inplace else _relu(input)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """``input`` where positive, else ``weight * input``.
+
+    Args:
+        input: (N, C, *), or (C).
+        weight: one element, or (C).
+    """
+    n = weight.numel()
+    if n != 1:
+        channels = input.shape[1 if input.ndim > 1 else 0] if input.ndim else 1
+        if n != channels:
+            raise RuntimeError(
+                f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {n} and channel size "
+                f"= {channels}."
+            )
+        weight = weight.reshape([n if i == min(1, input.ndim - 1) else 1 for i in range(input.ndim)])
+    return where(input > 0, input, weight * input)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """``input`` divided along ``dim`` by its ``p``-norm, or by ``eps`` where that is larger."""
+    return input / norm(input, p, dim, True).clamp_min(eps)
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """1 at the class index, else 0: of shape (*, num_classes), int64.
+
+    Args:
+        tensor: class indices (*), int64.
+        num_classes: by default one more than the largest index.
+
+    Raises:
+        RuntimeError: another dtype, an index that is negative or too large, or nothing to count the classes from.
+    """
+    if tensor.dtype.tensor_type != "LongTensor":
+        raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor, got {tensor.dtype}")
+    if tensor.numel() == 0:
+        if num_classes <= 0:
+            raise RuntimeError("Can not infer total number of classes from empty tensor.")
+    else:
+        low, high = int(tensor.min()), int(tensor.max())
+        if low < 0:
+            raise RuntimeError(f"Class values must be non-negative, the smallest is {low}.")
+        if num_classes == -1:
+            num_classes = high + 1
+        elif high >= num_classes:
+            raise RuntimeError(f"Class values must be smaller than num_classes ({num_classes}), the largest is {high}.")
+    return (tensor.unsqueeze(-1) == arange(num_classes, device=tensor.device)).long()

@@ -1,0 +1,169 @@
+"""How parameters start.  Every function fills its tensor in place, unrecorded, and returns it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+
+from .. import backend, dtypes, random
+from ..autograd import Tensor, no_grad
+
+__all__ = [
+    "calculate_gain", "constant_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_", "orthogonal_",
+    "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
+]  # fmt: skip
+
+_CONVOLUTIONS = [f"conv{transposed}{n}d" for transposed in ("", "_transpose") for n in (1, 2, 3)]
+_GAINS = {"tanh": 5 / 3, "relu": math.sqrt(2), "selu": 0.75} | dict.fromkeys(["linear", *_CONVOLUTIONS, "sigmoid"], 1.0)
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The factor on a standard deviation that keeps variance through ``nonlinearity``; ``param`` is leaky_relu's slope.
+
+    ValueError for an unknown nonlinearity.
+    """
+    if nonlinearity in _GAINS:
+        return _GAINS[nonlinearity]
+    if nonlinearity != "leaky_relu":
+        known = ", ".join([*_GAINS, "leaky_relu"])
+        raise ValueError(f"Unsupported nonlinearity {nonlinearity}; the possible ones are: {known}")
+    if param is not None and (isinstance(param, bool) or not isinstance(param, (int, float))):
+        raise ValueError(f"negative_slope {param} not a valid number")
+    return math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2))
+
+
+def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
+    """How many inputs an output element has, and how many outputs an input element: of a weight (out, in, *kernel)."""
+    shape = tensor.shape
+    if len(shape) < 2:
+        raise ValueError(
+            "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions; "
+            f"this one has shape {list(shape)}"
+        )
+    field = math.prod(shape[2:])
+    return shape[1] * field, shape[0] * field
+
+
+def _fan(tensor: Tensor, mode: str) -> int:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
+    return _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
+    """Uniform on [a, b)."""
+    with no_grad():
+        return tensor.uniform_(a, b, generator=generator)
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
+    """Normal."""
+    with no_grad():
+        return tensor.normal_(mean, std, generator=generator)
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """``val`` everywhere."""
+    with no_grad():
+        return tensor.fill_(val)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Ones."""
+    return constant_(tensor, 1.0)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Zeros."""
+    return constant_(tensor, 0.0)
+
+
+def _overwritten(tensor: Tensor, array: Any) -> Tensor:
+    """``tensor`` with the values of a NumPy array of its shape."""
+    here = backend.to_device(array.astype(tensor._data.dtype), tensor.device)
+    with no_grad():
+        return tensor.copy_(Tensor._wrap(here, None))
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """Ones on the diagonal of a matrix, zeros elsewhere; ValueError for another rank."""
+    if tensor.ndim != 2:
+        raise ValueError(f"Only tensors with 2 dimensions are supported; this one has shape {list(tensor.shape)}")
+    with no_grad():
+        tensor.zero_()
+        tensor.diagonal().fill_(1)
+    return tensor
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """Uniform with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio 2010)."""
+    bound = gain * math.sqrt(6 / sum(_calculate_fan_in_and_fan_out(tensor)))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """Normal with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio 2010)."""
+    return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(_calculate_fan_in_and_fan_out(tensor))), generator)
+
+
+def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    return calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode))
+
+
+def _is_empty(tensor: Tensor) -> bool:
+    if 0 in tensor.shape:
+        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
+        return True
+    return False
+
+
+def kaiming_uniform_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
+) -> Tensor:
+    """Uniform with variance gain² / fan (He et al. 2015, arXiv:1502.01852); ``a`` is leaky_relu's slope."""
+    if _is_empty(tensor):
+        return tensor
+    bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def kaiming_normal_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
+) -> Tensor:
+    """Normal with variance gain² / fan (He et al. 2015, arXiv:1502.01852); ``a`` is leaky_relu's slope."""
+    if _is_empty(tensor):
+        return tensor
+    return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
+
+
+def trunc_normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
+) -> Tensor:
+    """Normal, but drawn from [a, b] alone: by the inverse of the cumulative distribution."""
+    from scipy.special import ndtr, ndtri  # takes long to import, and few need it
+
+    if not a <= b:
+        raise ValueError(f"trunc_normal_ expects a <= b, but got a={a} > b={b}")
+    drawn = (generator or random.default_generator).uniform(tuple(tensor.shape), dtypes.float64)
+    low, high = ndtr((a - mean) / std), ndtr((b - mean) / std)
+    return _overwritten(tensor, np.clip(ndtri(low + drawn * (high - low)) * std + mean, a, b))
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """A (semi-)orthogonal matrix, evenly distributed (Saxe et al. 2013, arXiv:1312.6120), of (rows, all other
+    dimensions); ValueError for fewer than two dimensions."""
+    if tensor.ndim < 2:
+        raise ValueError(
+            f"Only tensors with 2 or more dimensions are supported; this one has shape {list(tensor.shape)}"
+        )
+    if tensor.numel() == 0:
+        return tensor
+    rows = tensor.shape[0]
+    columns = tensor.numel() // rows
+    drawn = (generator or random.default_generator).normal((max(rows, columns), min(rows, columns)), dtypes.float64)
+    q, r = np.linalg.qr(drawn)
+    q *= np.where(np.diag(r) < 0, -1.0, 1.0)  # the decomposition's free signs would make some matrices likelier
+    return _overwritten(tensor, gain * (q if rows >= columns else q.T).reshape(tuple(tensor.shape)))

@@ -1,0 +1,111 @@
+"""Making one batch of a list of samples, structure by structure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ... import backend, dtypes
+from ...autograd import Tensor
+
+__all__ = ["default_collate", "default_convert"]
+
+
+def default_convert(data: Any) -> Any:
+    """``data`` with its NumPy arrays made tensors; what the loader does with a sample when it makes no batches."""
+    if isinstance(data, Tensor):
+        return data
+    if isinstance(data, (np.ndarray, np.generic)):
+        return data if data.dtype.kind in "SUO" else Tensor(np.asarray(data))
+    return _rebuilt(data, lambda value: default_convert(value))
+
+
+def default_collate(batch: Sequence[Any]) -> Any:
+    """A list of samples, all of one structure, as one structure of batches.
+
+    Tensors and arrays are stacked along a new first dimension; numbers become a tensor (floats one of float64, as in
+    PyTorch); strings and bytes stay a list; dicts, named tuples, tuples and lists are gone through.
+    """
+    first = batch[0]
+    if isinstance(first, Tensor):
+        return _stack(batch)
+    if isinstance(first, np.ndarray):
+        if first.dtype.kind in "SUO":
+            raise _unfit(first.dtype)
+        return _stack([Tensor(x) for x in batch])
+    if isinstance(first, (bool, np.bool_)):
+        return Tensor(np.array(batch, np.bool_))
+    if isinstance(first, np.generic) and not isinstance(first, (str, bytes)):
+        return Tensor(np.array(batch, first.dtype))
+    if isinstance(first, float):
+        return Tensor(np.array(batch, np.float64))
+    if isinstance(first, int):
+        return Tensor(np.array(batch, np.int64))
+    if isinstance(first, (str, bytes)):
+        return batch
+    if isinstance(first, Mapping):
+        return _mapping(first, {key: default_collate([sample[key] for sample in batch]) for key in first})
+    if isinstance(first, Sequence):
+        if any(len(sample) != len(first) for sample in batch):
+            raise RuntimeError("each element in list of batch should be of equal size")
+        columns = [default_collate(column) for column in zip(*batch, strict=True)]
+        return columns if type(first) is tuple else _sequence(first, columns)
+    raise _unfit(type(first))
+
+
+def _unfit(found: Any) -> TypeError:
+    return TypeError(
+        f"default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {found}"
+    )
+
+
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
+    first = tensors[0]
+    for i, tensor in enumerate(tensors):
+        if not isinstance(tensor, Tensor) or tensor.shape != first.shape:
+            found = list(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise RuntimeError(
+                f"stack expects each tensor to be equal size, but got {list(first.shape)} at entry 0 and {found} "
+                f"at entry {i}"
+            )
+        if tensor.requires_grad:
+            raise RuntimeError("default_collate does not record gradients: sample tensors must not require grad")
+    wanted = first.dtype
+    for tensor in tensors:
+        wanted = dtypes.promote_types(wanted, tensor.dtype)
+    module = backend.array_module(first._data)
+    with backend.on(first.device):
+        return Tensor(module.stack([tensor._data.astype(wanted.np, copy=False) for tensor in tensors]))
+
+
+def _rebuilt(data: Any, convert: Any) -> Any:
+    if isinstance(data, Mapping):
+        return _mapping(data, {key: convert(value) for key, value in data.items()})
+    if isinstance(data, tuple) and not hasattr(data, "_fields"):
+        return [convert(value) for value in data]  # a list, as in PyTorch
+    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        return _sequence(data, [convert(value) for value in data])
+    return data
+
+
+def _mapping(like: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
+    """``items`` in a mapping of the type of ``like``, or a plain dict where that cannot be made."""
+    try:
+        if isinstance(like, MutableMapping):
+            clone = copy.copy(like)  # keeps what a subclass holds besides, e.g. a default factory
+            clone.update(items)
+            return clone
+        return type(like)(items)  # type: ignore[call-arg]
+    except TypeError:
+        return items
+
+
+def _sequence(like: Sequence[Any], items: list[Any]) -> Any:
+    """``items`` in a sequence of the type of ``like``, or a list where that cannot be made."""
+    try:
+        return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)  # type: ignore[call-arg]
+    except TypeError:
+        return items

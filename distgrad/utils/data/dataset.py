@@ -1,0 +1,216 @@
+"""Data sets: things with an index, things that are walked through, and ways to put them together."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from ... import backend
+from ...autograd import Tensor
+from ...random import Generator, default_generator
+
+__all__ = [
+    "ChainDataset",
+    "ConcatDataset",
+    "Dataset",
+    "IterableDataset",
+    "StackDataset",
+    "Subset",
+    "TensorDataset",
+    "random_split",
+    "take_batch",
+]
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Dataset(Generic[T_co]):
+    """A map from indices to samples: subclasses give ``__getitem__`` and, for most samplers, ``__len__``.
+
+    A subclass may also give ``__getitems__(indices)``, a list of samples at once; the loader then uses it.
+    """
+
+    def __getitem__(self, index: Any) -> T_co:
+        raise NotImplementedError("Subclasses of Dataset should implement __getitem__.")
+
+    def __add__(self, other: Dataset[Any]) -> ConcatDataset[Any]:
+        return ConcatDataset([self, other])
+
+
+class IterableDataset(Dataset[T_co]):
+    """A stream of samples: subclasses give ``__iter__``.
+
+    With several workers each of them walks through the whole stream; use ``get_worker_info()`` to share it out.
+    """
+
+    def __iter__(self) -> Iterator[T_co]:
+        raise NotImplementedError("Subclasses of IterableDataset should implement __iter__.")
+
+    def __add__(self, other: Dataset[Any]) -> ChainDataset:  # type: ignore[override]
+        return ChainDataset([self, other])
+
+
+class TensorDataset(Dataset[tuple[Tensor, ...]]):
+    """Sample i is row i of each tensor.
+
+    The loader cuts a batch out of each tensor with one indexing operation.
+    """
+
+    tensors: tuple[Tensor, ...]
+
+    def __init__(self, *tensors: Tensor) -> None:
+        for tensor in tensors:
+            if not isinstance(tensor, Tensor) or tensor.ndim == 0:
+                found = "a tensor without dimensions" if isinstance(tensor, Tensor) else type(tensor).__name__
+                raise TypeError(f"TensorDataset takes tensors with a first dimension to index, got {found}")
+        if any(len(tensor._data) != len(tensors[0]._data) for tensor in tensors):
+            raise AssertionError(f"Size mismatch between tensors: {[list(tensor.shape) for tensor in tensors]}")
+        self.tensors = tensors
+
+    def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
+        return tuple(tensor[index] for tensor in self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors[0]._data) if self.tensors else 0
+
+
+class StackDataset(Dataset[Any]):
+    """Samples put together from several data sets of one length: a tuple of samples, or a dict by keyword."""
+
+    def __init__(self, *args: Dataset[Any], **kwargs: Dataset[Any]) -> None:
+        if bool(args) == bool(kwargs):
+            raise ValueError(
+                "StackDataset takes data sets either all as arguments or all as keywords, and at least one"
+            )
+        self.datasets: Any = args or kwargs
+        lengths = [len(d) for d in (args or kwargs.values())]  # type: ignore[arg-type]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"Size mismatch between datasets: {lengths}")
+        self._length = lengths[0]
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {key: dataset[index] for key, dataset in self.datasets.items()}
+        return tuple(dataset[index] for dataset in self.datasets)
+
+    def __len__(self) -> int:
+        return self._length
+
+
+class ConcatDataset(Dataset[T_co]):
+    """One data set after another."""
+
+    def __init__(self, datasets: Iterable[Dataset[Any]]) -> None:
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise ValueError("datasets should not be an empty iterable")
+        if any(isinstance(d, IterableDataset) for d in self.datasets):
+            raise ValueError("ConcatDataset does not support IterableDataset; use ChainDataset")
+        self.cumulative_sizes = list(itertools.accumulate(len(d) for d in self.datasets))  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return self.cumulative_sizes[-1]
+
+    def __getitem__(self, index: int) -> Any:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is out of range for a data set of length {len(self)}")
+        index %= len(self)
+        which = bisect.bisect_right(self.cumulative_sizes, index)
+        return self.datasets[which][index - (self.cumulative_sizes[which - 1] if which else 0)]
+
+
+class ChainDataset(IterableDataset[Any]):
+    """One stream after another."""
+
+    def __init__(self, datasets: Iterable[Dataset[Any]]) -> None:
+        self.datasets = datasets
+
+    def __iter__(self) -> Iterator[Any]:
+        for dataset in self.datasets:
+            if not isinstance(dataset, IterableDataset):
+                raise TypeError(f"ChainDataset only supports IterableDataset, got {type(dataset).__name__}")
+            yield from dataset
+
+    def __len__(self) -> int:
+        return sum(len(dataset) for dataset in self.datasets)  # type: ignore[misc, arg-type]
+
+
+class Subset(Dataset[T_co]):
+    """The samples of ``dataset`` at ``indices``."""
+
+    def __init__(self, dataset: Dataset[T_co], indices: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.indices = indices
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, list):
+            return self.dataset[[self.indices[i] for i in index]]
+        return self.dataset[self.indices[index]]
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        inner = [self.indices[i] for i in indices]
+        if callable(getattr(self.dataset, "__getitems__", None)):
+            return self.dataset.__getitems__(inner)  # type: ignore[attr-defined]
+        return [self.dataset[i] for i in inner]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def random_split(
+    dataset: Dataset[Any], lengths: Sequence[int | float], generator: Generator | None = None
+) -> list[Subset[Any]]:
+    """Split at random into data sets of the given lengths, or of given shares where the lengths sum to 1.
+
+    What rounding the shares down leaves over is dealt out one by one from the first on.
+    """
+    total = len(dataset)  # type: ignore[arg-type]
+    counts: list[int] = []
+    if math.isclose(sum(lengths), 1) and sum(lengths) <= 1:
+        for i, share in enumerate(lengths):
+            if not 0 <= share <= 1:
+                raise ValueError(f"Fraction at index {i} is not between 0 and 1: {share}")
+            counts.append(math.floor(total * share))
+        for i in range(total - sum(counts)):
+            counts[i % len(counts)] += 1
+        for i, count in enumerate(counts):
+            if count == 0:
+                warnings.warn(
+                    f"Length of split at index {i} is 0. This might result in an empty dataset.", stacklevel=2
+                )
+    else:
+        counts = [int(n) for n in lengths]
+    if sum(counts) != total or min(counts, default=0) < 0 or (counts != list(lengths) and sum(lengths) > 1):
+        raise ValueError(
+            f"Sum of input lengths does not equal the length of the input dataset! {list(lengths)} for {total} samples"
+        )
+    order = (generator or default_generator).permutation(total).tolist()
+    ends = itertools.accumulate(counts)
+    return [Subset(dataset, order[end - count : end]) for end, count in zip(ends, counts, strict=True)]
+
+
+def take_batch(dataset: Any, indices: Any) -> list[Tensor] | None:
+    """The collated batch at ``indices`` of a :class:`TensorDataset` or a subset of one, one indexing a tensor.
+
+    None where ``dataset`` is anything else, a subclass with a ``__getitem__`` of its own included.
+    """
+    rows = np.asarray(indices, np.int64)
+    while type(dataset) is Subset:
+        rows, dataset = np.asarray(dataset.indices, np.int64)[rows], dataset.dataset
+    if type(dataset) is not TensorDataset:
+        return None
+    batch = []
+    for tensor in dataset.tensors:
+        array = tensor._data
+        if rows.size and not -len(array) <= rows.min() <= rows.max() < len(array):
+            raise IndexError(f"indices {rows.min()} to {rows.max()} leave a data set of {len(array)} samples")
+        where = backend.device_of(array)
+        with backend.on(where):
+            batch.append(Tensor(array.take(backend.to_device(rows, where), 0)))
+    return batch

@@ -1,0 +1,210 @@
+"""Train a classifier: ``mpirun -n N python launch/train.py --dataset digits --model mlp …``.
+
+Each rank works on its share of every batch; gradients are averaged over MPI.  Without ``mpirun`` it is one rank.
+Data sets, models, optimizers and losses are named; whatever is installed as a distgrad plugin can be named too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+
+import distgrad as dg
+from distgrad import backend, cuda, nn, registry
+from distgrad import distributed as dist
+from train_data import DATASETS
+from train_loop import CURVES, FILE, Trainer, draw
+from train_models import MODELS
+
+# What a loss, by its class's name, needs behind a model that ends in plain numbers.
+LAST_LAYER: dict[str, Callable[[], nn.Module]] = {"BCELoss": nn.Sigmoid}
+
+
+class Refused(Exception):
+    """An option that cannot be; the message says what was given and what was possible."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Refused(message)
+
+    def print_help(self, file: Any = None) -> None:
+        if dist.get_rank() == 0:
+            super().print_help(file)
+
+
+def _number(kind: type, least: float, exclusive: bool = False) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or value < least or (exclusive and value == least):
+            what = "an integer" if kind is int else "a number"
+            bound = f"above {least:g}" if exclusive else f"of at least {least:g}"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what} {bound}")
+        return value
+
+    return parse
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="train.py", description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("--dataset", default="digits", metavar="NAME", help=f"one of: {', '.join(sorted(DATASETS))}")
+    add("--model", default="mlp", metavar="NAME", help=f"one of: {', '.join(sorted(MODELS))}")
+    add("--optimizer", default="adam", metavar="NAME", help="any that `python -m distgrad plugins` lists")
+    add("--loss", default="cross_entropy", metavar="NAME", help="any that `python -m distgrad plugins` lists")
+    add("--epochs", type=_number(int, 1), default=20, metavar="N", help="in all, those before a resume included")
+    add("--batch-size", type=_number(int, 1), default=64, metavar="N", help="over all ranks together")
+    add("--lr", type=_number(float, 0, exclusive=True), metavar="X", help="learning rate; default the optimizer's own")
+    add("--seed", type=_number(int, 0), default=0, metavar="N", help="of parameters, order of samples, dropout")
+    add("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: each rank takes the GPU of its local rank")
+    add("--checkpoint-dir", type=Path, metavar="DIR", help="default runs/DATASET-MODEL-OPTIMIZER")
+    add("--resume", action="store_true", help="go on from the checkpoint in the checkpoint directory")
+    add("--no-progress", action="store_true", help="no progress bar")
+    return parser
+
+
+def _named(kind: str, table: dict[str, Any], name: str) -> Any:
+    if name not in table:
+        raise Refused(f"unknown {kind} {name!r}; known: {', '.join(sorted(table))}")
+    return table[name]
+
+
+def _plugin(kind: str, name: str) -> type:
+    try:
+        return registry.get(kind, name)
+    except registry.PluginError as error:
+        raise Refused(str(error)) from None
+
+
+def _on_any_rank(condition: bool) -> bool:
+    """Whether the condition holds on some rank; the same answer on all."""
+    found = dg.tensor([int(condition)])
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return bool(found.item())
+
+
+def _device(name: str) -> backend.device:
+    if name == "cpu":
+        return backend.CPU
+    local = dist.get_local_rank()
+    if _on_any_rank(local >= cuda.device_count()):
+        raise Refused(
+            f"--device cuda: a node has more ranks than usable GPUs (this one has {cuda.device_count()}); use fewer ranks "
+            "or --device cpu"
+        )
+    cuda.set_device(local)
+    return backend.device("cuda", local)
+
+
+def _trainer(options: argparse.Namespace) -> Trainer:
+    make_data = _named("data set", DATASETS, options.dataset)
+    make_model = _named("model", MODELS, options.model)
+    make_optimizer, make_loss = _plugin("optimizer", options.optimizer), _plugin("loss", options.loss)
+    size = dist.get_world_size()
+    if options.batch_size < size:
+        raise Refused(f"--batch-size {options.batch_size} gives some of the {size} ranks no sample; at least {size}")
+    if options.resume and _on_any_rank(not (options.checkpoint_dir / FILE).is_file()):
+        raise Refused(f"--resume: there is no {options.checkpoint_dir / FILE}")
+    device = _device(options.device)
+    data = make_data()
+    if options.batch_size > len(data.train[0]):
+        raise Refused(f"--batch-size {options.batch_size} is more than the {len(data.train[0])} samples to train on")
+    dg.manual_seed(options.seed)
+    model = make_model(data.shape, data.classes)
+    if make_loss.__name__ in LAST_LAYER:
+        model = nn.Sequential(model, LAST_LAYER[make_loss.__name__]())
+    model = model.to(device)
+    chosen = {} if options.lr is None else {"lr": options.lr}
+    try:
+        optimizer = make_optimizer(model.parameters(), **chosen)
+        loss = make_loss()
+    except (TypeError, ValueError) as error:
+        raise Refused(str(error)) from None
+    common = ("dataset", "model", "optimizer", "loss", "batch_size", "lr", "seed")
+    return Trainer(
+        model,
+        optimizer,
+        loss,
+        tuple(dg.tensor(a).to(device) for a in data.train),  # type: ignore[arg-type]
+        tuple(dg.tensor(a).to(device) for a in data.validation),  # type: ignore[arg-type]
+        options.batch_size,
+        options.seed,
+        options.checkpoint_dir,
+        {name: getattr(options, name) for name in common},
+    )
+
+
+def _say(text: str) -> None:
+    if dist.get_rank() == 0:
+        tqdm.write(text, file=sys.stdout)
+        sys.stdout.flush()
+
+
+def _train(options: argparse.Namespace) -> None:
+    if options.checkpoint_dir is None:
+        options.checkpoint_dir = Path("runs", f"{options.dataset}-{options.model}-{options.optimizer}")
+    trainer = _trainer(options)
+    if dist.get_rank() == 0:
+        options.checkpoint_dir.mkdir(parents=True, exist_ok=True)
+    if options.resume:
+        try:
+            trainer.resume()
+        except ValueError as error:
+            raise Refused(f"--resume: {error}") from None
+    size, parameters = dist.get_world_size(), sum(p.numel() for p in trainer.model.parameters())
+    _say(
+        f"{options.model} ({parameters} parameters) on {options.dataset} with {options.optimizer} and {options.loss}: "
+        f"{size} rank{'s' * (size > 1)} ({dist.get_backend()}), batch {options.batch_size}, {options.device}"
+    )
+    started = time.perf_counter()
+    while trainer.epoch < options.epochs:
+        quiet = options.no_progress or dist.get_rank() != 0
+        title = f"epoch {trainer.epoch + 1}/{options.epochs}"
+        with tqdm(total=len(trainer.shares), desc=title, unit="batch", leave=False, disable=quiet) as bar:
+            found = trainer.run_epoch(bar)
+        _say(
+            f"{title}: train loss {found['train loss']:.4f} accuracy {found['train accuracy']:.2%}, "
+            f"validation loss {found['validation loss']:.4f} accuracy {found['validation accuracy']:.2%}"
+        )
+        if not math.isfinite(found["train loss"]):  # the same number on all ranks, so all stop here
+            raise Refused(
+                f"the training loss became {found['train loss']} in epoch {trainer.epoch}; try a smaller --lr"
+            )
+        trainer.save()
+    _say(f"trained to epoch {trainer.epoch} in {time.perf_counter() - started:.1f} s")
+    if dist.get_rank() == 0:
+        draw(trainer.history, options.checkpoint_dir / CURVES, f"{options.model} on {options.dataset}, {size} ranks")
+    for what, name in (("checkpoint", FILE), ("learning curve", CURVES)):
+        _say(f"{what}: {options.checkpoint_dir / name}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train as ``arguments`` say; 0, or 2 where they cannot be, which rank 0 alone explains."""
+    dist.init_process_group()
+    code = 0
+    try:
+        _train(_parser().parse_args(arguments))
+    except Refused as refusal:  # decided from what all ranks know, so all come here together
+        code = 2
+        if dist.get_rank() == 0:
+            print(f"train.py: error: {refusal}", file=sys.stderr, flush=True)
+    except SystemExit as leaving:  # --help
+        code = leaving.code if isinstance(leaving.code, int) else 1
+        if code and dist.get_rank() == 0:
+            print(leaving, file=sys.stderr, flush=True)
+    dist.destroy_process_group()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

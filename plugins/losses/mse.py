@@ -1,0 +1,20 @@
+"""Mean squared error."""
+
+from __future__ import annotations
+
+from distgrad import hookimpl
+from distgrad.autograd import Tensor
+from distgrad.nn.functional import mse_loss
+from distgrad.nn.loss import Loss
+
+
+class MSELoss(Loss):
+    """(input - target)², averaged by default; both floating point, of one shape (*)."""
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return mse_loss(input, target, reduction=self.reduction)
+
+
+@hookimpl
+def distgrad_losses() -> dict[str, type]:
+    return {"mse": MSELoss}
