@@ -24,6 +24,7 @@ from __future__ import annotations
 import dis
 import inspect
 from collections.abc import Callable
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,9 +50,14 @@ _NO_OPTIONS: dict[str, Any] = {}
 REGISTRY: dict[str, Primitive] = {}
 
 
+def _code(function: Callable[..., Any]) -> CodeType:
+    """The code of a Python function, of a decorated one what it decorates."""
+    return getattr(function, "__wrapped__", function).__code__
+
+
 def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
     """The names of the parameters of a Python function."""
-    code = function.__code__
+    code = _code(function)
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
@@ -101,7 +107,7 @@ class Primitive:
         self.meta = frozenset(meta.split())
         self.view = view
         self.grad_name = grad_name
-        code = forward.__code__
+        code = _code(forward)
         self.inputs = code.co_varnames[1 : code.co_argcount]
         named = code.co_argcount + code.co_kwonlyargcount
         self.variadic = code.co_varnames[named] if code.co_flags & inspect.CO_VARARGS else None
@@ -576,7 +582,7 @@ def primitive(
 
     def declare(forward: Callable[..., Any]) -> Any:
         prim = Primitive(forward, promote, meta, view, grad_name)
-        code = forward.__code__
+        code = _code(forward)
         variable = code.co_kwonlyargcount or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
         plain = not variable and not view and not forward.__defaults__
         if plain and code.co_argcount == 2:
