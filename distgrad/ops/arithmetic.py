@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..autograd import primitive
 from ._declare import method
 
@@ -174,6 +176,8 @@ def pow(xp, x, y):
     """``pow(input, exponent)``: elementwise power; either may be a number."""
     if y.__class__ is int and y < 0 and x.dtype.kind in "iu":
         raise RuntimeError("Integers to negative integer powers are not allowed.")
+    if y.__class__ is bool and x.dtype.kind == "b":
+        return x | (not y)
     return x**y
 
 
@@ -198,8 +202,8 @@ pow.defvjp(_pow_base, _pow_exponent)
 
 @primitive("square", grad_name="PowBackward0")
 def square(xp, x):
-    """``input ** 2``."""
-    return xp.square(x)
+    """``input ** 2``; of bools int64."""
+    return xp.square(x) if x.dtype.kind != "b" else x.astype(np.int64)
 
 
 square.defvjp(lambda g, ans, x: g * (x * 2).conj())

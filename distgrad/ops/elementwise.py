@@ -256,7 +256,7 @@ sgn.defvjp(_sgn_vjp)
 @primitive("sign")
 def sign(xp, x):
     """``sign(input)``: -1, 0 or 1."""
-    return xp.sign(x)
+    return xp.sign(x) if x.dtype.kind != "b" else x.copy()
 
 
 sign.defvjp(lambda g, ans, x: g * 0)

@@ -252,16 +252,25 @@ def _plain(name: str, doc: str) -> Any:
     def reduce(input, dim=None, keepdim=False):
         x = raw(input)
         xp = backend.array_module(x)
-        return Tensor._wrap(xp.asarray(getattr(xp, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim)), None)
+        found = xp.asarray(getattr(xp, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim))
+        return Tensor._wrap(found if x.dtype != np.uint8 else found.astype(np.uint8), None)
 
     reduce.__name__ = reduce.__qualname__ = name
     reduce.__doc__ = doc
     return method(name)(reduce)
 
 
-all = _plain("all", "Whether all elements (over ``dim``) are non-zero, as a bool tensor.")
+all = _plain("all", "Whether all elements (over ``dim``) are non-zero, as a bool tensor (of uint8 in uint8).")
 any = _plain("any", "Whether one of the elements (over ``dim``) is non-zero, as a bool tensor.")
-count_nonzero = _plain("count_nonzero", "How many elements (over ``dim``) are non-zero, as an int64 tensor.")
+
+
+@method("count_nonzero")
+def count_nonzero(input, dim=None):
+    """How many elements (over ``dim``) are non-zero, as an int64 tensor."""
+    x = raw(input)
+    xp = backend.array_module(x)
+    return Tensor._wrap(xp.asarray(xp.count_nonzero(x, axis=axes(dim, x.ndim))), None)
+
 
 
 def _correction(unbiased: Any, correction: Any) -> float:

@@ -17,6 +17,7 @@ from tests.ops.case import Row, differentiable, outputs
 ROWS = [*elementwise_rows.ROWS, *array_rows.ROWS]
 # Primitives that no call on one device reaches as a recorded node, and where they are tested.
 ELSEWHERE = {
+    "_dropped": "tests/ops/test_by_hand.py: it is random",
     "_move": "tests/ops/test_conversion.py: it needs two devices",
     "copy": "tests/autograd/test_inplace.py: it is in-place alone",
 }
@@ -72,10 +73,8 @@ def dtypes_of(row: Row) -> list[str]:
     return ["float64", "complex128"] if row.complex else ["float64"]
 
 
-@each_row
+@pytest.mark.parametrize("row", [r for r in ROWS if r.smooth], ids=lambda r: r.name)
 def test_gradients_equal_finite_differences(row: Row) -> None:
-    if not row.smooth:
-        pytest.skip("a kink, a pole or a tie: PyTorch is the oracle")
     checked = 0
     for dtype in dtypes_of(row):
         for case in row.cases:
@@ -167,15 +166,16 @@ def fused_nodes(row: Row) -> set[str]:
     return {p.name for p in primitives_below(outputs(row.call(distgrad, *args))) if isinstance(p, Fused)}
 
 
-@each_row
+@pytest.mark.parametrize("row", [r for r in ROWS if fused_nodes(r)], ids=lambda r: r.name)
 def test_fused_backward_equals_its_reference_composition(row: Row) -> None:
-    if not fused_nodes(row):
-        pytest.skip("nothing fused in it")
     for case in row.cases:
         args = inputs_of(distgrad, case, "float64")
         leaves = [a for a in args if a.requires_grad]
         loss = weighted(outputs(row.call(distgrad, *args)), distgrad)
-        quick = distgrad.autograd.grad(loss, leaves, retain_graph=True)
-        slow = distgrad.autograd.grad(loss, leaves, create_graph=True)
+        quick = distgrad.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
+        slow = distgrad.autograd.grad(loss, leaves, create_graph=True, allow_unused=True)
         for a, b in zip(quick, slow, strict=True):
+            assert (a is None) == (b is None)
+            if a is None:
+                continue
             np.testing.assert_allclose(a.numpy(force=True), b.numpy(force=True), rtol=1e-12, atol=1e-12)
