@@ -40,6 +40,8 @@ def queue_callback(callback: Callable[[], None]) -> None:
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     """Sum ``g`` (an array or a Tensor) over the axes along which ``shape`` was broadcast."""
     have = g.shape
+    if g.dtype.itemsize == 2 and g.__class__ not in TENSORS:  # half precisions are added up in float32
+        return unbroadcast(g.astype(np.float32), shape)
     if len(shape) == 0:
         return np.add.reduce(g, None) if g.__class__ is ndarray else g.sum()
     extra = len(have) - len(shape)

@@ -11,7 +11,7 @@ import numpy as np
 from .. import backend, dtypes
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import axes, axis, method, ndim_of, raw
+from ._declare import axes, axis, in_float32, method, ndim_of, raw
 
 values_and_indices = {
     name: namedtuple(name, ["values", "indices"]) for name in ("max", "min", "median", "sort", "topk", "mode", "kthvalue")
@@ -32,18 +32,25 @@ def _sum_name(node: Any) -> str:
 
 @primitive(meta="x", grad_name=_sum_name)
 def _sum(xp, x, dims, keepdim):
-    if x.dtype.kind in "biu":
-        return xp.add.reduce(x, axis=dims, dtype=np.int64, keepdims=keepdim)
+    if x.dtype.char not in "fdFD":
+        return _sum_others(xp, x, dims, keepdim)
     return xp.sum(x, axis=dims, keepdims=keepdim) if xp is not np else np.add.reduce(x, dims, None, None, keepdim)
 
 
 _sum.defvjp(lambda g, ans, x, dims, keepdim: filled(_spread(g, x.shape, dims, keepdim), x.shape))
 
 
+def _sum_others(xp: Any, x: Any, dims: Any, keepdim: bool) -> Any:
+    """Bools and integers are added up in int64, half precisions in float32."""
+    if x.dtype.kind in "biu":
+        return xp.add.reduce(x, axis=dims, dtype=np.int64, keepdims=keepdim)
+    return xp.add.reduce(x.astype(np.float32), axis=dims, keepdims=keepdim).astype(x.dtype)
+
+
 @primitive(meta="x", grad_name="SumBackward0")
 def _sum_all(xp, x):
-    if x.dtype.kind in "biu":
-        return xp.add.reduce(x, axis=None, dtype=np.int64)
+    if x.dtype.char not in "fdFD":
+        return _sum_others(xp, x, None, False)
     return np.add.reduce(x, None) if xp is np else xp.sum(x)
 
 
@@ -74,7 +81,9 @@ def _count(shape: tuple[int, ...], dims: tuple[int, ...] | None) -> int:
 @primitive(meta="x", grad_name=lambda node: _sum_name(node).replace("Sum", "Mean"))
 def _mean(xp, x, dims, keepdim):
     n = _count(x.shape, dims)
-    if xp is np and x.dtype.itemsize > 2:
+    if x.dtype.itemsize == 2:
+        return xp.mean(x.astype(np.float32), axis=dims, keepdims=keepdim).astype(x.dtype)
+    if xp is np:
         total = np.add.reduce(x, dims, None, None, keepdim)
         return total / n if n else total * math.nan
     return xp.mean(x, axis=dims, keepdims=keepdim)
@@ -90,7 +99,9 @@ max_of = max
 
 @primitive(meta="x", grad_name="MeanBackward0")
 def _mean_all(xp, x):
-    if xp is np and x.dtype.itemsize > 2:
+    if x.dtype.itemsize == 2:
+        return xp.mean(x.astype(np.float32)).astype(x.dtype)
+    if xp is np:
         return np.add.reduce(x, None) / x.size if x.size else x.dtype.type(math.nan)
     return xp.mean(x)
 
@@ -116,6 +127,7 @@ def mean(input, dim=None, keepdim=False, *, axis=None, dtype=None):
 
 
 @primitive(grad_name="ProdBackward0")
+@in_float32
 def _prod(xp, x, dims, keepdim):
     if x.dtype.kind in "biu":
         x = x.astype(np.int64)
@@ -240,16 +252,25 @@ def _plain(name: str, doc: str) -> Any:
     def reduce(input, dim=None, keepdim=False):
         x = raw(input)
         xp = backend.array_module(x)
-        return Tensor._wrap(xp.asarray(getattr(xp, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim)), None)
+        found = xp.asarray(getattr(xp, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim))
+        return Tensor._wrap(found if x.dtype != np.uint8 else found.astype(np.uint8), None)
 
     reduce.__name__ = reduce.__qualname__ = name
     reduce.__doc__ = doc
     return method(name)(reduce)
 
 
-all = _plain("all", "Whether all elements (over ``dim``) are non-zero, as a bool tensor.")
+all = _plain("all", "Whether all elements (over ``dim``) are non-zero, as a bool tensor (of uint8 in uint8).")
 any = _plain("any", "Whether one of the elements (over ``dim``) is non-zero, as a bool tensor.")
-count_nonzero = _plain("count_nonzero", "How many elements (over ``dim``) are non-zero, as an int64 tensor.")
+
+
+@method("count_nonzero")
+def count_nonzero(input, dim=None):
+    """How many elements (over ``dim``) are non-zero, as an int64 tensor."""
+    x = raw(input)
+    xp = backend.array_module(x)
+    return Tensor._wrap(xp.asarray(xp.count_nonzero(x, axis=axes(dim, x.ndim))), None)
+
 
 
 def _correction(unbiased: Any, correction: Any) -> float:
@@ -287,6 +308,7 @@ def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
 
 
 @primitive(grad_name="LogsumexpBackward0")
+@in_float32
 def _logsumexp(xp, x, dims, keepdim):
     top = xp.max(x, axis=dims, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
@@ -316,6 +338,7 @@ def cumsum(input, dim, *, dtype=None):
 
 
 @primitive(grad_name="CumsumBackward0")
+@in_float32
 def _cumsum(xp, x, dim):
     return x.copy() if x.ndim == 0 else xp.cumsum(x, axis=dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
 
@@ -345,6 +368,7 @@ def norm(input, p="fro", dim=None, keepdim=False, dtype=None):
 
 
 @primitive(grad_name="LinalgVectorNormBackward0")
+@in_float32
 def _norm2(xp, x, dims, keepdim):
     return xp.sqrt(xp.sum((x.conj() * x).real, axis=dims, keepdims=keepdim))
 

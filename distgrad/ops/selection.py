@@ -9,7 +9,7 @@ import numpy as np
 from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import method, raw
+from ._declare import in_float32, method, raw
 
 
 @primitive(promote="same", grad_name="WhereBackward0")
@@ -32,7 +32,7 @@ def where(condition, input=None, other=None):
         return tuple(Tensor._wrap(i, None) for i in backend.array_module(mask).nonzero(mask))
     if getattr(mask, "dtype", None) != np.bool_ and not isinstance(mask, (bool, np.bool_)):
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {mask.dtype}")
-    if input.__class__ in TENSORS or other.__class__ in TENSORS or backend.is_array(input) or backend.is_array(other):
+    if condition.__class__ not in TENSORS or input.__class__ in TENSORS or other.__class__ in TENSORS:  # first: in a rule
         return _where(input, other, mask)
     from .creation import tensor
 
@@ -63,6 +63,7 @@ _clamp.defvjp(
 
 
 @primitive(promote=None, grad_name="ClampBackward0")
+@in_float32
 def _clamp_numbers(xp, x, low, high):
     if low is not None:
         x = xp.maximum(x, low)
