@@ -17,7 +17,7 @@ from .graph import Cell, Leaf, Node, Output, RemovableHandle, View
 new = object.__new__
 
 # The classes whose instances are tensors: looked up by identity in the hot path, kept by Tensor.__init_subclass__.
-TENSORS: set[type] = set()
+TENSORS: set[Any] = set()
 
 
 class Size(tuple[int, ...]):

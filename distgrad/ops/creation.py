@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from .. import backend, dtypes, random
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS
-from ._declare import method, raw, sizes
+from ._declare import Device, DType, Number, Operand, method, raw, sizes
 
 
 def _made(array: Any, device: Any, requires_grad: bool) -> Tensor:
@@ -71,7 +72,9 @@ def _arrays_inside(data: Any) -> bool:
     return isinstance(data, (np.ndarray, np.generic))
 
 
-def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=False):
+def tensor(
+    data: Any, *, dtype: DType = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
     """A tensor that copies ``data``: a number, nested sequences of numbers, an array or a tensor.
 
     Python floats become the default dtype (float32), integers int64, bools bool; arrays keep theirs.  ``device`` defaults to
@@ -86,7 +89,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     return _made(array, device, requires_grad)
 
 
-def as_tensor(data, dtype=None, device=None):
+def as_tensor(data: Any, dtype: DType = None, device: Device = None) -> Tensor:
     """``data`` as a tensor, sharing memory where dtype and device allow."""
     if data.__class__ in TENSORS:
         return data if dtype is None and device is None else data.to(device=device, dtype=dtype)
@@ -105,14 +108,14 @@ def from_array(array: Any) -> Tensor:
     return Tensor._wrap(array, None)
 
 
-def from_numpy(ndarray):
+def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor that shares the memory of a NumPy array."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     return from_array(ndarray)
 
 
-def scalar_tensor(s, *, dtype=None, device=None):
+def scalar_tensor(s: Number, *, dtype: DType = None, device: Device = None) -> Tensor:
     """A zero-dimensional tensor."""
     return tensor(s, dtype=dtype or dtypes.get_default_dtype(), device=device)
 
@@ -134,22 +137,33 @@ def _filled(shape: Any, value: Any, dtype: Any, device: Any, requires_grad: bool
     return t
 
 
-def zeros(*size, dtype=None, device=None, requires_grad=False):
+def zeros(
+    *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
     """Zeros of the shape ``size``."""
     return _filled(sizes(size), 0, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
-def ones(*size, dtype=None, device=None, requires_grad=False):
+def ones(*size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """Ones of the shape ``size``."""
     return _filled(sizes(size), 1, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
-def empty(*size, dtype=None, device=None, requires_grad=False):
+def empty(
+    *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
     """Uninitialised values of the shape ``size``."""
     return _filled(sizes(size), None, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
-def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
+def full(
+    size: int | Sequence[int],
+    fill_value: Number,
+    *,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """``fill_value`` everywhere, in its own dtype unless one is given."""
     return _filled(sizes((size,) if isinstance(size, int) else tuple(size)), fill_value, dtype or dtypes.scalar_dtype(fill_value), device, requires_grad)
 
@@ -185,11 +199,23 @@ for _name, _make in (("zeros", zeros), ("ones", ones), ("empty", empty), ("full"
     _new(_name, _make)
 
 
-def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=False):
+def _number(value: Any) -> Any:
+    return value.item() if value.__class__ in TENSORS else value
+
+
+def arange(
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    *,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """``start`` (default 0) to ``end`` (exclusive) in steps of ``step``; int64 if all are integers, else the default dtype."""
     if end is None:
         start, end = 0, start
-    start, end, step = (v.item() if v.__class__ in TENSORS else v for v in (start, end, step))
+    start, end, step = _number(start), _number(end), _number(step)
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if (end - start) / step < 0:
@@ -202,20 +228,39 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
     return _made((start + step * np.arange(n, dtype=wide)).astype(kind.np), device, requires_grad)
 
 
-def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False):
+def linspace(
+    start: float,
+    end: float,
+    steps: int,
+    *,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """``steps`` values from ``start`` to ``end`` (inclusive), evenly spaced."""
-    start, end = (v.item() if v.__class__ in TENSORS else v for v in (start, end))
+    start, end = _number(start), _number(end)
     kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
     return _made(np.linspace(start, end, int(steps)).astype(kind.np), device, requires_grad)
 
 
-def logspace(start, end, steps, base=10.0, *, dtype=None, device=None, requires_grad=False):
+def logspace(
+    start: float,
+    end: float,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """``base`` to the powers of :func:`linspace`."""
     kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
     return _made((base ** np.linspace(start, end, int(steps))).astype(kind.np), device, requires_grad)
 
 
-def eye(n, m=None, *, dtype=None, device=None, requires_grad=False):
+def eye(
+    n: int, m: int | None = None, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
     """The n × m matrix with ones on the diagonal."""
     return _made(np.eye(n, m, dtype=dtypes.as_dtype(dtype or dtypes.get_default_dtype()).np), device, requires_grad)
 
@@ -225,17 +270,38 @@ def _random(sample: Any, shape: tuple[int, ...], dtype: Any, device: Any, requir
     return _made(sample(shape, kind), device, requires_grad)
 
 
-def rand(*size, generator=None, dtype=None, device=None, requires_grad=False):
+def rand(
+    *size: int | Sequence[int],
+    generator: random.Generator | None = None,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Uniform on [0, 1)."""
     return _random((generator or random.default_generator).uniform, sizes(size), dtype, device, requires_grad)
 
 
-def randn(*size, generator=None, dtype=None, device=None, requires_grad=False):
+def randn(
+    *size: int | Sequence[int],
+    generator: random.Generator | None = None,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Normal, mean 0, variance 1."""
     return _random((generator or random.default_generator).normal, sizes(size), dtype, device, requires_grad)
 
 
-def randint(low, high=None, size=None, *, generator=None, dtype=None, device=None, requires_grad=False):
+def randint(
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: random.Generator | None = None,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Integers from ``low`` (default 0, inclusive) to ``high`` (exclusive), equally likely; int64."""
     if size is None:
         low, high, size = 0, low, high
@@ -246,13 +312,28 @@ def randint(low, high=None, size=None, *, generator=None, dtype=None, device=Non
     return _made(made.astype(kind.np), device, requires_grad)
 
 
-def randperm(n, *, generator=None, dtype=None, device=None, requires_grad=False):
+def randperm(
+    n: int,
+    *,
+    generator: random.Generator | None = None,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A random order of 0 … n-1; int64."""
     made = (generator or random.default_generator).permutation(n)
     return _made(made.astype(dtypes.as_dtype(dtype or dtypes.int64).np), device, requires_grad)
 
 
-def normal(mean, std=1.0, size=None, *, generator=None, dtype=None, device=None):
+def normal(
+    mean: Tensor | float,
+    std: Tensor | float = 1.0,
+    size: Sequence[int] | None = None,
+    *,
+    generator: random.Generator | None = None,
+    dtype: DType = None,
+    device: Device = None,
+) -> Tensor:
     """Normal with the mean(s) and standard deviation(s) given, in their shape or ``size``."""
     if size is None:
         size = np.broadcast_shapes(np.shape(raw(mean)), np.shape(raw(std)))
@@ -263,7 +344,7 @@ rand_like = _like("rand_like", rand, "Uniform on [0, 1) in the shape, dtype and 
 randn_like = _like("randn_like", randn, "Standard normal in the shape, dtype and device of ``input``.")
 
 
-def bernoulli(input, *, generator=None):
+def bernoulli(input: Tensor, *, generator: random.Generator | None = None) -> Tensor:
     """1 with the probability that ``input`` says, else 0, elementwise."""
     return (rand(*input.shape, generator=generator, device=input.device, dtype=input.dtype) < input).to(input.dtype)
 
@@ -292,33 +373,28 @@ _filler("random_", lambda gen, shape, kind, low=0, high=2**24: gen.integers(low,
 
 
 @method("fill_")
-def fill_(self, value):
+def fill_(self: Tensor, value: Operand) -> Tensor:
     """In place: ``value`` everywhere."""
     return self.copy_(value if value.__class__ in TENSORS else Tensor._wrap(backend.array_module(self._data).full((), value, self._data.dtype), None))
 
 
 @method("zero_")
-def zero_(self):
+def zero_(self: Tensor) -> Tensor:
     """In place: zeros."""
     return self.fill_(0)
 
 
-def full_value(self, value):
-    """A new tensor of this one's shape, dtype and device, ``value`` everywhere."""
-    return full_like(self, value)
-
-
-def meshgrid(*tensors, indexing="ij"):
+def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
     """Grids of coordinates from vectors."""
-    tensors = tuple(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
-    n = len(tensors)
+    several: Any = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    n = len(several)
     if indexing == "xy" and n > 1:
-        grids = meshgrid(tensors[1], tensors[0], *tensors[2:])
+        grids = meshgrid(several[1], several[0], *several[2:])
         return tuple(x.transpose(0, 1) for x in (grids[1], grids[0], *grids[2:]))
-    shape = tuple(x.numel() for x in tensors)
-    return tuple(x.reshape([-1 if i == k else 1 for i in range(n)]).expand(shape) for k, x in enumerate(tensors))
+    shape = tuple(x.numel() for x in several)
+    return tuple(x.reshape([-1 if i == k else 1 for i in range(n)]).expand(shape) for k, x in enumerate(several))
 
 
-def numel(input):
+def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.numel()

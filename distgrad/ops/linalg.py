@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..autograd import Tensor, fused, primitive
-from ._declare import method, ndim_of, raw
+from ._declare import attach, method, ndim_of, raw
 
 _f16 = np.dtype(np.float16)
 
@@ -70,7 +71,7 @@ def _matmul_y(g, ans, x, y):
 
 
 matmul.defvjp(_matmul_x, _matmul_y)
-Tensor.__rmatmul__ = lambda self, other: matmul(other, self)
+attach("__rmatmul__", lambda self, other: matmul(other, self))
 
 
 def _checked(name: str, ranks: tuple[int, int], doc: str) -> Any:
@@ -92,26 +93,26 @@ dot = _checked("dot", (1, 1), "Dot product of two vectors.")
 
 
 @method("vdot")
-def vdot(input, other):
+def vdot(input: Tensor, other: Tensor) -> Tensor:
     """Dot product of two vectors, the first conjugated."""
     return dot(input.conj(), other)
 
 
 @method("outer", "ger")
-def outer(input, vec2):
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """Outer product of vectors (n) and (m): (n, m)."""
     return input.reshape(-1, 1) * vec2.reshape(1, -1)
 
 
 @method("inner")
-def inner(input, other):
+def inner(input: Tensor, other: Tensor) -> Tensor:
     """Products summed over the last dimension of both."""
     if ndim_of(input) == 0 or ndim_of(other) == 0:
         return input * other
     return tensordot(input, other, ([-1], [-1]))
 
 
-def tensordot(a, b, dims=2):
+def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
     """Products summed over the last ``dims`` dimensions of ``a`` and first of ``b``, or over the two lists of dimensions."""
     n, m = ndim_of(a), ndim_of(b)
     first, second = (
@@ -131,21 +132,21 @@ def tensordot(a, b, dims=2):
 
 
 @method("addmm")
-def addmm(input, mat1, mat2, *, beta=1, alpha=1):
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``."""
     product = mm(mat1, mat2)
     return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
 
 
 @method("addmv")
-def addmv(input, mat, vec, *, beta=1, alpha=1):
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * input + alpha * (mat @ vec)``."""
     product = mv(mat, vec)
     return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
 
 
 @method("baddbmm")
-def baddbmm(input, batch1, batch2, *, beta=1, alpha=1):
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * input + alpha * (batch1 @ batch2)``, for each matrix of the batch."""
     product = bmm(batch1, batch2)
     return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
@@ -228,7 +229,7 @@ def _linear_error(x: Any, weight: Any, bias: Any) -> RuntimeError | None:
     return None
 
 
-def einsum(equation, *operands):
+def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     """Einstein's summation, over operands in the order given; letters and ``...``, output after ``->``."""
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
@@ -284,7 +285,7 @@ _einsum.defvjp_each(_einsum_vjp)
 
 
 @method("trace")
-def trace(input):
+def trace(input: Tensor) -> Tensor:
     """Sum of the main diagonal of a matrix."""
     return diagonal(input).sum()
 
@@ -314,14 +315,14 @@ _diagonal.defvjp(lambda g, ans, x, offset, dim1, dim2: _on_diagonal(g, tuple(x.s
 
 
 @method("diagonal")
-def diagonal(input, offset=0, dim1=0, dim2=1):
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal (``offset`` above the main one) of the matrices in ``dim1`` and ``dim2``, as the last dimension."""
     n = ndim_of(input)
     return _diagonal(input, offset, dim1 % n, dim2 % n)
 
 
 @method("diag")
-def diag(input, diagonal=0):
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """A matrix's diagonal, or a matrix with the vector on its diagonal."""
     if ndim_of(input) == 2:
         return _diagonal(input, diagonal, 0, 1)

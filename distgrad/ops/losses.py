@@ -16,7 +16,6 @@ from .elementwise import log
 from .indexing import gather
 from .selection import clamp, where
 
-
 _REDUCTIONS = frozenset(("mean", "sum", "none"))
 
 
@@ -99,7 +98,14 @@ def _mse_backward(xp, g, ans, off, wanted, x, y, reduction):
     return gx if wanted[0] is not None else None, -gx if wanted[1] is not None else None
 
 
-def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
     """Squared difference, averaged, added up or elementwise by ``reduction``.
 
     Args:
@@ -120,7 +126,13 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
     return _reference_mse(input, target, reduction)
 
 
-def l1_loss(input, target, size_average=None, reduce=None, reduction="mean"):
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """Absolute difference, averaged, added up or elementwise by ``reduction``; ``input`` and ``target`` of one shape."""
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
@@ -154,7 +166,14 @@ def _bce_backward(xp, g, ans, logs, wanted, p, y, reduction):
     return gx, g * (logs[1] - logs[0]) if wanted[1] is not None else None
 
 
-def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """-(y log p + (1 - y) log(1 - p)), the logarithms not below -100.
 
     Args:
@@ -198,8 +217,14 @@ def _bce_logits_backward(xp, g, ans, kept, wanted, x, y, reduction):
 
 
 def binary_cross_entropy_with_logits(
-    input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None
-):
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
     """:func:`binary_cross_entropy` of sigmoid(input), without overflow.
 
     Args:
@@ -258,8 +283,15 @@ def _cross_entropy_backward(xp, g, ans, softmax, wanted, x, target, reduction):
 
 
 def cross_entropy(
-    input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean", label_smoothing=0.0
-):
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """-log softmax(input) at the target class.
 
     Args:
@@ -297,7 +329,9 @@ def cross_entropy(
 
 
 def _ignored(y: Any, ignore_index: int) -> bool:
-    return y.size > 0 and ignore_index < 0 and int(y.min()) < 0 or ignore_index >= 0 and bool((y == ignore_index).any())
+    if ignore_index >= 0:
+        return bool((y == ignore_index).any())
+    return y.size > 0 and int(y.min()) < 0
 
 
 def _check_classes(x: Any, y: Any, ignore_index: int) -> None:
@@ -350,7 +384,15 @@ def _smooth(logs: Any, y: Any, weight: Any, ignore_index: int, reduction: str) -
     return values.sum() / float((raw(weight)[safe] * counted).sum())
 
 
-def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """-input at the target class: the rest of :func:`cross_entropy` after log-softmax; the same shapes and options."""
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)

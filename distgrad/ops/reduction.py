@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from builtins import max as max_of
 from collections import namedtuple
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +13,20 @@ import numpy as np
 from .. import backend, dtypes
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import axes, axis, in_float32, method, ndim_of, raw
+from ._declare import Dims, DType, attach, axes, axis, in_float32, method, ndim_of, raw
 
-values_and_indices = {
+values_and_indices: dict[str, Any] = {
     name: namedtuple(name, ["values", "indices"]) for name in ("max", "min", "median", "sort", "topk", "mode", "kthvalue")
 }
 
 
+# Its arguments by position, which is quicker, and unknown to NumPy's stubs.
+_add_reduce: Any = np.add.reduce
+
+
 def _spread(g: Any, shape: tuple[int, ...], dims: tuple[int, ...] | None, keepdim: bool) -> Any:
     """``g``, a reduction's gradient, with the reduced dimensions back, of size 1."""
-    if keepdim or dims is None and not g.shape:
+    if keepdim or (dims is None and not g.shape):
         return g
     kept = [1] * len(shape) if dims is None else [1 if i in dims else d for i, d in enumerate(shape)]
     return g.reshape(tuple(kept))
@@ -34,7 +40,7 @@ def _sum_name(node: Any) -> str:
 def _sum(xp, x, dims, keepdim):
     if x.dtype.char not in "fdFD":
         return _sum_others(xp, x, dims, keepdim)
-    return xp.sum(x, axis=dims, keepdims=keepdim) if xp is not np else np.add.reduce(x, dims, None, None, keepdim)
+    return xp.sum(x, axis=dims, keepdims=keepdim) if xp is not np else _add_reduce(x, dims, None, None, keepdim)
 
 
 _sum.defvjp(lambda g, ans, x, dims, keepdim: filled(_spread(g, x.shape, dims, keepdim), x.shape))
@@ -57,7 +63,7 @@ def _sum_all(xp, x):
 _sum_all.defvjp(lambda g, ans, x: filled(g, x.shape))
 
 
-def sum(input, dim=None, keepdim=False, *, axis=None, dtype=None):
+def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None) -> Tensor:
     """The sum of all elements, or over dimension(s) ``dim``; of bools and integers in int64."""
     if dtype is not None:
         input = input.to(dtype)
@@ -67,11 +73,13 @@ def sum(input, dim=None, keepdim=False, *, axis=None, dtype=None):
     return _sum(input, axes(dim, ndim_of(input)), keepdim)
 
 
-def _tensor_sum(self, dim=None, keepdim=False, *, axis=None, dtype=None):
+def _tensor_sum(
+    self: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None
+) -> Tensor:
     return sum(self, dim, keepdim, axis=axis, dtype=dtype)
 
 
-Tensor.sum = _tensor_sum
+attach("sum", _tensor_sum)
 
 
 def _count(shape: tuple[int, ...], dims: tuple[int, ...] | None) -> int:
@@ -84,7 +92,7 @@ def _mean(xp, x, dims, keepdim):
     if x.dtype.itemsize == 2:
         return xp.mean(x.astype(np.float32), axis=dims, keepdims=keepdim).astype(x.dtype)
     if xp is np:
-        total = np.add.reduce(x, dims, None, None, keepdim)
+        total = _add_reduce(x, dims, None, None, keepdim)
         return total / n if n else total * math.nan
     return xp.mean(x, axis=dims, keepdims=keepdim)
 
@@ -94,7 +102,6 @@ _mean.defvjp(
         _spread(g / max_of(_count(x.shape, dims), 1), x.shape, dims, keepdim), x.shape
     )
 )
-max_of = max
 
 
 @primitive(meta="x", grad_name="MeanBackward0")
@@ -110,7 +117,7 @@ _mean_all.defvjp(lambda g, ans, x: filled(g / max_of(math.prod(x.shape), 1), x.s
 
 
 @method("mean")
-def mean(input, dim=None, keepdim=False, *, axis=None, dtype=None):
+def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None) -> Tensor:
     """The mean of all elements, or over dimension(s) ``dim``; of floating-point and complex tensors."""
     if dtype is not None:
         input = input.to(dtype)
@@ -155,7 +162,7 @@ _prod.defvjp(_prod_vjp)
 
 
 @method("prod")
-def prod(input, dim=None, keepdim=False, *, dtype=None):
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
     """The product of all elements, or over dimension ``dim``."""
     if dtype is not None:
         input = input.to(dtype)
@@ -183,7 +190,7 @@ def _extreme(name: str, ufunc: str) -> Any:
     return reduce
 
 
-def raw_count(here, dims, like):
+def raw_count(here: Tensor, dims: tuple[int, ...] | None, like: Tensor) -> Tensor:
     """How many are true along ``dims``, as an unrecorded tensor of ``like``'s dtype with the dimensions kept."""
     return Tensor._wrap(here._data.sum(axis=dims, keepdims=True).astype(like._data.dtype), None)
 
@@ -192,13 +199,13 @@ _amax, _amin = _extreme("max", "max"), _extreme("min", "min")
 
 
 @method("amax")
-def amax(input, dim=(), keepdim=False):
+def amax(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False) -> Tensor:
     """The largest element over dimension(s) ``dim`` (default all); equals share the gradient evenly."""
     return _amax(input, axes(dim, ndim_of(input)), keepdim)
 
 
 @method("amin")
-def amin(input, dim=(), keepdim=False):
+def amin(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False) -> Tensor:
     """The smallest element over dimension(s) ``dim`` (default all); equals share the gradient evenly."""
     return _amin(input, axes(dim, ndim_of(input)), keepdim)
 
@@ -237,13 +244,13 @@ def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
 
 
 @method("argmax")
-def argmax(input, dim=None, keepdim=False):
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The index (int64) of the largest element, in the flattened tensor or along ``dim``; of equals the first."""
     return Tensor._wrap(_arg("argmax", input, None if dim is None else axis(dim, ndim_of(input)), keepdim), None)
 
 
 @method("argmin")
-def argmin(input, dim=None, keepdim=False):
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The index (int64) of the smallest element, in the flattened tensor or along ``dim``; of equals the first."""
     return Tensor._wrap(_arg("argmin", input, None if dim is None else axis(dim, ndim_of(input)), keepdim), None)
 
@@ -278,7 +285,14 @@ def _correction(unbiased: Any, correction: Any) -> float:
 
 
 @method("var")
-def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+def var(
+    input: Tensor,
+    dim: Dims | bool = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Tensor:
     """Variance over ``dim`` (default all), divided by n - ``correction`` (default 1)."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
@@ -292,17 +306,38 @@ def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
 
 
 @method("std")
-def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+def std(
+    input: Tensor,
+    dim: Dims | bool | None = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Tensor:
     """Standard deviation: the square root of :func:`var`."""
     return sqrt(var(input, dim, unbiased, keepdim, correction=correction))
 
 
-def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+def var_mean(
+    input: Tensor,
+    dim: Dims = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> tuple[Tensor, Tensor]:
     """The variance and the mean."""
     return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
 
 
-def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+def std_mean(
+    input: Tensor,
+    dim: Dims = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> tuple[Tensor, Tensor]:
     """The standard deviation and the mean."""
     return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
 
@@ -324,13 +359,13 @@ _logsumexp.defvjp(
 
 
 @method("logsumexp")
-def logsumexp(input, dim, keepdim=False):
+def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
     """log of the sum of exponentials over ``dim``, without overflow."""
     return _logsumexp(input, axes(dim, ndim_of(input)), keepdim)
 
 
 @method("cumsum")
-def cumsum(input, dim, *, dtype=None):
+def cumsum(input: Tensor, dim: int, *, dtype: DType = None) -> Tensor:
     """Running sum along ``dim``."""
     if dtype is not None:
         input = input.to(dtype)
@@ -347,7 +382,9 @@ _cumsum.defvjp(lambda g, ans, x, dim: flip(_cumsum(flip(g, dim), dim), dim))
 
 
 @method("norm")
-def norm(input, p="fro", dim=None, keepdim=False, dtype=None):
+def norm(
+    input: Tensor, p: float | str | None = "fro", dim: Dims = None, keepdim: bool = False, dtype: DType = None
+) -> Tensor:
     """The ``p``-norm of the flattened tensor, or over dimension(s) ``dim``: p a number, inf, -inf or "fro" (2)."""
     if dtype is not None:
         input = input.to(dtype)

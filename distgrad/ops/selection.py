@@ -9,7 +9,7 @@ import numpy as np
 from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import in_float32, method, raw
+from ._declare import Operand, attach, in_float32, method, raw
 
 
 @primitive(promote="same", grad_name="WhereBackward0")
@@ -24,7 +24,7 @@ _where.defvjp(
 
 
 @method("_where_method")
-def where(condition, input=None, other=None):
+def where(condition: Tensor, input: Operand | None = None, other: Operand | None = None) -> Any:
     """``input`` where ``condition`` (bool) is true, else ``other``, with broadcasting; with ``condition`` alone the indices
     of its true elements, one tensor a dimension."""
     mask = raw(condition)
@@ -40,7 +40,7 @@ def where(condition, input=None, other=None):
     return out
 
 
-Tensor.where = lambda self, condition, other: where(condition, self, other)
+attach("where", lambda self, condition, other: where(condition, self, other))
 
 
 @primitive("_clamp", promote="same", grad_name="ClampBackward1")
@@ -74,7 +74,7 @@ _clamp_numbers.defvjp(lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x,
 
 
 @method("clamp", "clip")
-def clamp(input, min=None, max=None):
+def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """``input`` limited to [``min``, ``max``]; either may be None, a number or a tensor."""
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
@@ -88,19 +88,19 @@ clip = clamp
 
 
 @method("clamp_min")
-def clamp_min(input, min):
+def clamp_min(input: Tensor, min: Operand) -> Tensor:
     """``input``, at least ``min``."""
     return clamp(input, min=min)
 
 
 @method("clamp_max")
-def clamp_max(input, max):
+def clamp_max(input: Tensor, max: Operand) -> Tensor:
     """``input``, at most ``max``."""
     return clamp(input, max=max)
 
 
 @method("clamp_", "clip_")
-def clamp_(self, min=None, max=None):
+def clamp_(self: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """In place: limit to [``min``, ``max``]."""
     from ..autograd.views import write
 
@@ -138,12 +138,12 @@ def _tolerant(compare: Any, other_answer: bool) -> Any:
     return method
 
 
-Tensor.__eq__ = _tolerant(eq, False)
-Tensor.__ne__ = _tolerant(ne, True)
+attach("__eq__", _tolerant(eq, False))
+attach("__ne__", _tolerant(ne, True))
 
 
 @method("equal")
-def equal(input, other):
+def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have the same shape and elements, as a Python bool."""
     x, y = raw(input), raw(other)
     return x.shape == y.shape and bool((x == y).all())
@@ -177,13 +177,13 @@ isnan = _logic("isnan", (), "isnan", "whether NaN", 1)
 isinf = _logic("isinf", (), "isinf", "whether infinite", 1)
 
 
-def is_tensor(obj):
+def is_tensor(obj: Any) -> bool:
     """Whether ``obj`` is a Tensor."""
     return isinstance(obj, Tensor)
 
 
 @method("isclose")
-def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
     """Elementwise ``|input - other| <= atol + rtol * |other|`` (bool)."""
     x, y = raw(input), raw(other)
     xp = backend.array_module(x)
@@ -191,19 +191,19 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
 
 
 @method("allclose")
-def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
     """Whether all elements are close (:func:`isclose`), as a Python bool."""
     return bool(isclose(input, other, rtol, atol, equal_nan)._data.all())
 
 
 @method("masked_fill")
-def masked_fill(input, mask, value):
+def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """``value`` where ``mask`` is true, else ``input``."""
     return _where(value, input, raw(mask))
 
 
 @method("masked_fill_")
-def masked_fill_(self, mask, value):
+def masked_fill_(self: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """In place: ``value`` where ``mask`` is true."""
     self.copy_(masked_fill(self, mask, value))
     return self
