@@ -67,11 +67,9 @@ from .printing import (
 from .random import (
     default_generator,
     Generator,
-    get_rng_state,
     initial_seed,
     manual_seed,
     seed,
-    set_rng_state,
 )
 from .ops.activation import (
     celu,
@@ -112,6 +110,8 @@ from .ops.conversion import (
     result_type,
 )
 from .ops.creation import (
+    get_rng_state,
+    set_rng_state,
     arange,
     as_tensor,
     asarray,
