@@ -43,7 +43,7 @@ def where(condition, input=None, other=None):
 Tensor.where = lambda self, condition, other: where(condition, self, other)
 
 
-@primitive("_clamp", promote="same", grad_name="ClampBackward1")
+@primitive("_clamp", promote="same", grad_name="ClampBackward0")
 def _clamp(xp, x, low, high):
     if low is not None:
         x = xp.maximum(x, low)
@@ -62,7 +62,7 @@ _clamp.defvjp(
 )
 
 
-@primitive(promote=None, grad_name="ClampBackward0")
+@primitive(promote=None, grad_name="ClampBackward1")
 @in_float32
 def _clamp_numbers(xp, x, low, high):
     if low is not None:
