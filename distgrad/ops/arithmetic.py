@@ -19,7 +19,11 @@ def _add(xp, x, y):
 _add.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: g)
 
 
-@primitive("__sub__", "__rsub__", "__isub__", promote="same", grad_name="SubBackward0")
+def _sub_name(node: Any) -> str:
+    return "RsubBackward1" if isinstance(node.args[0], (int, float, complex)) else "SubBackward0"
+
+
+@primitive("__sub__", "__rsub__", "__isub__", promote="same", grad_name=_sub_name)
 def _sub(xp, x, y):
     return xp.subtract(x, y)
 
@@ -168,7 +172,8 @@ fmod.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _trunc_divide(x, y
 
 
 def _pow_name(node: Any) -> str:
-    return "PowBackward0" if not hasattr(node.args[1], "shape") and node.edges[1] is None else "PowBackward1"
+    number = node.args is None or not hasattr(node.args[1], "shape")  # a freed node does not know any more
+    return "PowBackward0" if number and node.edges[1] is None else "PowBackward1"
 
 
 @primitive("__pow__", "__rpow__", "pow", "pow_", "__ipow__", promote="same", grad_name=_pow_name)

@@ -176,9 +176,12 @@ def _extreme(name: str, ufunc: str) -> Any:
         return getattr(xp, ufunc)(x, axis=dims, keepdims=keepdim)
 
     forward.__name__ = "_a" + name
-    reduce = primitive(grad_name=lambda node: f"{name.capitalize()}Backward1" if node.args[1] is None else f"A{name}Backward0")(
-        forward
-    )
+
+    def node_name(node: Any) -> str:
+        whole = node.shape == () if node.args is None else node.args[1] is None  # a freed node has its shape alone
+        return f"{name.capitalize()}Backward1" if whole else f"A{name}Backward0"
+
+    reduce = primitive(grad_name=node_name)(forward)
 
     def rule(g, ans, x, dims, keepdim):
         """Shared evenly among equals, as in PyTorch."""
@@ -218,6 +221,17 @@ def _arg(name: str, input: Any, dim: int | None, keepdim: bool) -> Any:
     return xp.asarray(getattr(xp, name)(x, axis=dim, keepdims=keepdim)).astype(np.int64, copy=False)
 
 
+@primitive(meta="x", grad_name=lambda node: node.args[4].capitalize() + "Backward0")
+def _picked(xp, x, index, dim, shape, name):
+    """The elements at ``index``, one along ``dim``, in ``shape``: what max and min found."""
+    return xp.take_along_axis(x, index, dim).reshape(shape)
+
+
+_picked.defvjp(
+    lambda g, ans, x, index, dim, shape, name: _scattered(g.reshape(index.shape), tuple(x.shape), _grid(index, dim))
+)
+
+
 def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
     def reduce(input, dim=None, keepdim=False):
         if dim is None:
@@ -228,11 +242,9 @@ def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
         if ndim_of(input) == 0:
             return values_and_indices[name](alias(input), Tensor._wrap(np.zeros((), np.int64), None))
         where_ = _arg(arg, input, d, True)
-        values = take_along_dim(input, Tensor._wrap(where_, None), d)
-        indices = Tensor._wrap(where_, None)
-        if not keepdim:
-            values, indices = values.squeeze(d), indices.squeeze(d)
-        return values_and_indices[name](values, indices)
+        shape = tuple([n for i, n in enumerate(where_.shape) if keepdim or i != d])
+        values = _picked(input, where_, d, shape, name)
+        return values_and_indices[name](values, Tensor._wrap(where_.reshape(shape), None))
 
     reduce.__name__ = reduce.__qualname__ = name
     size = "largest" if name == "max" else "smallest"
@@ -284,6 +296,50 @@ def _correction(unbiased: Any, correction: Any) -> float:
     return (1 if unbiased is None or unbiased else 0) if correction is None else correction
 
 
+def _spread_over(input: Any, dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:
+    """The dimensions of a variance and what its sum of squares is divided by."""
+    if raw(input).dtype.kind in "biu":
+        raise RuntimeError(f"std and var only support floating point and complex dtypes, got {input.dtype}")
+    dims = None if dim is None else axes(dim, ndim_of(input))
+    return dims, _count(raw(input).shape, dims) - _correction(unbiased, correction)
+
+
+def _variance(xp: Any, x: Any, dims: Any, divisor: float, keepdim: bool) -> Any:
+    off = x - xp.mean(x, axis=dims, keepdims=True)
+    total = xp.sum((off * off.conj()).real, axis=dims, keepdims=keepdim)
+    return total / divisor if divisor > 0 else total * (math.nan if _count(x.shape, dims) < 2 else math.inf)
+
+
+def _off(g: Any, x: Any, dims: Any, divisor: float) -> Any:
+    """``g`` times the derivative of half the variance."""
+    off = x - _mean(x, dims, True)
+    return g * off / divisor if divisor > 0 else g * where(off == 0, off * math.nan, math.inf)
+
+
+@primitive(grad_name="VarBackward0")
+@in_float32
+def _var(xp, x, dims, divisor, keepdim):
+    return _variance(xp, x, dims, divisor, keepdim)
+
+
+_var.defvjp(
+    lambda g, ans, x, dims, divisor, keepdim: _off(_spread(g, x.shape, dims, keepdim) * 2, x, dims, divisor)
+)
+
+
+@primitive(grad_name="StdBackward0")
+@in_float32
+def _std(xp, x, dims, divisor, keepdim):
+    return xp.sqrt(_variance(xp, x, dims, divisor, keepdim))
+
+
+_std.defvjp(
+    lambda g, ans, x, dims, divisor, keepdim: _off(
+        _spread(where(ans == 0, 0.0, g / where(ans == 0, 1.0, ans)), x.shape, dims, keepdim), x, dims, divisor
+    )
+)
+
+
 @method("var")
 def var(
     input: Tensor,
@@ -296,26 +352,22 @@ def var(
     """Variance over ``dim`` (default all), divided by n - ``correction`` (default 1)."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    dims = axes(dim, ndim_of(input)) if dim is not None else None
-    n = _count(raw(input).shape, dims)
-    off = input - _mean(input, dims, True)
-    square = off * off if raw(input).dtype.kind != "c" else (off * off.conj()).real
-    divisor = n - _correction(unbiased, correction)
-    total = _sum(square, dims, keepdim)
-    return total / divisor if divisor > 0 else total * (math.nan if n < 2 else math.inf)
+    return _var(input, *_spread_over(input, dim, unbiased, correction), keepdim)
 
 
 @method("std")
 def std(
     input: Tensor,
-    dim: Dims | bool | None = None,
+    dim: Dims | bool = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
     *,
     correction: float | None = None,
 ) -> Tensor:
-    """Standard deviation: the square root of :func:`var`."""
-    return sqrt(var(input, dim, unbiased, keepdim, correction=correction))
+    """Standard deviation: the square root of :func:`var`; where it is 0 its gradient is 0."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return _std(input, *_spread_over(input, dim, unbiased, correction), keepdim)
 
 
 def var_mean(
@@ -422,7 +474,7 @@ from ..autograd.primitive import alias  # noqa: E402
 from .arithmetic import maximum, minimum  # noqa: E402
 from .elementwise import abs as absolute  # noqa: E402
 from .elementwise import exp, sqrt  # noqa: E402
-from .indexing import take_along_dim  # noqa: E402
+from .indexing import _grid, _scattered  # noqa: E402
 from .selection import where  # noqa: E402
 from .shape import cat, filled, flip  # noqa: E402
 
