@@ -32,7 +32,7 @@ import numpy as np
 from ..backend import Array
 from .errors import freed, mismatched, stale
 from .grad_mode import recording
-from .graph import Cell, Node, output_of
+from .graph import Cell, Node, Output
 from .operands import module_of, rounded, unify
 from .tensor import TENSORS, Tensor, as_array
 from .views import as_view, inplace, refresh
@@ -219,7 +219,7 @@ def _versions(args: Any) -> tuple[int, ...] | None:
     return None
 
 
-def record(prim: Any, ans: Any, args: tuple[Any, ...], edges: tuple[Any, ...], kwargs: Any, save_ans: bool) -> Node:
+def record(prim: Any, ans: Any, args: tuple[Any, ...], edges: Any, kwargs: Any, save_ans: bool) -> Node:
     """A node for ``ans`` computed from ``args``, of which unneeded ones were replaced by None or an edge."""
     node = new(Node)
     node.primitive = prim
@@ -231,9 +231,9 @@ def record(prim: Any, ans: Any, args: tuple[Any, ...], edges: tuple[Any, ...], k
     node.cell = None
     node.cell_version = 0
     node.ans = ans if save_ans else None
-    if ans.__class__ is tuple:
-        node.shape = [a.shape for a in ans]
-        node.dtype = [a.dtype for a in ans]
+    if ans.__class__ is tuple:  # their shapes and dtypes: those of the Outputs, filled in by finish()
+        node.shape = []
+        node.dtype = []
     else:
         node.shape = ans.shape
         node.dtype = ans.dtype
@@ -244,12 +244,25 @@ def finish(node: Node, ans: Any, save_ans: bool) -> Any:
     """The output tensor(s) of ``node``."""
     if ans.__class__ is tuple:
         outputs = []
+        edges = (node,)
+        shapes, dtypes = node.shape, node.dtype
         nr = 0
         for a in ans:
             out = new(Tensor)
             out._data = a
-            out._node = None if a.dtype.kind in "biu" else output_of(node, nr, a)
             out._vc = out._view = None
+            shape, dtype = a.shape, a.dtype
+            shapes.append(shape)
+            dtypes.append(dtype)
+            if dtype.kind in "biu":
+                out._node = None
+            else:
+                out._node = edge = new(Output)
+                edge.edges = edges
+                edge.nr = nr
+                edge.shape = shape
+                edge.dtype = dtype
+                edge.hooks = None
             outputs.append(out)
             nr += 1
         return tuple(outputs)
@@ -368,7 +381,8 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
         if mask and recording.enabled and prim.rules:
             plan = prim.plan_variadic(n) if variadic else prim.plans[mask]
             if plan is not None:
-                out = finish(record(prim, ans, _kept(args, edges, plan), tuple(edges), kwargs, plan.ans), ans, plan.ans)
+                node = record(prim, ans, _kept(args, edges, plan) if plan.drops else args, edges, kwargs, plan.ans)
+                out = finish(node, ans, plan.ans)
                 return as_view(prim, out, args, kwargs) if view else out
         out = tuple([Tensor._wrap(a, None) for a in ans]) if ans.__class__ is tuple else Tensor._wrap(ans, None)
         return as_view(prim, out, args, kwargs) if view else out
@@ -378,8 +392,6 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
 
 def _kept(args: tuple[Any, ...], edges: list[Any], plan: Plan) -> tuple[Any, ...]:
     """``args`` with the tensors that no rule reads replaced by None, those read for their shape by their edge."""
-    if not plan.drops:
-        return args
     kept = list(args)
     for i, kind in plan.drops:
         if i < len(kept) and kept[i].__class__ in TENSORS:
