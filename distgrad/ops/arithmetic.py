@@ -37,13 +37,9 @@ def mul(xp, x, y):
     return xp.multiply(x, y)
 
 
-def _conj(y: Any) -> Any:
-    return y.conjugate() if isinstance(y, complex) else y
-
-
 mul.defvjp(
-    lambda g, ans, x, y: g * (y.conj() if hasattr(y, "conj") else _conj(y)),
-    lambda g, ans, x, y: g * (x.conj() if hasattr(x, "conj") else _conj(x)),
+    lambda g, ans, x, y: g * y.conjugate(),
+    lambda g, ans, x, y: g * x.conjugate(),
 )
 multiply = mul
 
@@ -54,7 +50,7 @@ def _div(xp, x, y):
 
 
 _div.defvjp(
-    lambda g, ans, x, y: g / (y.conj() if hasattr(y, "conj") else _conj(y)),
+    lambda g, ans, x, y: g / y.conjugate(),
     lambda g, ans, x, y: -g * (ans / y).conj(),
 )
 
