@@ -10,19 +10,16 @@ import math as _math
 import typing as _typing
 import warnings as _warnings
 
-# PyTorch is silent where floating point overflows or divides by 0; NumPy's warnings are, too, but only from our own files.
-_warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"distgrad([._]|$)")
-
-from . import autograd, cuda, nn, ops, optim, random
+from . import autograd, cuda, nn, optim, random
 from .autograd import (
+    Size,
+    Tensor,
     enable_grad,
     inference_mode,
     is_grad_enabled,
     is_inference_mode_enabled,
     no_grad,
     set_grad_enabled,
-    Size,
-    Tensor,
 )
 from .autograd.primitive import (
     clone,
@@ -32,46 +29,52 @@ from .backend import (
 )
 from .dtypes import (
     bfloat16,
-    bool_ as bool,
-    complex128,
-    complex128 as cdouble,
     complex64,
-    complex64 as cfloat,
+    complex128,
     dtype,
     finfo,
     float16,
-    float16 as half,
     float32,
-    float32 as float,
     float64,
-    float64 as double,
     get_default_dtype,
     iinfo,
-    int16,
-    int16 as short,
-    int32,
-    int32 as int,
-    int64,
-    int64 as long,
     int8,
+    int16,
+    int32,
+    int64,
     promote_types,
     set_default_dtype,
+    uint8,
     uint16,
     uint32,
     uint64,
-    uint8,
 )
-from .printing import (
-    set_printoptions,
+from .dtypes import (
+    bool_ as bool,
 )
-from .random import (
-    default_generator,
-    Generator,
-    get_rng_state,
-    initial_seed,
-    manual_seed,
-    seed,
-    set_rng_state,
+from .dtypes import (
+    complex64 as cfloat,
+)
+from .dtypes import (
+    complex128 as cdouble,
+)
+from .dtypes import (
+    float16 as half,
+)
+from .dtypes import (
+    float32 as float,
+)
+from .dtypes import (
+    float64 as double,
+)
+from .dtypes import (
+    int16 as short,
+)
+from .dtypes import (
+    int32 as int,
+)
+from .dtypes import (
+    int64 as long,
 )
 from .ops.activation import (
     celu,
@@ -162,9 +165,9 @@ from .ops.elementwise import (
     frac,
     imag,
     log,
-    log10,
     log1p,
     log2,
+    log10,
     real,
     round,
     rsqrt,
@@ -293,6 +296,22 @@ from .ops.shape import (
     unsqueeze,
     vstack,
 )
+from .printing import (
+    set_printoptions,
+)
+from .random import (
+    Generator,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)
+
+# PyTorch is silent where floating point overflows or divides by 0; NumPy's warnings are, too, but only from our own
+# files.
+_warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"distgrad([._]|$)")
 
 __version__ = "0.1.0"
 e, inf, nan, pi = _math.e, _math.inf, _math.nan, _math.pi

@@ -16,7 +16,8 @@ from ..autograd.tensor import TENSORS
 from ._declare import Dims, DType, attach, axes, axis, method, ndim_of, raw
 
 values_and_indices: dict[str, Any] = {
-    name: namedtuple(name, ["values", "indices"]) for name in ("max", "min", "median", "sort", "topk", "mode", "kthvalue")
+    name: namedtuple(name, ["values", "indices"])
+    for name in ("max", "min", "median", "sort", "topk", "mode", "kthvalue")
 }
 
 
@@ -164,9 +165,9 @@ def _extreme(name: str, ufunc: str) -> Any:
         return getattr(xp, ufunc)(x, axis=dims, keepdims=keepdim)
 
     forward.__name__ = "_a" + name
-    reduce = primitive(grad_name=lambda node: f"{name.capitalize()}Backward1" if node.args[1] is None else f"A{name}Backward0")(
-        forward
-    )
+    reduce = primitive(
+        grad_name=lambda node: f"{name.capitalize()}Backward1" if node.args[1] is None else f"A{name}Backward0"
+    )(forward)
 
     def rule(g, ans, x, dims, keepdim):
         """Shared evenly among equals, as in PyTorch."""
@@ -225,8 +226,8 @@ def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
     reduce.__name__ = reduce.__qualname__ = name
     size = "largest" if name == "max" else "smallest"
     reduce.__doc__ = (
-        f"The {size} of all elements; over ``dim`` a named tuple of values and int64 indices (the first of equals); with a "
-        f"second tensor the {size} of each pair."
+        f"The {size} of all elements; over ``dim`` a named tuple of values and int64 indices (the first of equals); "
+        f"with a second tensor the {size} of each pair."
     )
     return method(name)(reduce)
 

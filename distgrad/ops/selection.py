@@ -25,8 +25,10 @@ _where.defvjp(
 
 @method("_where_method")
 def where(condition: Tensor, input: Operand | None = None, other: Operand | None = None) -> Any:
-    """``input`` where ``condition`` (bool) is true, else ``other``, with broadcasting; with ``condition`` alone the indices
-    of its true elements, one tensor a dimension."""
+    """``input`` where ``condition`` (bool) is true, else ``other``, with broadcasting.
+
+    With ``condition`` alone: the indices of its true elements, one tensor a dimension.
+    """
     mask = raw(condition)
     if input is None and other is None:
         return tuple(Tensor._wrap(i, None) for i in backend.array_module(mask).nonzero(mask))
