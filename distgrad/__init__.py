@@ -29,52 +29,34 @@ from .backend import (
 )
 from .dtypes import (
     bfloat16,
+    bool_ as bool,
     complex64,
+    complex64 as cfloat,
     complex128,
+    complex128 as cdouble,
     dtype,
     finfo,
     float16,
+    float16 as half,
     float32,
+    float32 as float,
     float64,
+    float64 as double,
     get_default_dtype,
     iinfo,
     int8,
     int16,
+    int16 as short,
     int32,
+    int32 as int,
     int64,
+    int64 as long,
     promote_types,
     set_default_dtype,
     uint8,
     uint16,
     uint32,
     uint64,
-)
-from .dtypes import (
-    bool_ as bool,
-)
-from .dtypes import (
-    complex64 as cfloat,
-)
-from .dtypes import (
-    complex128 as cdouble,
-)
-from .dtypes import (
-    float16 as half,
-)
-from .dtypes import (
-    float32 as float,
-)
-from .dtypes import (
-    float64 as double,
-)
-from .dtypes import (
-    int16 as short,
-)
-from .dtypes import (
-    int32 as int,
-)
-from .dtypes import (
-    int64 as long,
 )
 from .ops.activation import (
     celu,
@@ -125,6 +107,7 @@ from .ops.creation import (
     from_numpy,
     full,
     full_like,
+    get_rng_state,
     linspace,
     logspace,
     meshgrid,
@@ -139,6 +122,7 @@ from .ops.creation import (
     randn_like,
     randperm,
     scalar_tensor,
+    set_rng_state,
     tensor,
     zeros,
     zeros_like,
@@ -302,11 +286,9 @@ from .printing import (
 from .random import (
     Generator,
     default_generator,
-    get_rng_state,
     initial_seed,
     manual_seed,
     seed,
-    set_rng_state,
 )
 
 # PyTorch is silent where floating point overflows or divides by 0; NumPy's warnings are, too, but only from our own
@@ -317,11 +299,9 @@ __version__ = "0.1.0"
 e, inf, nan, pi = _math.e, _math.inf, _math.nan, _math.pi
 
 if _typing.TYPE_CHECKING:
-    from . import distributed as distributed
-    from . import utils as utils
+    from . import distributed as distributed, utils as utils
     from .hookspecs import hookimpl as hookimpl
-    from .serialization import load as load
-    from .serialization import save as save
+    from .serialization import load as load, save as save
 
 # What a program may do without, imported when first asked for: ``import distgrad`` costs at most what numpy does.
 _LATER = {

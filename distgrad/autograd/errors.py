@@ -16,6 +16,20 @@ def freed() -> RuntimeError:
     )
 
 
+def mismatched(name: str, operands: Any) -> RuntimeError | None:
+    """Two operands whose shapes do not broadcast; None if they do, so that it was something else."""
+    shapes = [a.shape for a in operands if hasattr(a, "shape")]
+    for i, a in enumerate(shapes):
+        for b in shapes[i + 1 :]:
+            for d in range(1, min(len(a), len(b)) + 1):
+                if a[-d] != b[-d] and 1 not in (a[-d], b[-d]):
+                    return RuntimeError(
+                        f"The size of tensor a ({a[-d]}) must match the size of tensor b ({b[-d]}) at non-singleton "
+                        f"dimension {max(len(a), len(b)) - d} (in {name.strip('_')}: {list(a)} and {list(b)})"
+                    )
+    return None
+
+
 def stale(node: Any, array: Any, version: int, expected: int, is_output: bool, tensor: Any = None) -> RuntimeError:
     """A saved value was written to before backward needed it."""
     if is_output:

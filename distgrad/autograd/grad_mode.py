@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
@@ -40,12 +41,41 @@ class _Switch:
         return type(self)()
 
     def __call__(self, function: F) -> F:
+        if inspect.isgeneratorfunction(function):
+            return self._around_generator(function)
+
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with self.clone():  # its own: the function may run in several threads at once
                 return function(*args, **kwargs)
 
         return wrapped  # type: ignore[return-value]
+
+    def _around_generator(self, function: Any) -> Any:
+        """Switched only while the generator runs, not while its caller does."""
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            generator = function(*args, **kwargs)
+            resume: Any = functools.partial(next, generator)
+            try:
+                while True:
+                    with self.clone():
+                        value = resume()
+                    try:
+                        given = yield value
+                        resume = functools.partial(generator.send, given)
+                    except GeneratorExit:
+                        raise
+                    except BaseException as e:
+                        resume = functools.partial(generator.throw, e)
+            except StopIteration as end:
+                return end.value
+            finally:
+                with self.clone():
+                    generator.close()
+
+        return wrapped
 
 
 class _BareDecorator(_Switch):

@@ -30,6 +30,23 @@ def _mixed(found: list[Any], name: str) -> RuntimeError:
     )
 
 
+def rounded(ans: Any, raw: Any) -> Any:
+    """``ans``, computed from operands ``raw`` of one dtype, back in bfloat16 where NumPy, not knowing its width,
+    let a Python number widen it; PyTorch computes in float32 and rounds, too."""
+    if ans.dtype.kind == "f":
+        for a in raw:
+            if backend.is_array(a) and a.dtype.kind == "V":
+                return ans.astype(a.dtype)
+    return ans
+
+
+def _wrapped(number: int, kind: dtypes.dtype) -> int:
+    """``number`` as an integer of type ``kind``, cut to its width as PyTorch does (NumPy refuses one too large)."""
+    bits = 8 * kind.itemsize
+    number &= (1 << bits) - 1
+    return number - (1 << bits) if kind.is_signed and number >> (bits - 1) else number
+
+
 def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
     """The common array module of ``raw`` and ``raw`` cast by the primitive's promotion rule.
 
@@ -71,6 +88,8 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
     common = dtypes.result_type(seen)
     if prim.promote == "float" and common.category < 2:
         common = dtypes.get_default_dtype()
+    if common.category == 1:
+        raw = [_wrapped(a, common) if a.__class__ is int else a for a in raw]
     return xp, [
         a if a is None or isinstance(a, (bool, int, float, complex)) else a.astype(common.np, copy=False) for a in raw
     ]

@@ -24,15 +24,16 @@ from __future__ import annotations
 import dis
 import inspect
 from collections.abc import Callable
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backend import Array
-from .errors import freed, stale
+from .errors import freed, mismatched, stale
 from .grad_mode import recording
 from .graph import Cell, Node, output_of
-from .operands import module_of, unify
+from .operands import module_of, rounded, unify
 from .tensor import TENSORS, Tensor, as_array
 from .views import as_view, inplace, refresh
 
@@ -40,8 +41,7 @@ ndarray = np.ndarray
 new = object.__new__
 Rule = Callable[..., Any]
 
-# The dtypes and scalars for which NumPy's own rule is PyTorch's, so that operands need no look.
-_QUICK = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
+_RAW = frozenset({ndarray, np.float32, np.float64})  # what rules compute with on the CPU
 _f32, _f64 = np.dtype(np.float32), np.dtype(np.float64)
 
 _NO_OPTIONS: dict[str, Any] = {}
@@ -49,9 +49,14 @@ _NO_OPTIONS: dict[str, Any] = {}
 REGISTRY: dict[str, Primitive] = {}
 
 
+def _code(function: Callable[..., Any]) -> CodeType:
+    """The code of a Python function, of a decorated one what it decorates."""
+    return getattr(function, "__wrapped__", function).__code__
+
+
 def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
     """The names of the parameters of a Python function."""
-    code = function.__code__
+    code = _code(function)
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
@@ -101,7 +106,7 @@ class Primitive:
         self.meta = frozenset(meta.split())
         self.view = view
         self.grad_name = grad_name
-        code = forward.__code__
+        code = _code(forward)
         self.inputs = code.co_varnames[1 : code.co_argcount]
         named = code.co_argcount + code.co_kwonlyargcount
         self.variadic = code.co_varnames[named] if code.co_flags & inspect.CO_VARARGS else None
@@ -314,7 +319,7 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
 
     def call(*args: Any, **kwargs: Any) -> Any:
         n = len(args) if variadic else len(prim.rules) or 1
-        if args[0].__class__ is ndarray and (variadic or n == 1):  # in a rule, on arrays
+        if args[0].__class__ in _RAW and (variadic or n == 1):  # in a rule, on arrays
             return forward(np, *args, **kwargs)
         raw: list[Any] = []
         edges: list[Any] = []
@@ -341,10 +346,17 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
             bit += bit
         if not tensors:
             return forward(module_of(args[:n]), *args, **kwargs)
-        xp: Any = np
-        if not quick:
-            xp, raw = unify(prim, args[:n], raw)
-        ans = forward(xp, *raw, *args[n:], **kwargs)
+        try:
+            if quick:
+                xp: Any = np
+                ans = forward(np, *raw, *args[n:], **kwargs)
+            else:
+                xp, raw = unify(prim, args[:n], raw)
+                ans = forward(xp, *raw, *args[n:], **kwargs)
+                if promote is not None:
+                    ans = rounded(ans, raw)
+        except ValueError as e:
+            raise mismatched(prim.name, raw) or e from None
         if ans.__class__ is not ndarray:
             if ans.__class__ is tuple:
                 if not view:
@@ -398,7 +410,7 @@ def _unary(prim: Primitive) -> Callable[..., Any]:
             ans = forward(np, data)
         else:
             xp, (data,) = unify(prim, (x,), [data])
-            ans = forward(xp, data)
+            ans = rounded(forward(xp, data), (data,))
         if ans.__class__ is not ndarray:
             ans = as_array(np, ans)
         out = new(Tensor)
@@ -458,15 +470,18 @@ def _binary(prim: Primitive) -> Callable[..., Any]:
         else:
             yd = y
             ey = None
-        if xd.__class__ is ndarray and (
-            ((d := xd.dtype) is yd.dtype and (not floats or d is _f32 or d is _f64))
-            if yd.__class__ is ndarray
-            else ((yd.__class__ is float or yd.__class__ is int) and ((d := xd.dtype) is _f32 or d is _f64))
-        ):
-            ans = forward(np, xd, yd)
-        else:
-            xp, (xd, yd) = unify(prim, (x, y), [xd, yd])
-            ans = forward(xp, xd, yd)
+        try:
+            if xd.__class__ is ndarray and (
+                ((d := xd.dtype) is yd.dtype and (not floats or d is _f32 or d is _f64))
+                if yd.__class__ is ndarray
+                else ((yd.__class__ is float or yd.__class__ is int) and ((d := xd.dtype) is _f32 or d is _f64))
+            ):
+                ans = forward(np, xd, yd)
+            else:
+                xp, (xd, yd) = unify(prim, (x, y), [xd, yd])
+                ans = rounded(forward(xp, xd, yd), (xd, yd))
+        except ValueError as e:
+            raise mismatched(prim.name, (xd, yd)) or e from None
         if ans.__class__ is not ndarray:
             ans = as_array(np, ans)
         out = new(Tensor)
@@ -560,7 +575,7 @@ def primitive(
 
     def declare(forward: Callable[..., Any]) -> Any:
         prim = Primitive(forward, promote, meta, view, grad_name)
-        code = forward.__code__
+        code = _code(forward)
         variable = code.co_kwonlyargcount or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
         plain = not variable and not view and not forward.__defaults__
         if plain and code.co_argcount == 2:

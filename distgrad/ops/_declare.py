@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -30,6 +31,18 @@ def method(*names: str) -> Callable[[F], F]:
         return function
 
     return attach
+
+
+def in_float32(forward: F) -> F:
+    """Let a forward function compute float16 and bfloat16 in float32 and round its result, as PyTorch does."""
+
+    @functools.wraps(forward)
+    def widened(xp: Any, x: Any, *options: Any) -> Any:
+        if x.dtype.itemsize == 2 and x.dtype.kind in "fV":
+            return forward(xp, x.astype(np.float32), *options).astype(x.dtype)
+        return forward(xp, x, *options)
+
+    return cast(F, widened)
 
 
 def attach(name: str, value: Any) -> None:

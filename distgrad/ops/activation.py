@@ -8,7 +8,7 @@ from typing import Any
 from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import DType, attach, axis, method, ndim_of, raw
+from ._declare import DType, attach, axis, in_float32, method, ndim_of, raw
 from .arithmetic import mul
 from .elementwise import exp, sigmoid, tanh
 from .selection import _where
@@ -28,14 +28,16 @@ def relu(xp, x):
 
 @primitive()
 def positive_part(xp, x):
-    """1 where positive, else 0, in the dtype of the input; a constant to differentiation."""
-    return x > 0
+    """Of what :func:`relu` returned, where it is positive or NaN (which passes the gradient on); a constant to
+    differentiation."""
+    return x != 0
 
 
 relu.defvjp(lambda g, ans, x: g * positive_part(ans))
 
 
 @primitive("_leaky_relu", grad_name="LeakyReluBackward0")
+@in_float32
 def _leaky_relu(xp, x, slope):
     return xp.where(x > 0, x, x * slope)
 
@@ -58,6 +60,7 @@ def _into(input: Any, out: Any, inplace: bool) -> Any:
 
 
 @primitive(grad_name="SoftmaxBackward0")
+@in_float32
 def _softmax(xp, x, dim):
     if x.ndim == 0:
         return xp.ones_like(x)
@@ -94,6 +97,7 @@ def softmin(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tenso
 
 
 @primitive(grad_name="LogSoftmaxBackward0")
+@in_float32
 def _log_softmax(xp, x, dim):
     if x.ndim == 0:
         return xp.zeros_like(x)
@@ -121,6 +125,7 @@ def _special(xp: Any) -> Any:
 
 
 @primitive("erf", promote="float")
+@in_float32
 def erf(xp, x):
     """``erf(input)``: error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0."""
     return _special(xp).erf(x)
@@ -130,6 +135,7 @@ erf.defvjp(lambda g, ans, x: g * exp(x * -x) * (2 / math.sqrt(math.pi)))
 
 
 @primitive("erfc", promote="float")
+@in_float32
 def erfc(xp, x):
     """``erfc(input)``: 1 - erf(input), exact for large inputs."""
     return _special(xp).erfc(x)
@@ -148,6 +154,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 
 @primitive(grad_name="SoftplusBackward0")
+@in_float32
 def _softplus(xp, x, beta, threshold):
     scaled = x * beta
     return xp.where(scaled > threshold, x, xp.logaddexp(scaled, 0).astype(x.dtype) / beta)
@@ -169,6 +176,7 @@ def logsigmoid(input: Tensor) -> Tensor:
 
 
 @primitive(grad_name="EluBackward0")
+@in_float32
 def _elu(xp, x, alpha, scale, slope):
     return xp.where(x > 0, x * scale, xp.expm1(xp.minimum(x, 0) * slope) * (alpha * scale))
 
@@ -213,6 +221,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
 
 
 @primitive(grad_name="HardtanhBackward0")
+@in_float32
 def _hardtanh(xp, x, low, high):
     return xp.minimum(xp.maximum(x, low), high)
 
@@ -252,6 +261,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
 
 @primitive(grad_name="MulBackward0")
+@in_float32
 def _dropped(xp, x, mask, scale):
     out = x * mask
     out *= scale

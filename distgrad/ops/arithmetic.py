@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import numpy as np
 
 from ..autograd import Tensor, primitive
 from ._declare import Number, Operand, method
@@ -16,7 +19,11 @@ def _add(xp, x, y):
 _add.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: g)
 
 
-@primitive("__sub__", "__rsub__", "__isub__", promote="same", grad_name="SubBackward0")
+def _sub_name(node: Any) -> str:
+    return "RsubBackward1" if isinstance(node.args[0], (int, float, complex)) else "SubBackward0"
+
+
+@primitive("__sub__", "__rsub__", "__isub__", promote="same", grad_name=_sub_name)
 def _sub(xp, x, y):
     return xp.subtract(x, y)
 
@@ -131,15 +138,21 @@ def div_(self: Tensor, other: Operand) -> Tensor:
 
 @primitive("__floordiv__", "__rfloordiv__", "__ifloordiv__", "floor_divide", promote="same")
 def floor_divide(xp, x, y):
-    """``floor(input / other)``; integers stay integers."""
+    """``floor(input / other)``; integers stay integers.  Constant between steps: its gradient is 0."""
     return xp.floor_divide(x, y)
 
 
-@primitive(promote="same")
+floor_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0)
+
+
+@primitive(promote="same", grad_name="DivBackward1")
 def _trunc_divide(xp, x, y):
     if x.dtype.kind in "iu":
         return (xp.abs(x) // xp.abs(y)) * (xp.sign(x) * xp.sign(y))
     return xp.trunc(xp.true_divide(x, y))
+
+
+_trunc_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0)
 
 
 @primitive("__mod__", "__rmod__", "remainder", promote="same")
@@ -161,7 +174,8 @@ fmod.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _trunc_divide(x, y
 
 
 def _pow_name(node: Any) -> str:
-    return "PowBackward0" if not hasattr(node.args[1], "shape") and node.edges[1] is None else "PowBackward1"
+    number = node.args is None or not hasattr(node.args[1], "shape")  # a freed node does not know any more
+    return "PowBackward0" if number and node.edges[1] is None else "PowBackward1"
 
 
 @primitive("__pow__", "__rpow__", "pow", "pow_", "__ipow__", promote="same", grad_name=_pow_name)
@@ -169,6 +183,8 @@ def pow(xp, x, y):
     """``pow(input, exponent)``: elementwise power; either may be a number."""
     if y.__class__ is int and y < 0 and x.dtype.kind in "iu":
         raise RuntimeError("Integers to negative integer powers are not allowed.")
+    if y.__class__ is bool and x.dtype.kind == "b":
+        return x | (not y)
     return x**y
 
 
@@ -184,9 +200,7 @@ def _pow_base(g, ans, x, y):
 
 def _pow_exponent(g, ans, x, y):
     if not hasattr(x, "shape"):
-        import math
-
-        return g * (ans * math.log(x)).conj() if x else where(y == 0, g * float("-inf"), 0.0)
+        return g * (ans * math.log(x)).conj() if x else where(y >= 0, 0.0, g * -math.inf)
     return g * where((x == 0) * (y.real >= 0), 0.0, ans * log(x)).conj()
 
 
@@ -195,8 +209,8 @@ pow.defvjp(_pow_base, _pow_exponent)
 
 @primitive("square", grad_name="PowBackward0")
 def square(xp, x):
-    """``input ** 2``."""
-    return xp.square(x)
+    """``input ** 2``; of bools int64."""
+    return xp.square(x) if x.dtype.kind != "b" else x.astype(np.int64)
 
 
 square.defvjp(lambda g, ans, x: g * (x * 2).conj())
@@ -213,25 +227,25 @@ reciprocal.defvjp(lambda g, ans, x: -g * (ans * ans).conj())
 
 @primitive("maximum", promote="same")
 def maximum(xp, x, y):
-    """The larger of each pair; NaN wins; a tie shares its gradient evenly."""
+    """The larger of each pair; NaN wins; a tie shares its gradient evenly, beside NaN both get it."""
     return xp.maximum(x, y)
 
 
 maximum.defvjp(
-    lambda g, ans, x, y: where(x == y, g / 2, where(x > y, g, 0.0)),
-    lambda g, ans, x, y: where(x == y, g / 2, where(x < y, g, 0.0)),
+    lambda g, ans, x, y: where(x < y, 0.0, where(x == y, g / 2, g)),
+    lambda g, ans, x, y: where(x > y, 0.0, where(x == y, g / 2, g)),
 )
 
 
 @primitive("minimum", promote="same")
 def minimum(xp, x, y):
-    """The smaller of each pair; NaN wins; a tie shares its gradient evenly."""
+    """The smaller of each pair; NaN wins; a tie shares its gradient evenly, beside NaN both get it."""
     return xp.minimum(x, y)
 
 
 minimum.defvjp(
-    lambda g, ans, x, y: where(x == y, g / 2, where(x < y, g, 0.0)),
-    lambda g, ans, x, y: where(x == y, g / 2, where(x > y, g, 0.0)),
+    lambda g, ans, x, y: where(x > y, 0.0, where(x == y, g / 2, g)),
+    lambda g, ans, x, y: where(x < y, 0.0, where(x == y, g / 2, g)),
 )
 
 

@@ -432,3 +432,13 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
 def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.numel()
+
+
+def get_rng_state() -> Tensor:
+    """The state of the default generator, a uint8 tensor for :func:`set_rng_state`."""
+    return from_array(random.get_rng_state())
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Put the default generator into the state that :func:`get_rng_state` returned."""
+    random.set_rng_state(raw(new_state))

@@ -246,7 +246,7 @@ def _sgn_vjp(g, ans, x):
     if raw_dtype(x).kind != "c":
         return g * 0
     size = abs(x)
-    return (g - ans * (g.conj() * ans).real) / where(size == 0, 1.0, size)
+    return where(size == 0, 0.0, (g - ans * (g.conj() * ans).real) / where(size == 0, 1.0, size))
 
 
 abs.defvjp(lambda g, ans, x: g * sgn(x))
@@ -256,7 +256,7 @@ sgn.defvjp(_sgn_vjp)
 @primitive("sign")
 def sign(xp, x):
     """``sign(input)``: -1, 0 or 1."""
-    return xp.sign(x)
+    return xp.sign(x) if x.dtype.kind != "b" else x.copy()
 
 
 sign.defvjp(lambda g, ans, x: g * 0)

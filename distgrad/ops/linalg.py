@@ -208,9 +208,11 @@ def _linear_backward(xp, g, ans, kept, wanted, x, weight, bias=None, outs=(None,
 
 def _column_sums(xp: Any, g: Any, out: Any) -> Any:
     """The sums of a matrix's columns; by BLAS where that is quicker than NumPy's strided reduction."""
+    if g.dtype.itemsize == 2:
+        return g.sum(0, dtype=np.float32).astype(g.dtype)
     if xp is not np:
         return g.sum(0, out=out)
-    if g.dtype.itemsize > 2 and len(g) >= 32:
+    if len(g) >= 32:
         return np.dot(np.ones(len(g), g.dtype), g, out)
     return np.add.reduce(g, 0, None, out)
 
@@ -270,6 +272,9 @@ def _explicit(equation: str, ranks: list[int]) -> str:
 
 @primitive(promote="same", grad_name="EinsumBackward0")
 def _einsum(xp, *xs, equation):
+    kind = xs[0].dtype
+    if kind.itemsize == 2 and kind.kind in "fV":
+        return _einsum.primitive.forward(xp, *[x.astype(np.float32) for x in xs], equation=equation).astype(kind)
     return xp.einsum(equation, *xs, optimize=len(xs) > 1) if xp is np else xp.einsum(equation, *xs)
 
 

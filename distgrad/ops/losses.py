@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -140,9 +141,9 @@ def l1_loss(
 
 
 def _reference_bce(input: Any, target: Any, reduction: str) -> Any:
-    return _reduced(
-        -(target * clamp(log(input), min=-100.0) + (1 - target) * clamp(log(1 - input), min=-100.0)), reduction
-    )
+    least = math.exp(-100)  # limits before the logarithm, where the gradient stays finite at 0 and 1
+    yes, no = log(clamp(input, min=least)), log(clamp(1 - input, min=least))
+    return _reduced(-(target * yes + (1 - target) * no), reduction)
 
 
 @fused(reference=_reference_bce, inputs=2, grad_name="BinaryCrossEntropyBackward0")

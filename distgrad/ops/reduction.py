@@ -13,7 +13,7 @@ import numpy as np
 from .. import backend, dtypes
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import Dims, DType, attach, axes, axis, method, ndim_of, raw
+from ._declare import Dims, DType, attach, axes, axis, in_float32, method, ndim_of, raw
 
 values_and_indices: dict[str, Any] = {
     name: namedtuple(name, ["values", "indices"])
@@ -39,18 +39,25 @@ def _sum_name(node: Any) -> str:
 
 @primitive(meta="x", grad_name=_sum_name)
 def _sum(xp, x, dims, keepdim):
-    if x.dtype.kind in "biu":
-        return xp.add.reduce(x, axis=dims, dtype=np.int64, keepdims=keepdim)
+    if x.dtype.char not in "fdFD":
+        return _sum_others(xp, x, dims, keepdim)
     return xp.sum(x, axis=dims, keepdims=keepdim) if xp is not np else _add_reduce(x, dims, None, None, keepdim)
 
 
 _sum.defvjp(lambda g, ans, x, dims, keepdim: filled(_spread(g, x.shape, dims, keepdim), x.shape))
 
 
+def _sum_others(xp: Any, x: Any, dims: Any, keepdim: bool) -> Any:
+    """Bools and integers are added up in int64, half precisions in float32."""
+    if x.dtype.kind in "biu":
+        return xp.add.reduce(x, axis=dims, dtype=np.int64, keepdims=keepdim)
+    return xp.add.reduce(x.astype(np.float32), axis=dims, keepdims=keepdim).astype(x.dtype)
+
+
 @primitive(meta="x", grad_name="SumBackward0")
 def _sum_all(xp, x):
-    if x.dtype.kind in "biu":
-        return xp.add.reduce(x, axis=None, dtype=np.int64)
+    if x.dtype.char not in "fdFD":
+        return _sum_others(xp, x, None, False)
     return np.add.reduce(x, None) if xp is np else xp.sum(x)
 
 
@@ -83,7 +90,9 @@ def _count(shape: tuple[int, ...], dims: tuple[int, ...] | None) -> int:
 @primitive(meta="x", grad_name=lambda node: _sum_name(node).replace("Sum", "Mean"))
 def _mean(xp, x, dims, keepdim):
     n = _count(x.shape, dims)
-    if xp is np and x.dtype.itemsize > 2:
+    if x.dtype.itemsize == 2:
+        return xp.mean(x.astype(np.float32), axis=dims, keepdims=keepdim).astype(x.dtype)
+    if xp is np:
         total = _add_reduce(x, dims, None, None, keepdim)
         return total / n if n else total * math.nan
     return xp.mean(x, axis=dims, keepdims=keepdim)
@@ -98,7 +107,9 @@ _mean.defvjp(
 
 @primitive(meta="x", grad_name="MeanBackward0")
 def _mean_all(xp, x):
-    if xp is np and x.dtype.itemsize > 2:
+    if x.dtype.itemsize == 2:
+        return xp.mean(x.astype(np.float32)).astype(x.dtype)
+    if xp is np:
         return np.add.reduce(x, None) / x.size if x.size else x.dtype.type(math.nan)
     return xp.mean(x)
 
@@ -124,6 +135,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims =
 
 
 @primitive(grad_name="ProdBackward0")
+@in_float32
 def _prod(xp, x, dims, keepdim):
     if x.dtype.kind in "biu":
         x = x.astype(np.int64)
@@ -165,9 +177,12 @@ def _extreme(name: str, ufunc: str) -> Any:
         return getattr(xp, ufunc)(x, axis=dims, keepdims=keepdim)
 
     forward.__name__ = "_a" + name
-    reduce = primitive(
-        grad_name=lambda node: f"{name.capitalize()}Backward1" if node.args[1] is None else f"A{name}Backward0"
-    )(forward)
+
+    def node_name(node: Any) -> str:
+        whole = node.shape == () if node.args is None else node.args[1] is None  # a freed node has its shape alone
+        return f"{name.capitalize()}Backward1" if whole else f"A{name}Backward0"
+
+    reduce = primitive(grad_name=node_name)(forward)
 
     def rule(g, ans, x, dims, keepdim):
         """Shared evenly among equals, as in PyTorch."""
@@ -207,6 +222,17 @@ def _arg(name: str, input: Any, dim: int | None, keepdim: bool) -> Any:
     return xp.asarray(getattr(xp, name)(x, axis=dim, keepdims=keepdim)).astype(np.int64, copy=False)
 
 
+@primitive(meta="x", grad_name=lambda node: node.args[4].capitalize() + "Backward0")
+def _picked(xp, x, index, dim, shape, name):
+    """The elements at ``index``, one along ``dim``, in ``shape``: what max and min found."""
+    return xp.take_along_axis(x, index, dim).reshape(shape)
+
+
+_picked.defvjp(
+    lambda g, ans, x, index, dim, shape, name: _scattered(g.reshape(index.shape), tuple(x.shape), _grid(index, dim))
+)
+
+
 def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
     def reduce(input, dim=None, keepdim=False):
         if dim is None:
@@ -217,11 +243,9 @@ def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
         if ndim_of(input) == 0:
             return values_and_indices[name](alias(input), Tensor._wrap(np.zeros((), np.int64), None))
         where_ = _arg(arg, input, d, True)
-        values = take_along_dim(input, Tensor._wrap(where_, None), d)
-        indices = Tensor._wrap(where_, None)
-        if not keepdim:
-            values, indices = values.squeeze(d), indices.squeeze(d)
-        return values_and_indices[name](values, indices)
+        shape = tuple([n for i, n in enumerate(where_.shape) if keepdim or i != d])
+        values = _picked(input, where_, d, shape, name)
+        return values_and_indices[name](values, Tensor._wrap(where_.reshape(shape), None))
 
     reduce.__name__ = reduce.__qualname__ = name
     size = "largest" if name == "max" else "smallest"
@@ -248,20 +272,73 @@ def _plain(name: str, doc: str) -> Any:
     def reduce(input, dim=None, keepdim=False):
         x = raw(input)
         xp = backend.array_module(x)
-        return Tensor._wrap(xp.asarray(getattr(xp, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim)), None)
+        found = xp.asarray(getattr(xp, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim))
+        return Tensor._wrap(found if x.dtype != np.uint8 else found.astype(np.uint8), None)
 
     reduce.__name__ = reduce.__qualname__ = name
     reduce.__doc__ = doc
     return method(name)(reduce)
 
 
-all = _plain("all", "Whether all elements (over ``dim``) are non-zero, as a bool tensor.")
+all = _plain("all", "Whether all elements (over ``dim``) are non-zero, as a bool tensor (of uint8 in uint8).")
 any = _plain("any", "Whether one of the elements (over ``dim``) is non-zero, as a bool tensor.")
-count_nonzero = _plain("count_nonzero", "How many elements (over ``dim``) are non-zero, as an int64 tensor.")
+
+
+@method("count_nonzero")
+def count_nonzero(input, dim=None):
+    """How many elements (over ``dim``) are non-zero, as an int64 tensor."""
+    x = raw(input)
+    xp = backend.array_module(x)
+    return Tensor._wrap(xp.asarray(xp.count_nonzero(x, axis=axes(dim, x.ndim))), None)
+
 
 
 def _correction(unbiased: Any, correction: Any) -> float:
     return (1 if unbiased is None or unbiased else 0) if correction is None else correction
+
+
+def _spread_over(input: Any, dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:
+    """The dimensions of a variance and what its sum of squares is divided by."""
+    if raw(input).dtype.kind in "biu":
+        raise RuntimeError(f"std and var only support floating point and complex dtypes, got {input.dtype}")
+    dims = None if dim is None else axes(dim, ndim_of(input))
+    return dims, _count(raw(input).shape, dims) - _correction(unbiased, correction)
+
+
+def _variance(xp: Any, x: Any, dims: Any, divisor: float, keepdim: bool) -> Any:
+    off = x - xp.mean(x, axis=dims, keepdims=True)
+    total = xp.sum((off * off.conj()).real, axis=dims, keepdims=keepdim)
+    return total / divisor if divisor > 0 else total * (math.nan if _count(x.shape, dims) < 2 else math.inf)
+
+
+def _off(g: Any, x: Any, dims: Any, divisor: float) -> Any:
+    """``g`` times the derivative of half the variance."""
+    off = x - _mean(x, dims, True)
+    return g * off / divisor if divisor > 0 else g * where(off == 0, off * math.nan, math.inf)
+
+
+@primitive(grad_name="VarBackward0")
+@in_float32
+def _var(xp, x, dims, divisor, keepdim):
+    return _variance(xp, x, dims, divisor, keepdim)
+
+
+_var.defvjp(
+    lambda g, ans, x, dims, divisor, keepdim: _off(_spread(g, x.shape, dims, keepdim) * 2, x, dims, divisor)
+)
+
+
+@primitive(grad_name="StdBackward0")
+@in_float32
+def _std(xp, x, dims, divisor, keepdim):
+    return xp.sqrt(_variance(xp, x, dims, divisor, keepdim))
+
+
+_std.defvjp(
+    lambda g, ans, x, dims, divisor, keepdim: _off(
+        _spread(where(ans == 0, 0.0, g / where(ans == 0, 1.0, ans)), x.shape, dims, keepdim), x, dims, divisor
+    )
+)
 
 
 @method("var")
@@ -276,26 +353,22 @@ def var(
     """Variance over ``dim`` (default all), divided by n - ``correction`` (default 1)."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    dims = axes(dim, ndim_of(input)) if dim is not None else None
-    n = _count(raw(input).shape, dims)
-    off = input - _mean(input, dims, True)
-    square = off * off if raw(input).dtype.kind != "c" else (off * off.conj()).real
-    divisor = n - _correction(unbiased, correction)
-    total = _sum(square, dims, keepdim)
-    return total / divisor if divisor > 0 else total * (math.nan if n < 2 else math.inf)
+    return _var(input, *_spread_over(input, dim, unbiased, correction), keepdim)
 
 
 @method("std")
 def std(
     input: Tensor,
-    dim: Dims | bool | None = None,
+    dim: Dims | bool = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
     *,
     correction: float | None = None,
 ) -> Tensor:
-    """Standard deviation: the square root of :func:`var`."""
-    return sqrt(var(input, dim, unbiased, keepdim, correction=correction))
+    """Standard deviation: the square root of :func:`var`; where it is 0 its gradient is 0."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return _std(input, *_spread_over(input, dim, unbiased, correction), keepdim)
 
 
 def var_mean(
@@ -323,6 +396,7 @@ def std_mean(
 
 
 @primitive(grad_name="LogsumexpBackward0")
+@in_float32
 def _logsumexp(xp, x, dims, keepdim):
     top = xp.max(x, axis=dims, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
@@ -352,6 +426,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: DType = None) -> Tensor:
 
 
 @primitive(grad_name="CumsumBackward0")
+@in_float32
 def _cumsum(xp, x, dim):
     return x.copy() if x.ndim == 0 else xp.cumsum(x, axis=dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
 
@@ -383,6 +458,7 @@ def norm(
 
 
 @primitive(grad_name="LinalgVectorNormBackward0")
+@in_float32
 def _norm2(xp, x, dims, keepdim):
     return xp.sqrt(xp.sum((x.conj() * x).real, axis=dims, keepdims=keepdim))
 
@@ -397,9 +473,11 @@ _norm2.defvjp(_norm2_vjp)
 
 from ..autograd.primitive import alias  # noqa: E402
 from .arithmetic import maximum, minimum  # noqa: E402
-from .elementwise import abs as absolute  # noqa: E402
-from .elementwise import exp, sqrt  # noqa: E402
-from .indexing import take_along_dim  # noqa: E402
+from .elementwise import (  # noqa: E402
+    abs as absolute,
+    exp,
+)
+from .indexing import _grid, _scattered  # noqa: E402
 from .selection import where  # noqa: E402
 from .shape import cat, filled, flip  # noqa: E402
 

@@ -9,7 +9,7 @@ import numpy as np
 from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import Operand, attach, method, raw
+from ._declare import Operand, attach, in_float32, method, raw
 
 
 @primitive(promote="same", grad_name="WhereBackward0")
@@ -34,7 +34,8 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
         return tuple(Tensor._wrap(i, None) for i in backend.array_module(mask).nonzero(mask))
     if getattr(mask, "dtype", None) != np.bool_ and not isinstance(mask, (bool, np.bool_)):
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {mask.dtype}")
-    if input.__class__ in TENSORS or other.__class__ in TENSORS or backend.is_array(input) or backend.is_array(other):
+    in_rule = condition.__class__ not in TENSORS
+    if in_rule or input.__class__ in TENSORS or other.__class__ in TENSORS:
         return _where(input, other, mask)
     from .creation import tensor
 
@@ -45,7 +46,7 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
 attach("where", lambda self, condition, other: where(condition, self, other))
 
 
-@primitive("_clamp", promote="same", grad_name="ClampBackward1")
+@primitive("_clamp", promote="same", grad_name="ClampBackward0")
 def _clamp(xp, x, low, high):
     if low is not None:
         x = xp.maximum(x, low)
@@ -64,7 +65,8 @@ _clamp.defvjp(
 )
 
 
-@primitive(promote=None, grad_name="ClampBackward0")
+@primitive(promote=None, grad_name="ClampBackward1")
+@in_float32
 def _clamp_numbers(xp, x, low, high):
     if low is not None:
         x = xp.maximum(x, low)

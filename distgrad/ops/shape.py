@@ -178,13 +178,30 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
 moveaxis = movedim
 
 
+@primitive(meta="x", view=True, grad_name=lambda node: f"SqueezeBackward{node.args[2]}")
+def _squeezed(xp, x, shape, form):
+    return x.reshape(shape)
+
+
+_squeezed.defvjp(lambda g, ans, x, shape, form: g.reshape(x.shape))
+
+
+@primitive(meta="x", view=True, grad_name="UnsqueezeBackward0")
+def _unsqueezed(xp, x, shape):
+    return x.reshape(shape)
+
+
+_unsqueezed.defvjp(lambda g, ans, x, shape: g.reshape(x.shape))
+
+
 @method("squeeze")
 def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
     """Without dimensions of size 1 (all, or those in ``dim``); a view."""
     shape = raw(input).shape
     n = len(shape)
     chosen = range(n) if dim is None else {axis(d, n) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))}
-    return _reshape(input, tuple([d for i, d in enumerate(shape) if d != 1 or i not in chosen]))
+    form = 0 if dim is None else 2 if isinstance(dim, (tuple, list)) else 1  # PyTorch's three overloads
+    return _squeezed(input, tuple([d for i, d in enumerate(shape) if d != 1 or i not in chosen]), form)
 
 
 @method("unsqueeze")
@@ -192,7 +209,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """With a dimension of size 1 put in at ``dim``; a view."""
     shape = raw(input).shape
     d = axis(dim, len(shape) + 1)
-    return _reshape(input, (*shape[:d], 1, *shape[d:]))
+    return _unsqueezed(input, (*shape[:d], 1, *shape[d:]))
 
 
 @primitive("_broadcast_to", meta="x", view=True, grad_name="ExpandBackward0")
@@ -413,8 +430,8 @@ def _iterate(self: Tensor) -> Iterator[Tensor]:
 attach("__iter__", _iterate)
 
 
-@primitive(meta="x", view=True, grad_name="SplitWithSizesBackward0")
-def _split(xp, x, parts, dim):
+@primitive(meta="x", view=True, grad_name=lambda node: node.args[3])
+def _split(xp, x, parts, dim, name):
     out, start = [], 0
     for n in parts:
         out.append(x[(*(slice(None),) * dim, slice(start, start + n))])
@@ -422,7 +439,7 @@ def _split(xp, x, parts, dim):
     return tuple(out)
 
 
-_split.defvjp(lambda g, ans, x, parts, dim: cat(g, dim))
+_split.defvjp(lambda g, ans, x, parts, dim, name: cat(g, dim))
 
 
 @method("split")
@@ -442,7 +459,8 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
                 f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), "
                 f"but got split_sizes={parts}"
             )
-    return _split(tensor, tuple(parts), d)
+    by_size = isinstance(split_size_or_sections, int)
+    return _split(tensor, tuple(parts), d, "SplitBackward0" if by_size else "SplitWithSizesBackward0")
 
 
 @method("chunk")

@@ -68,12 +68,7 @@ def test_a_host_input_names_the_layer_and_both_devices(device: str) -> None:
         nn.Linear(3, 2, device=device)(distgrad.ones(1, 3))
 
 
-NO_ERF = pytest.mark.xfail(raises=AttributeError, reason="backend.special_module(), for erf on a device, is to come")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=NO_ERF) if n == "GELU" else n for n in activation.__all__]
-)
+@pytest.mark.parametrize("name", activation.__all__)
 def test_activations(name: str, device: str) -> None:
     arguments = {"Threshold": (0.3, -2.0), "Softmax": (1,), "Softmin": (1,), "LogSoftmax": (1,)}.get(name, ())
     layer = getattr(nn, name)(*arguments)
