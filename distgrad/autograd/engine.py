@@ -172,7 +172,9 @@ def _run_hooks(hooks: list[Any], g: Any, as_tensor: bool) -> Any:
             if new.__class__ not in TENSORS:
                 raise TypeError(f"a hook must return a Tensor or None, got {type(new).__name__}")
             if new._data.shape != t._data.shape:
-                raise RuntimeError(f"hook has changed the size of value: {list(t._data.shape)} became {list(new._data.shape)}")
+                raise RuntimeError(
+                    f"hook has changed the size of value: {list(t._data.shape)} became {list(new._data.shape)}"
+                )
             g = new if as_tensor else new._data
     return g
 
@@ -187,8 +189,7 @@ def _zeros(node: Node, i: int, parts: list[Any], as_tensor: bool) -> Any:
 def _outs(node: Node, pending: dict[Any, list[Any]]) -> list[Any] | None:
     """For each input the flat-storage slot that its gradient can be written into at once, or None."""
     found: list[Any] | None = None
-    i = 0
-    for e in node.edges:
+    for i, e in enumerate(node.edges):
         if e.__class__ is Leaf and e.slot is not None and not e.hooks:
             count, so_far = pending[e]
             if count == 1 and so_far is None:
@@ -197,7 +198,6 @@ def _outs(node: Node, pending: dict[Any, list[Any]]) -> list[Any] | None:
                     if found is None:
                         found = [None] * len(node.edges)
                     found[i] = _unshared(e)._data
-        i += 1
     return found
 
 
@@ -206,8 +206,8 @@ def _run(
 ) -> dict[Any, Any]:
     """Send ``root_grads`` (arrays, or Tensors to be recorded) down from ``roots``.
 
-    Without ``targets`` leaves' gradients are delivered to them; with it, nothing is, and the gradients of those edges are
-    returned.
+    Without ``targets`` leaves' gradients are delivered to them; with it, nothing is, and the gradients of those edges
+    are returned.
     """
     needed = None if targets is None else _needed(roots, targets)
     pending = _count(roots, needed)
@@ -382,8 +382,8 @@ def _root_grads(outputs: Sequence[Any], grads: Any, create_graph: bool) -> list[
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g._data.shape != data.shape:
             raise RuntimeError(
-                f"Mismatch in shape: grad_output has a shape of torch.Size({list(g._data.shape)}) and output has a shape "
-                f"of torch.Size({list(data.shape)})."
+                f"Mismatch in shape: grad_output has a shape of torch.Size({list(g._data.shape)}) and output has a "
+                f"shape of torch.Size({list(data.shape)})."
             )
         elif g._data.dtype != data.dtype:
             g = g.to(t.dtype)
@@ -489,7 +489,9 @@ def grad(
     if allow_unused is None:
         allow_unused = materialize_grads
     elif materialize_grads and not allow_unused:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
     for t in wanted:
         if t.__class__ not in TENSORS or not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
@@ -502,8 +504,8 @@ def grad(
         g = captured.get(t._node)
         if g is None and not allow_unused:
             raise RuntimeError(
-                "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if "
-                "this is the desired behavior."
+                "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True "
+                "if this is the desired behavior."
             )
         if g is None:
             zeros = backend.array_module(t._data).zeros_like(t._data)

@@ -59,7 +59,9 @@ _div.defvjp(
 def neg(xp, x):
     """``neg(input)``: ``-input``."""
     if x.dtype.kind == "b":
-        raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. Use the `~` operator instead.")
+        raise RuntimeError(
+            "Negation, the `-` operator, on a bool tensor is not supported. Use the `~` operator instead."
+        )
     return xp.negative(x)
 
 
@@ -111,7 +113,7 @@ def sub_(self: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
 
 @method("div", "divide", "true_divide")
 def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
-    """``input / other``; ``rounding_mode``: None (true division), ``"trunc"`` or ``"floor"`` (both without a gradient)."""
+    """``input / other``; ``rounding_mode``: None (true division), ``"trunc"`` or ``"floor"`` (without a gradient)."""
     if rounding_mode is None:
         return _div(input, other)
     if rounding_mode == "floor":

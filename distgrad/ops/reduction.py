@@ -16,7 +16,8 @@ from ..autograd.tensor import TENSORS
 from ._declare import Dims, DType, attach, axes, axis, in_float32, method, ndim_of, raw
 
 values_and_indices: dict[str, Any] = {
-    name: namedtuple(name, ["values", "indices"]) for name in ("max", "min", "median", "sort", "topk", "mode", "kthvalue")
+    name: namedtuple(name, ["values", "indices"])
+    for name in ("max", "min", "median", "sort", "topk", "mode", "kthvalue")
 }
 
 
@@ -249,8 +250,8 @@ def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
     reduce.__name__ = reduce.__qualname__ = name
     size = "largest" if name == "max" else "smallest"
     reduce.__doc__ = (
-        f"The {size} of all elements; over ``dim`` a named tuple of values and int64 indices (the first of equals); with a "
-        f"second tensor the {size} of each pair."
+        f"The {size} of all elements; over ``dim`` a named tuple of values and int64 indices (the first of equals); "
+        f"with a second tensor the {size} of each pair."
     )
     return method(name)(reduce)
 
@@ -472,8 +473,10 @@ _norm2.defvjp(_norm2_vjp)
 
 from ..autograd.primitive import alias  # noqa: E402
 from .arithmetic import maximum, minimum  # noqa: E402
-from .elementwise import abs as absolute  # noqa: E402
-from .elementwise import exp, sqrt  # noqa: E402
+from .elementwise import (  # noqa: E402
+    abs as absolute,
+    exp,
+)
 from .indexing import _grid, _scattered  # noqa: E402
 from .selection import where  # noqa: E402
 from .shape import cat, filled, flip  # noqa: E402

@@ -151,8 +151,8 @@ def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
     n = ndim_of(input)
     if len(dims) != n:
         raise RuntimeError(
-            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering "
-            f"of dimensions i.e. input.dim() = {n} is not equal to len(dims) = {len(dims)}"
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
+            f"ordering of dimensions i.e. input.dim() = {n} is not equal to len(dims) = {len(dims)}"
         )
     order = tuple([axis(d, n) for d in dims])
     if len(set(order)) != n:
@@ -236,15 +236,15 @@ def _expanded(shape: tuple[int, ...], have: tuple[int, ...]) -> tuple[int, ...]:
     extra = len(shape) - len(have)
     if extra < 0:
         raise RuntimeError(
-            f"expand(torch.FloatTensor{{{list(have)}}}, size={list(shape)}): the number of sizes provided ({len(shape)}) must "
-            f"be greater or equal to the number of dimensions in the tensor ({len(have)})"
+            f"expand(torch.FloatTensor{{{list(have)}}}, size={list(shape)}): the number of sizes provided "
+            f"({len(shape)}) must be greater or equal to the number of dimensions in the tensor ({len(have)})"
         )
     full = tuple([have[i - extra] if d == -1 and i >= extra else d for i, d in enumerate(shape)])
     for i, d in enumerate(have):
         if d not in (1, full[i + extra]):
             raise RuntimeError(
-                f"The expanded size of the tensor ({full[i + extra]}) must match the existing size ({d}) at non-singleton "
-                f"dimension {i + extra}.  Target sizes: {list(full)}.  Tensor sizes: {list(have)}"
+                f"The expanded size of the tensor ({full[i + extra]}) must match the existing size ({d}) at "
+                f"non-singleton dimension {i + extra}.  Target sizes: {list(full)}.  Tensor sizes: {list(have)}"
             )
     return full
 
@@ -351,8 +351,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         for k in range(n):
             if k != d and s[k] != s0[k]:
                 raise RuntimeError(
-                    f"Sizes of tensors must match except in dimension {d}. Expected size {s0[k]} but got size {s[k]} for "
-                    f"tensor number {i} in the list."
+                    f"Sizes of tensors must match except in dimension {d}. Expected size {s0[k]} but got size {s[k]} "
+                    f"for tensor number {i} in the list."
                 )
     return _cat(*whole, dim=d)
 
@@ -386,7 +386,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     for i, x in enumerate(tensors):
         if raw(x).shape != shape:
             raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(raw(x).shape)} at entry {i}"
+                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
+                f"{list(raw(x).shape)} at entry {i}"
             )
     return _stack(*tensors, dim=axis(dim, len(shape) + 1))
 
@@ -455,8 +456,8 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
         parts = list(split_size_or_sections)
         if sum(parts) != n:
             raise RuntimeError(
-                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), but got "
-                f"split_sizes={parts}"
+                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), "
+                f"but got split_sizes={parts}"
             )
     by_size = isinstance(split_size_or_sections, int)
     return _split(tensor, tuple(parts), d, "SplitBackward0" if by_size else "SplitWithSizesBackward0")

@@ -9,7 +9,8 @@ An optimizer is its mathematics on arrays::
         def update(self, xp, p, g, exp_avg, *, lr, betas, weight_decay):
             ...                                    # writes to p and exp_avg
 
-or, as PyTorch's subclasses are, an ``__init__`` that calls ``super().__init__(params, defaults)`` and a ``step`` of its own.
+or, as PyTorch's subclasses are, an ``__init__`` that calls ``super().__init__(params, defaults)`` and a ``step`` of its
+own.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class Optimizer:
     Class attributes that a subclass sets:
         defaults: its hyperparameters, in the order of positional arguments.
         state: names of the state arrays, zeros like the parameter at first.
-        elementwise: True (default): :meth:`update` is given one-dimensional blocks of many parameters at once; False: one
-            whole parameter at a time, in its shape.
+        elementwise: True (default): :meth:`update` is given one-dimensional blocks of many parameters at once; False:
+            one whole parameter at a time, in its shape.
         scratch: how many arrays of the block's size :meth:`update` wants behind the state, to compute in.
         bounds: allowed values of hyperparameters by name; see :mod:`distgrad.optim.bounds`.
         counter: the name under which ``state_dict`` holds the number of steps; None keeps it out.
@@ -96,7 +97,8 @@ class Optimizer:
         self._load_post: OrderedDict[int, Any] = OrderedDict()
         if isinstance(params, Tensor):
             raise TypeError(
-                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got " + params.type()
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+                + params.type()
             )
         groups = list(params)
         if not groups:
@@ -110,19 +112,23 @@ class Optimizer:
         known = dict(type(self).defaults)
         name = type(self).__name__
         if len(args) > len(known):
-            raise TypeError(f"{name}() takes at most {len(known)} hyperparameters ({', '.join(known)}), got {len(args)}")
+            raise TypeError(
+                f"{name}() takes at most {len(known)} hyperparameters ({', '.join(known)}), got {len(args)}"
+            )
         given = dict(zip(known, args, strict=False))
         for k, v in options.items():
             if k in given:
                 raise TypeError(f"{name}() got multiple values for argument '{k}'")
             if k not in known and k != "maximize":
-                raise TypeError(f"{name}() got an unexpected keyword argument '{k}'; it takes {', '.join([*known, 'maximize'])}")
+                raise TypeError(
+                    f"{name}() got an unexpected keyword argument '{k}'; it takes {', '.join([*known, 'maximize'])}"
+                )
             given[k] = v
         return known | given
 
     # --- the mathematics --------------------------------------------------------------------------------------------
 
-    def update(self, xp: ArrayModule, p: Array, g: Array, *state: Array) -> None:
+    def update(self, xp: ArrayModule, p: Array, g: Array, *state: Any, **options: Any) -> None:
         """Write the new values into ``p`` and the state arrays.
 
         Args:
@@ -151,8 +157,8 @@ class Optimizer:
             params = [params]
         elif isinstance(params, set):
             raise TypeError(
-                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets will "
-                "change between runs. Please use a list instead."
+                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets "
+                "will change between runs. Please use a list instead."
             )
         listed = list(params)
         if listed and isinstance(listed[0], tuple):
@@ -165,7 +171,10 @@ class Optimizer:
                 raise ValueError("can't optimize a non-leaf Tensor")
         unknown = set(group) - set(self.defaults) - {"params", "param_names", "initial_lr", "name"}
         if unknown and type(self).step is Optimizer.step:
-            raise TypeError(f"unknown options in a parameter group: {sorted(unknown)}; {type(self).__name__} takes {list(self.defaults)}")
+            raise TypeError(
+                f"unknown options in a parameter group: {sorted(unknown)}; {type(self).__name__} takes "
+                f"{list(self.defaults)}"
+            )
         group["params"] = listed
         for k, v in self.defaults.items():
             group.setdefault(k, v)
@@ -195,7 +204,9 @@ class Optimizer:
         params = self.param_groups[i]["params"]
         self._cached[i] = None
         self._counted[i] = len(params)
-        self._segments[i] = segments_of(params, storage.flatten(params), self.elementwise, self.scratch) if params else []
+        self._segments[i] = (
+            segments_of(params, storage.flatten(params), self.elementwise, self.scratch) if params else []
+        )
 
     # --- the step ---------------------------------------------------------------------------------------------------
 
@@ -324,7 +335,9 @@ class Optimizer:
         for group in self.param_groups:
             for p in group["params"]:
                 index.setdefault(id(p), len(index))
-            groups.append({k: v for k, v in group.items() if k != "params"} | {"params": [index[id(p)] for p in group["params"]]})
+            groups.append(
+                {k: v for k, v in group.items() if k != "params"} | {"params": [index[id(p)] for p in group["params"]]}
+            )
         state = {index.get(id(k), k) if isinstance(k, Tensor) else k: v for k, v in self.state.items() if v}
         result: dict[str, Any] = {"state": state, "param_groups": groups}
         for hook in tuple(self._save_post.values()):
@@ -342,13 +355,14 @@ class Optimizer:
         saved = state_dict["param_groups"]
         if len(saved) != len(self.param_groups):
             raise ValueError(
-                f"loaded state dict has a different number of parameter groups: {len(saved)}, the optimizer {len(self.param_groups)}"
+                f"loaded state dict has a different number of parameter groups: {len(saved)}, the optimizer "
+                f"{len(self.param_groups)}"
             )
         for i, (theirs, ours) in enumerate(zip(saved, self.param_groups, strict=True)):
             if len(theirs["params"]) != len(ours["params"]):
                 raise ValueError(
-                    f"loaded state dict contains a parameter group that doesn't match the size of optimizer's group: group {i} "
-                    f"has {len(theirs['params'])} parameters, the optimizer's {len(ours['params'])}"
+                    "loaded state dict contains a parameter group that doesn't match the size of optimizer's group: "
+                    f"group {i} has {len(theirs['params'])} parameters, the optimizer's {len(ours['params'])}"
                 )
         for i, (theirs, ours) in enumerate(zip(saved, self.param_groups, strict=True)):
             ours.update({k: v for k, v in theirs.items() if k != "params"})
@@ -411,7 +425,7 @@ class Optimizer:
         return _added(self._save_pre, hook)
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(optimizer, state_dict)`` after :meth:`state_dict`; what it returns, if not None, replaces the dict."""
+        """Call ``hook(optimizer, state_dict)`` after :meth:`state_dict`; what it returns, if not None, replaces it."""
         return _added(self._save_post, hook)
 
     def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:

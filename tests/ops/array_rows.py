@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.ops.case import A, B, I, K, Make, P, R, Row, S, V, row
+from tests.ops.case import A, B, I, K, Make, R, Row, S, V, row
 
 nan = float("nan")
 

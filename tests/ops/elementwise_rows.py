@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.ops.case import G, I, A, B, P, R, Row, S, U, V, row
+from tests.ops.case import A, B, G, I, P, R, Row, S, U, V, row
 
 inf, nan = float("inf"), float("nan")
 
