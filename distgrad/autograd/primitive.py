@@ -415,7 +415,7 @@ def _unary(prim: Primitive) -> Callable[..., Any]:
     def call(x: Any) -> Any:
         if x.__class__ not in TENSORS:
             return forward(module_of((x,)), x)
-        if x._view is not None:
+        if (view := x._view) is not None and view.generation != x._vc.generation:
             refresh(x)
         data = x._data
         if data.__class__ is ndarray and (promote != "float" or (d := data.dtype) is _f32 or d is _f64):
@@ -465,7 +465,7 @@ def _binary(prim: Primitive) -> Callable[..., Any]:
 
     def call(x: Any, y: Any) -> Any:
         if x.__class__ in TENSORS:
-            if x._view is not None:
+            if (view := x._view) is not None and view.generation != x._vc.generation:
                 refresh(x)
             xd = x._data
             ex = x._node
@@ -475,7 +475,7 @@ def _binary(prim: Primitive) -> Callable[..., Any]:
         else:
             return forward(module_of((x, y)), x, y)
         if y.__class__ in TENSORS:
-            if y._view is not None:
+            if (view := y._view) is not None and view.generation != y._vc.generation:
                 refresh(y)
             yd = y._data
             ey = y._node

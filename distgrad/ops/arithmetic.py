@@ -187,7 +187,7 @@ def pow(xp, x, y):
 def _pow_base(g, ans, x, y):
     if y.__class__ is int or y.__class__ is float:
         if y == 2:
-            return g * (x * 2).conj()
+            return (g + g) * x.conjugate()
         if y == 0:
             return g * 0
         return g * (x ** (y - 1) * y).conj()
@@ -209,7 +209,7 @@ def square(xp, x):
     return xp.square(x) if x.dtype.kind != "b" else x.astype(np.int64)
 
 
-square.defvjp(lambda g, ans, x: g * (x * 2).conj())
+square.defvjp(lambda g, ans, x: (g + g) * x.conjugate())
 
 
 @primitive("reciprocal", "reciprocal_", promote="float")
