@@ -95,7 +95,6 @@ def sub(input, other, *, alpha=1):
 subtract = sub
 
 
-@method("rsub")
 def rsub(input, other, *, alpha=1):
     """``other - alpha * input``."""
     return sub(other, input, alpha=alpha)
