@@ -30,8 +30,16 @@ def test_names_and_printed_form() -> None:
 
 
 def test_properties() -> None:
-    assert (distgrad.float16.is_floating_point, distgrad.int8.is_signed, distgrad.uint8.is_signed) == (True, True, False)
-    assert (distgrad.complex64.is_complex, distgrad.complex64.is_floating_point, distgrad.bool.is_signed) == (True, False, False)
+    assert (distgrad.float16.is_floating_point, distgrad.int8.is_signed, distgrad.uint8.is_signed) == (
+        True,
+        True,
+        False,
+    )
+    assert (distgrad.complex64.is_complex, distgrad.complex64.is_floating_point, distgrad.bool.is_signed) == (
+        True,
+        False,
+        False,
+    )
     assert [d.itemsize for d in (distgrad.bfloat16, distgrad.float64, distgrad.complex128)] == [2, 8, 16]
     assert (distgrad.float64.to_complex(), distgrad.complex64.to_real()) == (distgrad.complex128, distgrad.float32)
 

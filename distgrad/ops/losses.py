@@ -130,7 +130,8 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean"):
 
 def _reference_bce(input: Any, target: Any, reduction: str) -> Any:
     least = math.exp(-100)  # limits before the logarithm, where the gradient stays finite at 0 and 1
-    return _reduced(-(target * log(clamp(input, min=least)) + (1 - target) * log(clamp(1 - input, min=least))), reduction)
+    yes, no = log(clamp(input, min=least)), log(clamp(1 - input, min=least))
+    return _reduced(-(target * yes + (1 - target) * no), reduction)
 
 
 @fused(reference=_reference_bce, inputs=2, grad_name="BinaryCrossEntropyBackward0")

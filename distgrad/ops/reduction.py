@@ -436,7 +436,7 @@ _norm2.defvjp(_norm2_vjp)
 from ..autograd.primitive import alias  # noqa: E402
 from .arithmetic import maximum, minimum  # noqa: E402
 from .elementwise import abs as absolute  # noqa: E402
-from .elementwise import exp, sqrt  # noqa: E402
+from .elementwise import exp  # noqa: E402
 from .indexing import _grid, _scattered  # noqa: E402
 from .selection import where  # noqa: E402
 from .shape import cat, filled, flip  # noqa: E402

@@ -32,7 +32,8 @@ def where(condition, input=None, other=None):
         return tuple(Tensor._wrap(i, None) for i in backend.array_module(mask).nonzero(mask))
     if getattr(mask, "dtype", None) != np.bool_ and not isinstance(mask, (bool, np.bool_)):
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {mask.dtype}")
-    if condition.__class__ not in TENSORS or input.__class__ in TENSORS or other.__class__ in TENSORS:  # first: in a rule
+    in_a_rule = condition.__class__ not in TENSORS
+    if in_a_rule or input.__class__ in TENSORS or other.__class__ in TENSORS:
         return _where(input, other, mask)
     from .creation import tensor
 
