@@ -155,8 +155,10 @@ def _lattice(a: np.dtype, b: np.dtype) -> dtype:
         return float32
     if da.is_complex or da.is_floating_point:
         return da if da.itemsize >= db.itemsize else db
-    # integers: NumPy's lattice; uint64 with a signed type has no common integer
-    return from_numpy_dtype(np.promote_types(a, b))
+    found = from_numpy_dtype(np.promote_types(a, b))  # integers: NumPy's lattice
+    if found.category != 1:
+        raise RuntimeError(f"{da} and {db} have no common integer type; convert one of them with .to()")
+    return found
 
 
 _PROMOTED: dict[tuple[np.dtype, np.dtype], dtype] = {}

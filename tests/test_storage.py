@@ -100,9 +100,17 @@ def test_a_parameter_that_moved_out_gets_a_new_home() -> None:
 
 
 def test_dtypes_and_devices_apart(device_double) -> None:  # noqa: F811
-    params = [*parameters((2,)), *parameters((2,), dtype=distgrad.float32), distgrad.ones(2, device="cuda:0", requires_grad=True)]
+    params = [
+        *parameters((2,)),
+        *parameters((2,), dtype=distgrad.float32),
+        distgrad.ones(2, device="cuda:0", requires_grad=True),
+    ]
     found = flatten(params)
-    assert [(str(s.dtype), s.device.type) for s in found] == [("float64", "cpu"), ("float32", "cpu"), ("float32", "cuda")]
+    assert [(str(s.dtype), s.device.type) for s in found] == [
+        ("float64", "cpu"),
+        ("float32", "cpu"),
+        ("float32", "cuda"),
+    ]
 
 
 def test_one_given_twice_counts_once() -> None:

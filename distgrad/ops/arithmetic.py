@@ -93,7 +93,6 @@ def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
 subtract = sub
 
 
-@method("rsub")
 def rsub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
     """``other - alpha * input``."""
     return sub(other, input, alpha=alpha)

@@ -184,7 +184,7 @@ def test_the_same_input_twice_in_a_fused_operation() -> None:
     np.testing.assert_allclose(quick.numpy(), 2 * np.array([[4.0, 6.0]] * 2))
 
 
-# --- depth, memory, threads ---------------------------------------------------------------------------------------------
+# --- depth, memory, threads ---
 
 DEPTH = 50_000
 

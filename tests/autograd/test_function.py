@@ -219,7 +219,7 @@ def test_functions_without_their_methods() -> None:
         Half.apply(leaf(1.0)).sum().backward()
 
 
-# --- gradcheck finds what is wrong ---------------------------------------------------------------------------------------
+# --- gradcheck finds what is wrong ---
 
 
 def wrong_by(factor: Any, second: Any = None) -> Any:

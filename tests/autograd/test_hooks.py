@@ -138,7 +138,12 @@ def test_deepcopy_of_leaves_alone() -> None:
     x = leaf(1.0, 2.0)
     (x * x).sum().backward()
     y = copy.deepcopy(x)
-    assert (y.tolist(), y.grad.tolist(), y.requires_grad, y.data_ptr() == x.data_ptr()) == ([1.0, 2.0], [2.0, 4.0], True, False)
+    assert (y.tolist(), y.grad.tolist(), y.requires_grad, y.data_ptr() == x.data_ptr()) == (
+        [1.0, 2.0],
+        [2.0, 4.0],
+        True,
+        False,
+    )
     with pytest.raises(RuntimeError, match="graph leaves"):
         copy.deepcopy(x * 1)
 

@@ -158,7 +158,7 @@ def test_values_and_gradients_equal_pytorchs(case: Any) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-14)
 
 
-# --- shared memory and versions ------------------------------------------------------------------------------------------
+# --- shared memory and versions ---
 
 
 def test_views_share_memory_and_versions() -> None:
@@ -245,17 +245,25 @@ def test_a_write_through_a_view_makes_the_base_stale() -> None:
         out.backward()
 
 
-# --- what is forbidden ---------------------------------------------------------------------------------------------------
+# --- what is forbidden ---
 
 LEAF = "a leaf Variable that requires grad is being used in an in-place operation"
 
 
 def test_writes_to_leaves() -> None:
     x = distgrad.ones(3, requires_grad=True)
-    for write in (lambda: x.add_(1), lambda: x.__imul__(2), lambda: x.__setitem__(0, 1.0), x.zero_, lambda: x.copy_(x.detach())):
+    for write in (
+        lambda: x.add_(1),
+        lambda: x.__imul__(2),
+        lambda: x.__setitem__(0, 1.0),
+        x.zero_,
+        lambda: x.copy_(x.detach()),
+    ):
         with pytest.raises(RuntimeError, match="^" + LEAF):
             write()
-    with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad is being used in an in-place operation"):
+    with pytest.raises(
+        RuntimeError, match="a view of a leaf Variable that requires grad is being used in an in-place operation"
+    ):
         x[0:2].mul_(2)
     with distgrad.no_grad():
         x.mul_(2)

@@ -31,7 +31,7 @@ def step(optimizer: Any, params: list[Any]) -> None:
     optimizer.step()
 
 
-# --- state ---------------------------------------------------------------------------------------------------------------
+# --- state ---
 
 
 @each_maker
@@ -110,14 +110,18 @@ def test_state_dicts_that_do_not_fit() -> None:
     optimizer = optim.SGD(params, lr=0.1)
     with pytest.raises(ValueError, match="different number of parameter groups: 2, the optimizer 1"):
         optimizer.load_state_dict({"state": {}, "param_groups": [{"params": [0]}, {"params": [1]}]})
-    with pytest.raises(ValueError, match="doesn't match the size of optimizer's group: group 0 has 3 parameters, the optimizer's 2"):
+    with pytest.raises(
+        ValueError, match="doesn't match the size of optimizer's group: group 0 has 3 parameters, the optimizer's 2"
+    ):
         optimizer.load_state_dict({"state": {}, "param_groups": [{"params": [0, 1, 2]}]})
     momentum = optim.SGD(params, lr=0.1, momentum=0.9)
     with pytest.raises(ValueError, match=r"'momentum_buffer' has shape \[5\], its parameter \[2, 3\]"):
-        momentum.load_state_dict({"state": {0: {"momentum_buffer": distgrad.ones(5)}}, "param_groups": [{"params": [0, 1]}]})
+        momentum.load_state_dict(
+            {"state": {0: {"momentum_buffer": distgrad.ones(5)}}, "param_groups": [{"params": [0, 1]}]}
+        )
 
 
-# --- hooks, closures, printed form ---------------------------------------------------------------------------------------
+# --- hooks, closures, printed form ---
 
 
 def test_hooks_around_steps_and_state_dicts() -> None:
@@ -181,10 +185,12 @@ def test_the_same_arguments_with_the_same_defaults(name: str) -> None:
     torch = pytest.importorskip("torch")
     ours = inspect.signature(getattr(optim, name).__init__).parameters
     theirs = inspect.signature(getattr(torch.optim, name).__init__).parameters
-    assert [(p.name, p.default, p.kind) for p in ours.values()] == [(p.name, p.default, p.kind) for p in theirs.values()]
+    assert [(p.name, p.default, p.kind) for p in ours.values()] == [
+        (p.name, p.default, p.kind) for p in theirs.values()
+    ]
 
 
-# --- bad input -----------------------------------------------------------------------------------------------------------
+# --- bad input ---
 
 
 @pytest.mark.parametrize(
@@ -201,11 +207,19 @@ def test_the_same_arguments_with_the_same_defaults(name: str) -> None:
         (lambda p: optim.SGD(p, momentum=-0.1), ValueError, "Invalid momentum value: -0.1"),
         (lambda p: optim.SGD(p, weight_decay=-0.1), ValueError, "Invalid weight_decay value: -0.1"),
         (lambda p: optim.SGD(p, nesterov=True), ValueError, "Nesterov momentum requires a momentum and zero dampening"),
-        (lambda p: optim.Adam(p, betas=(0.9, 1.0)), ValueError, r"Invalid beta parameter at index 1: 1.0; it must be in \[0, 1\)"),
+        (
+            lambda p: optim.Adam(p, betas=(0.9, 1.0)),
+            ValueError,
+            r"Invalid beta parameter at index 1: 1.0; it must be in \[0, 1\)",
+        ),
         (lambda p: optim.Adam(p, eps=-1), ValueError, "Invalid epsilon value: -1"),
         (lambda p: optim.RMSprop(p, alpha=-1), ValueError, "Invalid alpha value: -1"),
         (lambda p: optim.Adam([{"params": p, "lr": -2}]), ValueError, "Invalid learning rate: -2"),
-        (lambda p: optim.Adam([{"params": p, "momentum": 1}]), TypeError, r"unknown options in a parameter group: \['momentum'\]"),
+        (
+            lambda p: optim.Adam([{"params": p, "momentum": 1}]),
+            TypeError,
+            r"unknown options in a parameter group: \['momentum'\]",
+        ),
         (lambda p: optim.SGD(p, speed=1), TypeError, "speed"),
         (lambda p: optim.SGD(p).add_param_group([p[0]]), TypeError, "param_group must be a dict"),
     ],
@@ -238,7 +252,7 @@ def test_a_learning_rate_in_a_tensor() -> None:
     assert [p.tolist() for p in params] == [p.tolist() for p in others]
 
 
-# --- subclasses ----------------------------------------------------------------------------------------------------------
+# --- subclasses ---
 
 
 class Lion(Optimizer):
@@ -267,7 +281,9 @@ def test_twenty_lines_are_an_optimizer() -> None:
     for q, expected in zip(params, p, strict=True):
         np.testing.assert_allclose(q.detach().numpy(), expected, rtol=1e-12)
     assert optimizer.defaults["betas"] == (0.9, 0.99)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'momentum'; it takes lr, betas, weight_decay, maximize"):
+    with pytest.raises(
+        TypeError, match="unexpected keyword argument 'momentum'; it takes lr, betas, weight_decay, maximize"
+    ):
         Lion(params, momentum=1)
     with pytest.raises(TypeError, match="at most 3 hyperparameters"):
         Lion(params, 1, 2, 3, 4)

@@ -103,7 +103,7 @@ def test_block_size_changes_no_bit(name: str, options: dict[str, Any], monkeypat
         assert bits(1 << 20, dtype) == bits(8, dtype) == bits(24, dtype) == bits(56, dtype)
 
 
-# --- the published training runs -----------------------------------------------------------------------------------------
+# --- the published training runs ---
 
 T_C = [0.5, 14.0, 15.0, 28.0, 11.0, 8.0, 3.0, -4.0, 6.0, 13.0, 21.0]
 T_U = [35.7, 55.9, 58.2, 81.9, 56.3, 48.9, 33.9, 21.8, 48.4, 60.4, 68.4]
