@@ -32,7 +32,7 @@ import numpy as np
 from ..backend import Array
 from .errors import freed, mismatched, stale
 from .grad_mode import recording
-from .graph import Cell, Node, output_of
+from .graph import Cell, Node, Output
 from .operands import module_of, rounded, unify
 from .tensor import TENSORS, Tensor, as_array
 from .views import as_view, inplace, refresh
@@ -219,7 +219,7 @@ def _versions(args: Any) -> tuple[int, ...] | None:
     return None
 
 
-def record(prim: Any, ans: Any, args: tuple[Any, ...], edges: tuple[Any, ...], kwargs: Any, save_ans: bool) -> Node:
+def record(prim: Any, ans: Any, args: tuple[Any, ...], edges: Any, kwargs: Any, save_ans: bool) -> Node:
     """A node for ``ans`` computed from ``args``, of which unneeded ones were replaced by None or an edge."""
     node = new(Node)
     node.primitive = prim
@@ -231,9 +231,9 @@ def record(prim: Any, ans: Any, args: tuple[Any, ...], edges: tuple[Any, ...], k
     node.cell = None
     node.cell_version = 0
     node.ans = ans if save_ans else None
-    if ans.__class__ is tuple:
-        node.shape = [a.shape for a in ans]
-        node.dtype = [a.dtype for a in ans]
+    if ans.__class__ is tuple:  # their shapes and dtypes: those of the Outputs, filled in by finish()
+        node.shape = []
+        node.dtype = []
     else:
         node.shape = ans.shape
         node.dtype = ans.dtype
@@ -244,11 +244,24 @@ def finish(node: Node, ans: Any, save_ans: bool) -> Any:
     """The output tensor(s) of ``node``."""
     if ans.__class__ is tuple:
         outputs = []
+        edges = (node,)
+        shapes, dtypes = node.shape, node.dtype
         for nr, a in enumerate(ans):
             out = new(Tensor)
             out._data = a
-            out._node = None if a.dtype.kind in "biu" else output_of(node, nr, a)
             out._vc = out._view = None
+            shape, dtype = a.shape, a.dtype
+            shapes.append(shape)
+            dtypes.append(dtype)
+            if dtype.kind in "biu":
+                out._node = None
+            else:
+                out._node = edge = new(Output)
+                edge.edges = edges
+                edge.nr = nr
+                edge.shape = shape
+                edge.dtype = dtype
+                edge.hooks = None
             outputs.append(out)
         return tuple(outputs)
     out = Tensor._wrap(ans, node)
@@ -366,7 +379,8 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
         if mask and recording.enabled and prim.rules:
             plan = prim.plan_variadic(n) if variadic else prim.plans[mask]
             if plan is not None:
-                out = finish(record(prim, ans, _kept(args, edges, plan), tuple(edges), kwargs, plan.ans), ans, plan.ans)
+                node = record(prim, ans, _kept(args, edges, plan) if plan.drops else args, edges, kwargs, plan.ans)
+                out = finish(node, ans, plan.ans)
                 return as_view(prim, out, args, kwargs) if view else out
         out = tuple([Tensor._wrap(a, None) for a in ans]) if ans.__class__ is tuple else Tensor._wrap(ans, None)
         return as_view(prim, out, args, kwargs) if view else out
@@ -376,8 +390,6 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
 
 def _kept(args: tuple[Any, ...], edges: list[Any], plan: Plan) -> tuple[Any, ...]:
     """``args`` with the tensors that no rule reads replaced by None, those read for their shape by their edge."""
-    if not plan.drops:
-        return args
     kept = list(args)
     for i, kind in plan.drops:
         if i < len(kept) and kept[i].__class__ in TENSORS:
@@ -403,7 +415,7 @@ def _unary(prim: Primitive) -> Callable[..., Any]:
     def call(x: Any) -> Any:
         if x.__class__ not in TENSORS:
             return forward(module_of((x,)), x)
-        if x._view is not None:
+        if (view := x._view) is not None and view.generation != x._vc.generation:
             refresh(x)
         data = x._data
         if data.__class__ is ndarray and (promote != "float" or (d := data.dtype) is _f32 or d is _f64):
@@ -453,7 +465,7 @@ def _binary(prim: Primitive) -> Callable[..., Any]:
 
     def call(x: Any, y: Any) -> Any:
         if x.__class__ in TENSORS:
-            if x._view is not None:
+            if (view := x._view) is not None and view.generation != x._vc.generation:
                 refresh(x)
             xd = x._data
             ex = x._node
@@ -463,7 +475,7 @@ def _binary(prim: Primitive) -> Callable[..., Any]:
         else:
             return forward(module_of((x, y)), x, y)
         if y.__class__ in TENSORS:
-            if y._view is not None:
+            if (view := y._view) is not None and view.generation != y._vc.generation:
                 refresh(y)
             yd = y._data
             ey = y._node

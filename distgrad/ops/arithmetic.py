@@ -37,13 +37,9 @@ def mul(xp, x, y):
     return xp.multiply(x, y)
 
 
-def _conj(y: Any) -> Any:
-    return y.conjugate() if isinstance(y, complex) else y
-
-
 mul.defvjp(
-    lambda g, ans, x, y: g * (y.conj() if hasattr(y, "conj") else _conj(y)),
-    lambda g, ans, x, y: g * (x.conj() if hasattr(x, "conj") else _conj(x)),
+    lambda g, ans, x, y: g * y.conjugate(),
+    lambda g, ans, x, y: g * x.conjugate(),
 )
 multiply = mul
 
@@ -54,7 +50,7 @@ def _div(xp, x, y):
 
 
 _div.defvjp(
-    lambda g, ans, x, y: g / (y.conj() if hasattr(y, "conj") else _conj(y)),
+    lambda g, ans, x, y: g / y.conjugate(),
     lambda g, ans, x, y: -g * (ans / y).conj(),
 )
 
@@ -191,7 +187,7 @@ def pow(xp, x, y):
 def _pow_base(g, ans, x, y):
     if y.__class__ is int or y.__class__ is float:
         if y == 2:
-            return g * (x * 2).conj()
+            return (g + g) * x.conjugate()
         if y == 0:
             return g * 0
         return g * (x ** (y - 1) * y).conj()
@@ -213,7 +209,7 @@ def square(xp, x):
     return xp.square(x) if x.dtype.kind != "b" else x.astype(np.int64)
 
 
-square.defvjp(lambda g, ans, x: g * (x * 2).conj())
+square.defvjp(lambda g, ans, x: (g + g) * x.conjugate())
 
 
 @primitive("reciprocal", "reciprocal_", promote="float")

@@ -65,22 +65,22 @@ class Segment:
         return self.state[name][lo - self.lo : hi - self.lo].reshape(self.views[k].shape)
 
     def whole(self) -> bool:
-        """Whether every parameter is where it was put, its gradient in its slot, in step; notes the write to each."""
+        """Whether every parameter is where it was put, with its gradient in its slot, in step."""
         if self.together is None:
             return False
         for p, view in zip(self.params, self.views):  # noqa: B905 - of one length; strict costs time here
             leaf = p._node
             if p._data is not view or leaf is None or p._grad is not leaf.slot or p._grad is None:  # type: ignore[union-attr]
                 return False
+        return True
+
+    def count(self, shown: bool) -> int:
+        """One more step for all, noted as a write to each; its number.  ``shown``: users can see :attr:`steps`."""
         for p in self.params:
             cell = p._vc
             if cell is None:
                 cell = p._vc = Cell()
             cell.version += 1
-        return True
-
-    def count(self, shown: bool) -> int:
-        """One more step for all; its number.  ``shown``: users can see :attr:`steps`."""
         n = self.together = self.together + 1  # type: ignore[operator]
         if shown:
             self.steps[...] = n

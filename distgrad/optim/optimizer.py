@@ -64,6 +64,7 @@ class Optimizer:
 
     _reads: ClassVar[tuple[str, ...]] = ()  # the keyword-only parameters of update()
     _hyper: ClassVar[tuple[str, ...]] = ()  # the same without step
+    _wants_step: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -71,6 +72,7 @@ class Optimizer:
             parameters = inspect.signature(cls.update).parameters.values()
             cls._reads = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
             cls._hyper = tuple(name for name in cls._reads if name != "step")
+            cls._wants_step = "step" in cls._reads
         if "step" in cls.__dict__:
             cls.step = _hooked(cls.__dict__["step"])  # type: ignore[method-assign]
 
@@ -85,6 +87,8 @@ class Optimizer:
         self.state: dict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         self._segments: list[list[Segment]] = []
+        self._counted: list[int] = []  # the parameters that the segments were made for
+        self._cached: list[tuple[Any, dict[str, Any]] | None] = []  # hyperparameters and the options made of them
         self._step_pre: OrderedDict[int, Any] = OrderedDict()
         self._step_post: OrderedDict[int, Any] = OrderedDict()
         self._save_pre: OrderedDict[int, Any] = OrderedDict()
@@ -186,6 +190,8 @@ class Optimizer:
         self.check(group)
         self.param_groups.append(group)
         self._segments.append([])
+        self._counted.append(0)
+        self._cached.append(None)
         self._lay_out(len(self.param_groups) - 1)
 
     def check(self, group: dict[str, Any]) -> None:
@@ -196,6 +202,8 @@ class Optimizer:
     def _lay_out(self, i: int) -> None:
         """Put group ``i`` into flat storage and find its segments."""
         params = self.param_groups[i]["params"]
+        self._cached[i] = None
+        self._counted[i] = len(params)
         self._segments[i] = (
             segments_of(params, storage.flatten(params), self.elementwise, self.scratch) if params else []
         )
@@ -208,54 +216,64 @@ class Optimizer:
         Args:
             closure: evaluates the model again and returns the loss, which ``step`` then returns.
         """
+        if self._step_pre:
+            for hook in tuple(self._step_pre.values()):
+                hook(self, (closure,), {})
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        if self._step_pre:
-            for hook in tuple(self._step_pre.values()):
-                hook(self, (closure,), {})
         for i, group in enumerate(self.param_groups):
-            options = {}
-            for name in self._hyper:
-                value = group[name]
-                options[name] = value.item() if value.__class__ in TENSORS else value
-            self._step_group(i, group, options)
+            self._step_group(i, group)
         if self._step_post:
             for hook in tuple(self._step_post.values()):
                 hook(self, (closure,), {})
         return loss
 
-    def _step_group(self, i: int, group: dict[str, Any], options: dict[str, Any]) -> None:
-        counts = "step" in self._reads
+    def _options(self, i: int, group: dict[str, Any]) -> dict[str, Any]:
+        """The keyword arguments of :meth:`update` for group ``i``, with the state they need in place."""
+        values = tuple(map(group.__getitem__, self._hyper))
+        cached = self._cached[i]
+        if cached is not None and cached[0] == values:
+            return cached[1]
+        options = {
+            name: v.item() if v.__class__ in TENSORS else v for name, v in zip(self._hyper, values, strict=True)
+        }
+        names = tuple(self.slots(group))
+        for segment in self._segments[i]:
+            if tuple(segment.state) != names:
+                self._make_state(segment, names)
+        # a tensor or a list may change without ceasing to equal itself
+        fixed = all(_is_constant(v) for v in values)
+        self._cached[i] = (values, options) if fixed else None
+        return options
+
+    def _step_group(self, i: int, group: dict[str, Any]) -> None:
         segments = self._segments[i]
-        n = 0
-        whole = []
+        intact = self.elementwise and self._counted[i] == len(group["params"])
         for segment in segments:
-            n += len(segment.params)
-            whole.append(segment.whole())
-        if n != len(group["params"]) or (False in whole and any(s.moved() for s in segments)):
+            if not segment.whole():
+                intact = False
+        if not intact and (
+            self._counted[i] != len(group["params"]) or any(segment.moved() for segment in segments)
+        ):
             segments = self._resettled(i)
-            whole = [s.whole() for s in segments]
-        update, maximize = self.update, group["maximize"]
-        for segment, intact in zip(segments, whole):  # noqa: B905 - of one length
-            if not segment.state:
-                names = self.slots(group)
-                if names:
-                    self._make_state(segment, names)
-            pieces: Any
-            if intact and self.elementwise:
-                pieces = ((segment.count(self.counter is not None), segment.all_blocks()),)
+        options = self._options(i, group)
+        for segment in segments:
+            if intact:
+                number = segment.count(self.counter is not None)
+                self._update_blocks(segment.xp, segment.all_blocks(), options, number, group["maximize"])
             else:
-                pieces = segment.pieces()
-            xp = segment.xp
-            for number, blocks in pieces:
-                if counts:
-                    options["step"] = number
-                for block in blocks:
-                    if maximize:
-                        block = (block[0], -block[1], *block[2:])
-                    update(xp, *block, **options)
+                for number, blocks in segment.pieces():
+                    self._update_blocks(segment.xp, blocks, options, number, group["maximize"])
+
+    def _update_blocks(self, xp: Any, blocks: Any, options: dict[str, Any], number: int, maximize: bool) -> None:
+        if self._wants_step:
+            options["step"] = number
+        for block in blocks:
+            if maximize:
+                block = (block[0], -block[1], *block[2:])
+            self.update(xp, *block, **options)
 
     def _resettled(self, i: int) -> list[Segment]:
         """Lay group ``i`` out anew and take the state along."""
@@ -448,6 +466,13 @@ def _added(hooks: OrderedDict[int, Any], hook: Callable[..., Any]) -> RemovableH
     key = next(_hook_ids)
     hooks[key] = hook
     return RemovableHandle(hooks, key)
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether ``value`` cannot change without becoming another object."""
+    if isinstance(value, tuple):
+        return all(_is_constant(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def _host(value: Any) -> np.ndarray:
