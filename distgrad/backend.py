@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 __all__ = [
-    "CPU", "Accelerator", "Array", "ArrayModule", "accelerator", "accelerator_as", "array_module", "device",
+    "Accelerator", "Array", "ArrayModule", "CPU", "accelerator", "accelerator_as", "array_module", "device",
     "device_count", "device_of", "is_array", "module_for", "on", "resolve", "special_module", "synchronize",
     "to_device", "to_host",
 ]  # fmt: skip

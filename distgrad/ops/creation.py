@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -175,8 +175,10 @@ def full(
     )
 
 
-def _like(name: str, make: Any, doc: str) -> Any:
-    def like(input, *args, dtype=None, device=None, requires_grad=False):
+def _like(name: str, make: Any, doc: str) -> Callable[..., Tensor]:
+    def like(
+        input: Tensor, *args: Any, dtype: DType = None, device: Device = None, requires_grad: bool = False
+    ) -> Tensor:
         return make(
             tuple(raw(input).shape), *args, dtype=dtype or input.dtype,
             device=device if device is not None else input.device, requires_grad=requires_grad,
@@ -194,7 +196,9 @@ full_like = _like("full_like", full, "``fill_value`` in the shape, dtype and dev
 
 
 def _new(name: str, make: Any) -> None:
-    def new(self, *args, dtype=None, device=None, requires_grad=False):
+    def new(
+        self: Tensor, *args: Any, dtype: DType = None, device: Device = None, requires_grad: bool = False
+    ) -> Tensor:
         return make(
             *args,
             dtype=dtype or self.dtype,

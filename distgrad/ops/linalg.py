@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,8 +76,8 @@ matmul.defvjp(_matmul_x, _matmul_y)
 attach("__rmatmul__", lambda self, other: matmul(other, self))
 
 
-def _checked(name: str, ranks: tuple[int, int], doc: str) -> Any:
-    def product(input, other):
+def _checked(name: str, ranks: tuple[int, int], doc: str) -> Callable[[Tensor, Tensor], Tensor]:
+    def product(input: Tensor, other: Tensor) -> Tensor:
         have = ndim_of(input), ndim_of(other)
         if have != ranks:
             raise RuntimeError(

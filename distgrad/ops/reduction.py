@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from builtins import max as max_of
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -234,7 +234,7 @@ _picked.defvjp(
 
 
 def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
-    def reduce(input, dim=None, keepdim=False):
+    def reduce(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
         if dim is None:
             return whole(input, None, False)
         if dim.__class__ in TENSORS:
@@ -268,8 +268,8 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
     return Tensor._wrap(_arg("argmin", input, None if dim is None else axis(dim, ndim_of(input)), keepdim), None)
 
 
-def _plain(name: str, doc: str) -> Any:
-    def reduce(input, dim=None, keepdim=False):
+def _plain(name: str, doc: str) -> Callable[..., Tensor]:
+    def reduce(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
         x = raw(input)
         xp = backend.array_module(x)
         found = xp.asarray(getattr(xp, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim))
@@ -285,12 +285,11 @@ any = _plain("any", "Whether one of the elements (over ``dim``) is non-zero, as 
 
 
 @method("count_nonzero")
-def count_nonzero(input, dim=None):
+def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
     """How many elements (over ``dim``) are non-zero, as an int64 tensor."""
     x = raw(input)
     xp = backend.array_module(x)
     return Tensor._wrap(xp.asarray(xp.count_nonzero(x, axis=axes(dim, x.ndim))), None)
-
 
 
 def _correction(unbiased: Any, correction: Any) -> float:

@@ -521,7 +521,7 @@ def _triangle(name: str) -> Any:
     keep = primitive()(forward)
     keep.defvjp(lambda g, ans, x, diagonal: keep(g, diagonal))
 
-    def triangle(input, diagonal=0):
+    def triangle(input: Tensor, diagonal: int = 0) -> Tensor:
         if ndim_of(input) < 2:
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
         return keep(input, diagonal)
