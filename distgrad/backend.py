@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 
 __all__ = [
-    "CPU", "Accelerator", "Array", "ArrayModule", "accelerator", "accelerator_as", "array_module", "device",
-    "device_count", "device_of", "is_array", "module_for", "on", "resolve", "set_accelerator", "special_module",
-    "synchronize", "to_device", "to_host",
+    "CPU", "NOWHERE", "Accelerator", "Array", "ArrayModule", "accelerator", "accelerator_as", "array_module", "device",
+    "device_count", "device_of", "is_array", "module_for", "on", "resolve", "set_accelerator",
+    "several_devices", "special_module", "switched", "synchronize", "to_device", "to_host", "where_it_lies",
 ]  # fmt: skip
 
 Array = Any  # numpy.ndarray, cupy.ndarray or a double's array
@@ -124,6 +124,7 @@ class _CuPy:
 
 _accelerator: Accelerator | None = None
 _tried = False
+_count: int | None = None  # of the accelerator's devices, once asked for
 
 
 def accelerator() -> Accelerator | None:
@@ -138,8 +139,8 @@ def accelerator() -> Accelerator | None:
 
 def set_accelerator(new: Accelerator | None) -> Accelerator | None:
     """Put ``new`` in the accelerator's place (None: forget it, CuPy is looked for again) and return the old one."""
-    global _accelerator, _tried
-    old, _accelerator, _tried = _accelerator, new, new is not None
+    global _accelerator, _tried, _count
+    old, _accelerator, _tried, _count = _accelerator, new, new is not None, None
     return old
 
 
@@ -147,6 +148,15 @@ def device_count() -> int:
     """How many accelerator devices can be used now; 0 without CuPy or without a GPU."""
     found = accelerator()
     return 0 if found is None else found.device_count()
+
+
+def several_devices() -> bool:
+    """Whether there is more than one accelerator device, so that an array may lie on another than the current one.
+
+    The accelerator is asked once, when the first of its arrays is worked on: a process that works on the CPU alone pays
+    nothing, and False is the answer until then.
+    """
+    return _count is not None and _count > 1
 
 
 def is_array(x: object) -> bool:
@@ -223,6 +233,47 @@ def on(where: device) -> contextlib.AbstractContextManager[Any]:
     return found.on(where.index)
 
 
+NOWHERE: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+
+
+def where_it_lies(x: Array) -> contextlib.AbstractContextManager[Any]:
+    """A context in which the device of the array ``x`` is the current one.
+
+    Array libraries put results on the *current* device, and refuse or slowly read operands from another.
+    """
+    global _count
+    if isinstance(x, (np.ndarray, np.generic)):
+        return NOWHERE
+    found = accelerator()
+    assert found is not None
+    if _count is None:
+        _count = found.device_count()
+    if _count == 1:
+        return NOWHERE
+    index = found.index_of(x)
+    return NOWHERE if index == found.current() else found.on(index)
+
+
+@contextlib.contextmanager
+def switched() -> Iterator[Any]:
+    """A context that gives ``switch(array)``, which makes the array's device the current one until the context ends."""
+    found = accelerator()
+    assert found is not None
+    before = found.current()
+
+    def switch(x: Array) -> None:
+        if not isinstance(x, (np.ndarray, np.generic)):
+            index = found.index_of(x)
+            if index != found.current():
+                found.set_current(index)
+
+    try:
+        yield switch
+    finally:
+        if found.current() != before:
+            found.set_current(before)
+
+
 def to_host(x: Array) -> np.ndarray:
     """``x`` as a NumPy array: itself if it is one, else a copy."""
     if isinstance(x, np.ndarray):
@@ -255,10 +306,10 @@ def synchronize() -> None:
 @contextlib.contextmanager
 def accelerator_as(new: Accelerator) -> Iterator[Accelerator]:
     """Inside, ``new`` is the accelerator; for tests."""
-    global _accelerator, _tried
-    old, tried = _accelerator, _tried
-    _accelerator, _tried = new, True
+    global _accelerator, _tried, _count
+    old = _accelerator, _tried, _count
+    _accelerator, _tried, _count = new, True, None
     try:
         yield new
     finally:
-        _accelerator, _tried = old, tried
+        _accelerator, _tried, _count = old
