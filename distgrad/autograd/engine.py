@@ -526,8 +526,10 @@ def grad(
                 "this is the desired behavior."
             )
         if g is None:
-            zeros = backend.array_module(t._data).zeros_like(t._data)
-            result.append(Tensor._wrap(zeros, None) if materialize_grads else None)
+            if materialize_grads:
+                with backend.where_it_lies(t._data):
+                    g = Tensor._wrap(backend.array_module(t._data).zeros_like(t._data), None)
+            result.append(g)
         elif create_graph:
             result.append(g)
         else:

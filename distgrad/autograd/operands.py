@@ -22,7 +22,7 @@ def module_of(operands: Any) -> Any:
     return np
 
 
-def _mixed(found: list[Any], name: str) -> RuntimeError:
+def mixed(found: list[Any], name: str) -> RuntimeError:
     devices = sorted({str(backend.device_of(a)) for a in found}, reverse=True)
     return RuntimeError(
         f"Expected all tensors to be on the same device, but found at least two devices, {' and '.join(devices)}! "
@@ -93,7 +93,7 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
             moved = list(operands)
             for i in strangers:
                 if not isinstance(raw[i], np.ndarray) or raw[i].ndim or operands[i].__class__ not in TENSORS:
-                    raise _mixed(arrays, prim.name)
+                    raise mixed(arrays, prim.name)
                 moved[i] = operands[i].to(where)
             return None, moved
     if prim.promote is None:

@@ -226,7 +226,7 @@ class Optimizer:
         if n != len(group["params"]) or (False in whole and any(s.moved() for s in segments)):
             segments = self._resettled(i)
             whole = [s.whole() for s in segments]
-        update, maximize = self.update, group["maximize"]
+        maximize = group["maximize"]
         for segment, intact in zip(segments, whole):  # noqa: B905 - of one length
             if not segment.state:
                 names = self.slots(group)
@@ -238,12 +238,14 @@ class Optimizer:
             else:
                 pieces = segment.pieces()
             xp = segment.xp
+            update = self.update if xp is np else _on_device(self.update)
             for number, blocks in pieces:
                 if counts:
                     options["step"] = number
                 for block in blocks:
                     if maximize:
-                        block = (block[0], -block[1], *block[2:])
+                        with backend.where_it_lies(block[1]):
+                            block = (block[0], -block[1], *block[2:])
                     update(xp, *block, **options)
 
     def _resettled(self, i: int) -> list[Segment]:
@@ -289,7 +291,8 @@ class Optimizer:
                 else:
                     if grad._node is not None:
                         p._grad = grad = grad.detach()
-                    grad._data[...] = 0
+                    with backend.where_it_lies(grad._data):
+                        grad._data[...] = 0
                     grad._bump()
 
     # --- state dicts ------------------------------------------------------------------------------------------------
@@ -410,6 +413,16 @@ class Optimizer:
             text += f"\nParameter Group {i}\n"
             text += "".join(f"    {k}: {group[k]}\n" for k in sorted(group) if k not in ("params", "param_names"))
         return text + ")"
+
+
+def _on_device(update: Callable[..., None]) -> Callable[..., None]:
+    """``update``, called where its arrays lie, whichever device is the current one."""
+
+    def there(xp: ArrayModule, p: Array, *arrays: Array, **options: Any) -> None:
+        with backend.where_it_lies(p):
+            update(xp, p, *arrays, **options)
+
+    return there
 
 
 def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
