@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 
 __all__ = [
-    "Accelerator", "Array", "ArrayModule", "CPU", "accelerator", "accelerator_as", "array_module", "device",
-    "device_count", "device_of", "is_array", "module_for", "on", "resolve", "special_module", "synchronize",
-    "to_device", "to_host",
+    "Accelerator", "Array", "ArrayModule", "CPU", "NOWHERE", "accelerator", "accelerator_as", "array_module",
+    "device", "device_count", "device_of", "is_array", "module_for", "on", "resolve", "several_devices",
+    "special_module", "switched", "synchronize", "to_device", "to_host", "where_it_lies",
 ]  # fmt: skip
 
 Array = Any  # numpy.ndarray, cupy.ndarray or a double's array
@@ -128,6 +128,7 @@ class _CuPy:
 
 _accelerator: Accelerator | None = None
 _tried = False
+_count: int | None = None  # of the accelerator's devices, once asked for
 
 
 def accelerator() -> Accelerator | None:
@@ -144,6 +145,15 @@ def device_count() -> int:
     """How many accelerator devices can be used now; 0 without CuPy or without a GPU."""
     found = accelerator()
     return 0 if found is None else found.device_count()
+
+
+def several_devices() -> bool:
+    """Whether there is more than one accelerator device, so that an array may lie on another than the current one.
+
+    The accelerator is asked once, when the first of its arrays is worked on: a process that works on the CPU alone pays
+    nothing, and False is the answer until then.
+    """
+    return _count is not None and _count > 1
 
 
 def is_array(x: object) -> bool:
@@ -220,6 +230,47 @@ def on(where: device) -> contextlib.AbstractContextManager[Any]:
     return found.on(where.index)
 
 
+NOWHERE: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+
+
+def where_it_lies(x: Array) -> contextlib.AbstractContextManager[Any]:
+    """A context in which the device of the array ``x`` is the current one.
+
+    Array libraries put results on the *current* device, and refuse or slowly read operands from another.
+    """
+    global _count
+    if isinstance(x, (np.ndarray, np.generic)):
+        return NOWHERE
+    found = accelerator()
+    assert found is not None
+    if _count is None:
+        _count = found.device_count()
+    if _count == 1:
+        return NOWHERE
+    index = found.index_of(x)
+    return NOWHERE if index == found.current() else found.on(index)
+
+
+@contextlib.contextmanager
+def switched() -> Iterator[Any]:
+    """A context that gives ``switch(array)``, which makes the array's device the current one until the context ends."""
+    found = accelerator()
+    assert found is not None
+    before = found.current()
+
+    def switch(x: Array) -> None:
+        if not isinstance(x, (np.ndarray, np.generic)):
+            index = found.index_of(x)
+            if index != found.current():
+                found.set_current(index)
+
+    try:
+        yield switch
+    finally:
+        if found.current() != before:
+            found.set_current(before)
+
+
 def to_host(x: Array) -> np.ndarray:
     """``x`` as a NumPy array: itself if it is one, else a copy."""
     if isinstance(x, np.ndarray):
@@ -252,10 +303,10 @@ def synchronize() -> None:
 @contextlib.contextmanager
 def accelerator_as(new: Accelerator) -> Iterator[Accelerator]:
     """Inside, ``new`` is the accelerator; for tests."""
-    global _accelerator, _tried
-    old, tried = _accelerator, _tried
-    _accelerator, _tried = new, True
+    global _accelerator, _tried, _count
+    old = _accelerator, _tried, _count
+    _accelerator, _tried, _count = new, True, None
     try:
         yield new
     finally:
-        _accelerator, _tried = old, tried
+        _accelerator, _tried, _count = old

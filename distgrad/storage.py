@@ -66,6 +66,11 @@ class FlatStorage:
         self.grad = make(end, self.dtype, self.device)
         self.views: list[Array] = []
         self.slots: list[Array] = []
+        with backend.where_it_lies(self.data):
+            self._move_in()
+
+    def _move_in(self) -> None:
+        """Make every parameter, and the gradient it may have, a view of the buffers."""
         for i, (p, (lo, hi)) in enumerate(zip(self.params, self.ranges, strict=True)):
             view = self.data[lo:hi].reshape(p._data.shape)
             view[...] = p._data
@@ -97,12 +102,13 @@ class FlatStorage:
 
         One that lies elsewhere is copied, a missing one is zeros.
         """
-        for i in range(lo, hi):
-            grad, slot = self.params[i]._grad, self.slots[i]
-            if grad is None:
-                slot[...] = 0
-            elif grad._data is not slot:
-                slot[...] = grad._data
+        with backend.where_it_lies(self.grad):
+            for i in range(lo, hi):
+                grad, slot = self.params[i]._grad, self.slots[i]
+                if grad is None:
+                    slot[...] = 0
+                elif grad._data is not slot:
+                    slot[...] = grad._data
 
 
 def _home(p: Tensor) -> FlatStorage | None:

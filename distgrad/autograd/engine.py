@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
+from ..backend import Array
 from .grad_mode import recording
 from .graph import Leaf, Node, Output
 from .tensor import TENSORS, Tensor
@@ -202,12 +203,17 @@ def _outs(node: Node, pending: dict[Any, list[Any]]) -> list[Any] | None:
 
 
 def _run(
-    roots: Sequence[Any], root_grads: Sequence[Any], keep: bool, as_tensor: bool, targets: Any = None
+    roots: Sequence[Any],
+    root_grads: Sequence[Any],
+    keep: bool,
+    as_tensor: bool,
+    targets: Any = None,
+    switch: Callable[[Array], None] | None = None,
 ) -> dict[Any, Any]:
     """Send ``root_grads`` (arrays, or Tensors to be recorded) down from ``roots``.
 
     Without ``targets`` leaves' gradients are delivered to them; with it, nothing is, and the gradients of those edges
-    are returned.
+    are returned.  ``switch``, where there are several devices, makes that of a gradient the current one.
     """
     needed = None if targets is None else _needed(roots, targets)
     pending = _count(roots, needed)
@@ -221,6 +227,8 @@ def _run(
         entry = pending[edge]
         g = entry[1]
         entry[1] = None
+        if switch is not None and g is not None:
+            switch(_some_array(g))
         kind = edge.__class__
         if edge.hooks and g is not None:
             g = _run_hooks(edge.hooks, g, as_tensor)
@@ -261,12 +269,21 @@ def _run(
                 continue
             entry = pending[e]
             if d is not None:
+                if switch is not None:
+                    switch(_some_array(d))
                 d = _fit_tensor(d, e) if as_tensor else _fit(d, e)
                 entry[1] = d if entry[1] is None else entry[1] + d
             n = entry[0] = entry[0] - 1
             if n == 0:
                 ready.append(e)
     return captured
+
+
+def _some_array(g: Any) -> Array:
+    """An array of the gradient ``g``: an array, a Tensor, or a list of either with a None for each output not used."""
+    if g.__class__ is list:
+        g = next(part for part in g if part is not None)
+    return g._data if g.__class__ in TENSORS else g
 
 
 def _arrive(edge: Any, g: Any, pending: dict[Any, list[Any]], ready: list[Node]) -> None:
@@ -377,7 +394,8 @@ def _root_grads(outputs: Sequence[Any], grads: Any, create_graph: bool) -> list[
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             if data.dtype.kind == "c":
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {t.dtype}")
-            g = Tensor._wrap(backend.array_module(data).ones(data.shape, data.dtype), None)
+            with backend.where_it_lies(data):
+                g = Tensor._wrap(backend.array_module(data).ones(data.shape, data.dtype), None)
         elif g.__class__ not in TENSORS:
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g._data.shape != data.shape:
@@ -413,7 +431,10 @@ def _guarded(
     recording.enabled = create_graph
     try:
         captured: dict[Any, Any] = {}
-        if create_graph or targets is not None:
+        if backend.several_devices():
+            with backend.switched() as switch:
+                captured = _run(roots, grads, keep, create_graph, targets, switch)
+        elif create_graph or targets is not None:
             captured = _run(roots, grads, keep, create_graph, targets)
         else:
             _run_plain(roots, grads, keep)
@@ -508,8 +529,10 @@ def grad(
                 "if this is the desired behavior."
             )
         if g is None:
-            zeros = backend.array_module(t._data).zeros_like(t._data)
-            result.append(Tensor._wrap(zeros, None) if materialize_grads else None)
+            if materialize_grads:
+                with backend.where_it_lies(t._data):
+                    g = Tensor._wrap(backend.array_module(t._data).zeros_like(t._data), None)
+            result.append(g)
         elif create_graph:
             result.append(g)
         else:

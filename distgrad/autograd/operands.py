@@ -22,7 +22,7 @@ def module_of(operands: Any) -> Any:
     return np
 
 
-def _mixed(found: list[Any], name: str) -> RuntimeError:
+def mixed(found: list[Any], name: str) -> RuntimeError:
     devices = sorted({str(backend.device_of(a)) for a in found}, reverse=True)
     return RuntimeError(
         f"Expected all tensors to be on the same device, but found at least two devices, {' and '.join(devices)}! "
@@ -47,13 +47,31 @@ def _wrapped(number: int, kind: dtypes.dtype) -> int:
     return number - (1 << bits) if kind.is_signed and number >> (bits - 1) else number
 
 
+def placed(forward: Any, raw: Any) -> Any:
+    """``forward``, to be called where its operands ``raw`` lie: on their device, if that is not the current one."""
+    for a in raw:
+        if a is not None and not isinstance(a, (bool, int, float, complex)):
+            there = backend.where_it_lies(a)
+            if there is backend.NOWHERE:
+                return forward
+
+            def elsewhere(*args: Any, **kwargs: Any) -> Any:
+                with there:
+                    return forward(*args, **kwargs)
+
+            return elsewhere
+    return forward
+
+
 def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
     """The common array module of ``raw`` and ``raw`` cast by the primitive's promotion rule.
 
-    ``operands`` are the same as given: a Tensor's rank counts in promotion, a number's only by category.  A
-    zero-dimensional CPU tensor may meet device tensors, as in PyTorch; any other mixture is an error that names both
-    devices.
+    ``operands`` are the same as given: a Tensor's rank counts in promotion, a number's only by category.
     Anything else than a tensor, an array or a number is a TypeError.
+
+    A zero-dimensional CPU tensor may meet device tensors, as in PyTorch: then the module is None, and the operands are
+    returned in place of their arrays with those moved, so that the operation is called again with them and its gradient
+    finds its way back.  Any other mixture is an error that names both devices.
     """
     arrays = []
     for i, a in enumerate(raw):
@@ -70,11 +88,14 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
     if device:
         xp = backend.array_module(device[0])
         where = backend.device_of(device[0])
-        for i, a in enumerate(raw):
-            if backend.is_array(a) and backend.device_of(a) != where:
-                if not isinstance(a, np.ndarray) or a.ndim or operands[i].__class__ not in TENSORS:
-                    raise _mixed(arrays, prim.name)
-                raw[i] = backend.to_device(a, where)
+        strangers = [i for i, a in enumerate(raw) if backend.is_array(a) and backend.device_of(a) != where]
+        if strangers:
+            moved = list(operands)
+            for i in strangers:
+                if not isinstance(raw[i], np.ndarray) or raw[i].ndim or operands[i].__class__ not in TENSORS:
+                    raise mixed(arrays, prim.name)
+                moved[i] = operands[i].to(where)
+            return None, moved
     if prim.promote is None:
         return xp, raw
     seen = []
@@ -90,6 +111,9 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
         common = dtypes.get_default_dtype()
     if common.category == 1:
         raw = [_wrapped(a, common) if a.__class__ is int else a for a in raw]
-    return xp, [
-        a if a is None or isinstance(a, (bool, int, float, complex)) else a.astype(common.np, copy=False) for a in raw
-    ]
+    if xp is np:
+        return xp, [
+            a if a is None or isinstance(a, (bool, int, float, complex)) else a.astype(common.np, copy=False) for a in raw
+        ]
+    with backend.where_it_lies(device[0]):
+        return xp, [a.astype(common.np) if backend.is_array(a) and a.dtype != common.np else a for a in raw]

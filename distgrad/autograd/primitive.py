@@ -33,7 +33,7 @@ from ..backend import Array
 from .errors import freed, mismatched, stale
 from .grad_mode import recording
 from .graph import Cell, Node, Output
-from .operands import module_of, rounded, unify
+from .operands import module_of, placed, rounded, unify
 from .tensor import TENSORS, Tensor, as_array
 from .views import as_view, inplace, refresh
 
@@ -365,7 +365,9 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
                 ans = forward(np, *raw, *args[n:], **kwargs)
             else:
                 xp, raw = unify(prim, args[:n], raw)
-                ans = forward(xp, *raw, *args[n:], **kwargs)
+                if xp is None:
+                    return call(*raw, *args[n:], **kwargs)
+                ans = (forward if xp is np else placed(forward, raw))(xp, *raw, *args[n:], **kwargs)
                 if promote is not None:
                     ans = rounded(ans, raw)
         except ValueError as e:
@@ -422,7 +424,7 @@ def _unary(prim: Primitive) -> Callable[..., Any]:
             ans = forward(np, data)
         else:
             xp, (data,) = unify(prim, (x,), [data])
-            ans = rounded(forward(xp, data), (data,))
+            ans = rounded((forward if xp is np else placed(forward, (data,)))(xp, data), (data,))
         if ans.__class__ is not ndarray:
             ans = as_array(np, ans)
         out = new(Tensor)
@@ -491,7 +493,9 @@ def _binary(prim: Primitive) -> Callable[..., Any]:
                 ans = forward(np, xd, yd)
             else:
                 xp, (xd, yd) = unify(prim, (x, y), [xd, yd])
-                ans = rounded(forward(xp, xd, yd), (xd, yd))
+                if xp is None:
+                    return call(xd, yd)
+                ans = rounded((forward if xp is np else placed(forward, (xd, yd)))(xp, xd, yd), (xd, yd))
         except ValueError as e:
             raise mismatched(prim.name, (xd, yd)) or e from None
         if ans.__class__ is not ndarray:
@@ -674,9 +678,13 @@ def fused(*methods: str, reference: Callable[..., Any], inputs: int, grad_name: 
             xp: Any = np
             if not tensors:
                 return forward(module_of(args[:n]), *args, **kwargs)[0]
-            if not quick:
+            if quick:
+                ans, kept = forward(np, *raw, *args[n:], **kwargs)
+            else:
                 xp, raw = unify(prim, args[:n], raw)
-            ans, kept = forward(xp, *raw, *args[n:], **kwargs)
+                if xp is None:
+                    return call(*raw, *args[n:], **kwargs)
+                ans, kept = (forward if xp is np else placed(forward, raw))(xp, *raw, *args[n:], **kwargs)
             if ans.__class__ is not ndarray:
                 ans = as_array(xp, ans)
             if not wants or not recording.enabled:

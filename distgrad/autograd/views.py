@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import dtypes
+import numpy as np
+
+from .. import backend, dtypes
 from .grad_mode import recording
 from .graph import Cell, Leaf, Node, View
 from .tensor import TENSORS, Tensor, new
@@ -113,7 +115,7 @@ def _check_writable(x: Tensor) -> None:
 
 def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """``x`` becomes ``prim(x, *args)``, in its own memory, recorded if anything involved requires grad."""
-    from .operands import unify
+    from .operands import placed, unify
     from .primitive import Shape, record
 
     if x._view is not None:
@@ -129,6 +131,8 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         _check_writable(x)
     data = x._data
     xp, raw = unify(prim, inputs[:n], [a._data if a.__class__ in TENSORS else a for a in inputs[:n]])
+    if xp is None:
+        return write(prim, x, (*raw[1:], *inputs[n:]), kwargs)
     mask = 0
     save_ans, kinds = False, (0,) * n
     if recorded:
@@ -139,7 +143,7 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         if plan is not None:
             save_ans, kinds = plan.ans, plan.kinds
     old = Tensor._wrap(data.copy(), x._node) if recorded and kinds[0] == 1 else None
-    ans = prim.forward(xp, *raw, *inputs[n:], **kwargs)
+    ans = (prim.forward if xp is np else placed(prim.forward, raw))(xp, *raw, *inputs[n:], **kwargs)
     if ans.shape != data.shape:
         raise RuntimeError(
             f"output with shape {list(data.shape)} doesn't match the broadcast shape {list(ans.shape)} (in "
@@ -151,7 +155,11 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -
             f"result type {made.tensor_type[:-6]} can't be cast to the desired output type {own.tensor_type[:-6]}"
         )
     if ans is not data:
-        data[...] = ans
+        if xp is np:
+            data[...] = ans
+        else:
+            with backend.where_it_lies(data):
+                data[...] = ans
     x._bump()
     cell = x._vc
     assert cell is not None

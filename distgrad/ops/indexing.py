@@ -64,6 +64,20 @@ def _read(x: Any, index: Any) -> Any:
         return x[index]
     except IndexError as e:
         raise IndexError(_explain(x, index, e)) from None
+    except (TypeError, ValueError):
+        _check_indices(x, index)
+        raise
+
+
+def _check_indices(x: Any, index: Any) -> None:
+    """RuntimeError where an index array lies neither on the CPU nor beside ``x``."""
+    here = backend.device_of(x)
+    for i in index if index.__class__ is tuple else (index,):
+        if backend.is_array(i) and backend.device_of(i) not in (here, backend.CPU):
+            raise RuntimeError(
+                f"indices should be either on cpu or on the same device as the indexed tensor ({here}), "
+                f"got one on {backend.device_of(i)}"
+            )
 
 
 def _explain(x: Any, index: Any, error: IndexError) -> str:
@@ -142,8 +156,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
                 f"{value.device}!"
             )
         if recording.enabled and (self.requires_grad or value.requires_grad):
-            target = _read(data, index)
-            extra = value._data.ndim - getattr(target, "ndim", 0)
+            with backend.where_it_lies(data):
+                extra = value._data.ndim - getattr(_read(data, index), "ndim", 0)
             if extra > 0:  # leading dimensions of size 1, as in PyTorch
                 value = value.reshape(value._data.shape[extra:])
             write(_setitem.primitive, self, (value, index), {})
@@ -159,10 +173,18 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
             return
         array = value
     try:
-        data[index] = array
+        if data.__class__ is np.ndarray:
+            data[index] = array
+        else:
+            with backend.where_it_lies(data):
+                data[index] = array
     except IndexError as e:
         raise IndexError(_explain(data, index, e)) from None
+    except TypeError:
+        _check_indices(data, index)
+        raise
     except ValueError as e:
+        _check_indices(data, index)
         target = data[index]
         raise RuntimeError(
             f"shape mismatch: value tensor of shape {list(getattr(array, 'shape', np.shape(array)))} cannot be "
@@ -174,7 +196,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
 @method("__contains__")
 def contains(self: Tensor, element: Operand) -> bool:
     """Whether one of the elements equals ``element``."""
-    return bool((self._data == raw(element)).any())
+    with backend.where_it_lies(self._data):
+        return bool((self._data == raw(element)).any())
 
 
 @method("select")
@@ -203,18 +226,20 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where ``mask`` (broadcast) is true, in one dimension."""
     xp = backend.array_module(raw(input))
-    shape = xp.broadcast_shapes(raw(input).shape, raw(mask).shape) if xp is np else (raw(input) * raw(mask)).shape
+    shape = np.broadcast_shapes(raw(input).shape, raw(mask).shape)  # of shapes, not of arrays
     return _getitem(input.expand(shape), xp.broadcast_to(raw(mask), shape))
 
 
 @method("nonzero")
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Tensor | tuple[Tensor, ...]:
     """The indices (int64) of non-zero elements: a matrix with one row each, or a tuple with one vector a dimension."""
-    xp = backend.array_module(raw(input))
-    found = xp.nonzero(raw(input)) if ndim_of(input) else xp.nonzero(raw(input).reshape(1))
-    if as_tuple:
-        return tuple(Tensor._wrap(i, None) for i in found)
-    return Tensor._wrap(xp.stack(found, axis=1) if ndim_of(input) else xp.zeros((len(found[0]), 0), np.int64), None)
+    x = raw(input)
+    xp = backend.array_module(x)
+    with backend.where_it_lies(x):
+        found = xp.nonzero(x) if x.ndim else xp.nonzero(x.reshape(1))
+        if as_tuple:
+            return tuple(Tensor._wrap(i, None) for i in found)
+        return Tensor._wrap(xp.stack(found, axis=1) if x.ndim else xp.zeros((len(found[0]), 0), np.int64), None)
 
 
 @primitive(meta="x", grad_name="GatherBackward0")
@@ -247,9 +272,12 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
                 f"Size does not match at dimension {k} expected index {list(at.shape)} to be no larger than self "
                 f"{list(x.shape)} apart from dimension {d}"
             )
-    if at.size and (int(at.max()) >= x.shape[d] or int(at.min()) < 0):
-        bad = int(at.max()) if int(at.max()) >= x.shape[d] else int(at.min())
-        raise RuntimeError(f"index {bad} is out of bounds for dimension {d} with size {x.shape[d]}")
+    if at.size:
+        with backend.where_it_lies(at):
+            least, most = int(at.min()), int(at.max())
+        if most >= x.shape[d] or least < 0:
+            bad = most if most >= x.shape[d] else least
+            raise RuntimeError(f"index {bad} is out of bounds for dimension {d} with size {x.shape[d]}")
     return _gathered(input, at, d)
 
 

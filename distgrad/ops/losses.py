@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from .. import backend
 from ..autograd import Tensor, fused
+from ..autograd.operands import mixed
 from ..autograd.tensor import TENSORS
 from ._declare import raw
 from .activation import log_softmax, logsigmoid, softplus
 from .elementwise import log
-from .indexing import gather
+from .indexing import _gathered, gather
 from .selection import clamp, where
 
 _REDUCTIONS = frozenset(("mean", "sum", "none"))
@@ -285,6 +288,60 @@ def _cross_entropy_backward(xp, g, ans, softmax, wanted, x, target, reduction):
     return (gx,)
 
 
+def _counting(xp: Any, y: Any, classes: int, ignore_index: int, dtype: Any) -> tuple[Any, Any]:
+    """How much each target counts, and the targets as classes that exist: 1, 0 if ignored, NaN for no class at all.
+
+    On a device nothing is asked of the values, since that would wait for all work before; array libraries there let an
+    index that is out of bounds wrap around, so a target that is none must not get lost.
+    """
+    counted = y != ignore_index
+    wrong = counted & ((y < 0) | (y >= classes))
+    return xp.where(wrong, math.nan, counted).astype(dtype), xp.where(wrong | ~counted, 0, y)
+
+
+def _reference_there(input: Any, target: Any, reduction: str, ignore_index: int) -> Any:
+    return nll_loss(
+        log_softmax(input, 1), Tensor._wrap(target, None), ignore_index=ignore_index, reduction=reduction
+    )
+
+
+@fused(reference=_reference_there, inputs=1, grad_name="NllLossBackward0")
+def _cross_entropy_there(xp, x, target, reduction, ignore_index):
+    """:func:`_cross_entropy` on a device: shifted by row and counting by target, so that no value is looked at."""
+    counts, safe = _counting(xp, target, x.shape[1], ignore_index, x.dtype)
+    e = x - x.max(axis=1, keepdims=True)
+    picked = e[xp.arange(x.shape[0]), safe]
+    xp.exp(e, out=e)
+    total = e.sum(axis=1)
+    values = (xp.log(total) - picked) * counts
+    e /= total[:, None]
+    if reduction == "none":
+        return values, (e, safe, counts)
+    if reduction == "sum":
+        return values.sum(), (e, safe, counts)
+    n = counts.sum()
+    return values.sum() / n, (e, safe, counts / n)
+
+
+@_cross_entropy_there.defbackward
+def _cross_entropy_there_backward(xp, g, ans, kept, wanted, x, target, reduction, ignore_index):
+    softmax, safe, factors = kept
+    gx = softmax.copy()
+    gx[xp.arange(x.shape[0]), safe] -= 1
+    gx *= (factors * g)[:, None]
+    return (gx,)
+
+
+@contextlib.contextmanager
+def _together(name: str, *tensors: Any) -> Iterator[None]:
+    """Inside, the device of the tensors is the current one; RuntimeError where they lie on several."""
+    arrays = [raw(t) for t in tensors if t is not None]
+    if len({backend.device_of(a) for a in arrays}) > 1:
+        raise mixed(arrays, name)
+    with backend.where_it_lies(arrays[0]):
+        yield
+
+
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -306,7 +363,8 @@ def cross_entropy(
         label_smoothing: in [0, 1]: how much of the target is spread over all classes.
 
     Raises:
-        RuntimeError, ValueError: shapes or types that don't fit.  IndexError: a class outside 0 … C-1.
+        RuntimeError, ValueError: shapes or types that don't fit.  IndexError: a class outside 0 … C-1; on a device,
+            where asking would wait for all work before, such a class makes the loss NaN instead.
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
@@ -320,10 +378,24 @@ def cross_entropy(
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if y.dtype.kind not in "iu":
         return _probabilities(input, target, weight, reduction, label_smoothing)
+    if not x.__class__ is y.__class__ is np.ndarray:
+        with _together("cross_entropy", input, target, weight):
+            return _of_classes(input, target, weight, ignore_index, reduction, label_smoothing)
+    return _of_classes(input, target, weight, ignore_index, reduction, label_smoothing)
+
+
+def _of_classes(
+    input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, label_smoothing: float
+) -> Tensor:
+    """:func:`cross_entropy` where the target is class indices."""
+    x, y = raw(input), raw(target)
     _check_classes(x, y, ignore_index)
     simple = weight is None and label_smoothing == 0.0 and x.ndim == 2 and x.shape[0] and x.dtype.itemsize > 2
-    if simple and reduction in ("mean", "sum", "none") and not _ignored(y, ignore_index):
-        return _cross_entropy(input, y, reduction)
+    if simple and reduction in ("mean", "sum", "none"):
+        if x.__class__ is not np.ndarray:
+            return _cross_entropy_there(input, y, reduction, ignore_index)
+        if not _ignored(y, ignore_index):
+            return _cross_entropy(input, y, reduction)
     logs = log_softmax(input, 1 if x.ndim > 1 else 0)
     loss = nll_loss(logs, target, weight, ignore_index=ignore_index, reduction=reduction)
     if label_smoothing == 0.0:
@@ -344,7 +416,7 @@ def _check_classes(x: Any, y: Any, ignore_index: int) -> None:
         if x.ndim == 2 and y.ndim == 1:
             raise ValueError(f"Expected input batch_size ({x.shape[0]}) to match target batch_size ({y.shape[0]}).")
         raise RuntimeError(f"Expected target size {list(expected)}, got {list(y.shape)}")
-    if y.size:
+    if y.size and isinstance(y, np.ndarray):  # on a device: _counting()
         low, high = int(y.min()), int(y.max())
         for bad in (low, high):
             if not 0 <= bad < c and bad != ignore_index:
@@ -375,16 +447,17 @@ def _smooth(logs: Any, y: Any, weight: Any, ignore_index: int, reduction: str) -
     """The loss against the uniform distribution, averaged as the main loss is."""
     dim = 1 if raw(logs).ndim > 1 else 0
     c = raw(logs).shape[dim]
+    xp = backend.array_module(y)
     counted = y != ignore_index
     if weight is not None:
         logs = logs * weight.reshape([c if k == dim else 1 for k in range(raw(logs).ndim)])
-    values = where(Tensor._wrap(backend.array_module(y).asarray(counted), None), -logs.sum(dim) / c, 0.0)
+    values = where(Tensor._wrap(xp.asarray(counted), None), -logs.sum(dim) / c, 0.0)
     if reduction != "mean":
         return _reduced(values, reduction)
     if weight is None:
-        return values.sum() / float(counted.sum())
-    safe = backend.array_module(y).where(counted, y, 0)
-    return values.sum() / float((raw(weight)[safe] * counted).sum())
+        return values.sum() / Tensor._wrap(xp.asarray(counted.sum()).astype(raw(logs).dtype), None)
+    safe = xp.where(counted, y, 0)
+    return values.sum() / Tensor._wrap(xp.asarray((raw(weight)[safe] * counted).sum()), None)
 
 
 def nll_loss(
@@ -400,14 +473,26 @@ def nll_loss(
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     x, y = raw(input), raw(target)
+    if not x.__class__ is y.__class__ is np.ndarray:
+        with _together("nll_loss", input, target, weight):
+            return _negated(input, y, weight, ignore_index, reduction)
+    return _negated(input, y, weight, ignore_index, reduction)
+
+
+def _negated(input: Tensor, y: Any, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor:
+    """:func:`nll_loss` of the raw targets ``y``."""
+    x = raw(input)
     _check_classes(x, y, ignore_index)
     xp = backend.array_module(x)
-    counted = xp.asarray(y != ignore_index)
-    safe = xp.where(counted, y, 0)
-    if x.ndim == 1:
-        picked = input[int(safe)]
+    if xp is np:
+        counted = np.asarray(y != ignore_index)
+        safe = np.where(counted, y, 0)
     else:
-        picked = gather(input, 1, Tensor._wrap(xp.expand_dims(safe, 1), None)).squeeze(1)
+        counted, safe = _counting(xp, y, x.shape[min(1, x.ndim - 1)], ignore_index, x.dtype)
+    if x.ndim == 1:
+        picked = _gathered(input, safe.reshape(1), 0).squeeze(0)
+    else:
+        picked = _gathered(input, xp.expand_dims(safe, 1), 1).squeeze(1)
     factor = counted.astype(x.dtype) if weight is None else raw(weight)[safe] * counted
     values = -picked * Tensor._wrap(xp.asarray(factor), None)
     if reduction == "mean":

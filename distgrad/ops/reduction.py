@@ -219,7 +219,8 @@ def _arg(name: str, input: Any, dim: int | None, keepdim: bool) -> Any:
     xp = backend.array_module(x)
     if x.size == 0:
         raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
-    return xp.asarray(getattr(xp, name)(x, axis=dim, keepdims=keepdim)).astype(np.int64, copy=False)
+    with backend.where_it_lies(x):
+        return xp.asarray(getattr(xp, name)(x, axis=dim, keepdims=keepdim)).astype(np.int64, copy=False)
 
 
 @primitive(meta="x", grad_name=lambda node: node.args[4].capitalize() + "Backward0")
@@ -241,7 +242,7 @@ def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
             return pair(input, dim)
         d = axis(dim, ndim_of(input))
         if ndim_of(input) == 0:
-            return values_and_indices[name](alias(input), Tensor._wrap(np.zeros((), np.int64), None))
+            return values_and_indices[name](alias(input), zeros((), dtype=dtypes.int64, device=input.device))
         where_ = _arg(arg, input, d, True)
         shape = tuple([n for i, n in enumerate(where_.shape) if keepdim or i != d])
         values = _picked(input, where_, d, shape, name)
@@ -272,8 +273,9 @@ def _plain(name: str, doc: str) -> Callable[..., Tensor]:
     def reduce(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
         x = raw(input)
         xp = backend.array_module(x)
-        found = xp.asarray(getattr(xp, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim))
-        return Tensor._wrap(found if x.dtype != np.uint8 else found.astype(np.uint8), None)
+        with backend.where_it_lies(x):
+            found = xp.asarray(getattr(xp, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim))
+            return Tensor._wrap(found if x.dtype != np.uint8 else found.astype(np.uint8), None)
 
     reduce.__name__ = reduce.__qualname__ = name
     reduce.__doc__ = doc
@@ -289,7 +291,8 @@ def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
     """How many elements (over ``dim``) are non-zero, as an int64 tensor."""
     x = raw(input)
     xp = backend.array_module(x)
-    return Tensor._wrap(xp.asarray(xp.count_nonzero(x, axis=axes(dim, x.ndim))), None)
+    with backend.where_it_lies(x):
+        return Tensor._wrap(xp.asarray(xp.count_nonzero(x, axis=axes(dim, x.ndim))), None)
 
 
 def _correction(unbiased: Any, correction: Any) -> float:
@@ -472,6 +475,7 @@ _norm2.defvjp(_norm2_vjp)
 
 from ..autograd.primitive import alias  # noqa: E402
 from .arithmetic import maximum, minimum  # noqa: E402
+from .creation import zeros  # noqa: E402
 from .elementwise import (  # noqa: E402
     abs as absolute,
     exp,

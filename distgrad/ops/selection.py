@@ -149,7 +149,8 @@ attach("__ne__", _tolerant(ne, True))
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have the same shape and elements, as a Python bool."""
     x, y = raw(input), raw(other)
-    return x.shape == y.shape and bool((x == y).all())
+    with backend.where_it_lies(x):
+        return x.shape == y.shape and bool((x == y).all())
 
 
 def _logic(name: str, methods: tuple[str, ...], ufunc: str, words: str, arity: int) -> Any:
@@ -190,13 +191,14 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
     """Elementwise ``|input - other| <= atol + rtol * |other|`` (bool)."""
     x, y = raw(input), raw(other)
     xp = backend.array_module(x)
-    return Tensor._wrap(xp.asarray(xp.isclose(x, y, rtol=rtol, atol=atol, equal_nan=equal_nan)), None)
+    with backend.where_it_lies(x):
+        return Tensor._wrap(xp.asarray(xp.isclose(x, y, rtol=rtol, atol=atol, equal_nan=equal_nan)), None)
 
 
 @method("allclose")
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
     """Whether all elements are close (:func:`isclose`), as a Python bool."""
-    return bool(isclose(input, other, rtol, atol, equal_nan)._data.all())
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
 
 
 @method("masked_fill")

@@ -270,10 +270,12 @@ class Optimizer:
     def _update_blocks(self, xp: Any, blocks: Any, options: dict[str, Any], number: int, maximize: bool) -> None:
         if self._wants_step:
             options["step"] = number
+        update = self.update if xp is np else _on_device(self.update)
         for block in blocks:
             if maximize:
-                block = (block[0], -block[1], *block[2:])
-            self.update(xp, *block, **options)
+                with backend.where_it_lies(block[1]):
+                    block = (block[0], -block[1], *block[2:])
+            update(xp, *block, **options)
 
     def _resettled(self, i: int) -> list[Segment]:
         """Lay group ``i`` out anew and take the state along."""
@@ -318,7 +320,8 @@ class Optimizer:
                 else:
                     if grad._node is not None:
                         p._grad = grad = grad.detach()
-                    grad._data[...] = 0
+                    with backend.where_it_lies(grad._data):
+                        grad._data[...] = 0
                     grad._bump()
 
     # --- state dicts ------------------------------------------------------------------------------------------------
@@ -442,6 +445,16 @@ class Optimizer:
             text += f"\nParameter Group {i}\n"
             text += "".join(f"    {k}: {group[k]}\n" for k in sorted(group) if k not in ("params", "param_names"))
         return text + ")"
+
+
+def _on_device(update: Callable[..., None]) -> Callable[..., None]:
+    """``update``, called where its arrays lie, whichever device is the current one."""
+
+    def there(xp: ArrayModule, p: Array, *arrays: Array, **options: Any) -> None:
+        with backend.where_it_lies(p):
+            update(xp, p, *arrays, **options)
+
+    return there
 
 
 def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,6 +17,7 @@ from tests.ops.case import Row, differentiable, outputs
 ROWS = [*elementwise_rows.ROWS, *array_rows.ROWS]
 # Primitives that no call on one device reaches as a recorded node, and where they are tested.
 ELSEWHERE = {
+    "_cross_entropy_there": "tests/devices/test_rows.py: it is _cross_entropy on a device",
     "_dropped": "tests/ops/test_by_hand.py: it is random",
     "_move": "tests/ops/test_by_hand.py: it needs two devices",
     "copy": "tests/autograd/test_inplace.py: it is in-place alone",
