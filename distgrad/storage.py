@@ -1,8 +1,8 @@
 """Flat storage: parameters of one device and dtype in one contiguous buffer, their gradients in another.
 
-``p.data`` and ``p.grad`` are views of the two, and the engine writes a parameter's first gradient straight into its view.
-So an all-reduce bucket is a slice, an update is a loop over blocks, and a shard is a range.  Parameters start on 64-byte
-boundaries; the gaps between them are zero in both buffers and stay so under any elementwise update.
+``p.data`` and ``p.grad`` are views of the two, and the engine writes a parameter's first gradient straight into its
+view.  So an all-reduce bucket is a slice, an update is a loop over blocks, and a shard is a range.  Parameters start on
+64-byte boundaries; the gaps between them are zero in both buffers and stay so under any elementwise update.
 
 A user may at any time give a parameter other memory (``p.data = …``, ``.to()``), another gradient (``p.grad = …``) or
 none.  Nothing here forbids it: :meth:`FlatStorage.holds` tells, and whoever works on the buffers asks first.
@@ -93,8 +93,10 @@ class FlatStorage:
         return self.params[i]._data is self.views[i]
 
     def gather(self, lo: int, hi: int) -> None:
-        """Bring the gradients of parameters ``lo`` to ``hi - 1`` into :attr:`grad`: one that lies elsewhere is copied, a
-        missing one is zeros."""
+        """Bring the gradients of parameters ``lo`` to ``hi - 1`` into :attr:`grad`.
+
+        One that lies elsewhere is copied, a missing one is zeros.
+        """
         for i in range(lo, hi):
             grad, slot = self.params[i]._grad, self.slots[i]
             if grad is None:
@@ -109,14 +111,15 @@ def _home(p: Tensor) -> FlatStorage | None:
     if flat is None:
         return None
     storage, i = flat
-    return storage if storage.params[i] is p and storage.holds(i) else None  # type: ignore[no-any-return]
+    return storage if storage.params[i] is p and storage.holds(i) else None
 
 
 def flatten(params: Iterable[Tensor], make: Allocate | None = None) -> list[FlatStorage]:
     """The storages in which ``params`` live, in order of first use; those that live in none are put into new ones.
 
     Args:
-        params: leaf tensors; one given twice counts once.  New ones of a device and dtype share one storage, in this order.
+        params: leaf tensors; one given twice counts once.  New ones of a device and dtype share one storage, in this
+            order.
         make: makes the buffers; default the process's own memory.
     """
     unique = list({id(p): p for p in params}.values())

@@ -13,7 +13,7 @@ import environment
 import local
 
 RANKS = 2
-OPTIONS = ["--dataset", "digits", "--model", "mlp", "--optimizer", "adam", "--lr", "0.003", "--epochs", "20"]
+OPTIONS = ["--dataset", "digits", "--model", "mlp", "--optimizer", "adam", "--lr", "0.001", "--epochs", "30"]
 
 
 def main(arguments: list[str]) -> int:

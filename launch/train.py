@@ -17,14 +17,16 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 import distgrad as dg
-from distgrad import backend, cuda, nn, registry
-from distgrad import distributed as dist
+from distgrad import backend, cuda, distributed as dist, nn, registry
 from train_data import DATASETS
 from train_loop import CURVES, FILE, Trainer, draw
 from train_models import MODELS
 
 # What a loss, by its class's name, needs behind a model that ends in plain numbers.
-LAST_LAYER: dict[str, Callable[[], nn.Module]] = {"BCELoss": nn.Sigmoid}
+LAST_LAYER: dict[str, Callable[[], nn.Module]] = {
+    "BCELoss": nn.Sigmoid,
+    "NLLLoss": lambda: nn.LogSoftmax(dim=1),
+}
 
 
 class Refused(Exception):
@@ -99,8 +101,8 @@ def _device(name: str) -> backend.device:
     local = dist.get_local_rank()
     if _on_any_rank(local >= cuda.device_count()):
         raise Refused(
-            f"--device cuda: a node has more ranks than usable GPUs (this one has {cuda.device_count()}); use fewer ranks "
-            "or --device cpu"
+            f"--device cuda: a node has more ranks than usable GPUs (this one has {cuda.device_count()} GPUs); "
+            "use fewer ranks or --device cpu"
         )
     cuda.set_device(local)
     return backend.device("cuda", local)
@@ -135,8 +137,8 @@ def _trainer(options: argparse.Namespace) -> Trainer:
         model,
         optimizer,
         loss,
-        tuple(dg.tensor(a).to(device) for a in data.train),  # type: ignore[arg-type]
-        tuple(dg.tensor(a).to(device) for a in data.validation),  # type: ignore[arg-type]
+        tuple(dg.tensor(a).to(device) for a in data.train),
+        tuple(dg.tensor(a).to(device) for a in data.validation),
         options.batch_size,
         options.seed,
         options.checkpoint_dir,

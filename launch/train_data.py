@@ -9,7 +9,7 @@ import numpy as np
 
 from distgrad.random import Generator
 
-__all__ = ["DATASETS", "Data"]
+__all__ = ["DATASETS", "Data", "digits"]
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import distgrad as dg
-from distgrad import distributed as dist
-from distgrad import nn
+from distgrad import distributed as dist, nn
 from distgrad.random import Generator, default_generator
 from distgrad.utils.data import DataLoader, Sampler, TensorDataset
 
-__all__ = ["CURVES", "FILE", "Shares", "Trainer", "draw"]
+__all__ = ["CURVES", "FILE", "Shares", "Sums", "Trainer", "draw"]
 
 FILE = "checkpoint.safetensors"
 CURVES = "learning-curve.png"
@@ -94,7 +93,7 @@ class Trainer:
         self.model, self.optimizer, self.loss = nn.parallel.DistributedDataParallel(model), optimizer, loss
         self.one_hot = type(loss).__name__ not in OF_CLASSES
         self.shares = Shares(len(train[0]), batch_size, seed)
-        self.batches = DataLoader(TensorDataset(*train), batch_sampler=self.shares)
+        self.batches: DataLoader[Any] = DataLoader(TensorDataset(*train), batch_sampler=self.shares)
         rank, size = dist.get_rank(), dist.get_world_size()
         self.validation = tuple(t[rank::size] for t in validation)
         self.seed, self.folder, self.options = seed, folder, options
@@ -141,8 +140,8 @@ class Trainer:
     def _loss(self, outputs: dg.Tensor, labels: dg.Tensor) -> dg.Tensor:
         if self.one_hot:
             classes = dg.arange(outputs.shape[1], device=labels.device)
-            return self.loss(outputs, (labels.unsqueeze(1) == classes).to(outputs.dtype))  # type: ignore[no-any-return]
-        return self.loss(outputs, labels)  # type: ignore[no-any-return]
+            return self.loss(outputs, (labels.unsqueeze(1) == classes).to(outputs.dtype))
+        return self.loss(outputs, labels)
 
     # ------------------------------------------------------------------------------------------------- checkpoints
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from distgrad import nn
 
-__all__ = ["MODELS"]
+__all__ = ["MODELS", "linear", "mlp"]
 
 
 def linear(shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -16,14 +16,16 @@ def linear(shape: tuple[int, ...], classes: int) -> nn.Module:
 
 
 def mlp(shape: tuple[int, ...], classes: int) -> nn.Module:
-    """Two hidden layers of 128 and 64."""
+    """Two hidden layers, of 512 and 256, with dropout."""
     return nn.Sequential(
         nn.Flatten(),
-        nn.Linear(math.prod(shape), 128),
+        nn.Linear(math.prod(shape), 512),
         nn.ReLU(),
-        nn.Linear(128, 64),
+        nn.Dropout(0.3),
+        nn.Linear(512, 256),
         nn.ReLU(),
-        nn.Linear(64, classes),
+        nn.Dropout(0.3),
+        nn.Linear(256, classes),
     )
 
 

@@ -26,11 +26,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import special
 
 from distgrad import backend
 from tests.double_arrays import DeviceArray, unsupported
-from tests.double_module import Module
+from tests.double_module import Module, Special
 
 NUMBERS = (bool, int, float, complex, np.generic)
 
@@ -40,6 +39,7 @@ class StrictAccelerator:
 
     Attributes:
         transfers: how many times something was fetched from a device, by ``get``, ``item``, ``bool``, ``print`` …
+        uploads: how many times a host array was copied to a device, asked for or (as an index) in silence.
         synchronizations: how many times :meth:`synchronize` was called.
     """
 
@@ -47,7 +47,8 @@ class StrictAccelerator:
 
     def __init__(self, devices: int = 2) -> None:
         self.module: Any = Module(self)
-        self.transfers = self.synchronizations = 0
+        self._special = Special(self)
+        self.transfers = self.uploads = self.synchronizations = 0
         self._devices = devices
         self._thread = threading.local()  # as in CUDA, each thread has a current device
 
@@ -87,7 +88,7 @@ class StrictAccelerator:
         self.synchronizations += 1
 
     def special_module(self) -> Any:
-        return _Special(self)
+        return self._special
 
     # ------------------------------------------------------------------------- what arrays and functions share
 
@@ -144,7 +145,10 @@ class StrictAccelerator:
         """As :meth:`host`, where CuPy copies a host array to the device by itself."""
         if type(x) in (list, tuple):
             return type(x)(self.uploaded(item) for item in x)
-        return x.copy() if isinstance(x, np.ndarray) else self.host(x)
+        if isinstance(x, np.ndarray):
+            self.uploads += 1
+            return x.copy()
+        return self.host(x)
 
     def index(self, key: Any) -> tuple[tuple[Any, ...], bool]:
         """An index as a tuple for NumPy, and whether it has an array or a mask in it."""
@@ -154,17 +158,6 @@ class StrictAccelerator:
             isinstance(p, (DeviceArray, np.ndarray, list, tuple, bool, np.bool_)) for p in parts
         )  # CuPy takes an array without dimensions for an array, not for a number
         return tuple(self.uploaded(p) for p in parts), advanced
-
-
-class _Special:
-    """The double's ``cupyx.scipy.special``: ufuncs, of which CuPy has the same names."""
-
-    def __init__(self, home: StrictAccelerator) -> None:
-        self._home = home
-
-    def __getattr__(self, name: str) -> Any:
-        ufunc = getattr(special, name)
-        return lambda *args: self._home.new(np.asarray(ufunc(*[self._home.scalar_or_array(x) for x in args])))
 
 
 def _arrays_in(values: Any) -> Iterator[DeviceArray]:

@@ -113,6 +113,37 @@ class _Function:
         return self.home.wrap(result, [] if copies else [*args, *kwargs.values()])
 
 
+class Special:
+    """The double's ``cupyx.scipy.special``: SciPy's ufuncs, of which CuPy has these that distgrad uses."""
+
+    names = ("erf", "erfc", "erfinv", "ndtr", "ndtri")
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self.names:
+            raise AttributeError(f"module 'cupyx.scipy.special' has no attribute {name!r} that the double knows")
+        from scipy import special
+
+        return _Special(self._home, name, getattr(special, name))
+
+
+class _Special(_Ufunc):
+    """One of CuPy's special functions: in float32 or float64, whatever it is given but bfloat16."""
+
+    def __init__(self, home: Home, name: str, scipys: Any) -> None:
+        self.home, self.name, self._has_at = home, f"cupyx_scipy_special_{name}", False
+        self._numpys = scipys
+        self.nin, self.nout, self.nargs = scipys.nin, scipys.nout, scipys.nargs
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for x in args:
+            if isinstance(x, DeviceArray) and x.dtype.kind not in "biuf":  # bfloat16's kind is V, complex numbers' c
+                raise TypeError(f"Wrong type ({x.dtype}) of arguments for {self.name}")
+        return super().__call__(*args, **kwargs)
+
+
 class Module:
     """The double's ``cupy``, or a part of it such as ``cupy.linalg``."""
 

@@ -50,14 +50,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "printing": GROUND,
     "random": GROUND | {"autograd"},
     "registry": PLUGIN_SEAM,
-    "serialization": ENGINE,
+    "serialization": ENGINE | {"nn"},  # a Parameter is saved and loaded as one
     "storage": GROUND | {"autograd"},
     "testing": ANYTHING,
     "utils": ENGINE | {"distributed"},
 }
 ONLY_IN = {"cupy": "distgrad/backend.py", "mpi4py": "plugins/communicators/mpi.py"}
 PICKLERS = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}
-STDLIB_ONLY = ["launch/digits.py", "launch/environment.py", "tests/run.py"]
+STDLIB_ONLY = ["launch/digits.py", "launch/environment.py", "launch/local.py", "tests/run.py"]
 NOT_COMPLETE = {"distgrad/dtypes.py": "__all__ is what distgrad re-exports; the other functions are for its own parts"}
 
 
@@ -248,7 +248,7 @@ def test_hookspecs_is_the_whole_contract() -> None:
 
 @pytest.mark.parametrize("script", [name for name in STDLIB_ONLY if (ROOT / name).exists()])
 def test_set_up_scripts_need_only_the_standard_library(script: str) -> None:
-    allowed = sys.stdlib_module_names | {"environment"}
+    allowed = sys.stdlib_module_names | {"environment", "local"}
     assert not [n for n, _ in imports(ROOT / script) if n.split(".")[0] not in allowed]
 
 

@@ -14,8 +14,7 @@ from collections import OrderedDict
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from distgrad import backend, dtypes
 from distgrad.autograd import Size, Tensor
@@ -131,6 +130,20 @@ def test_overlapping_views_share_again():
     one, two = through([first, second])
     one[5] = -5
     assert two.tolist() == [3, 4, -5, 6, 7, 8, 9]
+
+
+def test_the_same_content_makes_the_same_file_wherever_it_lies_in_memory():
+    def content(order):
+        pieces = np.zeros((6, 100))
+        arrays = {key: pieces[i] for key, i in zip("abcdef", order, strict=True)}
+        for i, key in enumerate("abcdef"):
+            arrays[key][...] = i
+        nested = {"x": {"y": np.ones(3)}, "x.y": np.zeros(3)}  # the same name twice
+        file = io.BytesIO()
+        save({**arrays, "twice": arrays["c"], "views": [arrays["e"], arrays["e"][:7]], **nested}, file)
+        return file.getvalue()
+
+    assert content(range(6)) == content([4, 1, 5, 0, 3, 2])
 
 
 def test_slices_of_one_buffer_are_stored_each_by_itself(tmp_path):

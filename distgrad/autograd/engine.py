@@ -43,7 +43,7 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     if g.dtype.itemsize == 2 and g.__class__ not in TENSORS:  # half precisions are added up in float32
         return unbroadcast(g.astype(np.float32), shape)
     if len(shape) == 0:
-        return g.sum()
+        return np.add.reduce(g, None) if g.__class__ is ndarray else g.sum()
     extra = len(have) - len(shape)
     axes = tuple(range(extra)) + tuple(i + extra for i, d in enumerate(shape) if d == 1 and have[i + extra] != 1)
     if extra < 0 or any(d != have[i + extra] and d != 1 for i, d in enumerate(shape)):
@@ -172,7 +172,9 @@ def _run_hooks(hooks: list[Any], g: Any, as_tensor: bool) -> Any:
             if new.__class__ not in TENSORS:
                 raise TypeError(f"a hook must return a Tensor or None, got {type(new).__name__}")
             if new._data.shape != t._data.shape:
-                raise RuntimeError(f"hook has changed the size of value: {list(t._data.shape)} became {list(new._data.shape)}")
+                raise RuntimeError(
+                    f"hook has changed the size of value: {list(t._data.shape)} became {list(new._data.shape)}"
+                )
             g = new if as_tensor else new._data
     return g
 
@@ -187,8 +189,7 @@ def _zeros(node: Node, i: int, parts: list[Any], as_tensor: bool) -> Any:
 def _outs(node: Node, pending: dict[Any, list[Any]]) -> list[Any] | None:
     """For each input the flat-storage slot that its gradient can be written into at once, or None."""
     found: list[Any] | None = None
-    i = 0
-    for e in node.edges:
+    for i, e in enumerate(node.edges):
         if e.__class__ is Leaf and e.slot is not None and not e.hooks:
             count, so_far = pending[e]
             if count == 1 and so_far is None:
@@ -197,7 +198,6 @@ def _outs(node: Node, pending: dict[Any, list[Any]]) -> list[Any] | None:
                     if found is None:
                         found = [None] * len(node.edges)
                     found[i] = _unshared(e)._data
-        i += 1
     return found
 
 
@@ -206,8 +206,8 @@ def _run(
 ) -> dict[Any, Any]:
     """Send ``root_grads`` (arrays, or Tensors to be recorded) down from ``roots``.
 
-    Without ``targets`` leaves' gradients are delivered to them; with it, nothing is, and the gradients of those edges are
-    returned.
+    Without ``targets`` leaves' gradients are delivered to them; with it, nothing is, and the gradients of those edges
+    are returned.
     """
     needed = None if targets is None else _needed(roots, targets)
     pending = _count(roots, needed)
@@ -269,52 +269,64 @@ def _run(
     return captured
 
 
+def _arrive(edge: Any, g: Any, pending: dict[Any, list[Any]], ready: list[Node]) -> None:
+    """The gradient ``g`` (an array or None) of a leaf or of one output of a node is complete."""
+    if g is not None:
+        if edge.hooks:
+            g = _run_hooks(edge.hooks, g, False)
+        if edge.__class__ is Leaf:
+            _deliver(edge, g, False)
+            return
+    elif edge.__class__ is Leaf:
+        return
+    node = edge.edges[0]
+    entry = pending[node]
+    if g is not None:
+        if entry[1] is None:
+            entry[1] = [None] * len(node.shape)
+        entry[1][edge.nr] = g
+    if entry[0] == 1:
+        ready.append(node)
+    else:
+        entry[0] -= 1
+
+
 def _run_plain(roots: Sequence[Any], root_grads: Sequence[Any], keep: bool) -> None:
     """:func:`_run` on arrays, to all leaves: the ordinary backward pass, straightened."""
     pending = _count(roots, None)
     for e, g in zip(roots, root_grads):  # noqa: B905 - of one length
         entry = pending[e]
         entry[1] = g if entry[1] is None else entry[1] + g
-    ready = list(roots) if len(pending) == 1 or len(roots) == 1 else [e for e in dict.fromkeys(roots) if not pending[e][0]]
+    ready: list[Node] = []
+    for e in roots if len(roots) == 1 else dict.fromkeys(roots):
+        if pending[e][0] == 0:
+            if e.__class__ is Node:
+                ready.append(e)
+            else:
+                _arrive(e, pending[e][1], pending, ready)
     while ready:
-        edge = ready.pop()
-        g = pending[edge][1]
-        if edge.hooks and g is not None:
-            g = _run_hooks(edge.hooks, g, False)
-        kind = edge.__class__
-        if kind is Leaf:
-            if g is not None:
-                _deliver(edge, g, False)
-            continue
-        if kind is Output:
-            node = edge.edges[0]
-            entry = pending[node]
-            if g is not None:
-                if entry[1] is None:
-                    entry[1] = [None] * len(node.shape)
-                entry[1][edge.nr] = g
-            entry[0] -= 1
-            if entry[0] == 0:
-                ready.append(node)
-            continue
-        edges = edge.edges
-        primitive = edge.primitive
+        node = ready.pop()
+        g = pending[node][1]
+        edges = node.edges
         if g is None:
             results: Any = (None,) * len(edges)
         else:
+            if node.hooks:
+                g = _run_hooks(node.hooks, g, False)
+            primitive = node.primitive
             if g.__class__ is list and primitive.materialize:
-                g = [_zeros(edge, i, g, False) if part is None else part for i, part in enumerate(g)]
+                g = [_zeros(node, i, g, False) if part is None else part for i, part in enumerate(g)]
             if primitive.any_out:
-                results = primitive.pull(edge, g, edges, _outs(edge, pending))
+                results = primitive.pull(node, g, edges, _outs(node, pending))
             else:
-                results = primitive.pull(edge, g, edges)
+                results = primitive.pull(node, g, edges)
             if not keep:  # a node that saved nothing may be run again, as in PyTorch
-                if edge.ans is not None:
-                    edge.ans = edge.args = None
-                elif edge.args is not None:
-                    for a in edge.args:
+                if node.ans is not None:
+                    node.ans = node.args = None
+                elif node.args is not None:
+                    for a in node.args:
                         if a.__class__ in TENSORS:
-                            edge.args = None
+                            node.args = None
                             break
         for e, d in zip(edges, results):  # noqa: B905 - of one length; strict costs time here
             if e is not None:
@@ -323,9 +335,12 @@ def _run_plain(roots: Sequence[Any], root_grads: Sequence[Any], keep: bool) -> N
                     if d.shape != e.shape or d.dtype is not e.dtype:
                         d = _fit(d, e)
                     entry[1] = d if entry[1] is None else entry[1] + d
-                n = entry[0] = entry[0] - 1
-                if n == 0:
+                if entry[0] != 1:
+                    entry[0] -= 1
+                elif e.__class__ is Node:
                     ready.append(e)
+                else:
+                    _arrive(e, entry[1], pending, ready)
 
 
 _ONES: dict[Any, Any] = {}  # the gradient that a number starts from, by dtype; read-only
@@ -367,8 +382,8 @@ def _root_grads(outputs: Sequence[Any], grads: Any, create_graph: bool) -> list[
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g._data.shape != data.shape:
             raise RuntimeError(
-                f"Mismatch in shape: grad_output has a shape of torch.Size({list(g._data.shape)}) and output has a shape "
-                f"of torch.Size({list(data.shape)})."
+                f"Mismatch in shape: grad_output has a shape of torch.Size({list(g._data.shape)}) and output has a "
+                f"shape of torch.Size({list(data.shape)})."
             )
         elif g._data.dtype != data.dtype:
             g = g.to(t.dtype)
@@ -474,7 +489,9 @@ def grad(
     if allow_unused is None:
         allow_unused = materialize_grads
     elif materialize_grads and not allow_unused:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
     for t in wanted:
         if t.__class__ not in TENSORS or not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
@@ -487,8 +504,8 @@ def grad(
         g = captured.get(t._node)
         if g is None and not allow_unused:
             raise RuntimeError(
-                "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if "
-                "this is the desired behavior."
+                "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True "
+                "if this is the desired behavior."
             )
         if g is None:
             zeros = backend.array_module(t._data).zeros_like(t._data)

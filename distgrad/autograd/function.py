@@ -32,7 +32,9 @@ class FunctionCtx:
         """Keep tensors (inputs, outputs or others; None allowed) for :attr:`saved_tensors`."""
         for t in tensors:
             if t is not None and t.__class__ not in TENSORS:
-                raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(t).__name__}")
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument is of type {type(t).__name__}"
+                )
         self._saved = tensors
 
     @property
@@ -43,8 +45,9 @@ class FunctionCtx:
         for i, (t, version) in enumerate(zip(self._saved, self._versions, strict=True)):
             if t is not None and t._version != version:
                 raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by an inplace operation: saved "
-                    f"tensor {i} ({t.dtype}, {list(t.shape)}) is at version {t._version}; expected version {version} instead."
+                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                    f"saved tensor {i} ({t.dtype}, {list(t.shape)}) is at version {t._version}; expected version "
+                    f"{version} instead."
                 )
         return self._saved
 
@@ -101,7 +104,8 @@ class _FunctionPrimitive:
             found = found[:n]
         if len(found) != n:
             raise RuntimeError(
-                f"function {self.cls.__name__}Backward returned an incorrect number of gradients (expected {n}, got {len(found)})"
+                f"function {self.cls.__name__}Backward returned an incorrect number of gradients (expected {n}, got "
+                f"{len(found)})"
             )
         for f in found:
             if f is not None and f.__class__ not in TENSORS:
@@ -121,7 +125,8 @@ class _FunctionPrimitive:
 
 class Function:
     """A differentiable operation of one's own: subclass, write ``forward(ctx, *args)`` and ``backward(ctx, *grads)`` as
-    static methods (or ``forward(*args)`` and ``setup_context(ctx, inputs, output)``), call ``MyFunction.apply(...)``."""
+    static methods (or ``forward(*args)`` and ``setup_context(ctx, inputs, output)``), call
+    ``MyFunction.apply(...)``."""
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -164,7 +169,8 @@ class Function:
         fixed = {id(t) for t in ctx._fixed}
         results: list[Any] = []
         for t in outputs:
-            if t.__class__ in TENSORS and id(t) not in dirty:  # never the forward's own object: it may be saved, or an input
+            # never the forward's own object: it may be saved, or an input
+            if t.__class__ in TENSORS and id(t) not in dirty:
                 results.append(Tensor._wrap(t._data, None) if id(t) in given or recorded else t)
             else:
                 results.append(t)

@@ -82,7 +82,7 @@ class _BareDecorator(_Switch):
     """A switch that also decorates without parentheses: ``@no_grad``."""
 
     @overload
-    def __new__(cls, function: F) -> F: ...
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]  # no instance: it decorates at once
     @overload
     def __new__(cls, function: None = None) -> _BareDecorator: ...
     def __new__(cls, function: Any = None) -> Any:
@@ -128,7 +128,7 @@ class inference_mode(_Switch):  # noqa: N801
 
 
 class set_grad_enabled(_Switch):  # noqa: N801
-    """Switch recording on or off: at once as a statement, for a block as a context manager, for calls as a decorator."""
+    """Switch recording on or off: at once as a statement, for a block in ``with``, for calls as a decorator."""
 
     def __init__(self, mode: bool) -> None:
         super().__init__()

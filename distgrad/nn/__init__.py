@@ -64,7 +64,9 @@ __all__ = [
 
 
 def _registry() -> Any:
-    return importlib.import_module("distgrad.registry")  # with pluggy behind it: imported when a loss is first asked for
+    from .. import registry  # reads what is installed with modules that take long to import, and many need no loss
+
+    return registry
 
 
 def get_loss(name: str) -> type[Module]:
@@ -79,10 +81,11 @@ def get_loss(name: str) -> type[Module]:
 def __getattr__(name: str) -> Any:
     if name == "parallel":  # imports the distributed part, which a lone process may never need
         return importlib.import_module(".parallel", __name__)
+    if name.startswith("_"):  # probes of the interpreter and of tools, which need no plugin loaded
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = _registry().get_class("loss", name)
     if found is None:
-        why = "" if name.startswith("_") else ": " + _registry().explain("loss", name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{why}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {_registry().explain('loss', name)}")
     globals()[name] = found
     return found
 

@@ -92,10 +92,7 @@ def eye_(tensor: Tensor) -> Tensor:
     """Ones on the diagonal of a matrix, zeros elsewhere; ValueError for another rank."""
     if tensor.ndim != 2:
         raise ValueError(f"Only tensors with 2 dimensions are supported; this one has shape {list(tensor.shape)}")
-    with no_grad():
-        tensor.zero_()
-        tensor.diagonal().fill_(1)
-    return tensor
+    return _overwritten(tensor, np.eye(*tensor.shape))
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:

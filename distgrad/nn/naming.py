@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 def described(module: Module) -> str:
     """The module's printed form on one line, its children left out."""
-    extra = " ".join(module.extra_repr().split())
+    try:
+        extra = " ".join(module.extra_repr().split())
+    except Exception:  # a stranger's extra_repr must not replace the error that is being named
+        extra = "…"
     return f"{module._get_name()}({extra or ('…' if module._modules else '')})"
 
 

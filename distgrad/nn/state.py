@@ -121,7 +121,7 @@ class StateDict:
         missing: list[str] = []
         unexpected: list[str] = []
         errors: list[str] = []
-        self._load(state, "", strict, assign, missing, unexpected, errors)
+        self._load(state, "", assign, missing, unexpected, errors)
         if strict:
             listed = [("Unexpected", unexpected), ("Missing", missing)]
             for what, keys in listed:
@@ -132,14 +132,14 @@ class StateDict:
         return IncompatibleKeys(missing, unexpected)
 
     def _load(
-        self, state: dict[str, Any], prefix: str, strict: bool, assign: bool, missing: list[str], unexpected: list[str],
+        self, state: dict[str, Any], prefix: str, assign: bool, missing: list[str], unexpected: list[str],
         errors: list[str],
     ) -> None:  # fmt: skip
         local = {"assign_to_params_buffers": assign}
-        self._load_from_state_dict(state, prefix, local, strict, missing, unexpected, errors)
+        self._load_from_state_dict(state, prefix, local, True, missing, unexpected, errors)
         for name, module in self._modules.items():
             if module is not None:
-                module._load(state, f"{prefix}{name}.", strict, assign, missing, unexpected, errors)
+                module._load(state, f"{prefix}{name}.", assign, missing, unexpected, errors)
         incompatible = IncompatibleKeys(missing, unexpected)
         for hook in self._state_hooks.load_post if self._state_hooks else ():
             if hook(self, incompatible) is not None:

@@ -1,6 +1,19 @@
 """Differentiable operations, one file a family."""
+from __future__ import annotations
 
-from . import activation, arithmetic, conversion, creation, elementwise, indexing, linalg, losses, reduction, selection, shape
+from . import (
+    activation,
+    arithmetic,
+    conversion,
+    creation,
+    elementwise,
+    indexing,
+    linalg,
+    losses,
+    reduction,
+    selection,
+    shape,
+)
 
 __all__ = [
     "activation", "arithmetic", "conversion", "creation", "elementwise", "indexing", "linalg", "losses", "reduction",

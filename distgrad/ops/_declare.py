@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from .. import backend
+from .. import backend, dtypes
 from ..autograd.tensor import TENSORS, Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# What users may give.  In a rule's first derivative the same functions are called on arrays, which are Any to the
+# checker.
+Number = int | float | complex
+Operand = Tensor | Number
+Dims = int | Sequence[int] | None  # None: all
+DType = dtypes.dtype | np.dtype | type | str | None  # None: the default, or the input's
+Device = backend.device | str | int | None  # likewise
 
 
 def method(*names: str) -> Callable[[F], F]:
@@ -37,6 +45,11 @@ def in_float32(forward: F) -> F:
     return cast(F, widened)
 
 
+def attach(name: str, value: Any) -> None:
+    """Give Tensor the method or property ``value`` under ``name``."""
+    setattr(Tensor, name, value)
+
+
 def raw(value: Any) -> Any:
     """The array of a tensor; anything else as it is."""
     return value._data if value.__class__ in TENSORS else value
@@ -44,7 +57,7 @@ def raw(value: Any) -> Any:
 
 def ndim_of(x: Any) -> int:
     """The rank of a tensor or array."""
-    return x._data.ndim if x.__class__ in TENSORS else x.ndim  # type: ignore[no-any-return]
+    return x._data.ndim if x.__class__ in TENSORS else x.ndim
 
 
 def axis(dim: Any, ndim: int) -> int:
@@ -53,7 +66,7 @@ def axis(dim: Any, ndim: int) -> int:
     d = dim.__index__()
     if not -n <= d < n:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {d})")
-    return d + n if d < 0 else d  # type: ignore[no-any-return]
+    return d + n if d < 0 else d
 
 
 def axes(dim: Any, ndim: int) -> tuple[int, ...] | None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-
 from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import axis, in_float32, method, ndim_of, raw
+from ._declare import DType, attach, axis, in_float32, method, ndim_of, raw
 from .arithmetic import mul
 from .elementwise import exp, sigmoid, tanh
 from .selection import _where
 
 __all__ = [
-    "celu", "dropout", "elu", "erf", "erfc", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax",
-    "logsigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softmin", "softplus", "softsign", "tanh",
-    "tanhshrink", "threshold",
+    "celu", "dropout", "elu", "erf", "erfc", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
+    "log_softmax", "logsigmoid", "mish", "positive_part", "relu", "relu6", "selu", "sigmoid", "silu", "softmax",
+    "softmin", "softplus", "softsign", "tanh", "tanhshrink", "threshold",
 ]  # fmt: skip
 
 
@@ -27,14 +26,14 @@ def relu(xp, x):
     return xp.maximum(x, 0)
 
 
-relu.defvjp(lambda g, ans, x: g * positive_part(ans))
-
-
 @primitive()
 def positive_part(xp, x):
     """Of what :func:`relu` returned, where it is positive or NaN (which passes the gradient on); a constant to
     differentiation."""
     return x != 0
+
+
+relu.defvjp(lambda g, ans, x: g * positive_part(ans))
 
 
 @primitive("_leaky_relu", grad_name="LeakyReluBackward0")
@@ -46,7 +45,7 @@ def _leaky_relu(xp, x, slope):
 _leaky_relu.defvjp(lambda g, ans, x, slope: _where(g, g * slope, raw(x > 0)))
 
 
-def leaky_relu(input, negative_slope=0.01, inplace=False):
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """``input`` where positive, else ``negative_slope * input``."""
     return _into(input, _leaky_relu(_kept_from(input, inplace), negative_slope), inplace)
 
@@ -85,14 +84,14 @@ def _implicit(dim: Any, ndim: int) -> int:
 
 
 @method("softmax")
-def softmax(input, dim=None, dtype=None):
+def softmax(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tensor:
     """exp(input) divided by its sum over ``dim``: non-negative, sums to 1."""
     if dtype is not None:
         input = input.to(dtype)
     return _softmax(input, _implicit(dim, ndim_of(input)))
 
 
-def softmin(input, dim=None, dtype=None):
+def softmin(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tensor:
     """:func:`softmax` of ``-input``."""
     return softmax(-input, dim, dtype)
 
@@ -107,11 +106,13 @@ def _log_softmax(xp, x, dim):
     return out
 
 
-_log_softmax.defvjp(lambda g, ans, x, dim: g - exp(ans) * g.sum(dim).reshape(_kept(ans.shape, dim)) if ans.shape else g * 0)
+_log_softmax.defvjp(
+    lambda g, ans, x, dim: g - exp(ans) * g.sum(dim).reshape(_kept(ans.shape, dim)) if ans.shape else g * 0
+)
 
 
 @method("log_softmax")
-def log_softmax(input, dim=None, dtype=None):
+def log_softmax(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tensor:
     """Logarithm of :func:`softmax` over ``dim``, without overflow."""
     if dtype is not None:
         input = input.to(dtype)
@@ -143,8 +144,8 @@ def erfc(xp, x):
 erfc.defvjp(lambda g, ans, x: g * exp(x * -x) * (-2 / math.sqrt(math.pi)))
 
 
-def gelu(input, approximate="none"):
-    """Gaussian error linear unit, x Phi(x) (Hendrycks & Gimpel 2016, arXiv:1606.08415); ``approximate="tanh"``: by tanh."""
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """x Phi(x), a Gaussian unit (Hendrycks & Gimpel 2016, arXiv:1606.08415); ``approximate="tanh"`` by tanh."""
     if approximate == "tanh":
         return input * 0.5 * (1 + tanh((input + input * input * input * 0.044715) * math.sqrt(2 / math.pi)))
     if approximate != "none":
@@ -164,12 +165,12 @@ _softplus.defvjp(
 )
 
 
-def softplus(input, beta=1.0, threshold=20.0):
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta * input)) / beta; the input itself where beta * input > threshold."""
     return _softplus(input, beta, threshold)
 
 
-def logsigmoid(input):
+def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(input)), without overflow."""
     return -_softplus(-input, 1.0, 1e30)
 
@@ -187,34 +188,34 @@ _elu.defvjp(
 )
 
 
-def elu(input, alpha=1.0, inplace=False):
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``input`` where positive, else alpha (exp(input) - 1) (Clevert et al. 2015, arXiv:1511.07289)."""
     return _into(input, _elu(_kept_from(input, inplace), alpha, 1.0, 1.0), inplace)
 
 
-def celu(input, alpha=1.0, inplace=False):
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """max(0, x) + min(0, alpha (exp(x / alpha) - 1)) (Barron 2017, arXiv:1704.07483)."""
     return _into(input, _elu(_kept_from(input, inplace), alpha, 1.0, 1 / alpha), inplace)
 
 
-def selu(input, inplace=False):
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """Scaled exponential linear unit (Klambauer et al. 2017, arXiv:1706.02515)."""
     return _into(input, _elu(_kept_from(input, inplace), 1.6732632423543772, 1.0507009873554805, 1.0), inplace)
 
 
-def silu(input, inplace=False):
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x sigmoid(x)."""
     x = _kept_from(input, inplace)
     return _into(input, mul(x, sigmoid(x)), inplace)
 
 
-def mish(input, inplace=False):
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)) (Misra 2019, arXiv:1908.08681)."""
     x = _kept_from(input, inplace)
     return _into(input, x * tanh(softplus(x)), inplace)
 
 
-def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """``input`` limited to [min_val, max_val]; no gradient at the limits."""
     return _into(input, _hardtanh(_kept_from(input, inplace), min_val, max_val), inplace)
 
@@ -228,33 +229,33 @@ def _hardtanh(xp, x, low, high):
 _hardtanh.defvjp(lambda g, ans, x, low, high: _where(g, 0.0, raw((x > low) & (x < high))))
 
 
-def relu6(input, inplace=False):
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """``input`` limited to [0, 6]."""
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
-def hardsigmoid(input, inplace=False):
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """relu6(x + 3) / 6."""
     return _into(input, relu6(input + 3) / 6, inplace)
 
 
-def hardswish(input, inplace=False):
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244)."""
     x = _kept_from(input, inplace)
     return _into(input, x * relu6(x + 3) / 6, inplace)
 
 
-def softsign(input):
+def softsign(input: Tensor) -> Tensor:
     """x / (1 + |x|)."""
     return input / (1 + input.abs())
 
 
-def tanhshrink(input):
+def tanhshrink(input: Tensor) -> Tensor:
     """x - tanh(x)."""
     return input - tanh(input)
 
 
-def threshold(input, threshold, value, inplace=False):
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """``input`` where above ``threshold``, else ``value``."""
     return _into(input, _where(input, value, raw(input > threshold)), inplace)
 
@@ -270,7 +271,7 @@ def _dropped(xp, x, mask, scale):
 _dropped.defvjp(lambda g, ans, x, mask, scale: _dropped(g, mask, scale))
 
 
-def dropout(input, p=0.5, training=True, inplace=False):
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Each element zero with probability ``p``, the others divided by 1 - p (Hinton et al. 2012, arXiv:1207.0580)."""
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
@@ -284,7 +285,9 @@ def dropout(input, p=0.5, training=True, inplace=False):
 
     mask = default_generator.keep_mask(input._data.shape, p)
     device = input.device
-    return _into(input, _dropped(input, mask if device.type == "cpu" else backend.to_device(mask, device), 1 / (1 - p)), inplace)
+    return _into(
+        input, _dropped(input, mask if device.type == "cpu" else backend.to_device(mask, device), 1 / (1 - p)), inplace
+    )
 
 
-Tensor.sigmoid = sigmoid
+attach("sigmoid", sigmoid)

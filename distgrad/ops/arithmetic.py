@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import primitive
-from ._declare import method
+from ..autograd import Tensor, primitive
+from ._declare import Number, Operand, method
 
 
 @primitive("__add__", "__radd__", "__iadd__", promote="same", grad_name="AddBackward0")
@@ -37,13 +37,9 @@ def mul(xp, x, y):
     return xp.multiply(x, y)
 
 
-def _conj(y: Any) -> Any:
-    return y.conjugate() if isinstance(y, complex) else y
-
-
 mul.defvjp(
-    lambda g, ans, x, y: g * (y.conj() if hasattr(y, "conj") else _conj(y)),
-    lambda g, ans, x, y: g * (x.conj() if hasattr(x, "conj") else _conj(x)),
+    lambda g, ans, x, y: g * y.conjugate(),
+    lambda g, ans, x, y: g * x.conjugate(),
 )
 multiply = mul
 
@@ -54,7 +50,7 @@ def _div(xp, x, y):
 
 
 _div.defvjp(
-    lambda g, ans, x, y: g / (y.conj() if hasattr(y, "conj") else _conj(y)),
+    lambda g, ans, x, y: g / y.conjugate(),
     lambda g, ans, x, y: -g * (ans / y).conj(),
 )
 
@@ -63,7 +59,9 @@ _div.defvjp(
 def neg(xp, x):
     """``neg(input)``: ``-input``."""
     if x.dtype.kind == "b":
-        raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. Use the `~` operator instead.")
+        raise RuntimeError(
+            "Negation, the `-` operator, on a bool tensor is not supported. Use the `~` operator instead."
+        )
     return xp.negative(x)
 
 
@@ -81,13 +79,13 @@ positive.defvjp(lambda g, ans, x: g)
 
 
 @method("add")
-def add(input, other, *, alpha=1):
+def add(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
     """``input + alpha * other``, elementwise with broadcasting."""
     return _add(input, other) if alpha == 1 else _add(input, mul(other, alpha))
 
 
 @method("sub", "subtract")
-def sub(input, other, *, alpha=1):
+def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
     """``input - alpha * other``, elementwise with broadcasting."""
     return _sub(input, other) if alpha == 1 else _sub(input, mul(other, alpha))
 
@@ -95,26 +93,26 @@ def sub(input, other, *, alpha=1):
 subtract = sub
 
 
-def rsub(input, other, *, alpha=1):
+def rsub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
     """``other - alpha * input``."""
     return sub(other, input, alpha=alpha)
 
 
 @method("add_")
-def add_(self, other, *, alpha=1):
+def add_(self: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
     """In place: ``self += alpha * other``."""
     return self.__iadd__(other if alpha == 1 else mul(other, alpha))
 
 
 @method("sub_", "subtract_")
-def sub_(self, other, *, alpha=1):
+def sub_(self: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
     """In place: ``self -= alpha * other``."""
     return self.__isub__(other if alpha == 1 else mul(other, alpha))
 
 
 @method("div", "divide", "true_divide")
-def div(input, other, *, rounding_mode=None):
-    """``input / other``; ``rounding_mode``: None (true division), ``"trunc"`` or ``"floor"`` (both without a gradient)."""
+def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
+    """``input / other``; ``rounding_mode``: None (true division), ``"trunc"`` or ``"floor"`` (without a gradient)."""
     if rounding_mode is None:
         return _div(input, other)
     if rounding_mode == "floor":
@@ -128,7 +126,7 @@ divide = true_divide = div
 
 
 @method("div_", "divide_")
-def div_(self, other):
+def div_(self: Tensor, other: Operand) -> Tensor:
     """In place: ``self /= other``."""
     return self.__itruediv__(other)
 
@@ -247,37 +245,37 @@ minimum.defvjp(
 
 
 @method("lerp")
-def lerp(input, end, weight):
+def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """``input + weight * (end - input)``."""
     return input + weight * (end - input)
 
 
 @method("addcmul")
-def addcmul(input, tensor1, tensor2, *, value=1):
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
     return input + tensor1 * tensor2 * value
 
 
 @method("addcdiv")
-def addcdiv(input, tensor1, tensor2, *, value=1):
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """``input + value * tensor1 / tensor2``."""
     return input + tensor1 / tensor2 * value
 
 
 @method("addcmul_")
-def addcmul_(self, tensor1, tensor2, *, value=1):
+def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """In place: ``self += value * tensor1 * tensor2``."""
     return self.__iadd__(tensor1 * tensor2 * value)
 
 
 @method("addcdiv_")
-def addcdiv_(self, tensor1, tensor2, *, value=1):
+def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """In place: ``self += value * tensor1 / tensor2``."""
     return self.__iadd__(tensor1 / tensor2 * value)
 
 
 @method("lerp_")
-def lerp_(self, end, weight):
+def lerp_(self: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """In place: ``self += weight * (end - self)``."""
     return self.__iadd__(weight * (end - self))
 

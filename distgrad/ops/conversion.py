@@ -7,7 +7,7 @@ from typing import Any
 from .. import backend, dtypes
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import method
+from ._declare import Device, DType, Operand, method
 
 
 @primitive(meta="x", grad_name="ToCopyBackward0")
@@ -34,7 +34,14 @@ _move.defvjp(lambda g, ans, x, source, target: _move(g, target, source))
 
 
 @method("to")
-def to(self, *args, device=None, dtype=None, non_blocking=False, copy=False):
+def to(
+    self: Tensor,
+    *args: Any,
+    device: Device = None,
+    dtype: DType = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+) -> Tensor:
     """With another dtype, on another device, or like another tensor; itself where nothing changes (unless ``copy``).
 
     ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``.  RuntimeError for a device that isn't here.
@@ -72,21 +79,22 @@ def _shorthand(name: str, kind: dtypes.dtype) -> None:
 
 
 for _name, _kind in (
-    ("bool", dtypes.bool_), ("byte", dtypes.uint8), ("char", dtypes.int8), ("short", dtypes.int16), ("int", dtypes.int32),
-    ("long", dtypes.int64), ("half", dtypes.float16), ("bfloat16", dtypes.bfloat16), ("float", dtypes.float32),
-    ("double", dtypes.float64), ("cfloat", dtypes.complex64), ("cdouble", dtypes.complex128),
+    ("bool", dtypes.bool_), ("byte", dtypes.uint8), ("char", dtypes.int8), ("short", dtypes.int16),
+    ("int", dtypes.int32), ("long", dtypes.int64), ("half", dtypes.float16), ("bfloat16", dtypes.bfloat16),
+    ("float", dtypes.float32), ("double", dtypes.float64),
+    ("cfloat", dtypes.complex64), ("cdouble", dtypes.complex128),
 ):  # fmt: skip
     _shorthand(_name, _kind)
 
 
 @method("type_as")
-def type_as(self, other):
+def type_as(self: Tensor, other: Tensor) -> Tensor:
     """In the dtype of ``other``."""
     return to(self, dtype=other.dtype)
 
 
 @method("type")
-def type_(self, dtype=None):
+def type_(self: Tensor, dtype: DType = None) -> Any:
     """PyTorch's name of the tensor's type, or the tensor in another dtype."""
     if dtype is None:
         return f"torch.{'cuda.' if self.is_cuda else ''}{self.dtype.tensor_type}"
@@ -94,20 +102,22 @@ def type_(self, dtype=None):
 
 
 @method("cpu")
-def cpu(self):
+def cpu(self: Tensor) -> Tensor:
     """On the CPU."""
     return to(self, device="cpu")
 
 
 @method("cuda")
-def cuda(self, device=None, non_blocking=False):
+def cuda(self: Tensor, device: Device = None, non_blocking: bool = False) -> Tensor:
     """On a GPU, by default the current one."""
     return to(self, device="cuda" if device is None else device)
 
 
-def result_type(tensor1, tensor2):
+def result_type(tensor1: Operand, tensor2: Operand) -> dtypes.dtype:
     """The dtype in which an operation on both computes (tensors or numbers)."""
-    seen = [
-        (x.dtype, 2 if x._data.ndim else 1) if x.__class__ in TENSORS else (dtypes.scalar_dtype(x), 0) for x in (tensor1, tensor2)
-    ]
-    return dtypes.result_type(seen)
+    return dtypes.result_type([_kind_and_rank(tensor1), _kind_and_rank(tensor2)])
+
+
+def _kind_and_rank(x: Any) -> tuple[dtypes.dtype, int]:
+    """The dtype of ``x`` and how much it weighs: 0 a number, 1 a zero-dimensional tensor, 2 another."""
+    return (x.dtype, 2 if x._data.ndim else 1) if x.__class__ in TENSORS else (dtypes.scalar_dtype(x), 0)

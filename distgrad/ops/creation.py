@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from .. import backend, dtypes, random
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS
-from ._declare import method, raw, sizes
+from ._declare import Device, DType, Number, Operand, method, raw, sizes
 
 
 def _made(array: Any, device: Any, requires_grad: bool) -> Tensor:
@@ -71,11 +72,14 @@ def _arrays_inside(data: Any) -> bool:
     return isinstance(data, (np.ndarray, np.generic))
 
 
-def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=False):
+def tensor(
+    data: Any, *, dtype: DType = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
     """A tensor that copies ``data``: a number, nested sequences of numbers, an array or a tensor.
 
-    Python floats become the default dtype (float32), integers int64, bools bool; arrays keep theirs.  ``device`` defaults to
-    the CPU (for arrays and tensors on a device: theirs).  TypeError for what is no number, ValueError for ragged sequences.
+    Python floats become the default dtype (float32), integers int64, bools bool; arrays keep theirs.  ``device``
+    defaults to the CPU (for arrays and tensors on a device: theirs).  TypeError for what is no number, ValueError for
+    ragged sequences.
     """
     array = _array(data, dtype)
     if device is None and not isinstance(array, np.ndarray):
@@ -86,7 +90,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     return _made(array, device, requires_grad)
 
 
-def as_tensor(data, dtype=None, device=None):
+def as_tensor(data: Any, dtype: DType = None, device: Device = None) -> Tensor:
     """``data`` as a tensor, sharing memory where dtype and device allow."""
     if data.__class__ in TENSORS:
         return data if dtype is None and device is None else data.to(device=device, dtype=dtype)
@@ -105,14 +109,14 @@ def from_array(array: Any) -> Tensor:
     return Tensor._wrap(array, None)
 
 
-def from_numpy(ndarray):
+def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor that shares the memory of a NumPy array."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     return from_array(ndarray)
 
 
-def scalar_tensor(s, *, dtype=None, device=None):
+def scalar_tensor(s: Number, *, dtype: DType = None, device: Device = None) -> Tensor:
     """A zero-dimensional tensor."""
     return tensor(s, dtype=dtype or dtypes.get_default_dtype(), device=device)
 
@@ -134,31 +138,48 @@ def _filled(shape: Any, value: Any, dtype: Any, device: Any, requires_grad: bool
     return t
 
 
-def zeros(*size, dtype=None, device=None, requires_grad=False):
+def zeros(
+    *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
     """Zeros of the shape ``size``."""
     return _filled(sizes(size), 0, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
-def ones(*size, dtype=None, device=None, requires_grad=False):
+def ones(*size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """Ones of the shape ``size``."""
     return _filled(sizes(size), 1, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
-def empty(*size, dtype=None, device=None, requires_grad=False):
+def empty(
+    *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
     """Uninitialised values of the shape ``size``."""
     return _filled(sizes(size), None, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
-def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
+def full(
+    size: int | Sequence[int],
+    fill_value: Number,
+    *,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """``fill_value`` everywhere, in its own dtype unless one is given."""
-    return _filled(sizes((size,) if isinstance(size, int) else tuple(size)), fill_value, dtype or dtypes.scalar_dtype(fill_value), device, requires_grad)
+    return _filled(
+        sizes((size,) if isinstance(size, int) else tuple(size)),
+        fill_value,
+        dtype or dtypes.scalar_dtype(fill_value),
+        device,
+        requires_grad,
+    )
 
 
 def _like(name: str, make: Any, doc: str) -> Any:
     def like(input, *args, dtype=None, device=None, requires_grad=False):
         return make(
-            tuple(raw(input).shape), *args, dtype=dtype or input.dtype, device=device if device is not None else input.device,
-            requires_grad=requires_grad,
+            tuple(raw(input).shape), *args, dtype=dtype or input.dtype,
+            device=device if device is not None else input.device, requires_grad=requires_grad,
         )  # fmt: skip
 
     like.__name__ = like.__qualname__ = name
@@ -174,7 +195,12 @@ full_like = _like("full_like", full, "``fill_value`` in the shape, dtype and dev
 
 def _new(name: str, make: Any) -> None:
     def new(self, *args, dtype=None, device=None, requires_grad=False):
-        return make(*args, dtype=dtype or self.dtype, device=device if device is not None else self.device, requires_grad=requires_grad)
+        return make(
+            *args,
+            dtype=dtype or self.dtype,
+            device=device if device is not None else self.device,
+            requires_grad=requires_grad,
+        )
 
     new.__name__ = new.__qualname__ = "new_" + name
     new.__doc__ = f":func:`{name}` with this tensor's dtype and device."
@@ -185,37 +211,74 @@ for _name, _make in (("zeros", zeros), ("ones", ones), ("empty", empty), ("full"
     _new(_name, _make)
 
 
-def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=False):
-    """``start`` (default 0) to ``end`` (exclusive) in steps of ``step``; int64 if all are integers, else the default dtype."""
+def _number(value: Any) -> Any:
+    return value.item() if value.__class__ in TENSORS else value
+
+
+def arange(
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    *,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``start`` (default 0) to ``end`` (exclusive) by ``step``; int64 if all are integers, else the default dtype."""
     if end is None:
         start, end = 0, start
-    start, end, step = (v.item() if v.__class__ in TENSORS else v for v in (start, end, step))
+    start, end, step = _number(start), _number(end), _number(step)
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if (end - start) / step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if dtype is None:
-        dtype = dtypes.int64 if all(isinstance(v, (int, np.integer)) for v in (start, end, step)) else dtypes.get_default_dtype()
+        dtype = (
+            dtypes.int64
+            if all(isinstance(v, (int, np.integer)) for v in (start, end, step))
+            else dtypes.get_default_dtype()
+        )
     kind = dtypes.as_dtype(dtype)
     n = max(math.ceil((end - start) / step), 0)
-    wide = np.int64 if kind.category == 1 and all(isinstance(v, (int, np.integer)) for v in (start, step)) else np.float64
+    wide = (
+        np.int64 if kind.category == 1 and all(isinstance(v, (int, np.integer)) for v in (start, step)) else np.float64
+    )
     return _made((start + step * np.arange(n, dtype=wide)).astype(kind.np), device, requires_grad)
 
 
-def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False):
+def linspace(
+    start: float,
+    end: float,
+    steps: int,
+    *,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """``steps`` values from ``start`` to ``end`` (inclusive), evenly spaced."""
-    start, end = (v.item() if v.__class__ in TENSORS else v for v in (start, end))
+    start, end = _number(start), _number(end)
     kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
     return _made(np.linspace(start, end, int(steps)).astype(kind.np), device, requires_grad)
 
 
-def logspace(start, end, steps, base=10.0, *, dtype=None, device=None, requires_grad=False):
+def logspace(
+    start: float,
+    end: float,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """``base`` to the powers of :func:`linspace`."""
     kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
     return _made((base ** np.linspace(start, end, int(steps))).astype(kind.np), device, requires_grad)
 
 
-def eye(n, m=None, *, dtype=None, device=None, requires_grad=False):
+def eye(
+    n: int, m: int | None = None, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
     """The n × m matrix with ones on the diagonal."""
     return _made(np.eye(n, m, dtype=dtypes.as_dtype(dtype or dtypes.get_default_dtype()).np), device, requires_grad)
 
@@ -225,17 +288,38 @@ def _random(sample: Any, shape: tuple[int, ...], dtype: Any, device: Any, requir
     return _made(sample(shape, kind), device, requires_grad)
 
 
-def rand(*size, generator=None, dtype=None, device=None, requires_grad=False):
+def rand(
+    *size: int | Sequence[int],
+    generator: random.Generator | None = None,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Uniform on [0, 1)."""
     return _random((generator or random.default_generator).uniform, sizes(size), dtype, device, requires_grad)
 
 
-def randn(*size, generator=None, dtype=None, device=None, requires_grad=False):
+def randn(
+    *size: int | Sequence[int],
+    generator: random.Generator | None = None,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Normal, mean 0, variance 1."""
     return _random((generator or random.default_generator).normal, sizes(size), dtype, device, requires_grad)
 
 
-def randint(low, high=None, size=None, *, generator=None, dtype=None, device=None, requires_grad=False):
+def randint(
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: random.Generator | None = None,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Integers from ``low`` (default 0, inclusive) to ``high`` (exclusive), equally likely; int64."""
     if size is None:
         low, high, size = 0, low, high
@@ -246,13 +330,28 @@ def randint(low, high=None, size=None, *, generator=None, dtype=None, device=Non
     return _made(made.astype(kind.np), device, requires_grad)
 
 
-def randperm(n, *, generator=None, dtype=None, device=None, requires_grad=False):
+def randperm(
+    n: int,
+    *,
+    generator: random.Generator | None = None,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A random order of 0 … n-1; int64."""
     made = (generator or random.default_generator).permutation(n)
     return _made(made.astype(dtypes.as_dtype(dtype or dtypes.int64).np), device, requires_grad)
 
 
-def normal(mean, std=1.0, size=None, *, generator=None, dtype=None, device=None):
+def normal(
+    mean: Tensor | float,
+    std: Tensor | float = 1.0,
+    size: Sequence[int] | None = None,
+    *,
+    generator: random.Generator | None = None,
+    dtype: DType = None,
+    device: Device = None,
+) -> Tensor:
     """Normal with the mean(s) and standard deviation(s) given, in their shape or ``size``."""
     if size is None:
         size = np.broadcast_shapes(np.shape(raw(mean)), np.shape(raw(std)))
@@ -263,7 +362,7 @@ rand_like = _like("rand_like", rand, "Uniform on [0, 1) in the shape, dtype and 
 randn_like = _like("randn_like", randn, "Standard normal in the shape, dtype and device of ``input``.")
 
 
-def bernoulli(input, *, generator=None):
+def bernoulli(input: Tensor, *, generator: random.Generator | None = None) -> Tensor:
     """1 with the probability that ``input`` says, else 0, elementwise."""
     return (rand(*input.shape, generator=generator, device=input.device, dtype=input.dtype) < input).to(input.dtype)
 
@@ -285,40 +384,61 @@ def _overwrite(self: Tensor, values: Any) -> Tensor:
     return self.copy_(Tensor._wrap(values, None)) if backend.is_array(values) else self.fill_(values)
 
 
-_filler("uniform_", lambda gen, shape, kind, a=0.0, b=1.0, **kw: gen.uniform(shape, kind, kw.get("from", a), kw.get("to", b)), "In place: uniform on [from, to).")  # fmt: skip
+_filler(
+    "uniform_",
+    lambda gen, shape, kind, a=0.0, b=1.0, **kw: gen.uniform(shape, kind, kw.get("from", a), kw.get("to", b)),
+    "In place: uniform on [from, to).",
+)
 _filler("normal_", lambda gen, shape, kind, mean=0.0, std=1.0: gen.normal(shape, kind, mean, std), "In place: normal.")
-_filler("bernoulli_", lambda gen, shape, kind, p=0.5: gen.keep_mask(shape, 1 - p).astype(kind.np), "In place: 1 with probability ``p``.")
-_filler("random_", lambda gen, shape, kind, low=0, high=2**24: gen.integers(low, high, shape, dtypes.int64).astype(kind.np), "In place: random integers.")
+_filler(
+    "bernoulli_",
+    lambda gen, shape, kind, p=0.5: gen.keep_mask(shape, 1 - p).astype(kind.np),
+    "In place: 1 with probability ``p``.",
+)
+_filler(
+    "random_",
+    lambda gen, shape, kind, low=0, high=2**24: gen.integers(low, high, shape, dtypes.int64).astype(kind.np),
+    "In place: random integers.",
+)
 
 
 @method("fill_")
-def fill_(self, value):
+def fill_(self: Tensor, value: Operand) -> Tensor:
     """In place: ``value`` everywhere."""
-    return self.copy_(value if value.__class__ in TENSORS else Tensor._wrap(backend.array_module(self._data).full((), value, self._data.dtype), None))
+    return self.copy_(
+        value
+        if value.__class__ in TENSORS
+        else Tensor._wrap(backend.array_module(self._data).full((), value, self._data.dtype), None)
+    )
 
 
 @method("zero_")
-def zero_(self):
+def zero_(self: Tensor) -> Tensor:
     """In place: zeros."""
     return self.fill_(0)
 
 
-def full_value(self, value):
-    """A new tensor of this one's shape, dtype and device, ``value`` everywhere."""
-    return full_like(self, value)
-
-
-def meshgrid(*tensors, indexing="ij"):
+def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
     """Grids of coordinates from vectors."""
-    tensors = tuple(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
-    n = len(tensors)
+    several: Any = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    n = len(several)
     if indexing == "xy" and n > 1:
-        grids = meshgrid(tensors[1], tensors[0], *tensors[2:])
+        grids = meshgrid(several[1], several[0], *several[2:])
         return tuple(x.transpose(0, 1) for x in (grids[1], grids[0], *grids[2:]))
-    shape = tuple(x.numel() for x in tensors)
-    return tuple(x.reshape([-1 if i == k else 1 for i in range(n)]).expand(shape) for k, x in enumerate(tensors))
+    shape = tuple(x.numel() for x in several)
+    return tuple(x.reshape([-1 if i == k else 1 for i in range(n)]).expand(shape) for k, x in enumerate(several))
 
 
-def numel(input):
+def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.numel()
+
+
+def get_rng_state() -> Tensor:
+    """The state of the default generator, a uint8 tensor for :func:`set_rng_state`."""
+    return from_array(random.get_rng_state())
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Put the default generator into the state that :func:`get_rng_state` returned."""
+    random.set_rng_state(raw(new_state))

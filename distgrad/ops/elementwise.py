@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from ..autograd import primitive
+import numpy as np
+
+from ..autograd import Tensor, primitive
+from ._declare import attach
 
 pi = math.pi
 
@@ -96,15 +100,13 @@ def sin(xp, x):
     return xp.sin(x)
 
 
-sin.defvjp(lambda g, ans, x: g * cos(x).conj())
-
-
 @primitive("cos", promote="float")
 def cos(xp, x):
     """``cos(input)``: cosine, of radians."""
     return xp.cos(x)
 
 
+sin.defvjp(lambda g, ans, x: g * cos(x).conj())
 cos.defvjp(lambda g, ans, x: g * -sin(x).conj())
 
 
@@ -162,15 +164,13 @@ def sinh(xp, x):
     return xp.sinh(x)
 
 
-sinh.defvjp(lambda g, ans, x: g * cosh(x).conj())
-
-
 @primitive("cosh", promote="float")
 def cosh(xp, x):
     """``cosh(input)``: hyperbolic cosine."""
     return xp.cosh(x)
 
 
+sinh.defvjp(lambda g, ans, x: g * cosh(x).conj())
 cosh.defvjp(lambda g, ans, x: g * sinh(x).conj())
 
 
@@ -180,7 +180,7 @@ def tanh(xp, x):
     return xp.tanh(x)
 
 
-tanh.defvjp(lambda g, ans, x: g * (1 - ans * ans).conj())
+tanh.defvjp(lambda g, ans, x: g - g * (ans * ans).conj())
 
 
 @primitive("asinh", "arcsinh", promote="float")
@@ -230,7 +230,6 @@ def abs(xp, x):
     return xp.absolute(x)
 
 
-abs.defvjp(lambda g, ans, x: g * sgn(x))
 absolute = abs
 
 
@@ -250,6 +249,7 @@ def _sgn_vjp(g, ans, x):
     return where(size == 0, 0.0, (g - ans * (g.conj() * ans).real) / where(size == 0, 1.0, size))
 
 
+abs.defvjp(lambda g, ans, x: g * sgn(x))
 sgn.defvjp(_sgn_vjp)
 
 
@@ -336,20 +336,19 @@ def imag(xp, x):
 imag.defvjp(lambda g, ans, x: g * 1j)
 
 
-def conj(input):
+def conj(input: Tensor) -> Tensor:
     """``conj(input)``: complex conjugate; of a real tensor the tensor itself."""
     return conj_physical(input) if raw_dtype(input).kind == "c" else input
 
 
-def raw_dtype(x):
+def raw_dtype(x: Any) -> np.dtype:
     """The NumPy dtype of a tensor or array."""
     return x._data.dtype if isinstance(x, Tensor) else x.dtype
 
 
-from ..autograd import Tensor  # noqa: E402
-
-Tensor.conj = conj
-Tensor.real = property(lambda self: real(self) if self._data.dtype.kind == "c" else self)
-Tensor.imag = property(imag)
+attach("conj", conj)
+attach("conjugate", conj)  # as Python numbers and arrays call it, so that a rule need not ask which it has
+attach("real", property(lambda self: real(self) if self._data.dtype.kind == "c" else self))
+attach("imag", property(imag))
 
 from .selection import where  # noqa: E402 - a rule's

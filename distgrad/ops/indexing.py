@@ -12,7 +12,7 @@ from ..autograd.grad_mode import recording
 from ..autograd.graph import Leaf
 from ..autograd.tensor import TENSORS
 from ..autograd.views import refresh, write
-from ._declare import axis, method, ndim_of, raw
+from ._declare import Operand, axis, method, ndim_of, raw
 
 _BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
 
@@ -38,7 +38,10 @@ def _clean(index: Any) -> Any:
     if isinstance(index, list):
         return np.asarray([raw(i) if i.__class__ in TENSORS else i for i in index], dtype=None if index else np.int64)
     if isinstance(index, float):
-        raise TypeError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got float)")
+        raise TypeError(
+            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
+            "float)"
+        )
     return index
 
 
@@ -47,7 +50,13 @@ def _name(node: Any) -> str:
     if not _is_basic(index):
         return "IndexBackward0"
     last = index[-1] if index.__class__ is tuple and index else index
-    return "SelectBackward0" if isinstance(last, (int, np.integer)) else "SliceBackward0" if isinstance(last, slice) else "AliasBackward0"
+    return (
+        "SelectBackward0"
+        if isinstance(last, (int, np.integer))
+        else "SliceBackward0"
+        if isinstance(last, slice)
+        else "AliasBackward0"
+    )
 
 
 def _read(x: Any, index: Any) -> Any:
@@ -61,7 +70,9 @@ def _explain(x: Any, index: Any, error: IndexError) -> str:
     parts = index if index.__class__ is tuple else (index,)
     if sum(i is not None and i is not Ellipsis for i in parts) > x.ndim:
         if x.ndim == 0:
-            return "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert a 0-dim tensor to a number"
+            return (
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert a 0-dim tensor to a number"
+            )
         return f"too many indices for tensor of dimension {x.ndim}"
     if Ellipsis not in [p for p in parts if p is Ellipsis or isinstance(p, (int, slice))]:
         for d, i in enumerate([p for p in parts if p is not None]):
@@ -73,10 +84,11 @@ def _explain(x: Any, index: Any, error: IndexError) -> str:
 @primitive(meta="x", view=True, grad_name=_name)
 def _getitem(xp, x, index):
     out = _read(x, index)
-    return out if out.__class__ is np.ndarray or not isinstance(out, np.generic) else x[(*index, ...) if index.__class__ is tuple else (index, ...)]
-
-
-_getitem.defvjp(lambda g, ans, x, index: _scattered(g, tuple(x.shape), index))
+    return (
+        out
+        if out.__class__ is np.ndarray or not isinstance(out, np.generic)
+        else x[(*index, ...) if index.__class__ is tuple else (index, ...)]
+    )
 
 
 @primitive(grad_name="IndexPutBackward0")
@@ -90,11 +102,12 @@ def _scattered(xp, g, shape, index):
     return out
 
 
+_getitem.defvjp(lambda g, ans, x, index: _scattered(g, tuple(x.shape), index))
 _scattered.defvjp(lambda g, ans, x, shape, index: g[index])
 
 
 @method("__getitem__")
-def getitem(self, index):
+def getitem(self: Tensor, index: Any) -> Tensor:
     """``self[index]``: integers, slices, None and Ellipsis give views; tensors, lists and bool masks give copies."""
     if index.__class__ is int or index.__class__ is slice:
         return _getitem(self, index)
@@ -116,7 +129,7 @@ _setitem.defvjp(_erase, lambda g, ans, x, value, index: g[index])
 
 
 @method("__setitem__")
-def setitem(self, index, value):
+def setitem(self: Tensor, index: Any, value: Any) -> None:
     """``self[index] = value``, in place, recorded where a gradient is wanted."""
     if self._view is not None:
         refresh(self)
@@ -125,7 +138,8 @@ def setitem(self, index, value):
     if value.__class__ in TENSORS:
         if value.device != self.device and value._data.ndim:
             raise RuntimeError(
-                f"Expected all tensors to be on the same device, but found at least two devices, {self.device} and {value.device}!"
+                f"Expected all tensors to be on the same device, but found at least two devices, {self.device} and "
+                f"{value.device}!"
             )
         if recording.enabled and (self.requires_grad or value.requires_grad):
             target = _read(data, index)
@@ -134,7 +148,7 @@ def setitem(self, index, value):
                 value = value.reshape(value._data.shape[extra:])
             write(_setitem.primitive, self, (value, index), {})
             return
-        array = value._data if value._data.ndim == 0 or not isinstance(data, np.ndarray) else value._data
+        array = value._data
         if not isinstance(data, np.ndarray):
             array = backend.to_device(array, self.device)
     else:
@@ -151,26 +165,26 @@ def setitem(self, index, value):
     except ValueError as e:
         target = data[index]
         raise RuntimeError(
-            f"shape mismatch: value tensor of shape {list(getattr(array, 'shape', np.shape(array)))} cannot be broadcast to "
-            f"indexing result of shape {list(target.shape)}"
+            f"shape mismatch: value tensor of shape {list(getattr(array, 'shape', np.shape(array)))} cannot be "
+            f"broadcast to indexing result of shape {list(target.shape)}"
         ) from e
     self._bump()
 
 
 @method("__contains__")
-def contains(self, element):
+def contains(self: Tensor, element: Operand) -> bool:
     """Whether one of the elements equals ``element``."""
     return bool((self._data == raw(element)).any())
 
 
 @method("select")
-def select(input, dim, index):
+def select(input: Tensor, dim: int, index: int) -> Tensor:
     """The slice number ``index`` along ``dim``; a view."""
     return _getitem(input, (slice(None),) * axis(dim, ndim_of(input)) + (int(index),))
 
 
 @method("narrow")
-def narrow(input, dim, start, length):
+def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """``length`` slices along ``dim`` from ``start`` on; a view."""
     n = raw(input).shape[axis(dim, ndim_of(input))]
     start = int(start) + (n if start < 0 else 0)
@@ -180,13 +194,13 @@ def narrow(input, dim, start, length):
 
 
 @method("index_select")
-def index_select(input, dim, index):
+def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices of ``input`` along ``dim`` that the vector ``index`` names; a copy."""
     return _getitem(input, (slice(None),) * axis(dim, ndim_of(input)) + (raw(index),))
 
 
 @method("masked_select")
-def masked_select(input, mask):
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where ``mask`` (broadcast) is true, in one dimension."""
     xp = backend.array_module(raw(input))
     shape = xp.broadcast_shapes(raw(input).shape, raw(mask).shape) if xp is np else (raw(input) * raw(mask)).shape
@@ -194,7 +208,7 @@ def masked_select(input, mask):
 
 
 @method("nonzero")
-def nonzero(input, *, as_tuple=False):
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Tensor | tuple[Tensor, ...]:
     """The indices (int64) of non-zero elements: a matrix with one row each, or a tuple with one vector a dimension."""
     xp = backend.array_module(raw(input))
     found = xp.nonzero(raw(input)) if ndim_of(input) else xp.nonzero(raw(input).reshape(1))
@@ -219,7 +233,7 @@ _gather.defvjp(lambda g, ans, x, index, dim: _scattered(g, tuple(x.shape), _grid
 
 
 @method("gather")
-def gather(input, dim, index):
+def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """``out[i][j] = input[index[i][j]][j]`` (for ``dim`` 0): one element of ``input`` for each of ``index``."""
     x, at = raw(input), raw(index)
     d = axis(dim, x.ndim)
@@ -248,7 +262,7 @@ _gathered.defvjp(lambda g, ans, x, index, dim: _scattered(g, tuple(x.shape), _gr
 
 
 @method("take_along_dim")
-def take_along_dim(input, indices, dim=None):
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """Elements of ``input`` at ``indices`` along ``dim``, broadcasting the other dimensions."""
     if dim is None:
         return _gather(input.reshape(-1), raw(indices).reshape(-1), 0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..autograd import Tensor, fused, primitive
-from ._declare import method, ndim_of, raw
+from ._declare import attach, method, ndim_of, raw
 
 _f16 = np.dtype(np.float16)
 
@@ -29,7 +30,9 @@ def _same_type(x: Any, y: Any, name: str) -> None:
 
 def _shapes_error(x: Any, y: Any) -> RuntimeError:
     if x.ndim == 2 and y.ndim == 2:
-        return RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({x.shape[0]}x{x.shape[1]} and {y.shape[0]}x{y.shape[1]})")
+        return RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({x.shape[0]}x{x.shape[1]} and {y.shape[0]}x{y.shape[1]})"
+        )
     return RuntimeError(f"matmul: shapes {list(x.shape)} and {list(y.shape)} cannot be multiplied")
 
 
@@ -70,14 +73,16 @@ def _matmul_y(g, ans, x, y):
 
 
 matmul.defvjp(_matmul_x, _matmul_y)
-Tensor.__rmatmul__ = lambda self, other: matmul(other, self)
+attach("__rmatmul__", lambda self, other: matmul(other, self))
 
 
 def _checked(name: str, ranks: tuple[int, int], doc: str) -> Any:
     def product(input, other):
         have = ndim_of(input), ndim_of(other)
         if have != ranks:
-            raise RuntimeError(f"{name}: expected a {ranks[0]}D and a {ranks[1]}D tensor, but got {have[0]}D and {have[1]}D")
+            raise RuntimeError(
+                f"{name}: expected a {ranks[0]}D and a {ranks[1]}D tensor, but got {have[0]}D and {have[1]}D"
+            )
         return matmul(input, other)
 
     product.__name__ = product.__qualname__ = name
@@ -92,34 +97,38 @@ dot = _checked("dot", (1, 1), "Dot product of two vectors.")
 
 
 @method("vdot")
-def vdot(input, other):
+def vdot(input: Tensor, other: Tensor) -> Tensor:
     """Dot product of two vectors, the first conjugated."""
     return dot(input.conj(), other)
 
 
 @method("outer", "ger")
-def outer(input, vec2):
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """Outer product of vectors (n) and (m): (n, m)."""
     return input.reshape(-1, 1) * vec2.reshape(1, -1)
 
 
 @method("inner")
-def inner(input, other):
+def inner(input: Tensor, other: Tensor) -> Tensor:
     """Products summed over the last dimension of both."""
     if ndim_of(input) == 0 or ndim_of(other) == 0:
         return input * other
     return tensordot(input, other, ([-1], [-1]))
 
 
-def tensordot(a, b, dims=2):
-    """Products summed over the last ``dims`` dimensions of ``a`` and first of ``b``, or over the two lists of dimensions."""
+def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
+    """Products summed over the last ``dims`` dimensions of ``a`` and first of ``b``, or over lists of dimensions."""
     n, m = ndim_of(a), ndim_of(b)
     first, second = (
-        (list(range(n - dims, n)), list(range(dims))) if isinstance(dims, int) else ([d % n for d in dims[0]], [d % m for d in dims[1]])
+        (list(range(n - dims, n)), list(range(dims)))
+        if isinstance(dims, int)
+        else ([d % n for d in dims[0]], [d % m for d in dims[1]])
     )
     sa, sb = raw(a).shape, raw(b).shape
     if [sa[d] for d in first] != [sb[d] for d in second]:
-        raise RuntimeError(f"contracted dimensions need to match, but first has sizes {sa} at {first} and second {sb} at {second}")
+        raise RuntimeError(
+            f"contracted dimensions need to match, but first has sizes {sa} at {first} and second {sb} at {second}"
+        )
     free_a = [d for d in range(n) if d not in first]
     free_b = [d for d in range(m) if d not in second]
     inside = 1
@@ -131,21 +140,21 @@ def tensordot(a, b, dims=2):
 
 
 @method("addmm")
-def addmm(input, mat1, mat2, *, beta=1, alpha=1):
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``."""
     product = mm(mat1, mat2)
     return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
 
 
 @method("addmv")
-def addmv(input, mat, vec, *, beta=1, alpha=1):
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * input + alpha * (mat @ vec)``."""
     product = mv(mat, vec)
     return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
 
 
 @method("baddbmm")
-def baddbmm(input, batch1, batch2, *, beta=1, alpha=1):
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * input + alpha * (batch1 @ batch2)``, for each matrix of the batch."""
     product = bmm(batch1, batch2)
     return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
@@ -159,10 +168,12 @@ def _linear_reference(x: Any, weight: Any, bias: Any = None) -> Any:
 @fused(
     reference=_linear_reference,
     inputs=3,
-    grad_name=lambda node: "ViewBackward0" if node.ndim != 2 else "AddmmBackward0" if len(node.edges) == 3 else "MmBackward0",
+    grad_name=lambda node: (
+        "ViewBackward0" if node.ndim != 2 else "AddmmBackward0" if len(node.edges) == 3 else "MmBackward0"
+    ),
 )
 def linear(xp, x, weight, bias=None):
-    """``linear(input, weight, bias=None)``: ``input @ weight.T + bias``; input (*, in), weight (out, in), bias (out)."""
+    """``linear(input, weight, bias=None)``: ``input @ weight.T + bias``; of (*, in), (out, in) and (out): (*, out)."""
     try:
         if x.dtype.itemsize > 2:
             ans = xp.dot(x, weight.T) if x.ndim == 2 else xp.matmul(x, weight.T)
@@ -179,7 +190,7 @@ def linear(xp, x, weight, bias=None):
 
 @linear.defbackward
 def _linear_backward(xp, g, ans, kept, wanted, x, weight, bias=None, outs=(None, None, None)):
-    """g W for the input, gᵀ x for the weight, g's column sums for the bias; the last two into flat storage if they can."""
+    """g W for the input, gᵀ x for the weight, g's column sums for the bias; the last two into ``outs`` if given."""
     gx = gw = gb = None
     half = g.dtype.itemsize <= 2
     if g.dtype.kind == "c":
@@ -220,7 +231,8 @@ def _linear_error(x: Any, weight: Any, bias: Any) -> RuntimeError | None:
     if x.shape[-1] != weight.shape[-1]:
         rows = x.size // x.shape[-1] if x.shape[-1] else 0
         return RuntimeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1]} and {weight.shape[-1]}x{weight.shape[0]}): the "
+            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1]} and "
+            f"{weight.shape[-1]}x{weight.shape[0]}): the "
             f"last dimension (-1) of input {list(x.shape)} is {x.shape[-1]}, but must be {weight.shape[-1]} for {wide}"
         )
     if bias is not None and bias.shape != weight.shape[:1]:
@@ -228,7 +240,7 @@ def _linear_error(x: Any, weight: Any, bias: Any) -> RuntimeError | None:
     return None
 
 
-def einsum(equation, *operands):
+def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     """Einstein's summation, over operands in the order given; letters and ``...``, output after ``->``."""
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
@@ -242,7 +254,9 @@ def _explicit(equation: str, ranks: list[int]) -> str:
     if len(terms) != len(ranks):
         raise RuntimeError(f"einsum(): the equation has {len(terms)} operands, but {len(ranks)} were given")
     free = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in equation]
-    most = max([rank - len(t.replace("...", "")) for t, rank in zip(terms, ranks, strict=True) if "..." in t], default=0)
+    most = max(
+        [rank - len(t.replace("...", "")) for t, rank in zip(terms, ranks, strict=True) if "..." in t], default=0
+    )
     letters = "".join(free[:most])
     full = []
     for term, rank in zip(terms, ranks, strict=True):
@@ -273,7 +287,9 @@ def _einsum_vjp(i, g, ans, *xs, equation):
     operands = [x.conj() for x in xs[:i] + xs[i + 1 :]]
     known = set(right).union(*others) if others else set(right)
     if len(set(mine)) < len(mine):
-        raise NotImplementedError(f"einsum(): a repeated letter in one operand ('{mine}') has no gradient here; use diagonal()")
+        raise NotImplementedError(
+            f"einsum(): a repeated letter in one operand ('{mine}') has no gradient here; use diagonal()"
+        )
     kept = "".join(c for c in mine if c in known)
     partial = _einsum(g, *operands, equation=",".join([right, *others]) + "->" + kept)
     shape = tuple([xs[i].shape[k] if c in known else 1 for k, c in enumerate(mine)])
@@ -284,7 +300,7 @@ _einsum.defvjp_each(_einsum_vjp)
 
 
 @method("trace")
-def trace(input):
+def trace(input: Tensor) -> Tensor:
     """Sum of the main diagonal of a matrix."""
     return diagonal(input).sum()
 
@@ -314,14 +330,14 @@ _diagonal.defvjp(lambda g, ans, x, offset, dim1, dim2: _on_diagonal(g, tuple(x.s
 
 
 @method("diagonal")
-def diagonal(input, offset=0, dim1=0, dim2=1):
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal (``offset`` above the main one) of the matrices in ``dim1`` and ``dim2``, as the last dimension."""
     n = ndim_of(input)
     return _diagonal(input, offset, dim1 % n, dim2 % n)
 
 
 @method("diag")
-def diag(input, diagonal=0):
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """A matrix's diagonal, or a matrix with the vector on its diagonal."""
     if ndim_of(input) == 2:
         return _diagonal(input, diagonal, 0, 1)

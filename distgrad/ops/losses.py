@@ -16,7 +16,6 @@ from .elementwise import log
 from .indexing import gather
 from .selection import clamp, where
 
-
 _REDUCTIONS = frozenset(("mean", "sum", "none"))
 
 
@@ -53,8 +52,8 @@ def _same_size(input: Any, target: Any, name: str, strict: bool = False) -> None
         return
     if strict:
         raise ValueError(
-            f"Using a target size (torch.Size({list(b)})) that is different to the input size (torch.Size({list(a)})) is "
-            "deprecated. Please ensure they have the same size."
+            f"Using a target size (torch.Size({list(b)})) that is different to the input size (torch.Size({list(a)})) "
+            "is deprecated. Please ensure they have the same size."
         )
     try:
         np.broadcast_shapes(a, b)
@@ -68,8 +67,8 @@ def _same_size(input: Any, target: Any, name: str, strict: bool = False) -> None
     import warnings
 
     warnings.warn(
-        f"Using a target size (torch.Size({list(b)})) that is different to the input size (torch.Size({list(a)})). This will "
-        "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
+        f"Using a target size (torch.Size({list(b)})) that is different to the input size (torch.Size({list(a)})). "
+        "This will likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
         stacklevel=4,
     )
 
@@ -99,7 +98,14 @@ def _mse_backward(xp, g, ans, off, wanted, x, y, reduction):
     return gx if wanted[0] is not None else None, -gx if wanted[1] is not None else None
 
 
-def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
     """Squared difference, averaged, added up or elementwise by ``reduction``.
 
     Args:
@@ -120,8 +126,14 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
     return _reference_mse(input, target, reduction)
 
 
-def l1_loss(input, target, size_average=None, reduce=None, reduction="mean"):
-    """Absolute difference, averaged, added up or elementwise by ``reduction``; ``input`` and ``target`` of one shape."""
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Absolute difference, averaged, added up or elementwise by ``reduction``; both arguments of one shape."""
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     _same_size(input, target, "l1_loss")
@@ -155,7 +167,14 @@ def _bce_backward(xp, g, ans, logs, wanted, p, y, reduction):
     return gx, g * (logs[1] - logs[0]) if wanted[1] is not None else None
 
 
-def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """-(y log p + (1 - y) log(1 - p)), the logarithms not below -100.
 
     Args:
@@ -199,8 +218,14 @@ def _bce_logits_backward(xp, g, ans, kept, wanted, x, y, reduction):
 
 
 def binary_cross_entropy_with_logits(
-    input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None
-):
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
     """:func:`binary_cross_entropy` of sigmoid(input), without overflow.
 
     Args:
@@ -237,7 +262,9 @@ def _cross_entropy(xp, x, target, reduction):
     picked = e[rows, target]
     xp.exp(e, out=e)
     total = e @ xp.ones(x.shape[1], x.dtype)
-    if not float(total.min(initial=1) if xp is np else total.min()) > 1e-30:  # a row far below the largest: shift by row
+    if (
+        not float(total.min(initial=1) if xp is np else total.min()) > 1e-30
+    ):  # a row far below the largest: shift by row
         e = x - x.max(axis=1, keepdims=True)
         picked = e[rows, target]
         xp.exp(e, out=e)
@@ -259,8 +286,15 @@ def _cross_entropy_backward(xp, g, ans, softmax, wanted, x, target, reduction):
 
 
 def cross_entropy(
-    input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean", label_smoothing=0.0
-):
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """-log softmax(input) at the target class.
 
     Args:
@@ -298,7 +332,9 @@ def cross_entropy(
 
 
 def _ignored(y: Any, ignore_index: int) -> bool:
-    return y.size > 0 and ignore_index < 0 and int(y.min()) < 0 or ignore_index >= 0 and bool((y == ignore_index).any())
+    if ignore_index >= 0:
+        return bool((y == ignore_index).any())
+    return y.size > 0 and int(y.min()) < 0
 
 
 def _check_classes(x: Any, y: Any, ignore_index: int) -> None:
@@ -351,7 +387,15 @@ def _smooth(logs: Any, y: Any, weight: Any, ignore_index: int, reduction: str) -
     return values.sum() / float((raw(weight)[safe] * counted).sum())
 
 
-def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """-input at the target class: the rest of :func:`cross_entropy` after log-softmax; the same shapes and options."""
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)

@@ -9,7 +9,7 @@ import numpy as np
 from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import in_float32, method, raw
+from ._declare import Operand, attach, in_float32, method, raw
 
 
 @primitive(promote="same", grad_name="WhereBackward0")
@@ -24,16 +24,18 @@ _where.defvjp(
 
 
 @method("_where_method")
-def where(condition, input=None, other=None):
-    """``input`` where ``condition`` (bool) is true, else ``other``, with broadcasting; with ``condition`` alone the indices
-    of its true elements, one tensor a dimension."""
+def where(condition: Tensor, input: Operand | None = None, other: Operand | None = None) -> Any:
+    """``input`` where ``condition`` (bool) is true, else ``other``, with broadcasting.
+
+    With ``condition`` alone: the indices of its true elements, one tensor a dimension.
+    """
     mask = raw(condition)
     if input is None and other is None:
         return tuple(Tensor._wrap(i, None) for i in backend.array_module(mask).nonzero(mask))
     if getattr(mask, "dtype", None) != np.bool_ and not isinstance(mask, (bool, np.bool_)):
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {mask.dtype}")
-    in_a_rule = condition.__class__ not in TENSORS
-    if in_a_rule or input.__class__ in TENSORS or other.__class__ in TENSORS:
+    in_rule = condition.__class__ not in TENSORS
+    if in_rule or input.__class__ in TENSORS or other.__class__ in TENSORS:
         return _where(input, other, mask)
     from .creation import tensor
 
@@ -41,7 +43,7 @@ def where(condition, input=None, other=None):
     return out
 
 
-Tensor.where = lambda self, condition, other: where(condition, self, other)
+attach("where", lambda self, condition, other: where(condition, self, other))
 
 
 @primitive("_clamp", promote="same", grad_name="ClampBackward0")
@@ -75,7 +77,7 @@ _clamp_numbers.defvjp(lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x,
 
 
 @method("clamp", "clip")
-def clamp(input, min=None, max=None):
+def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """``input`` limited to [``min``, ``max``]; either may be None, a number or a tensor."""
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
@@ -89,19 +91,19 @@ clip = clamp
 
 
 @method("clamp_min")
-def clamp_min(input, min):
+def clamp_min(input: Tensor, min: Operand) -> Tensor:
     """``input``, at least ``min``."""
     return clamp(input, min=min)
 
 
 @method("clamp_max")
-def clamp_max(input, max):
+def clamp_max(input: Tensor, max: Operand) -> Tensor:
     """``input``, at most ``max``."""
     return clamp(input, max=max)
 
 
 @method("clamp_", "clip_")
-def clamp_(self, min=None, max=None):
+def clamp_(self: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """In place: limit to [``min``, ``max``]."""
     from ..autograd.views import write
 
@@ -139,12 +141,12 @@ def _tolerant(compare: Any, other_answer: bool) -> Any:
     return method
 
 
-Tensor.__eq__ = _tolerant(eq, False)
-Tensor.__ne__ = _tolerant(ne, True)
+attach("__eq__", _tolerant(eq, False))
+attach("__ne__", _tolerant(ne, True))
 
 
 @method("equal")
-def equal(input, other):
+def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have the same shape and elements, as a Python bool."""
     x, y = raw(input), raw(other)
     return x.shape == y.shape and bool((x == y).all())
@@ -178,13 +180,13 @@ isnan = _logic("isnan", (), "isnan", "whether NaN", 1)
 isinf = _logic("isinf", (), "isinf", "whether infinite", 1)
 
 
-def is_tensor(obj):
+def is_tensor(obj: Any) -> bool:
     """Whether ``obj`` is a Tensor."""
     return isinstance(obj, Tensor)
 
 
 @method("isclose")
-def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
     """Elementwise ``|input - other| <= atol + rtol * |other|`` (bool)."""
     x, y = raw(input), raw(other)
     xp = backend.array_module(x)
@@ -192,19 +194,19 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
 
 
 @method("allclose")
-def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
     """Whether all elements are close (:func:`isclose`), as a Python bool."""
     return bool(isclose(input, other, rtol, atol, equal_nan)._data.all())
 
 
 @method("masked_fill")
-def masked_fill(input, mask, value):
+def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """``value`` where ``mask`` is true, else ``input``."""
     return _where(value, input, raw(mask))
 
 
 @method("masked_fill_")
-def masked_fill_(self, mask, value):
+def masked_fill_(self: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """In place: ``value`` where ``mask`` is true."""
     self.copy_(masked_fill(self, mask, value))
     return self

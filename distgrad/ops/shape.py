@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..autograd import Size, Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import axis, method, ndim_of, raw, sizes
+from ._declare import Dims, attach, axis, method, ndim_of, raw, sizes
 
 
 @primitive(meta="x", view=True, grad_name="ViewBackward0")
@@ -33,19 +34,19 @@ def _full(shape: tuple[int, ...], have: tuple[int, ...]) -> tuple[int, ...]:
     return tuple([n // known if d == -1 else d for d in shape])
 
 
-def any_below(shape):
+def any_below(shape: Sequence[int]) -> bool:
     """Whether a size is below -1."""
     return bool(shape) and min(shape) < -1
 
 
 @method("reshape")
-def reshape(input, *shape):
+def reshape(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
     """The same elements in ``shape`` (one size may be -1); a view where the memory allows."""
     return _reshape(input, _full(sizes(shape), raw(input).shape))
 
 
 @method("view")
-def view(input, *shape):
+def view(input: Tensor, *shape: Any) -> Tensor:
     """:func:`reshape` that must be a view (or, given a dtype, the same bytes read as it)."""
     if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list, np.integer)):
         return Tensor._wrap(raw(input).view(shape[0].np), None)
@@ -59,25 +60,25 @@ def view(input, *shape):
 
 
 @method("view_as")
-def view_as(self, other):
+def view_as(self: Tensor, other: Tensor) -> Tensor:
     """A view in the shape of ``other``."""
     return view(self, other.shape)
 
 
 @method("reshape_as")
-def reshape_as(self, other):
+def reshape_as(self: Tensor, other: Tensor) -> Tensor:
     """:func:`reshape` to the shape of ``other``."""
     return reshape(self, other.shape)
 
 
 @method("ravel")
-def ravel(input):
+def ravel(input: Tensor) -> Tensor:
     """All elements in one dimension."""
     return reshape(input, -1)
 
 
 @method("flatten")
-def flatten(input, start_dim=0, end_dim=-1):
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions ``start_dim`` to ``end_dim`` (inclusive) made into one."""
     shape = raw(input).shape
     if not shape:
@@ -91,7 +92,7 @@ def flatten(input, start_dim=0, end_dim=-1):
 
 
 @method("unflatten")
-def unflatten(input, dim, sizes):
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """Dimension ``dim`` split into ``sizes`` (one may be -1)."""
     shape = raw(input).shape
     d = axis(dim, len(shape))
@@ -107,7 +108,7 @@ _swap.defvjp(lambda g, ans, x, a, b: g.swapaxes(a, b))
 
 
 @method("transpose", "swapaxes", "swapdims")
-def transpose(input, dim0, dim1):
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Dimensions ``dim0`` and ``dim1`` exchanged; a view."""
     n = ndim_of(input)
     return _swap(input, axis(dim0, n), axis(dim1, n))
@@ -125,16 +126,16 @@ _t.defvjp(lambda g, ans, x: g.T)
 
 
 @method("t")
-def t(input):
+def t(input: Tensor) -> Tensor:
     """The transpose of a matrix (a vector or a number is returned as it is); a view."""
     if ndim_of(input) > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {ndim_of(input)}D")
     return _t(input)
 
 
-Tensor.T = property(lambda self: _t(self))
-Tensor.mT = property(lambda self: transpose(self, -2, -1))
-Tensor.H = property(lambda self: transpose(self, 0, 1).conj())
+attach("T", property(lambda self: _t(self)))
+attach("mT", property(lambda self: transpose(self, -2, -1)))
+attach("H", property(lambda self: transpose(self, 0, 1).conj()))
 
 
 @primitive(view=True, grad_name="PermuteBackward0")
@@ -145,13 +146,13 @@ def _permute(xp, x, dims):
 _permute.defvjp(lambda g, ans, x, dims: _permute(g, tuple(sorted(range(len(dims)), key=dims.__getitem__))))
 
 
-def permute(input, dims):
+def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
     """Dimensions in the order ``dims``; a view."""
     n = ndim_of(input)
     if len(dims) != n:
         raise RuntimeError(
-            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering "
-            f"of dimensions i.e. input.dim() = {n} is not equal to len(dims) = {len(dims)}"
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
+            f"ordering of dimensions i.e. input.dim() = {n} is not equal to len(dims) = {len(dims)}"
         )
     order = tuple([axis(d, n) for d in dims])
     if len(set(order)) != n:
@@ -159,11 +160,11 @@ def permute(input, dims):
     return _permute(input, order)
 
 
-Tensor.permute = lambda self, *dims: permute(self, sizes(dims))
+attach("permute", lambda self, *dims: permute(self, sizes(dims)))
 
 
 @method("movedim", "moveaxis")
-def movedim(input, source, destination):
+def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """Dimension(s) ``source`` moved to ``destination``; a view."""
     n = ndim_of(input)
     source = [axis(s, n) for s in (source if isinstance(source, (tuple, list)) else (source,))]
@@ -194,7 +195,7 @@ _unsqueezed.defvjp(lambda g, ans, x, shape: g.reshape(x.shape))
 
 
 @method("squeeze")
-def squeeze(input, dim=None):
+def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
     """Without dimensions of size 1 (all, or those in ``dim``); a view."""
     shape = raw(input).shape
     n = len(shape)
@@ -204,7 +205,7 @@ def squeeze(input, dim=None):
 
 
 @method("unsqueeze")
-def unsqueeze(input, dim):
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """With a dimension of size 1 put in at ``dim``; a view."""
     shape = raw(input).shape
     d = axis(dim, len(shape) + 1)
@@ -235,44 +236,45 @@ def _expanded(shape: tuple[int, ...], have: tuple[int, ...]) -> tuple[int, ...]:
     extra = len(shape) - len(have)
     if extra < 0:
         raise RuntimeError(
-            f"expand(torch.FloatTensor{{{list(have)}}}, size={list(shape)}): the number of sizes provided ({len(shape)}) must "
-            f"be greater or equal to the number of dimensions in the tensor ({len(have)})"
+            f"expand(torch.FloatTensor{{{list(have)}}}, size={list(shape)}): the number of sizes provided "
+            f"({len(shape)}) must be greater or equal to the number of dimensions in the tensor ({len(have)})"
         )
     full = tuple([have[i - extra] if d == -1 and i >= extra else d for i, d in enumerate(shape)])
     for i, d in enumerate(have):
         if d not in (1, full[i + extra]):
             raise RuntimeError(
-                f"The expanded size of the tensor ({full[i + extra]}) must match the existing size ({d}) at non-singleton "
-                f"dimension {i + extra}.  Target sizes: {list(full)}.  Tensor sizes: {list(have)}"
+                f"The expanded size of the tensor ({full[i + extra]}) must match the existing size ({d}) at "
+                f"non-singleton dimension {i + extra}.  Target sizes: {list(full)}.  Tensor sizes: {list(have)}"
             )
     return full
 
 
 @method("expand")
-def expand(self, *shape):
+def expand(self: Tensor, *shape: int | Sequence[int]) -> Tensor:
     """Repeated along dimensions of size 1, without copying; -1 keeps a size."""
     return broadcast_to(self, _expanded(sizes(shape), raw(self).shape))
 
 
 @method("expand_as")
-def expand_as(self, other):
+def expand_as(self: Tensor, other: Tensor) -> Tensor:
     """:func:`expand` to the shape of ``other``."""
     return expand(self, other.shape)
 
 
-Tensor.broadcast_to = lambda self, *shape: broadcast_to(self, _expanded(sizes(shape), self._data.shape))
+attach("broadcast_to", lambda self, *shape: broadcast_to(self, _expanded(sizes(shape), self._data.shape)))
 
 
-def broadcast_shapes(*shapes):
+def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
     """The shape to which ``shapes`` broadcast."""
+    whole = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
     try:
-        return Size(np.broadcast_shapes(*[tuple(s) if isinstance(s, (tuple, list)) else (s,) for s in shapes]))
+        return Size(np.broadcast_shapes(*whole))
     except ValueError as e:
-        listed = ", ".join(str(list(s)) for s in shapes)
+        listed = ", ".join(str(list(s)) for s in whole)
         raise RuntimeError(f"Shape mismatch: objects cannot be broadcast to a single shape: {listed}") from e
 
 
-def broadcast_tensors(*tensors):
+def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """All tensors expanded to their common shape."""
     shape = broadcast_shapes(*[raw(x).shape for x in tensors])
     return tuple(expand(x, shape) for x in tensors)
@@ -286,13 +288,13 @@ def _flip(xp, x, dims):
 _flip.defvjp(lambda g, ans, x, dims: _flip(g, dims))
 
 
-def flip(input, dims):
+def flip(input: Tensor, dims: int | Sequence[int]) -> Tensor:
     """In reverse order along ``dims``."""
     n = ndim_of(input)
     return _flip(input, tuple([axis(d, n) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))]))
 
 
-Tensor.flip = lambda self, *dims: flip(self, sizes(dims))
+attach("flip", lambda self, *dims: flip(self, sizes(dims)))
 
 
 @primitive(grad_name="RollBackward0")
@@ -304,12 +306,12 @@ _roll.defvjp(lambda g, ans, x, shifts, dims: _roll(g, tuple([-s for s in shifts]
 
 
 @method("roll")
-def roll(input, shifts, dims=None):
+def roll(input: Tensor, shifts: int | Sequence[int], dims: Dims = None) -> Tensor:
     """Shifted by ``shifts`` along ``dims`` (or flattened), what falls off entering at the other end."""
-    shifts = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
+    by = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
     if dims is None:
-        return _roll(ravel(input), shifts, (0,)).reshape(raw(input).shape)
-    return _roll(input, shifts, tuple(dims) if isinstance(dims, (tuple, list)) else (dims,))
+        return _roll(ravel(input), by, (0,)).reshape(raw(input).shape)
+    return _roll(input, by, tuple(dims) if isinstance(dims, (tuple, list)) else (dims,))
 
 
 @primitive(meta="xs", promote="same", grad_name="CatBackward0")
@@ -334,7 +336,7 @@ def _tensors(tensors: Any, name: str) -> tuple[Any, ...]:
     return tensors
 
 
-def cat(tensors, dim=0):
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors one behind the other along ``dim``; their other sizes must agree."""
     tensors = _tensors(tensors, "torch.cat(): expected a non-empty list of Tensors;")
     if any_zero_dim(tensors):
@@ -349,8 +351,8 @@ def cat(tensors, dim=0):
         for k in range(n):
             if k != d and s[k] != s0[k]:
                 raise RuntimeError(
-                    f"Sizes of tensors must match except in dimension {d}. Expected size {s0[k]} but got size {s[k]} for "
-                    f"tensor number {i} in the list."
+                    f"Sizes of tensors must match except in dimension {d}. Expected size {s0[k]} but got size {s[k]} "
+                    f"for tensor number {i} in the list."
                 )
     return _cat(*whole, dim=d)
 
@@ -358,9 +360,9 @@ def cat(tensors, dim=0):
 concat = concatenate = cat
 
 
-def any_zero_dim(tensors):
+def any_zero_dim(tensors: Sequence[Tensor]) -> bool:
     """Whether one of the tensors has no dimension."""
-    return any([ndim_of(x) == 0 for x in tensors])
+    return any(ndim_of(x) == 0 for x in tensors)
 
 
 @primitive(promote="same", meta="xs", grad_name="StackBackward0")
@@ -377,25 +379,26 @@ def _stack(xp, *xs, dim):
 _stack.defvjp_each(lambda i, g, ans, *xs, dim: g[(slice(None),) * dim + (i,)])
 
 
-def stack(tensors, dim=0):
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors, of one shape, along a new dimension ``dim``."""
     tensors = _tensors(tensors, "stack")
     shape = raw(tensors[0]).shape
     for i, x in enumerate(tensors):
         if raw(x).shape != shape:
             raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(raw(x).shape)} at entry {i}"
+                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
+                f"{list(raw(x).shape)} at entry {i}"
             )
     return _stack(*tensors, dim=axis(dim, len(shape) + 1))
 
 
-def hstack(tensors):
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along the second dimension (vectors along the first)."""
     tensors = [x if ndim_of(x) else reshape(x, 1) for x in tensors]
     return cat(tensors, 0 if ndim_of(tensors[0]) == 1 else 1)
 
 
-def vstack(tensors):
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along the first dimension, vectors as rows."""
     return cat([x if ndim_of(x) > 1 else reshape(x, 1, -1) for x in tensors], 0)
 
@@ -411,20 +414,20 @@ _unbind.defvjp(lambda g, ans, x, dim: _stack(*g, dim=dim))
 
 
 @method("unbind")
-def unbind(input, dim=0):
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """A tuple of the slices along ``dim``, which is gone from each; views."""
     if ndim_of(input) == 0:
         raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
     return _unbind(input, axis(dim, ndim_of(input)))
 
 
-def _iterate(self):
+def _iterate(self: Tensor) -> Iterator[Tensor]:
     if self._data.ndim == 0:
         raise TypeError("iteration over a 0-d tensor")
     return iter(_unbind(self, 0))
 
 
-Tensor.__iter__ = _iterate
+attach("__iter__", _iterate)
 
 
 @primitive(meta="x", view=True, grad_name=lambda node: node.args[3])
@@ -440,7 +443,7 @@ _split.defvjp(lambda g, ans, x, parts, dim, name: cat(g, dim))
 
 
 @method("split")
-def split(tensor, split_size_or_sections, dim=0):
+def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """A tuple of pieces along ``dim``: of one size (the last may be smaller), or of the sizes given; views."""
     d = axis(dim, ndim_of(tensor))
     n = raw(tensor).shape[d]
@@ -453,15 +456,15 @@ def split(tensor, split_size_or_sections, dim=0):
         parts = list(split_size_or_sections)
         if sum(parts) != n:
             raise RuntimeError(
-                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), but got "
-                f"split_sizes={parts}"
+                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), "
+                f"but got split_sizes={parts}"
             )
     by_size = isinstance(split_size_or_sections, int)
     return _split(tensor, tuple(parts), d, "SplitBackward0" if by_size else "SplitWithSizesBackward0")
 
 
 @method("chunk")
-def chunk(input, chunks, dim=0):
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` pieces along ``dim``, all but the last of one size; views."""
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
@@ -484,7 +487,7 @@ _tile.defvjp(_tile_vjp)
 
 
 @method("repeat")
-def repeat(self, *repeats):
+def repeat(self: Tensor, *repeats: int | Sequence[int]) -> Tensor:
     """Repeated so many times along each dimension; copies."""
     reps = sizes(repeats)
     if len(reps) < ndim_of(self):
@@ -495,23 +498,19 @@ def repeat(self, *repeats):
     return _tile(self, reps)
 
 
-def tile(input, dims):
+def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
     """Repeated so many times along the last dimensions; copies."""
     dims = tuple(dims)
     return _tile(input, (1,) * (ndim_of(input) - len(dims)) + dims)
 
 
-Tensor.tile = lambda self, *dims: tile(self, sizes(dims))
+attach("tile", lambda self, *dims: tile(self, sizes(dims)))
 
 
 @method("contiguous")
-def contiguous(self):
+def contiguous(self: Tensor) -> Tensor:
     """Itself if its elements lie in row-major order, else a copy that does."""
     return self if self.is_contiguous() else self.clone()
-
-
-def _copy_rowwise(xp, x):
-    return x.copy(order="C")
 
 
 def _triangle(name: str) -> Any:

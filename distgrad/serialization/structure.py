@@ -94,43 +94,42 @@ class Encoder:
         return node
 
     def place_arrays(self) -> None:
-        """Decide what is stored under which name: one entry for each stretch of memory that arrays share."""
-        spans = []
-        for node, host, name in self._found:
-            low, high = np.lib.array_utils.byte_bounds(host) if host.size else (0, 0)
-            spans.append((low, high, node, host, name))
-        alone = [span for span in spans if span[0] == span[1]]
-        for _, _, node, host, name in alone:
-            node["in"] = self._store(name, np.ascontiguousarray(host).reshape(host.shape))
-        group: list[Any] = []
-        end = 0
-        for span in sorted((s for s in spans if s[0] < s[1]), key=lambda s: (s[0], s[1])):
-            if group and span[0] >= end:
-                self._store_group(group, end)
-                group = []
-            group.append(span)
-            end = max(end, span[1]) if len(group) > 1 else span[1]
-        if group:
-            self._store_group(group, end)
+        """Decide what is stored under which name: one entry for each stretch of memory that arrays share.
 
-    def _store_group(self, group: list[Any], end: int) -> None:
+        Names and order follow from where arrays stand in the structure, never from their addresses: the same content
+        makes the same file.
+        """
+        spans = [_Span(i, *found) for i, found in enumerate(self._found)]
+        groups = [[span] for span in spans if span.host.size == 0]
+        end = 0
+        for span in sorted((s for s in spans if s.host.size), key=lambda span: (span.low, span.high)):
+            if span.low >= end:
+                groups.append([])
+            groups[-1].append(span)
+            end = max(end, span.high)
+        for group in groups:
+            group.sort(key=lambda span: span.index)
+        for group in sorted(groups, key=lambda group: group[0].index):
+            self._store_group(group)
+
+    def _store_group(self, group: list[_Span]) -> None:
         """Arrays whose stretches of memory overlap: usually one, or one under several names."""
-        _, _, _, first, name = group[0]
-        if all(_same_view(first, host) for _, _, _, host, _ in group):
-            key = self._store(name, np.ascontiguousarray(first).reshape(first.shape))
-            for _, _, node, _, _ in group:
-                node["in"] = key
+        first = group[0]
+        if all(_same_view(first.host, span.host) for span in group):
+            key = self._store(first.name, np.ascontiguousarray(first.host).reshape(first.host.shape))
+            for span in group:
+                span.node["in"] = key
             return
-        low = group[0][0]
-        raw = np.frombuffer((ctypes.c_ubyte * (end - low)).from_address(low), np.uint8)
-        key = self._store(name, raw)
-        for _, _, node, host, _ in group:
-            node["in"] = key
-            node["view"] = {
-                "offset": host.__array_interface__["data"][0] - low,
-                "dtype": _dtype(host).name,
-                "shape": list(host.shape),
-                "strides": list(host.strides),
+        low, high = min(span.low for span in group), max(span.high for span in group)
+        raw = np.frombuffer(memoryview((ctypes.c_ubyte * (high - low)).from_address(low)), np.uint8)
+        key = self._store(first.name, raw)
+        for span in group:
+            span.node["in"] = key
+            span.node["view"] = {
+                "offset": _address(span.host) - low,
+                "dtype": _dtype(span.host).name,
+                "shape": list(span.host.shape),
+                "strides": list(span.host.strides),
             }
 
     def _store(self, name: str, array: np.ndarray) -> str:
@@ -141,9 +140,21 @@ class Encoder:
         return unique
 
 
+class _Span:
+    """The ``index``-th array found, its place in the JSON, and the addresses between which it lies."""
+
+    def __init__(self, index: int, node: dict[str, Any], host: np.ndarray, name: str) -> None:
+        self.index, self.node, self.host, self.name = index, node, host, name
+        self.low, self.high = np.lib.array_utils.byte_bounds(host)
+
+
+def _address(array: np.ndarray) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
 def _same_view(a: np.ndarray, b: np.ndarray) -> bool:
-    there = (a.__array_interface__["data"], a.shape, a.strides, a.dtype)
-    return there == (b.__array_interface__["data"], b.shape, b.strides, b.dtype)
+    return (_address(a), a.shape, a.strides, a.dtype) == (_address(b), b.shape, b.strides, b.dtype)
 
 
 def _tensor_kind(x: Tensor) -> str:

@@ -238,7 +238,7 @@ def check_device_arrays_are_staged(comm: Communicator) -> None:
         return
     t = object.__new__(Tensor)  # the double is not known outside the block below, which other threads share
     t._data = DeviceArray(np.full((3, 2), comm.rank + 1.0))
-    t._node = t._vc = t._base = None
+    t._node = t._vc = t._view = None
     with raises(TypeError, "expected an array of numpy or cupy"):
         dist.all_reduce(t)
     comm.Barrier()

@@ -13,8 +13,7 @@ import pytest
 import distgrad
 from distgrad import nn
 from distgrad.autograd import gradcheck, gradgradcheck
-from distgrad.nn import activation
-from distgrad.nn import functional as F
+from distgrad.nn import activation, functional as F
 
 ACTIVATIONS = {name: getattr(activation, name) for name in activation.__all__}
 ARGUMENTS: dict[str, tuple[Any, ...]] = {"Threshold": (0.3, -2.0), "Softmax": (1,), "Softmin": (1,), "LogSoftmax": (1,)}
@@ -105,7 +104,8 @@ def test_activations_in_place(name: str) -> None:
 
 PRINTED = {
     "ReLU()": nn.ReLU(), "ReLU(inplace=True)": nn.ReLU(True), "Sigmoid()": nn.Sigmoid(),
-    "Softmax(dim=1)": nn.Softmax(1), "Softmax(dim=None)": nn.Softmax(), "LeakyReLU(negative_slope=0.01)": nn.LeakyReLU(),
+    "Softmax(dim=1)": nn.Softmax(1), "Softmax(dim=None)": nn.Softmax(),
+    "LeakyReLU(negative_slope=0.01)": nn.LeakyReLU(),
     "ELU(alpha=1.0, inplace=True)": nn.ELU(1.0, True), "GELU(approximate='none')": nn.GELU(),
     "Hardtanh(min_val=-1, max_val=1, inplace=True)": nn.Hardtanh(-1, 1, True), "Hardswish()": nn.Hardswish(True),
     "Softplus(beta=1.0, threshold=20.0)": nn.Softplus(), "Threshold(threshold=0.1, value=20)": nn.Threshold(0.1, 20),
@@ -243,7 +243,7 @@ def test_lists_and_dictionaries() -> None:
         (lambda: nn.ModuleList([nn.ReLU()])(1), NotImplementedError, 'missing the required "forward" function'),
         (lambda: nn.ModuleDict(3), TypeError, "iterable of key/value pairs, but got int"),  # type: ignore[arg-type]
         (lambda: nn.ModuleDict([(1, 2, 3)]), ValueError, "element #0 has length 3; 2 is required"),  # type: ignore[list-item]
-        (lambda: nn.ModuleDict({"a": 3}), TypeError, "int is not a Module subclass"),  # type: ignore[dict-item]
+        (lambda: nn.ModuleDict({"a": 3}), TypeError, "int is not a Module subclass"),  # type: ignore[arg-type]
         (lambda: nn.ParameterList([3]), TypeError, "ParameterList holds parameters and tensors.*got int"),
         (lambda: nn.ParameterList([])[0], IndexError, "index 0 is out of range: there are 0 parameters"),
         (lambda: nn.Hardtanh(1, 0), ValueError, "max_val must be larger than min_val, got min_val=1, max_val=0"),

@@ -289,6 +289,15 @@ def test_a_wrong_shape_names_the_layer_its_place_both_shapes_and_the_dimension()
     )
 
 
+def test_a_broken_printed_form_hides_no_error() -> None:
+    class Broken(nn.Linear):
+        def extra_repr(self) -> str:
+            return self.missing
+
+    with pytest.raises(RuntimeError, match=r"^Broken\(…\): mat1 and mat2 shapes cannot be multiplied"):
+        Broken(3, 2)(distgrad.ones(4, 5))
+
+
 class Own(Exception):
     """Somebody's own error."""
 

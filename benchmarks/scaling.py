@@ -1,0 +1,123 @@
+"""Weak and strong scaling on 1 … N ranks of one node, one thread each, beside PyTorch's DDP over gloo where installed.
+
+python benchmarks/scaling.py [--ranks 1 2] [--models mlp wide_mlp] [--out benchmarks/results/NAME.json] [--plot
+NAME.png]
+
+Weak: every rank has the whole batch; efficiency is T(1) / T(N).  Strong: the ranks share it; efficiency T(1) / (N
+    T(N)).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from compare import one_thread
+from machine import describe
+from scaling_worker import MODELS
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "launch"))
+
+from environment import mpi_environ, mpirun  # noqa: E402
+
+
+def run(library: str, model: str, mode: str, ranks: int) -> dict[str, Any]:
+    """One mpirun; rank 0's line."""
+    env = (
+        one_thread()
+        | mpi_environ(ranks)
+        | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    )
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+        env.pop(name, None)
+    command = [
+        *mpirun(sys.executable),
+        "-n",
+        str(ranks),
+        sys.executable,
+        str(HERE / "scaling_worker.py"),
+        library,
+        model,
+        mode,
+    ]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))  # type: ignore[no-any-return]
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Efficiency against ranks, a curve for each model, mode and library."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True)
+    for panel, mode in zip(panels, ("weak", "strong"), strict=True):
+        for key in sorted({(r["model"], r["library"]) for r in rows if r["mode"] == mode}):
+            chosen = [r for r in rows if (r["model"], r["library"]) == key and r["mode"] == mode]
+            style = "o-" if key[1] == "distgrad" else "x--"
+            panel.plot(
+                [r["ranks"] for r in chosen], [100 * r["efficiency"] for r in chosen], style, label=" ".join(key)
+            )
+        panel.axhline(100, color="grey", linewidth=0.5)
+        panel.set(title=f"{mode} scaling", xlabel="ranks", ylabel="efficiency, %")
+        panel.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ranks", type=int, nargs="+", default=list(range(1, len(os.sched_getaffinity(0)) + 1)))
+    parser.add_argument("--models", nargs="+", choices=sorted(MODELS), default=list(MODELS))
+    parser.add_argument("--modes", nargs="+", choices=["weak", "strong"], default=["weak", "strong"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--plot", type=Path)
+    args = parser.parse_args()
+    ranks = sorted({1, *args.ranks})
+    libraries = ["distgrad", *(["torch"] if importlib.util.find_spec("torch") else [])]
+    rows: list[dict[str, Any]] = []
+    print(f"{'model':<10}{'mode':<8}{'library':<10}{'ranks':>6}{'step, us':>12}{'efficiency':>12}")
+    for model in args.models:
+        for mode in args.modes:
+            times: dict[tuple[str, int], list[float]] = {}
+            for _ in range(args.rounds):  # in turn, so that a slow minute hits all alike
+                for n in ranks:
+                    for library in libraries:
+                        times.setdefault((library, n), []).append(run(library, model, mode, n)["us"])
+            for library in libraries:
+                alone = statistics.median(times[library, 1])
+                for n in ranks:
+                    us = statistics.median(times[library, n])
+                    efficiency = alone / us / (n if mode == "strong" else 1)
+                    rows.append(
+                        dict(
+                            model=model,
+                            mode=mode,
+                            library=library,
+                            ranks=n,
+                            us=us,
+                            efficiency=efficiency,
+                            all=times[library, n],
+                        )
+                    )
+                    print(f"{model:<10}{mode:<8}{library:<10}{n:>6}{us:>12.1f}{efficiency:>12.1%}", flush=True)
+    if args.out:
+        args.out.write_text(json.dumps({"machine": describe(), "rows": rows}, indent=1) + "\n")
+    if args.plot:
+        plot(rows, args.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""The training program, in one process and on ranks."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import distgrad as dg
+import train
+import train_loop
+from distgrad import distributed as dist, random, registry
+from train_data import DATASETS, Data
+from train_models import MODELS
+
+SCRIPT = Path(train.__file__)
+PNG = b"\x89PNG\r\n\x1a\n"
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(sklearn|matplotlib|dateutil|pyparsing).*")
+
+
+def blobs() -> Data:
+    """Three clouds of points at the corners of a triangle, for tests that are not about digits."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 70)
+    x = (rng.normal(size=(70, 3, 1)) * 0.3 + 2 * np.eye(3)[y][:, :, None]).astype(np.float32)
+    return Data((x[:50], y[:50]), (x[50:], y[50:]), classes=3)
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    """Runs lie in a folder of the test's own, and leave the default generator alone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(DATASETS, "blobs", blobs)
+    with random.fork_rng():
+        yield
+
+
+def run(*arguments: str) -> int:
+    return train.main(["--no-progress", *arguments])
+
+
+def small(*arguments: str) -> int:
+    return run("--dataset", "blobs", "--model", "linear", "--batch-size", "16", *arguments)
+
+
+def accuracies(text: str) -> list[float]:
+    return [float(found) for found in re.findall(r"validation loss .* accuracy ([\d.]+)%", text)]
+
+
+def test_it_learns_and_says_where_its_files_lie(capsys):
+    assert run("--epochs", "6", "--lr", "0.002") == 0
+    out = capsys.readouterr().out
+    assert "mlp (" in out
+    assert "1 rank (serial), batch 64, cpu" in out
+    assert len(accuracies(out)) == 6
+    assert accuracies(out)[-1] > 90
+    folder = Path("runs", "digits-mlp-adam")
+    assert f"checkpoint: {folder / train.FILE}" in out
+    assert f"learning curve: {folder / train.CURVES}" in out
+    assert (folder / train.CURVES).read_bytes().startswith(PNG)
+    saved = dg.load(folder / train.FILE)
+    assert (saved["epoch"], saved["options"]["lr"]) == (6, 0.002)
+    assert [len(values) for values in saved["history"].values()] == [6] * 4
+    assert saved["model"]["1.weight"].shape == (512, 64)
+
+
+@pytest.mark.parametrize("loss", sorted(registry.names("loss")))
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_every_model_trains_with_every_loss(model, loss, capsys):
+    arguments = ["--dataset", "blobs", "--model", model, "--batch-size", "16", "--loss", loss, "--lr", "0.01"]
+    assert run(*arguments, "--epochs", "15") == 0
+    assert accuracies(capsys.readouterr().out)[-1] >= 75
+
+
+@pytest.mark.parametrize("optimizer", sorted(registry.names("optimizer")))
+def test_every_optimizer_trains(optimizer, capsys):
+    assert small("--optimizer", optimizer, "--epochs", "15", "--lr", "0.05") == 0
+    assert accuracies(capsys.readouterr().out)[-1] >= 75
+
+
+@pytest.mark.parametrize("optimizer", sorted(registry.names("optimizer")))
+def test_a_resumed_run_ends_with_the_same_bits(optimizer):
+    common = ["--dataset", "blobs", "--batch-size", "16", "--optimizer", optimizer, "--lr", "0.01"]  # mlp has dropout
+    assert run(*common, "--epochs", "4", "--checkpoint-dir", "whole") == 0
+    assert run(*common, "--epochs", "2", "--checkpoint-dir", "halves") == 0
+    assert Path("whole", train.FILE).read_bytes() != Path("halves", train.FILE).read_bytes()
+    random.manual_seed(999)
+    assert run(*common, "--epochs", "4", "--checkpoint-dir", "halves", "--resume") == 0
+    assert Path("whole", train.FILE).read_bytes() == Path("halves", train.FILE).read_bytes()
+
+
+def test_a_finished_run_resumes_into_nothing(capsys):
+    assert small("--epochs", "2") == 0
+    before = Path("runs", "blobs-linear-adam", train.FILE).read_bytes()
+    assert small("--epochs", "1", "--resume") == 0
+    assert "trained to epoch 2" in capsys.readouterr().out
+    assert Path("runs", "blobs-linear-adam", train.FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "digit"], "unknown data set 'digit'; known: blobs, digits"),
+        (["--model", "cnn"], "unknown model 'cnn'; known: linear, mlp"),
+        (["--optimizer", "adm"], "unknown optimizer 'adm'; did you mean 'adam'?"),
+        (["--loss", "cross_entrpy"], "unknown loss 'cross_entrpy'; did you mean 'cross_entropy'?"),
+        (["--epochs", "0"], "--epochs: '0' is not an integer of at least 1"),
+        (["--epochs", "2.5"], "--epochs: '2.5' is not an integer of at least 1"),
+        (["--batch-size", "-3"], "--batch-size: '-3' is not an integer of at least 1"),
+        (["--batch-size", "5000"], "--batch-size 5000 is more than the 1437 samples to train on"),
+        (["--lr", "0"], "--lr: '0' is not a number above 0"),
+        (["--lr", "nan"], "--lr: 'nan' is not a number above 0"),
+        (["--lr", "fast"], "--lr: 'fast' is not a number above 0"),
+        (["--seed", "-1"], "--seed: '-1' is not an integer of at least 0"),
+        (["--device", "tpu"], "--device: invalid choice: 'tpu'"),
+        (["--resume"], "--resume: there is no runs/digits-mlp-adam/checkpoint.safetensors"),
+        (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_could(arguments, message, capsys):
+    assert run(*arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("train.py: error: ")
+    assert message in said.err
+    assert not dist.is_initialized()
+    assert not Path("runs").exists()
+
+
+@pytest.mark.skipif(dg.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(capsys):
+    assert run("--device", "cuda") == 2
+    assert (
+        "more ranks than usable GPUs (this one has 0 GPUs); use fewer ranks or --device cpu" in capsys.readouterr().err
+    )
+
+
+def test_a_run_is_not_resumed_with_other_options(capsys):
+    assert small("--epochs", "1") == 0
+    assert small("--epochs", "2", "--resume", "--seed", "3") == 2
+    assert "checkpoint.safetensors was made with seed 0, not 3" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_not_resumed():
+    assert small("--epochs", "1") == 0
+    path = Path("runs", "blobs-linear-adam", train.FILE)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    try:
+        with pytest.raises(dg.serialization.LoadError, match="damaged: its SHA-256"):
+            small("--epochs", "2", "--resume")
+    finally:
+        dist.destroy_process_group()
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(capsys):
+    assert small("--epochs", "1", "--optimizer", "sgd", "--lr", "0.01") == 0
+    path = Path("runs", "blobs-linear-sgd", train.FILE)
+    before = path.read_bytes()
+    assert small("--epochs", "9", "--optimizer", "sgd", "--lr", "1e38", "--loss", "mse") == 2
+    assert re.search(r"the training loss became (nan|inf) in epoch \d; try a smaller --lr", capsys.readouterr().err)
+    assert path.read_bytes() == before
+
+
+def test_help_lists_what_is_there(capsys):
+    assert run("--help") == 0
+    out = capsys.readouterr().out
+    assert "one of: blobs, digits" in out
+    assert "one of: linear, mlp" in out
+
+
+def test_the_progress_bar_counts_batches(capsys):
+    arguments = ["--dataset", "blobs", "--model", "linear", "--batch-size", "16", "--epochs", "1"]
+    assert train.main(arguments) == 0
+    assert "epoch 1/1" in capsys.readouterr().err
+    assert train.main([*arguments, "--no-progress"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+# ---------------------------------------------------------------------------------------------------------- shares
+
+
+@pytest.mark.parametrize(("samples", "batch"), [(50, 16), (50, 50), (49, 16), (7, 3)])
+def test_shares_make_up_the_same_global_batches_on_any_number_of_ranks(samples, batch, monkeypatch):
+    def batches(ranks):
+        shares = []
+        for rank in range(ranks):
+            monkeypatch.setattr(train_loop.dist, "get_rank", lambda rank=rank: rank)
+            monkeypatch.setattr(train_loop.dist, "get_world_size", lambda: ranks)
+            mine = train_loop.Shares(samples, batch, seed=1)
+            mine.epoch = 4
+            shares.append(list(mine))
+            assert len(mine) == len(shares[-1])
+            assert all(shares[-1])  # no rank is ever without a sample
+        return [sorted(sum(parts, [])) for parts in zip(*shares, strict=True)]  # noqa: RUF017 - short lists
+
+    alone = batches(1)
+    assert sorted(i for b in alone for i in b) == list(range(samples))
+    assert batches(2) == alone if samples % batch != 1 else len(batches(2)) == len(alone) - 1
+    assert sorted(i for b in batches(3) for i in b) == list(range(samples))
+
+
+# ---------------------------------------------------------------------------------------------------------- on ranks
+
+
+@pytest.mark.mpi
+def test_two_ranks_learn_the_digits_and_resume_with_the_same_bits(run_ranks, tmp_path):
+    def on_two(*arguments):
+        done = run_ranks(2, SCRIPT, "--no-progress", "--lr", "0.001", *arguments, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    out = on_two("--epochs", "4", "--checkpoint-dir", str(tmp_path / "whole"))
+    assert "2 ranks (mpi)" in out
+    assert len(accuracies(out)) == 4  # rank 0 alone speaks
+    assert accuracies(out)[-1] > 90
+    on_two("--epochs", "2", "--checkpoint-dir", str(tmp_path / "halves"))
+    out = on_two("--epochs", "4", "--checkpoint-dir", str(tmp_path / "halves"), "--resume")
+    assert len(accuracies(out)) == 2
+    whole, halves = (tmp_path / name / train.FILE for name in ("whole", "halves"))
+    assert whole.read_bytes() == halves.read_bytes()
+    assert (tmp_path / "halves" / train.CURVES).read_bytes().startswith(PNG)
+    saved = dg.load(whole)
+    assert len(saved["rng"]) == 2
+    assert saved["rng"][0].tolist() != saved["rng"][1].tolist()  # each rank drops out units of its own
+
+
+@pytest.mark.mpi
+def test_the_number_of_ranks_does_not_change_the_result(run_ranks, tmp_path):
+    histories = []
+    for ranks in (1, 2, 3):
+        folder = tmp_path / str(ranks)
+        arguments = ("--model", "linear", "--epochs", "3", "--checkpoint-dir", str(folder), "--no-progress")
+        assert run_ranks(ranks, SCRIPT, *arguments, timeout=120).returncode == 0
+        histories.append(dg.load(folder / train.FILE)["history"])
+    for history in histories[1:]:
+        for name, values in history.items():
+            np.testing.assert_allclose(values, histories[0][name], rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--optimizer", "adm"], "unknown optimizer 'adm'; did you mean 'adam'?"),
+        (["--lr", "x"], "'x' is not a number above 0"),
+        (["--batch-size", "1"], "--batch-size 1 gives some of the 2 ranks no sample; at least 2"),
+        (["--resume", "--checkpoint-dir", "nowhere"], "there is no nowhere/checkpoint.safetensors"),
+    ],
+)
+def test_ranks_refuse_together_and_rank_0_alone_speaks(run_ranks, arguments, message):
+    done = run_ranks(2, SCRIPT, *arguments, timeout=60)
+    assert done.returncode == 2
+    assert (done.stdout + done.stderr).count("train.py: error: ") == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_it_runs_as_a_script_without_mpirun(tmp_path):
+    command = [sys.executable, str(SCRIPT), "--model", "linear", "--epochs", "1", "--no-progress"]
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMI"))}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environ, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "1 rank (serial)" in done.stdout
