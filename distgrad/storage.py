@@ -20,7 +20,7 @@ from .autograd import Tensor
 from .autograd.graph import Leaf
 from .backend import Array
 
-__all__ = ["Allocate", "FlatStorage", "flatten"]
+__all__ = ["Allocate", "FlatStorage", "allocate", "flatten"]
 
 # How a buffer is made: (number of elements, NumPy dtype, device) -> zeroed one-dimensional array.
 Allocate = Callable[[int, np.dtype, backend.device], Array]
