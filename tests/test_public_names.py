@@ -33,8 +33,8 @@ def test_every_name_is_pytorchs() -> None:
 @pytest.mark.torch
 def test_every_public_method_of_tensor_is_pytorchs() -> None:
     torch = pytest.importorskip("torch")
-    missing = [n for n in dir(distgrad.Tensor) if not n.startswith("_") and not hasattr(torch.Tensor, n)]
-    assert not missing
+    missing = {n for n in dir(distgrad.Tensor) if not n.startswith("_") and not hasattr(torch.Tensor, n)}
+    assert missing <= {"conjugate"}  # NumPy's name, so that one gradient rule serves arrays and tensors
 
 
 @pytest.mark.torch

@@ -128,7 +128,8 @@ def power_in_place(t: Any, x: Any) -> Any:
 
 
 CASES: list[Callable[[Any, Any], Any]] = [
-    write_element, write_row_from_tensor, through_a_view, through_a_view_of_a_view, base_after_view, two_views_one_written,
+    write_element, write_row_from_tensor, through_a_view, through_a_view_of_a_view, base_after_view,
+    two_views_one_written,
     add_then_use, detached_source, buffer_filled_in_a_loop, masked_and_indexed_writes, relu_and_clamp_in_place,
     expanded_source, reshaped_view, unsqueezed_and_diagonal, masked_fill_in_place, in_place_on_unrecorded_memory,
     power_in_place,

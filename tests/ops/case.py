@@ -1,7 +1,8 @@
 """One row a case: an operation written once, for distgrad and PyTorch alike, and what to feed it.
 
 A row's function takes the module (``distgrad`` or ``torch``) and the inputs: since the names are the same, the text
-that is under test is the text of the oracle.  Inputs are :class:`Make` recipes: the same values in any dtype and module.
+that is under test is the text of the oracle.  Inputs are :class:`Make` recipes: the same values in any dtype and
+module.
 """
 
 from __future__ import annotations
