@@ -17,6 +17,7 @@ import numpy as np
 
 from . import backend
 from .autograd import Tensor
+from .autograd.engine import unshared
 from .autograd.graph import Leaf
 from .backend import Array
 
@@ -100,15 +101,18 @@ class FlatStorage:
     def gather(self, lo: int, hi: int) -> None:
         """Bring the gradients of parameters ``lo`` to ``hi - 1`` into :attr:`grad`.
 
-        One that lies elsewhere is copied, a missing one is zeros.
+        One that lies elsewhere is copied, a missing one is zeros.  Who kept a gradient of an earlier step, which lies
+        where these are written, keeps its values.
         """
         with backend.where_it_lies(self.grad):
             for i in range(lo, hi):
-                grad, slot = self.params[i]._grad, self.slots[i]
-                if grad is None:
-                    slot[...] = 0
-                elif grad._data is not slot:
-                    slot[...] = grad._data
+                p, slot = self.params[i], self.slots[i]
+                grad, leaf = p._grad, p._node
+                if grad is not None and grad._data is slot:
+                    continue
+                if type(leaf) is Leaf and leaf.slot is not None and leaf.slot._data is slot:
+                    unshared(leaf)
+                slot[...] = 0 if grad is None else grad._data
 
 
 def _home(p: Tensor) -> FlatStorage | None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import distgrad
-from distgrad import storage
+from distgrad import backend, storage
 from distgrad.storage import flatten
 from tests.double import device_double  # noqa: F401 - the fixture
 
@@ -77,6 +77,21 @@ def test_gather_brings_strays_in_and_zeros_for_none() -> None:
     assert flat.slots[1].tolist() == [0.0, 0.0]
 
 
+def test_gather_leaves_a_kept_gradient_alone() -> None:
+    params = parameters((2,), (2,))
+    (flat,) = flatten(params)
+    sum(p.sum() for p in params).backward()
+    kept = [p.grad for p in params]
+    params[0].grad = distgrad.tensor([5.0, 6.0], dtype=distgrad.float64)
+    params[1].grad = None  # as where a parameter is unused in the next step
+    flat.gather(0, 2)
+    assert [g.tolist() for g in kept] == [[1.0, 1.0], [1.0, 1.0]]
+    assert [s.tolist() for s in flat.slots] == [[5.0, 6.0], [0.0, 0.0]]
+    params[1].sum().backward()
+    assert params[1].grad._data is flat.slots[1]
+    assert kept[1].tolist() == [1.0, 1.0]
+
+
 def test_flattening_again_finds_the_same_storage() -> None:
     params = parameters((2,), (3,))
     (flat,) = flatten(params)
@@ -100,17 +115,22 @@ def test_a_parameter_that_moved_out_gets_a_new_home() -> None:
 
 
 def test_dtypes_and_devices_apart(device_double) -> None:  # noqa: F811
-    params = [
-        *parameters((2,)),
-        *parameters((2,), dtype=distgrad.float32),
-        distgrad.ones(2, device="cuda:0", requires_grad=True),
-    ]
-    found = flatten(params)
-    assert [(str(s.dtype), s.device.type) for s in found] == [
-        ("float64", "cpu"),
-        ("float32", "cpu"),
-        ("float32", "cuda"),
-    ]
+    on_device = distgrad.ones(2, device="cuda:0", requires_grad=True)
+    found = flatten([*parameters((2,)), *parameters((2,), dtype=distgrad.float32), on_device])
+    kinds = [(str(s.dtype), s.device.type) for s in found]
+    assert kinds == [("float64", "cpu"), ("float32", "cpu"), ("float32", "cuda")]
+
+
+@pytest.mark.parametrize("there", ["cuda:1", "cpu"])
+def test_a_parameter_on_another_device_takes_its_gradient_there(device_double, there: str) -> None:  # noqa: F811
+    p = distgrad.ones(3, device="cuda:0", requires_grad=True)
+    (flat,) = flatten([p])
+    p.data = p.data.to(there)
+    with backend.on(p.device):
+        (p * 2).sum().backward()
+    assert str(p.grad.device) == there
+    assert p.grad.tolist() == [2.0, 2.0, 2.0]
+    assert not flat.grad.any()
 
 
 def test_one_given_twice_counts_once() -> None:

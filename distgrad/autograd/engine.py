@@ -110,7 +110,7 @@ def _needed(roots: Sequence[Any], targets: Any) -> set[Any]:
     return needed
 
 
-def _unshared(leaf: Leaf) -> Tensor:
+def unshared(leaf: Leaf) -> Tensor:
     """The leaf's slot tensor, ready to be overwritten: whoever else still holds it keeps its values, in a copy."""
     slot = leaf.slot
     if getrefcount(slot) > _ALONE:
@@ -123,13 +123,13 @@ def _unshared(leaf: Leaf) -> Tensor:
 
 
 def _calibrate() -> int:
-    """The reference count that a slot has inside :func:`_unshared` when nobody else holds it."""
+    """The reference count that a slot has inside :func:`unshared` when nobody else holds it."""
     global _ALONE
     leaf = Leaf(Tensor._wrap(np.zeros(1), None))
     for _ALONE in range(1, 9):
         leaf.slot = Tensor._wrap(np.zeros(1), None)
         before = id(leaf.slot)
-        _unshared(leaf)
+        unshared(leaf)
         if id(leaf.slot) == before:
             return _ALONE
     raise AssertionError("reference counts are not what CPython's are")
@@ -148,7 +148,7 @@ def _deliver(leaf: Leaf, g: Any, as_tensor: bool) -> None:
         t._grad = g if grad is None else grad + g
     elif grad is None:
         if leaf.slot is not None:
-            slot = _unshared(leaf)
+            slot = unshared(leaf)
             if g is not slot._data:
                 slot._data[...] = g
             t._grad = slot
@@ -198,7 +198,7 @@ def _outs(node: Node, pending: dict[Any, list[Any]]) -> list[Any] | None:
                 if t is not None and t._grad is None:
                     if found is None:
                         found = [None] * len(node.edges)
-                    found[i] = _unshared(e)._data
+                    found[i] = unshared(e)._data
     return found
 
 

@@ -329,9 +329,11 @@ class Tensor:
         self._data = value._data
         node = self._node
         if type(node) is Leaf:
-            array = value._data
-            if node.shape != array.shape or node.dtype != array.dtype or (
-                node.slot is not None and type(node.slot._data) is not type(array)
+            array, slot = value._data, node.slot
+            if slot is not None and (
+                node.shape != array.shape
+                or node.dtype != array.dtype
+                or backend.device_of(slot._data) != backend.device_of(array)
             ):
                 node.slot = None
             node.shape, node.dtype = array.shape, array.dtype
