@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "autograd": GROUND | {"printing"},
     "backend": set(),
     "cli": ANYTHING,
-    "cuda": GROUND,
+    "cuda": GROUND | {"random"},
     "distributed": ENGINE | PLUGIN_SEAM | {"storage"},
     "dtypes": set(),
     "hookspecs": set(),
