@@ -8,6 +8,7 @@ its place with :func:`accelerator_as`.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -15,8 +16,9 @@ import numpy as np
 
 __all__ = [
     "Accelerator", "Array", "ArrayModule", "CPU", "NOWHERE", "accelerator", "accelerator_as", "array_module",
-    "device", "device_count", "device_of", "is_array", "module_for", "on", "resolve", "several_devices",
-    "special_module", "switched", "synchronize", "to_device", "to_host", "where_it_lies",
+    "choose_device", "chosen", "claim_device", "device", "device_count", "device_of", "is_array", "module_for", "on",
+    "release_device", "resolve", "several_devices", "special_module", "switched", "synchronize", "to_device",
+    "to_host", "where_it_lies",
 ]  # fmt: skip
 
 Array = Any  # numpy.ndarray, cupy.ndarray or a double's array
@@ -79,6 +81,7 @@ class Accelerator(Protocol):
     array_type: type
 
     def device_count(self) -> int: ...
+    def device_name(self, index: int) -> str: ...
     def current(self) -> int: ...
     def set_current(self, index: int) -> None: ...
     def index_of(self, array: Array) -> int: ...
@@ -100,6 +103,9 @@ class _CuPy:
 
     def device_count(self) -> int:
         return int(self.module.cuda.runtime.getDeviceCount()) if self.module.cuda.is_available() else 0
+
+    def device_name(self, index: int) -> str:
+        return str(self.module.cuda.runtime.getDeviceProperties(index)["name"].decode())
 
     def current(self) -> int:
         return int(self.module.cuda.runtime.getDevice())
@@ -208,11 +214,82 @@ def resolve(where: str | int | device | None) -> device:
     if found is None or count == 0:
         why = "CuPy is not installed (pip install 'distgrad[cuda13]')" if found is None else "CuPy sees no GPU"
         raise RuntimeError(f"device '{wanted}' was asked for but {why}; the devices here are: cpu")
-    index = found.current() if wanted.index is None else wanted.index
+    index = _current(found, count) if wanted.index is None else wanted.index
     if index >= count:
         have = ", ".join(["cpu", *(f"cuda:{i}" for i in range(count))])
         raise RuntimeError(f"device '{wanted}' was asked for; the devices here are: {have}")
     return device("cuda", index)
+
+
+class _Choice(threading.local):
+    """As a GPU's library does, each thread has a current device; so each has chosen one, or not yet."""
+
+    claim: tuple[int, int] | None = None  # the thread's own, where ranks are threads
+    made: object = None  # the claim that was followed, or the one that an own choice overrode
+
+
+_choice = _Choice()
+_claim: tuple[int, int] | None = None  # of the process
+
+
+def claim_device(number: int, of: int, per_thread: bool = False) -> None:
+    """Say that ``of`` ranks see the same accelerator devices as this one, which is the ``number``-th of them.
+
+    From then on ``"cuda"`` is, in every thread of the process (or, with ``per_thread``, in this thread), the device of
+    that number.  No device is looked for before one is used.
+    """
+    global _claim
+    if per_thread:
+        _choice.claim = (number, of)
+    else:
+        _claim = (number, of)
+
+
+def release_device(per_thread: bool = False) -> None:
+    """Forget :func:`claim_device`; the current device stays as it is."""
+    global _claim
+    if per_thread:
+        _choice.claim = None
+    else:
+        _claim = None
+
+
+def choose_device(where: device) -> None:
+    """Make the resolved device ``where`` this thread's current one, whatever was claimed."""
+    found = accelerator()
+    assert found is not None and where.index is not None
+    _choice.made = _choice.claim or _claim
+    found.set_current(where.index)
+
+
+@contextlib.contextmanager
+def chosen(where: device) -> Iterator[None]:
+    """Inside, ``where`` is this thread's current device; afterwards all is as before."""
+    found = accelerator()
+    assert found is not None
+    index, made = found.current(), _choice.made
+    choose_device(where)
+    try:
+        yield
+    finally:
+        found.set_current(index)
+        _choice.made = made
+
+
+def _current(found: Accelerator, count: int) -> int:
+    """The index of the current device, after the claimed one was made that."""
+    claim = _choice.claim or _claim
+    if claim is not None and _choice.made is not claim:
+        number, of = claim
+        if of > count:
+            raise RuntimeError(
+                f"{of} ranks on this node and {count} GPU{'s' * (count > 1)}, cuda:0 to cuda:{count - 1}: rank {number} of the "
+                f"node has none of its own. Start at most {count} rank{'s' * (count > 1)} a node, or have several share one "
+                "on purpose: distgrad.cuda.set_device(distgrad.distributed.get_local_rank() % distgrad.cuda.device_count())"
+            )
+        _choice.made = claim
+        found.set_current(number)
+    return found.current()
 
 
 def module_for(where: device) -> ArrayModule:

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 from . import backend
 
-__all__ = ["current_device", "device", "device_count", "is_available", "manual_seed_all", "set_device", "synchronize"]
+__all__ = [
+    "current_device", "device", "device_count", "get_device_name", "is_available", "manual_seed_all", "set_device",
+    "synchronize",
+]  # fmt: skip
 
 
 def is_available() -> bool:
@@ -33,28 +36,33 @@ def current_device() -> int:
 
 
 def set_device(device: int | str | backend.device) -> None:
-    """Make ``device`` the current GPU of this thread."""
-    index = _index(device)
-    found = backend.accelerator()
-    assert found is not None
-    found.set_current(index)
+    """Make ``device`` the current GPU of this thread; a negative number changes nothing.
+
+    Among ranks this is not needed: ``"cuda"`` is the GPU of the local rank (:func:`distgrad.distributed.get_local_rank`).
+    """
+    if not (isinstance(device, int) and device < 0):  # PyTorch's way to say: leave it
+        backend.choose_device(backend.device("cuda", _index(device)))
 
 
 @contextlib.contextmanager
 def device(device: int | str | backend.device) -> Iterator[None]:
     """Inside, ``device`` is the current GPU."""
-    before = current_device()
-    set_device(device)
-    try:
+    with backend.chosen(backend.device("cuda", _index(device))):
         yield
-    finally:
-        set_device(before)
+
+
+def get_device_name(device: int | str | backend.device | None = None) -> str:
+    """What the maker calls the GPU ``device``, by default the current one."""
+    index = _index(device)
+    found = backend.accelerator()
+    assert found is not None
+    return found.device_name(index)
 
 
 def synchronize(device: int | str | backend.device | None = None) -> None:
     """Wait until all work given to the GPU is done."""
-    _index(device)
-    backend.synchronize()
+    with backend.on(backend.device("cuda", _index(device))):
+        backend.synchronize()
 
 
 def manual_seed_all(seed: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 import distgrad as dg
-from distgrad import backend, cuda, distributed as dist, nn, registry
+from distgrad import backend, distributed as dist, nn, registry
 from train_data import DATASETS
 from train_loop import CURVES, FILE, Trainer, draw
 from train_models import MODELS
@@ -98,14 +98,14 @@ def _on_any_rank(condition: bool) -> bool:
 def _device(name: str) -> backend.device:
     if name == "cpu":
         return backend.CPU
-    local = dist.get_local_rank()
-    if _on_any_rank(local >= cuda.device_count()):
-        raise Refused(
-            f"--device cuda: a node has more ranks than usable GPUs (this one has {cuda.device_count()} GPUs); "
-            "use fewer ranks or --device cpu"
-        )
-    cuda.set_device(local)
-    return backend.device("cuda", local)
+    problem, device = "", backend.CPU
+    try:
+        device = backend.resolve(name)  # the GPU of this rank
+    except RuntimeError as error:
+        problem = str(error)
+    if _on_any_rank(bool(problem)):
+        raise Refused(f"--device {name}: {problem or 'another rank has no GPU'}; --device cpu works everywhere")
+    return device
 
 
 def _trainer(options: argparse.Namespace) -> Trainer:

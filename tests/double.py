@@ -57,6 +57,9 @@ class StrictAccelerator:
     def device_count(self) -> int:
         return self._devices
 
+    def device_name(self, index: int) -> str:
+        return f"double {index}"
+
     def current(self) -> int:
         return getattr(self._thread, "device", 0)
 

@@ -220,7 +220,10 @@ def _method(name: str, parameters: list[str], takes_host: bool, makes_view: bool
         take = self.home.uploaded if takes_host else self.home.host
         given = [take(x) for x in args]
         named = {key: take(x) for key, x in kwargs.items() if not (key == "keepdims" and x is None)}
-        return self.home.wrap(getattr(self._host, name)(*given, **named), [self, *args, *kwargs.values()])
+        result = getattr(self._host, name)(*given, **named)
+        if name == "diagonal":
+            result.flags.writeable = True  # CuPy's view can be written to
+        return self.home.wrap(result, [self, *args, *kwargs.values()])
 
     call.__name__ = name
     return call

@@ -107,6 +107,8 @@ class _Function:
         given = [self.home.uploaded(x) if self.name == "take" and i == 1 else take(x) for i, x in enumerate(args)]
         named = {key: take(x) for key, x in kwargs.items() if key != "blocking"}
         result = self._numpys(*given, **named)
+        if self.name == "diagonal":
+            result.flags.writeable = True  # CuPy's view can be written to
         if self.name in SYNCHRONISING:
             result = np.asarray(result)
         copies = self.name in ("array", "copy") and kwargs.get("copy", True)

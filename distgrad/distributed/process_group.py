@@ -8,6 +8,7 @@ from typing import Any
 
 from distgrad import registry
 from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.gpu import leave_device, take_device
 from distgrad.distributed.guard import Guard
 from distgrad.distributed.launcher import check_oversubscription, launcher_size
 
@@ -86,6 +87,8 @@ def init_process_group(
     From here on an uncaught exception on any rank, in any thread, ends the whole job with that rank's traceback and a
     non-zero exit code, and a rank that ends while others wait for it is an error on them.
 
+    On a node with GPUs, ``"cuda"`` is from here on the GPU of this rank's number on the node.
+
     Args:
         backend: the name of a communicator: ``"mpi"``, ``"serial"``, ``"threads"`` or a plugin's.  None: ``"mpi"`` when
             an MPI launcher started this process or ``comm`` is given, else ``"serial"`` (one process, no MPI needed).
@@ -115,6 +118,7 @@ def init_process_group(
             raise ValueError(f"{what}={asked} was asked for, but the {backend} communicator was started with {found}")
     if timeout is not None:
         made.timeout = timeout.total_seconds()
+    take_device(made)
     if made.per_thread:
         _of_thread.group = ProcessGroup(made, backend)
         return
@@ -130,6 +134,7 @@ def destroy_process_group(group: ProcessGroup | None = None) -> None:
     if found.guard is not None:
         found.guard.leave()
     found.comm.Free()
+    leave_device(found.comm)
     if found is getattr(_of_thread, "group", None):
         _of_thread.group = None
     elif found is _of_process:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import backend, dtypes
 from ..autograd import Tensor, primitive
+from ..autograd.primitive import copy as _copy
 from ..autograd.tensor import TENSORS
+from ..autograd.views import write
 from ._declare import Device, DType, Operand, method
 
 
@@ -67,6 +71,14 @@ def to(
         if here != there:
             out = _move(out, here, there)
     return out.clone() if copy and out is self else out
+
+
+@method("copy_")
+def copy_(self: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    """In place: the values of ``source``, broadcast, of any dtype and from any device."""
+    if source.__class__ in TENSORS and not self._data.__class__ is source._data.__class__ is np.ndarray:
+        source = source.to(self.device)
+    return write(_copy.primitive, self, (source,), {})
 
 
 def _shorthand(name: str, kind: dtypes.dtype) -> None:

@@ -409,11 +409,10 @@ _filler(
 @method("fill_")
 def fill_(self: Tensor, value: Operand) -> Tensor:
     """In place: ``value`` everywhere."""
-    return self.copy_(
-        value
-        if value.__class__ in TENSORS
-        else Tensor._wrap(backend.array_module(self._data).full((), value, self._data.dtype), None)
-    )
+    if value.__class__ not in TENSORS:
+        with backend.where_it_lies(self._data):
+            value = Tensor._wrap(backend.array_module(self._data).full((), value, self._data.dtype), None)
+    return self.copy_(value)
 
 
 @method("zero_")

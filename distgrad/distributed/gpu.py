@@ -1,0 +1,31 @@
+"""Which GPU is a rank's: the one of its number among the ranks that see the same GPUs."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from distgrad import backend
+from distgrad.distributed.communicator import Communicator
+
+__all__ = ["leave_device", "take_device"]
+
+# What launchers set to give each rank GPUs of its own, which it then counts from 0.
+_VISIBLE = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+
+
+def take_device(comm: Communicator) -> None:
+    """Claim this rank's GPU; the claim is looked at when ``"cuda"`` is first asked for.  Collective."""
+    if comm.size == 1:
+        return
+    if comm.per_thread:
+        backend.claim_device(comm.local_rank, comm.local_size, per_thread=True)
+        return
+    nodes = comm.allgather([socket.gethostname(), *(os.environ.get(name) for name in _VISIBLE)])
+    rivals = [rank for rank, node in enumerate(nodes) if node == nodes[comm.rank]]
+    backend.claim_device(rivals.index(comm.rank), len(rivals))
+
+
+def leave_device(comm: Communicator) -> None:
+    """Forget the claim."""
+    backend.release_device(comm.per_thread)
