@@ -283,9 +283,10 @@ def _current(found: Accelerator, count: int) -> int:
         number, of = claim
         if of > count:
             raise RuntimeError(
-                f"{of} ranks on this node and {count} GPU{'s' * (count > 1)}, cuda:0 to cuda:{count - 1}: rank {number} of the "
-                f"node has none of its own. Start at most {count} rank{'s' * (count > 1)} a node, or have several share one "
-                "on purpose: distgrad.cuda.set_device(distgrad.distributed.get_local_rank() % distgrad.cuda.device_count())"
+                f"{of} ranks on this node and {count} GPU{'s' * (count > 1)}, cuda:0 to cuda:{count - 1}: rank "
+                f"{number} of the node has none of its own. Start at most {count} rank{'s' * (count > 1)} a node, or "
+                "have several share one on purpose: distgrad.cuda.set_device(distgrad.distributed.get_local_rank() % "
+                "distgrad.cuda.device_count())"
             )
         _choice.made = claim
         found.set_current(number)

@@ -55,12 +55,18 @@ def placed(forward: Any, raw: Any) -> Any:
             if there is backend.NOWHERE:
                 return forward
 
-            def elsewhere(*args: Any, **kwargs: Any) -> Any:
-                with there:
-                    return forward(*args, **kwargs)
-
-            return elsewhere
+            return _inside(there, forward)
     return forward
+
+
+def _inside(place: Any, forward: Any) -> Any:
+    """``forward``, called inside the context ``place``."""
+
+    def elsewhere(*args: Any, **kwargs: Any) -> Any:
+        with place:
+            return forward(*args, **kwargs)
+
+    return elsewhere
 
 
 def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
@@ -113,7 +119,8 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
         raw = [_wrapped(a, common) if a.__class__ is int else a for a in raw]
     if xp is np:
         return xp, [
-            a if a is None or isinstance(a, (bool, int, float, complex)) else a.astype(common.np, copy=False) for a in raw
+            a if a is None or isinstance(a, (bool, int, float, complex)) else a.astype(common.np, copy=False)
+            for a in raw
         ]
     with backend.where_it_lies(device[0]):
         return xp, [a.astype(common.np) if backend.is_array(a) and a.dtype != common.np else a for a in raw]

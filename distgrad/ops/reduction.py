@@ -300,7 +300,10 @@ def _correction(unbiased: Any, correction: Any) -> float:
 
 
 def _spread_over(input: Any, dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:
-    """The dimensions of a variance and what its sum of squares is divided by."""
+    """The dimensions of a variance and what its sum of squares is divided by; a bool in the place of ``dim`` is
+    ``unbiased``, as in PyTorch."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
     if raw(input).dtype.kind in "biu":
         raise RuntimeError(f"std and var only support floating point and complex dtypes, got {input.dtype}")
     dims = None if dim is None else axes(dim, ndim_of(input))
@@ -353,8 +356,6 @@ def var(
     correction: float | None = None,
 ) -> Tensor:
     """Variance over ``dim`` (default all), divided by n - ``correction`` (default 1)."""
-    if isinstance(dim, bool):
-        dim, unbiased = None, dim
     return _var(input, *_spread_over(input, dim, unbiased, correction), keepdim)
 
 
@@ -368,8 +369,6 @@ def std(
     correction: float | None = None,
 ) -> Tensor:
     """Standard deviation: the square root of :func:`var`; where it is 0 its gradient is 0."""
-    if isinstance(dim, bool):
-        dim, unbiased = None, dim
     return _std(input, *_spread_over(input, dim, unbiased, correction), keepdim)
 
 
