@@ -116,6 +116,7 @@ REDUCTIONS: list[Row] = [
     row("var dim", lambda t, x: x.var(1) + t.var(x, 1, correction=0), R(2, 3)),
     row("std", lambda t, x: t.std(x, 1, keepdim=True) * x.std(), R(2, 3)),
     row("var of one", lambda t, x: t.var(x), R(1), R(0), smooth=False, half=False),
+    row("var_mean, std_mean, biased", lambda t, x: (*t.var_mean(x, False), *t.std_mean(x, False)), R(2, 3)),
     row("var_mean, std_mean", lambda t, x: (*t.var_mean(x, 1), *t.std_mean(x)), R(2, 3)),
     row("logsumexp", lambda t, x: t.logsumexp(x, 1) + t.logsumexp(x, (0, 1)), R(2, 3)),
     row(
