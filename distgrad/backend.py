@@ -15,9 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 
 __all__ = [
-    "CPU", "NOWHERE", "Accelerator", "Array", "ArrayModule", "accelerator", "accelerator_as", "array_module", "choose_device",
-    "chosen", "claim_device", "device", "device_count", "device_of", "is_array", "module_for", "on", "release_device", "resolve", "set_accelerator",
-    "several_devices", "special_module", "switched", "synchronize", "to_device", "to_host", "where_it_lies",
+    "Accelerator", "Array", "ArrayModule", "CPU", "NOWHERE", "accelerator", "accelerator_as", "array_module",
+    "choose_device", "chosen", "claim_device", "device", "device_count", "device_of", "is_array", "module_for", "on",
+    "release_device", "resolve", "set_accelerator", "several_devices", "special_module", "switched", "synchronize",
+    "to_device", "to_host", "where_it_lies",
 ]  # fmt: skip
 
 Array = Any  # numpy.ndarray, cupy.ndarray or a double's array

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
+from ..backend import Array
 from .grad_mode import recording
 from .graph import Leaf, Node, Output
 from .tensor import TENSORS, Tensor

@@ -49,18 +49,15 @@ def _wrapped(number: int, kind: dtypes.dtype) -> int:
 
 def placed(forward: Any, raw: Any) -> Any:
     """``forward``, to be called where its operands ``raw`` lie: on their device, if that is not the current one."""
-    for a in raw:
-        if a is not None and not isinstance(a, (bool, int, float, complex)):
-            there = backend.where_it_lies(a)
-            if there is backend.NOWHERE:
-                return forward
+    there = backend.where_it_lies(next(a for a in raw if backend.is_array(a)))
+    if there is backend.NOWHERE:
+        return forward
 
-            def elsewhere(*args: Any, **kwargs: Any) -> Any:
-                with there:
-                    return forward(*args, **kwargs)
+    def elsewhere(*args: Any, **kwargs: Any) -> Any:
+        with there:
+            return forward(*args, **kwargs)
 
-            return elsewhere
-    return forward
+    return elsewhere
 
 
 def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
