@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 
 
 def one_thread() -> dict[str, str]:
-    """The environment of a measured process: one thread, and OpenBLAS free to choose its kernels, as on users' machines."""
+    """The environment of a measured process: one thread; OpenBLAS chooses its kernels, as on users' machines."""
     env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
     return env | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -28,7 +28,11 @@ def one_thread() -> dict[str, str]:
 def sample(library: str, step: str) -> float:
     """Microseconds of one step, in a process of its own."""
     run = subprocess.run(
-        [sys.executable, str(HERE / "steps.py"), library, step], env=one_thread(), capture_output=True, text=True, timeout=300
+        [sys.executable, str(HERE / "steps.py"), library, step],
+        env=one_thread(),
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     if run.returncode:
         raise SystemExit(f"{library} {step} failed:\n{run.stderr}")

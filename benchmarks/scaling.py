@@ -1,8 +1,10 @@
 """Weak and strong scaling on 1 … N ranks of one node, one thread each, beside PyTorch's DDP over gloo where installed.
 
-python benchmarks/scaling.py [--ranks 1 2] [--models mlp wide_mlp] [--out benchmarks/results/NAME.json] [--plot NAME.png]
+python benchmarks/scaling.py [--ranks 1 2] [--models mlp wide_mlp] [--out benchmarks/results/NAME.json] [--plot
+NAME.png]
 
-Weak: every rank has the whole batch; efficiency is T(1) / T(N).  Strong: the ranks share it; efficiency T(1) / (N T(N)).
+Weak: every rank has the whole batch; efficiency is T(1) / T(N).  Strong: the ranks share it; efficiency T(1) / (N
+    T(N)).
 """
 
 from __future__ import annotations
@@ -29,10 +31,23 @@ from environment import mpi_environ, mpirun  # noqa: E402
 
 def run(library: str, model: str, mode: str, ranks: int) -> dict[str, Any]:
     """One mpirun; rank 0's line."""
-    env = one_thread() | mpi_environ(ranks) | {k: "1" for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    env = (
+        one_thread()
+        | mpi_environ(ranks)
+        | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    )
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         env.pop(name, None)
-    command = [*mpirun(sys.executable), "-n", str(ranks), sys.executable, str(HERE / "scaling_worker.py"), library, model, mode]
+    command = [
+        *mpirun(sys.executable),
+        "-n",
+        str(ranks),
+        sys.executable,
+        str(HERE / "scaling_worker.py"),
+        library,
+        model,
+        mode,
+    ]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
@@ -51,7 +66,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         for key in sorted({(r["model"], r["library"]) for r in rows if r["mode"] == mode}):
             chosen = [r for r in rows if (r["model"], r["library"]) == key and r["mode"] == mode]
             style = "o-" if key[1] == "distgrad" else "x--"
-            panel.plot([r["ranks"] for r in chosen], [100 * r["efficiency"] for r in chosen], style, label=" ".join(key))
+            panel.plot(
+                [r["ranks"] for r in chosen], [100 * r["efficiency"] for r in chosen], style, label=" ".join(key)
+            )
         panel.axhline(100, color="grey", linewidth=0.5)
         panel.set(title=f"{mode} scaling", xlabel="ranks", ylabel="efficiency, %")
         panel.legend(fontsize=7)
@@ -84,7 +101,17 @@ def main() -> None:
                 for n in ranks:
                     us = statistics.median(times[library, n])
                     efficiency = alone / us / (n if mode == "strong" else 1)
-                    rows.append(dict(model=model, mode=mode, library=library, ranks=n, us=us, efficiency=efficiency, all=times[library, n]))
+                    rows.append(
+                        dict(
+                            model=model,
+                            mode=mode,
+                            library=library,
+                            ranks=n,
+                            us=us,
+                            efficiency=efficiency,
+                            all=times[library, n],
+                        )
+                    )
                     print(f"{model:<10}{mode:<8}{library:<10}{n:>6}{us:>12.1f}{efficiency:>12.1%}", flush=True)
     if args.out:
         args.out.write_text(json.dumps({"machine": describe(), "rows": rows}, indent=1) + "\n")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import statistics
 import sys
@@ -84,7 +85,7 @@ def chain(lib: Any) -> Step:
 
 def _mlp(lib: Any, sizes: tuple[int, ...]) -> Any:
     layers = []
-    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+    for n_in, n_out in itertools.pairwise(sizes):
         layers += [lib.nn.Linear(n_in, n_out), lib.nn.ReLU()]
     return lib.nn.Sequential(*layers[:-1])
 

@@ -10,19 +10,16 @@ import math as _math
 import typing as _typing
 import warnings as _warnings
 
-# PyTorch is silent where floating point overflows or divides by 0; NumPy's warnings are, too, but only from our own files.
-_warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"distgrad([._]|$)")
-
-from . import autograd, cuda, nn, ops, optim, random
+from . import autograd, cuda, nn, optim, random
 from .autograd import (
+    Size,
+    Tensor,
     enable_grad,
     inference_mode,
     is_grad_enabled,
     is_inference_mode_enabled,
     no_grad,
     set_grad_enabled,
-    Size,
-    Tensor,
 )
 from .autograd.primitive import (
     clone,
@@ -33,10 +30,10 @@ from .backend import (
 from .dtypes import (
     bfloat16,
     bool_ as bool,
-    complex128,
-    complex128 as cdouble,
     complex64,
     complex64 as cfloat,
+    complex128,
+    complex128 as cdouble,
     dtype,
     finfo,
     float16,
@@ -47,31 +44,19 @@ from .dtypes import (
     float64 as double,
     get_default_dtype,
     iinfo,
+    int8,
     int16,
     int16 as short,
     int32,
     int32 as int,
     int64,
     int64 as long,
-    int8,
     promote_types,
     set_default_dtype,
+    uint8,
     uint16,
     uint32,
     uint64,
-    uint8,
-)
-from .printing import (
-    set_printoptions,
-)
-from .random import (
-    default_generator,
-    Generator,
-    get_rng_state,
-    initial_seed,
-    manual_seed,
-    seed,
-    set_rng_state,
 )
 from .ops.activation import (
     celu,
@@ -122,6 +107,7 @@ from .ops.creation import (
     from_numpy,
     full,
     full_like,
+    get_rng_state,
     linspace,
     logspace,
     meshgrid,
@@ -136,6 +122,7 @@ from .ops.creation import (
     randn_like,
     randperm,
     scalar_tensor,
+    set_rng_state,
     tensor,
     zeros,
     zeros_like,
@@ -162,9 +149,9 @@ from .ops.elementwise import (
     frac,
     imag,
     log,
-    log10,
     log1p,
     log2,
+    log10,
     real,
     round,
     rsqrt,
@@ -197,7 +184,6 @@ from .ops.linalg import (
     dot,
     einsum,
     inner,
-    linear,
     matmul,
     mm,
     mv,
@@ -293,16 +279,28 @@ from .ops.shape import (
     unsqueeze,
     vstack,
 )
+from .printing import (
+    set_printoptions,
+)
+from .random import (
+    Generator,
+    default_generator,
+    initial_seed,
+    manual_seed,
+    seed,
+)
+
+# PyTorch is silent where floating point overflows or divides by 0; NumPy's warnings are, too, but only from our own
+# files.
+_warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"distgrad([._]|$)")
 
 __version__ = "0.1.0"
 e, inf, nan, pi = _math.e, _math.inf, _math.nan, _math.pi
 
 if _typing.TYPE_CHECKING:
-    from . import distributed as distributed
-    from . import utils as utils
+    from . import distributed as distributed, utils as utils
     from .hookspecs import hookimpl as hookimpl
-    from .serialization import load as load
-    from .serialization import save as save
+    from .serialization import load as load, save as save
 
 # What a program may do without, imported when first asked for: ``import distgrad`` costs at most what numpy does.
 _LATER = {
@@ -457,7 +455,6 @@ __all__ = [
     "lerp",
     "less",
     "less_equal",
-    "linear",
     "linspace",
     "load",
     "log",

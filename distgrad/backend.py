@@ -2,7 +2,7 @@
 
 Host arrays are NumPy's.  Device arrays belong to one *accelerator*, an object with the few methods of
 :class:`Accelerator`; CuPy is the built-in one and this is the only file that imports it.  A test can put a double in
-its place with :func:`set_accelerator`.
+its place with :func:`accelerator_as`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 __all__ = [
     "Accelerator", "Array", "ArrayModule", "CPU", "NOWHERE", "accelerator", "accelerator_as", "array_module",
     "choose_device", "chosen", "claim_device", "device", "device_count", "device_of", "is_array", "module_for", "on",
-    "release_device", "resolve", "set_accelerator", "several_devices", "special_module", "switched", "synchronize",
-    "to_device", "to_host", "where_it_lies",
+    "release_device", "resolve", "several_devices", "special_module", "switched", "synchronize", "to_device",
+    "to_host", "where_it_lies",
 ]  # fmt: skip
 
 Array = Any  # numpy.ndarray, cupy.ndarray or a double's array
@@ -26,7 +26,10 @@ ArrayModule = Any
 
 
 class device:  # noqa: N801 - PyTorch's name
-    """Where a tensor lies: ``device("cpu")``, ``device("cuda")``, ``device("cuda:1")``, ``device("cuda", 1)``, ``device(1)``."""
+    """Where a tensor lies.
+
+    ``device("cpu")``; ``device("cuda")``, the current one; ``device("cuda:1")``, ``device("cuda", 1)`` or ``device(1)``.
+    """
 
     __slots__ = ("index", "type")
     type: str
@@ -34,12 +37,14 @@ class device:  # noqa: N801 - PyTorch's name
 
     def __init__(self, type: str | int | device, index: int | None = None) -> None:
         if isinstance(type, device):
-            type, index = type.type, type.index
+            index, type = type.index, type.type
         elif isinstance(type, int):
-            type, index = "cuda", type
+            index, type = type, "cuda"
         elif ":" in type:
             if index is not None:
-                raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {type}")
+                raise RuntimeError(
+                    f"type (string) must not include an index because index was passed explicitly: {type}"
+                )
             text = type
             type, _, number = text.partition(":")
             if not number.isdigit():
@@ -52,7 +57,9 @@ class device:  # noqa: N801 - PyTorch's name
         self.type, self.index = type, index
 
     def __repr__(self) -> str:
-        return f"device(type='{self.type}')" if self.index is None else f"device(type='{self.type}', index={self.index})"
+        return (
+            f"device(type='{self.type}')" if self.index is None else f"device(type='{self.type}', index={self.index})"
+        )
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"
@@ -110,14 +117,14 @@ class _CuPy:
         return int(array.device.id)
 
     def to_host(self, array: Array) -> np.ndarray:
-        return self.module.asnumpy(array)  # type: ignore[no-any-return]
+        return self.module.asnumpy(array)
 
     def to_device(self, array: Array, index: int) -> Array:
         with self.on(index):
             return self.module.array(array, copy=True)
 
     def on(self, index: int) -> contextlib.AbstractContextManager[Any]:
-        return self.module.cuda.Device(index)  # type: ignore[no-any-return]
+        return self.module.cuda.Device(index)
 
     def synchronize(self) -> None:
         self.module.cuda.Device().synchronize()
@@ -141,13 +148,6 @@ def accelerator() -> Accelerator | None:
         with contextlib.suppress(ImportError):
             _accelerator = _CuPy()
     return _accelerator
-
-
-def set_accelerator(new: Accelerator | None) -> Accelerator | None:
-    """Put ``new`` in the accelerator's place (None: forget it, CuPy is looked for again) and return the old one."""
-    global _accelerator, _tried, _count
-    old, _accelerator, _tried, _count = _accelerator, new, new is not None, None
-    return old
 
 
 def device_count() -> int:

@@ -8,6 +8,8 @@ complex), and an integer that meets floating point becomes the default float typ
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 
@@ -153,7 +155,10 @@ def _lattice(a: np.dtype, b: np.dtype) -> dtype:
         return float32
     if da.is_complex or da.is_floating_point:
         return da if da.itemsize >= db.itemsize else db
-    return from_numpy_dtype(np.promote_types(a, b))  # integers: NumPy's lattice; uint64 with a signed type has no common integer
+    found = from_numpy_dtype(np.promote_types(a, b))  # integers: NumPy's lattice
+    if found.category != 1:
+        raise RuntimeError(f"{da} and {db} have no common integer type; convert one of them with .to()")
+    return found
 
 
 _PROMOTED: dict[tuple[np.dtype, np.dtype], dtype] = {}
@@ -193,13 +198,14 @@ def result_type(operands: list[tuple[dtype, int]]) -> dtype:
 
 
 class finfo:  # noqa: N801 - PyTorch's name
-    """Limits of a floating-point (or complex, by its parts) type: ``bits, eps, max, min, tiny, smallest_normal, resolution``."""
+    """``bits, eps, max, min, tiny, smallest_normal, resolution`` of a floating-point type or a complex one's parts."""
 
     def __init__(self, type: dtype | None = None) -> None:
         d = (type or _default).to_real()
         if not d.is_floating_point:
             raise TypeError(f"finfo() takes a floating-point type, got {d!r}; use iinfo for integers")
-        info = ml_dtypes.finfo(d.np) if d is bfloat16 else np.finfo(d.np)
+        make: Any = ml_dtypes.finfo if d is bfloat16 else np.finfo
+        info = make(d.np)
         self.bits = d.itemsize * 8
         self.dtype = d.name
         for name in ("eps", "max", "min", "tiny", "smallest_normal", "resolution"):

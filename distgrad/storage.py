@@ -1,8 +1,8 @@
 """Flat storage: parameters of one device and dtype in one contiguous buffer, their gradients in another.
 
-``p.data`` and ``p.grad`` are views of the two, and the engine writes a parameter's first gradient straight into its view.
-So an all-reduce bucket is a slice, an update is a loop over blocks, and a shard is a range.  Parameters start on 64-byte
-boundaries; the gaps between them are zero in both buffers and stay so under any elementwise update.
+``p.data`` and ``p.grad`` are views of the two, and the engine writes a parameter's first gradient straight into its
+view.  So an all-reduce bucket is a slice, an update is a loop over blocks, and a shard is a range.  Parameters start on
+64-byte boundaries; the gaps between them are zero in both buffers and stay so under any elementwise update.
 
 A user may at any time give a parameter other memory (``p.data = …``, ``.to()``), another gradient (``p.grad = …``) or
 none.  Nothing here forbids it: :meth:`FlatStorage.holds` tells, and whoever works on the buffers asks first.
@@ -17,10 +17,11 @@ import numpy as np
 
 from . import backend
 from .autograd import Tensor
+from .autograd.engine import unshared
 from .autograd.graph import Leaf
 from .backend import Array
 
-__all__ = ["Allocate", "FlatStorage", "flatten"]
+__all__ = ["Allocate", "FlatStorage", "allocate", "flatten"]
 
 # How a buffer is made: (number of elements, NumPy dtype, device) -> zeroed one-dimensional array.
 Allocate = Callable[[int, np.dtype, backend.device], Array]
@@ -98,15 +99,20 @@ class FlatStorage:
         return self.params[i]._data is self.views[i]
 
     def gather(self, lo: int, hi: int) -> None:
-        """Bring the gradients of parameters ``lo`` to ``hi - 1`` into :attr:`grad`: one that lies elsewhere is copied, a
-        missing one is zeros."""
+        """Bring the gradients of parameters ``lo`` to ``hi - 1`` into :attr:`grad`.
+
+        One that lies elsewhere is copied, a missing one is zeros.  Who kept a gradient of an earlier step, which lies
+        where these are written, keeps its values.
+        """
         with backend.where_it_lies(self.grad):
             for i in range(lo, hi):
-                grad, slot = self.params[i]._grad, self.slots[i]
-                if grad is None:
-                    slot[...] = 0
-                elif grad._data is not slot:
-                    slot[...] = grad._data
+                p, slot = self.params[i], self.slots[i]
+                grad, leaf = p._grad, p._node
+                if grad is not None and grad._data is slot:
+                    continue
+                if type(leaf) is Leaf and leaf.slot is not None and leaf.slot._data is slot:
+                    unshared(leaf)
+                slot[...] = 0 if grad is None else grad._data
 
 
 def _home(p: Tensor) -> FlatStorage | None:
@@ -115,14 +121,15 @@ def _home(p: Tensor) -> FlatStorage | None:
     if flat is None:
         return None
     storage, i = flat
-    return storage if storage.params[i] is p and storage.holds(i) else None  # type: ignore[no-any-return]
+    return storage if storage.params[i] is p and storage.holds(i) else None
 
 
 def flatten(params: Iterable[Tensor], make: Allocate | None = None) -> list[FlatStorage]:
     """The storages in which ``params`` live, in order of first use; those that live in none are put into new ones.
 
     Args:
-        params: leaf tensors; one given twice counts once.  New ones of a device and dtype share one storage, in this order.
+        params: leaf tensors; one given twice counts once.  New ones of a device and dtype share one storage, in this
+            order.
         make: makes the buffers; default the process's own memory.
     """
     unique = list({id(p): p for p in params}.values())

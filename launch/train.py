@@ -17,8 +17,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 import distgrad as dg
-from distgrad import backend, nn, registry
-from distgrad import distributed as dist
+from distgrad import backend, distributed as dist, nn, registry
 from train_data import DATASETS
 from train_loop import CURVES, FILE, Trainer, draw
 from train_models import MODELS

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import distgrad as dg
-from distgrad import distributed as dist
-from distgrad import nn
+from distgrad import distributed as dist, nn
 from distgrad.random import Generator, default_generator
 from distgrad.utils.data import DataLoader, Sampler, TensorDataset
 

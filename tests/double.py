@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import special
 
 from distgrad import backend
 from tests.double_arrays import DeviceArray, unsupported
@@ -93,9 +92,6 @@ class StrictAccelerator:
 
     def special_module(self) -> Any:
         return self._special
-
-    def special_module(self) -> Any:
-        return _Special(self)
 
     # ------------------------------------------------------------------------- what arrays and functions share
 
@@ -165,17 +161,6 @@ class StrictAccelerator:
             isinstance(p, (DeviceArray, np.ndarray, list, tuple, bool, np.bool_)) for p in parts
         )  # CuPy takes an array without dimensions for an array, not for a number
         return tuple(self.uploaded(p) for p in parts), advanced
-
-
-class _Special:
-    """The double's ``cupyx.scipy.special``: ufuncs, of which CuPy has the same names."""
-
-    def __init__(self, home: StrictAccelerator) -> None:
-        self._home = home
-
-    def __getattr__(self, name: str) -> Any:
-        ufunc = getattr(special, name)
-        return lambda *args: self._home.new(np.asarray(ufunc(*[self._home.scalar_or_array(x) for x in args])))
 
 
 def _arrays_in(values: Any) -> Iterator[DeviceArray]:

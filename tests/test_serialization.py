@@ -14,8 +14,7 @@ from collections import OrderedDict
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from distgrad import backend, dtypes
 from distgrad.autograd import Size, Tensor

@@ -1,5 +1,7 @@
 """The tape: tensors, the graph of what was done to them, and its differentiation.  Knows no op, layer or rank."""
 
+from __future__ import annotations
+
 from .engine import backward, grad, queue_callback
 from .function import Function, FunctionCtx, once_differentiable
 from .grad_mode import (

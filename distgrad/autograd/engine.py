@@ -110,7 +110,7 @@ def _needed(roots: Sequence[Any], targets: Any) -> set[Any]:
     return needed
 
 
-def _unshared(leaf: Leaf) -> Tensor:
+def unshared(leaf: Leaf) -> Tensor:
     """The leaf's slot tensor, ready to be overwritten: whoever else still holds it keeps its values, in a copy."""
     slot = leaf.slot
     if getrefcount(slot) > _ALONE:
@@ -123,13 +123,13 @@ def _unshared(leaf: Leaf) -> Tensor:
 
 
 def _calibrate() -> int:
-    """The reference count that a slot has inside :func:`_unshared` when nobody else holds it."""
+    """The reference count that a slot has inside :func:`unshared` when nobody else holds it."""
     global _ALONE
     leaf = Leaf(Tensor._wrap(np.zeros(1), None))
     for _ALONE in range(1, 9):
         leaf.slot = Tensor._wrap(np.zeros(1), None)
         before = id(leaf.slot)
-        _unshared(leaf)
+        unshared(leaf)
         if id(leaf.slot) == before:
             return _ALONE
     raise AssertionError("reference counts are not what CPython's are")
@@ -148,7 +148,7 @@ def _deliver(leaf: Leaf, g: Any, as_tensor: bool) -> None:
         t._grad = g if grad is None else grad + g
     elif grad is None:
         if leaf.slot is not None:
-            slot = _unshared(leaf)
+            slot = unshared(leaf)
             if g is not slot._data:
                 slot._data[...] = g
             t._grad = slot
@@ -173,7 +173,9 @@ def _run_hooks(hooks: list[Any], g: Any, as_tensor: bool) -> Any:
             if new.__class__ not in TENSORS:
                 raise TypeError(f"a hook must return a Tensor or None, got {type(new).__name__}")
             if new._data.shape != t._data.shape:
-                raise RuntimeError(f"hook has changed the size of value: {list(t._data.shape)} became {list(new._data.shape)}")
+                raise RuntimeError(
+                    f"hook has changed the size of value: {list(t._data.shape)} became {list(new._data.shape)}"
+                )
             g = new if as_tensor else new._data
     return g
 
@@ -188,8 +190,7 @@ def _zeros(node: Node, i: int, parts: list[Any], as_tensor: bool) -> Any:
 def _outs(node: Node, pending: dict[Any, list[Any]]) -> list[Any] | None:
     """For each input the flat-storage slot that its gradient can be written into at once, or None."""
     found: list[Any] | None = None
-    i = 0
-    for e in node.edges:
+    for i, e in enumerate(node.edges):
         if e.__class__ is Leaf and e.slot is not None and not e.hooks:
             count, so_far = pending[e]
             if count == 1 and so_far is None:
@@ -197,8 +198,7 @@ def _outs(node: Node, pending: dict[Any, list[Any]]) -> list[Any] | None:
                 if t is not None and t._grad is None:
                     if found is None:
                         found = [None] * len(node.edges)
-                    found[i] = _unshared(e)._data
-        i += 1
+                    found[i] = unshared(e)._data
     return found
 
 
@@ -212,8 +212,8 @@ def _run(
 ) -> dict[Any, Any]:
     """Send ``root_grads`` (arrays, or Tensors to be recorded) down from ``roots``.
 
-    Without ``targets`` leaves' gradients are delivered to them; with it, nothing is, and the gradients of those edges are
-    returned.  ``switch``, where there are several devices, makes that of a gradient the current one.
+    Without ``targets`` leaves' gradients are delivered to them; with it, nothing is, and the gradients of those edges
+    are returned.  ``switch``, where there are several devices, makes that of a gradient the current one.
     """
     needed = None if targets is None else _needed(roots, targets)
     pending = _count(roots, needed)
@@ -400,8 +400,8 @@ def _root_grads(outputs: Sequence[Any], grads: Any, create_graph: bool) -> list[
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g._data.shape != data.shape:
             raise RuntimeError(
-                f"Mismatch in shape: grad_output has a shape of torch.Size({list(g._data.shape)}) and output has a shape "
-                f"of torch.Size({list(data.shape)})."
+                f"Mismatch in shape: grad_output has a shape of torch.Size({list(g._data.shape)}) and output has a "
+                f"shape of torch.Size({list(data.shape)})."
             )
         elif g._data.dtype != data.dtype:
             g = g.to(t.dtype)
@@ -510,7 +510,9 @@ def grad(
     if allow_unused is None:
         allow_unused = materialize_grads
     elif materialize_grads and not allow_unused:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
     for t in wanted:
         if t.__class__ not in TENSORS or not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
@@ -523,8 +525,8 @@ def grad(
         g = captured.get(t._node)
         if g is None and not allow_unused:
             raise RuntimeError(
-                "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if "
-                "this is the desired behavior."
+                "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True "
+                "if this is the desired behavior."
             )
         if g is None:
             if materialize_grads:

@@ -43,6 +43,6 @@ def stale(node: Any, array: Any, version: int, expected: int, is_output: bool, t
     kind = from_numpy_dtype(array.dtype).tensor_type
     return RuntimeError(
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"[torch.{kind} {list(array.shape)}], {which}, saved by {node.name()}, is at version {version}; expected version "
-        f"{expected} instead. Hint: write to a copy (x = x + 1 instead of x += 1), or write before it is used."
+        f"[torch.{kind} {list(array.shape)}], {which}, saved by {node.name()}, is at version {version}; expected "
+        f"version {expected} instead. Hint: write to a copy (x = x + 1 instead of x += 1), or write before it is used."
     )

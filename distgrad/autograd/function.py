@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from .errors import freed
 from .grad_mode import recording
-from .graph import Node, output_of
+from .graph import Cell, Leaf, Node, output_of
 from .primitive import record
 from .tensor import TENSORS, Tensor
 
@@ -24,15 +25,16 @@ class FunctionCtx:
         self._dirty: tuple[Any, ...] = ()
         self._fixed: tuple[Any, ...] = ()
         self._materialize = True
-        self._edge: Any = None
-        self._outputs: tuple[Any, ...] = ()
+        self._saved_outputs: dict[int, int] = {}  # which of the saved are outputs, and their numbers
         self.needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keep tensors (inputs, outputs or others; None allowed) for :attr:`saved_tensors`."""
         for t in tensors:
             if t is not None and t.__class__ not in TENSORS:
-                raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(t).__name__}")
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument is of type {type(t).__name__}"
+                )
         self._saved = tensors
 
     @property
@@ -43,8 +45,9 @@ class FunctionCtx:
         for i, (t, version) in enumerate(zip(self._saved, self._versions, strict=True)):
             if t is not None and t._version != version:
                 raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by an inplace operation: saved "
-                    f"tensor {i} ({t.dtype}, {list(t.shape)}) is at version {t._version}; expected version {version} instead."
+                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                    f"saved tensor {i} ({t.dtype}, {list(t.shape)}) is at version {t._version}; expected version "
+                    f"{version} instead."
                 )
         return self._saved
 
@@ -86,17 +89,23 @@ class _FunctionPrimitive:
         ctx = self.ctx
         grads = [g] if self.single else list(g)
         if ctx._materialize and not self.single:
+            xp = backend.array_module(next(p._data for p in grads if p is not None))
             for i, p in enumerate(grads):
                 if p is None:
-                    grads[i] = Tensor._wrap(np.zeros(node.shape[i], node.dtype[i]), None)
-        found = self.cls.backward(ctx, *grads)
+                    grads[i] = Tensor._wrap(xp.zeros(node.shape[i], node.dtype[i]), None)
+        ctx._saved = self._unpacked(node)
+        try:
+            found = self.cls.backward(ctx, *grads)
+        finally:
+            ctx._saved = None
         found = found if isinstance(found, (tuple, list)) else (found,)
         n = len(node.edges)
         if len(found) > n and all(f is None for f in found[n:]):
             found = found[:n]
         if len(found) != n:
             raise RuntimeError(
-                f"function {self.cls.__name__}Backward returned an incorrect number of gradients (expected {n}, got {len(found)})"
+                f"function {self.cls.__name__}Backward returned an incorrect number of gradients (expected {n}, got "
+                f"{len(found)})"
             )
         for f in found:
             if f is not None and f.__class__ not in TENSORS:
@@ -104,9 +113,20 @@ class _FunctionPrimitive:
         return [f if w is not None else None for f, w in zip(found, wanted, strict=True)]
 
 
+    def _unpacked(self, node: Node) -> tuple[Any, ...]:
+        """The saved tensors; of saved outputs, which the node must not own, new ones that are this node's outputs."""
+        saved = list(node.args)
+        for k, nr in self.ctx._saved_outputs.items():
+            data, cell = saved[k]._data, saved[k]._vc
+            saved[k] = Tensor._wrap(data, node if self.single else output_of(node, nr, data))
+            saved[k]._vc = cell
+        return tuple(saved)
+
+
 class Function:
     """A differentiable operation of one's own: subclass, write ``forward(ctx, *args)`` and ``backward(ctx, *grads)`` as
-    static methods (or ``forward(*args)`` and ``setup_context(ctx, inputs, output)``), call ``MyFunction.apply(...)``."""
+    static methods (or ``forward(*args)`` and ``setup_context(ctx, inputs, output)``), call
+    ``MyFunction.apply(...)``."""
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -149,7 +169,8 @@ class Function:
         fixed = {id(t) for t in ctx._fixed}
         results: list[Any] = []
         for t in outputs:
-            if t.__class__ in TENSORS and id(t) not in dirty:  # never the forward's own object: it may be saved, or an input
+            # never the forward's own object: it may be saved, or an input
+            if t.__class__ in TENSORS and id(t) not in dirty:
                 results.append(Tensor._wrap(t._data, None) if id(t) in given or recorded else t)
             else:
                 results.append(t)
@@ -169,11 +190,26 @@ class Function:
                 if t is None or id(made) in fixed or t.dtype.category < 2:
                     continue
                 t._node = node if single else output_of(node, i, t._data)
-        if ctx._saved:
-            # an output saved by forward: hold its values, not the object that holds this node
-            ctx._saved = tuple(ctx._saved)
-            ctx._versions = tuple(0 if t is None else t._version for t in ctx._saved)
+            node.args, ctx._saved = _packed(ctx, outputs, results), None
         return results[0] if single else tuple(results)
+
+
+def _packed(ctx: FunctionCtx, outputs: tuple[Any, ...], results: list[Any]) -> tuple[Any, ...]:
+    """What the node keeps of the tensors that forward saved: an output without its history, sharing its version."""
+    number = {id(t): i for i, t in enumerate(outputs) if t.__class__ in TENSORS}
+    kept = []
+    for k, t in enumerate(ctx._saved or ()):
+        nr = number.get(id(t))
+        if nr is not None and results[nr]._node is not None and type(results[nr]._node) is not Leaf:
+            result = results[nr]
+            if result._vc is None:
+                result._vc = Cell()
+            ctx._saved_outputs[k] = nr
+            t = Tensor._wrap(result._data, None)
+            t._vc = result._vc
+        kept.append(t)
+    ctx._versions = tuple([0 if t is None else t._version for t in kept])
+    return tuple(kept)
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:

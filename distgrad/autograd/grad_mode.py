@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
@@ -40,6 +41,9 @@ class _Switch:
         return type(self)()
 
     def __call__(self, function: F) -> F:
+        if inspect.isgeneratorfunction(function):
+            return self._around_generator(function)
+
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with self.clone():  # its own: the function may run in several threads at once
@@ -47,12 +51,38 @@ class _Switch:
 
         return wrapped  # type: ignore[return-value]
 
+    def _around_generator(self, function: Any) -> Any:
+        """Switched only while the generator runs, not while its caller does."""
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            generator = function(*args, **kwargs)
+            resume: Any = functools.partial(next, generator)
+            try:
+                while True:
+                    with self.clone():
+                        value = resume()
+                    try:
+                        given = yield value
+                        resume = functools.partial(generator.send, given)
+                    except GeneratorExit:
+                        raise
+                    except BaseException as e:
+                        resume = functools.partial(generator.throw, e)
+            except StopIteration as end:
+                return end.value
+            finally:
+                with self.clone():
+                    generator.close()
+
+        return wrapped
+
 
 class _BareDecorator(_Switch):
     """A switch that also decorates without parentheses: ``@no_grad``."""
 
     @overload
-    def __new__(cls, function: F) -> F: ...
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]  # no instance: it decorates at once
     @overload
     def __new__(cls, function: None = None) -> _BareDecorator: ...
     def __new__(cls, function: Any = None) -> Any:
@@ -98,7 +128,7 @@ class inference_mode(_Switch):  # noqa: N801
 
 
 class set_grad_enabled(_Switch):  # noqa: N801
-    """Switch recording on or off: at once as a statement, for a block as a context manager, for calls as a decorator."""
+    """Switch recording on or off: at once as a statement, for a block in ``with``, for calls as a decorator."""
 
     def __init__(self, mode: bool) -> None:
         super().__init__()

@@ -85,7 +85,9 @@ def _check(
 ) -> None:
     checked = [x for x in inputs if x.__class__ in TENSORS and x.requires_grad]
     if not checked:
-        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of them have requires_grad=True.")
+        raise ValueError(
+            "gradcheck expects at least one input tensor to require gradient, but none of them have requires_grad=True."
+        )
     for x in checked:
         if x._data.dtype.itemsize < (16 if x._data.dtype.kind == "c" else 8):
             raise ValueError(f"gradcheck needs float64 or complex128 inputs that require grad; got {x.dtype}")
@@ -116,8 +118,8 @@ def _check(
                 if not np.allclose(got, numeric, rtol, atol):
                     worst = np.abs(got - numeric).max()
                     raise GradcheckError(
-                        f"Jacobian mismatch for output {k} with respect to input {n} ({name} part), by up to {worst:.3g},\n"
-                        f"numerical:\n{numeric}\nanalytical:\n{got}\n"
+                        f"Jacobian mismatch for output {k} with respect to input {n} ({name} part), by up to "
+                        f"{worst:.3g},\nnumerical:\n{numeric}\nanalytical:\n{got}\n"
                     )
 
 
@@ -188,7 +190,13 @@ def gradgradcheck(
     try:
         # a gradient that depends on neither (a linear function's, on x) is constant: that is right
         return gradcheck(
-            gradients, (*inputs, *starts), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception, nondet_tol=nondet_tol
+            gradients,
+            (*inputs, *starts),
+            eps=eps,
+            atol=atol,
+            rtol=rtol,
+            raise_exception=raise_exception,
+            nondet_tol=nondet_tol,
         )
     except GradcheckError:
         if raise_exception:

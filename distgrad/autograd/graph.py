@@ -1,8 +1,8 @@
 """The recorded graph.  An *edge* is where a tensor's gradient goes: a Node, one Output of a Node, or a Leaf.
 
-Every edge has ``shape`` and ``dtype`` (of the tensor whose gradient it takes) and ``hooks``.  A Node points only to what
-it was computed from, never to its own output, so reference counting alone frees a graph; a Leaf knows its tensor weakly
-for the same reason.
+Every edge has ``shape`` and ``dtype`` (of the tensor whose gradient it takes) and ``hooks``.  A Node points only to
+what it was computed from, never to its own output, so reference counting alone frees a graph; a Leaf knows its tensor
+weakly for the same reason.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Cell:
 class Node:
     """One recorded operation with one output (or several: then each is an Output).
 
-    ``edges`` runs parallel to the primitive's inputs, None where no gradient is wanted.  ``args`` holds what the gradient
-    rules of the wanted edges read: saved tensors, the edge itself where only shape and dtype are read, else None.
-    ``versions`` are the versions of the saved tensors, None when all are 0.
+    ``edges`` runs parallel to the primitive's inputs, None where no gradient is wanted.  ``args`` holds what the
+    gradient rules of the wanted edges read: saved tensors, the edge itself where only shape and dtype are read, else
+    None.  ``versions`` are the versions of the saved tensors, None when all are 0.
     """
 
     __slots__ = (
@@ -56,7 +56,7 @@ class Node:
 
     def name(self) -> str:
         """PyTorch's name for this node, e.g. ``MulBackward0``."""
-        return self.primitive.node_name(self)  # type: ignore[no-any-return]
+        return self.primitive.node_name(self)
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
@@ -94,8 +94,8 @@ class Output:
 class Leaf:
     """Where the gradient of a tensor that the user made arrives.
 
-    ``slot`` is a tensor over the parameter's part of flat gradient storage, if it has one: the first gradient is written
-    there.  ``post_hooks`` run with the tensor after its gradient is complete.
+    ``slot`` is a tensor over the parameter's part of flat gradient storage, if it has one: the first gradient is
+    written there.  ``post_hooks`` run with the tensor after its gradient is complete.
     """
 
     __slots__ = ("__weakref__", "dtype", "hooks", "post_hooks", "shape", "slot", "tensor")
@@ -115,11 +115,11 @@ class Leaf:
 
 
 class View:
-    """How a tensor is a view: of ``base``, by the steps of ``parent`` (the View it was itself made from, or None) and then
+    """How a tensor is a view: of ``base``, by the steps of ``parent`` (the View it was made from, or None) and then
     output ``nr`` (None: the only one) of ``step``: (primitive, arguments behind the first, options).
 
-    ``generation`` is the base's when the view's own history was last right; ``recorded`` whether it was made with recording
-    switched on.
+    ``generation`` is the base's when the view's own history was last right; ``recorded`` whether it was made with
+    recording switched on.
     """
 
     __slots__ = ("base", "generation", "nr", "parent", "recorded", "step")

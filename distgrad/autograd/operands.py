@@ -31,8 +31,8 @@ def mixed(found: list[Any], name: str) -> RuntimeError:
 
 
 def rounded(ans: Any, raw: Any) -> Any:
-    """``ans``, computed from operands ``raw`` of one dtype, back in bfloat16 where NumPy, which does not know bfloat16's
-    width, let a Python number widen it; PyTorch computes in float32 and rounds, too."""
+    """``ans``, computed from operands ``raw`` of one dtype, back in bfloat16 where NumPy, not knowing its width,
+    let a Python number widen it; PyTorch computes in float32 and rounds, too."""
     if ans.dtype.kind == "f":
         for a in raw:
             if backend.is_array(a) and a.dtype.kind == "V":
@@ -41,7 +41,7 @@ def rounded(ans: Any, raw: Any) -> Any:
 
 
 def _wrapped(number: int, kind: dtypes.dtype) -> int:
-    """``number`` as an integer of type ``kind``, cut to its width as PyTorch does (NumPy refuses one that is too large)."""
+    """``number`` as an integer of type ``kind``, cut to its width as PyTorch does (NumPy refuses one too large)."""
     bits = 8 * kind.itemsize
     number &= (1 << bits) - 1
     return number - (1 << bits) if kind.is_signed and number >> (bits - 1) else number

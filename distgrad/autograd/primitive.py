@@ -9,10 +9,10 @@
     mul.defvjp(lambda g, ans, x, y: g * y,
                lambda g, ans, x, y: g * x)
 
-``xp`` is the array module of the inputs.  A rule takes the gradient of the result, the result and the inputs, and returns
-the gradient of one input, before broadcasting is summed back (the engine does that).  It runs on raw arrays in an
-ordinary backward pass and on recorded Tensors under ``create_graph=True``; whatever it calls must take both, as every
-primitive does: called on raw arrays, a primitive returns raw arrays.
+``xp`` is the array module of the inputs.  A rule takes the gradient of the result, the result and the inputs, and
+returns the gradient of one input, before broadcasting is summed back (the engine does that).  It runs on raw arrays in
+an ordinary backward pass and on recorded Tensors under ``create_graph=True``; whatever it calls must take both, as
+every primitive does: called on raw arrays, a primitive returns raw arrays.
 
 What a node must keep follows from the rules: an input (or the result, ``ans``) is saved only where a rule that will run
 reads it.  Inputs named in ``meta`` are read for their shape and dtype alone: their rules are given the edge, which has
@@ -32,7 +32,7 @@ import numpy as np
 from ..backend import Array
 from .errors import freed, mismatched, stale
 from .grad_mode import recording
-from .graph import Cell, Node, output_of
+from .graph import Cell, Node, Output
 from .operands import module_of, placed, rounded, unify
 from .tensor import TENSORS, Tensor, as_array
 from .views import as_view, inplace, refresh
@@ -120,7 +120,7 @@ class Primitive:
 
     def node_name(self, node: Node) -> str:
         if callable(self.grad_name):
-            return self.grad_name(node)  # type: ignore[no-any-return]
+            return self.grad_name(node)
         return self.grad_name or "".join(w.capitalize() for w in self.name.strip("_").split("_")) + "Backward0"
 
     def defvjp(self, *rules: Rule | None) -> None:
@@ -130,8 +130,10 @@ class Primitive:
         self.any_out = True in self.takes_out
 
     def defvjp_each(self, rule: Callable[..., Any]) -> None:
-        """Give one rule for all inputs of a variadic primitive: ``rule(i, g, ans, *inputs, **kwargs)``; it saves nothing
-        but its inputs' shapes, or all of them unless the variadic parameter is named in ``meta``."""
+        """Give one rule for all inputs of a variadic primitive: ``rule(i, g, ans, *inputs, **kwargs)``.
+
+        It saves nothing but its inputs' shapes, or all of them unless the variadic parameter is named in ``meta``.
+        """
         self.rules = (rule,)
 
     def reads(self, i: int) -> frozenset[str]:
@@ -175,15 +177,13 @@ class Primitive:
             return self.gradients(node, g, args, node.ans, wanted)
         ans, kwargs = node.ans, node.kwargs or _NO_OPTIONS
         result: list[Any] = []
-        i = 0
-        for rule in self.rules:
+        for i, rule in enumerate(self.rules):
             if wanted[i] is None:
                 result.append(None)
             elif outs is not None and outs[i] is not None and self.takes_out[i]:
                 result.append(rule(g, ans, *args, out=outs[i], **kwargs))  # type: ignore[misc]
             else:
                 result.append(rule(g, ans, *args, **kwargs))  # type: ignore[misc]
-            i += 1
         return result
 
     def pull_tensors(self, node: Node, g: Any, wanted: Any) -> list[Any]:
@@ -202,7 +202,7 @@ def saved_arrays(node: Node) -> list[Any]:
         raise freed()
     if node.cell is not None and node.cell.version != node.cell_version:
         raise stale(node, node.ans, node.cell.version, node.cell_version, True)
-    raw = []
+    raw: list[Any] = []
     for a in args:
         if a.__class__ in TENSORS:
             raw.append(a._data if a._vc is None else _array_of(node, len(raw), a))
@@ -219,7 +219,7 @@ def _versions(args: Any) -> tuple[int, ...] | None:
     return None
 
 
-def record(prim: Any, ans: Any, args: tuple[Any, ...], edges: tuple[Any, ...], kwargs: Any, save_ans: bool) -> Node:
+def record(prim: Any, ans: Any, args: tuple[Any, ...], edges: Any, kwargs: Any, save_ans: bool) -> Node:
     """A node for ``ans`` computed from ``args``, of which unneeded ones were replaced by None or an edge."""
     node = new(Node)
     node.primitive = prim
@@ -231,9 +231,9 @@ def record(prim: Any, ans: Any, args: tuple[Any, ...], edges: tuple[Any, ...], k
     node.cell = None
     node.cell_version = 0
     node.ans = ans if save_ans else None
-    if ans.__class__ is tuple:
-        node.shape = [a.shape for a in ans]
-        node.dtype = [a.dtype for a in ans]
+    if ans.__class__ is tuple:  # their shapes and dtypes: those of the Outputs, filled in by finish()
+        node.shape = []
+        node.dtype = []
     else:
         node.shape = ans.shape
         node.dtype = ans.dtype
@@ -244,14 +244,25 @@ def finish(node: Node, ans: Any, save_ans: bool) -> Any:
     """The output tensor(s) of ``node``."""
     if ans.__class__ is tuple:
         outputs = []
-        nr = 0
-        for a in ans:
+        edges = (node,)
+        shapes, dtypes = node.shape, node.dtype
+        for nr, a in enumerate(ans):
             out = new(Tensor)
             out._data = a
-            out._node = None if a.dtype.kind in "biu" else output_of(node, nr, a)
             out._vc = out._view = None
+            shape, dtype = a.shape, a.dtype
+            shapes.append(shape)
+            dtypes.append(dtype)
+            if dtype.kind in "biu":
+                out._node = None
+            else:
+                out._node = edge = new(Output)
+                edge.edges = edges
+                edge.nr = nr
+                edge.shape = shape
+                edge.dtype = dtype
+                edge.hooks = None
             outputs.append(out)
-            nr += 1
         return tuple(outputs)
     out = Tensor._wrap(ans, node)
     if save_ans:
@@ -370,7 +381,8 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
         if mask and recording.enabled and prim.rules:
             plan = prim.plan_variadic(n) if variadic else prim.plans[mask]
             if plan is not None:
-                out = finish(record(prim, ans, _kept(args, edges, plan), tuple(edges), kwargs, plan.ans), ans, plan.ans)
+                node = record(prim, ans, _kept(args, edges, plan) if plan.drops else args, edges, kwargs, plan.ans)
+                out = finish(node, ans, plan.ans)
                 return as_view(prim, out, args, kwargs) if view else out
         out = tuple([Tensor._wrap(a, None) for a in ans]) if ans.__class__ is tuple else Tensor._wrap(ans, None)
         return as_view(prim, out, args, kwargs) if view else out
@@ -380,8 +392,6 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
 
 def _kept(args: tuple[Any, ...], edges: list[Any], plan: Plan) -> tuple[Any, ...]:
     """``args`` with the tensors that no rule reads replaced by None, those read for their shape by their edge."""
-    if not plan.drops:
-        return args
     kept = list(args)
     for i, kind in plan.drops:
         if i < len(kept) and kept[i].__class__ in TENSORS:
@@ -407,7 +417,7 @@ def _unary(prim: Primitive) -> Callable[..., Any]:
     def call(x: Any) -> Any:
         if x.__class__ not in TENSORS:
             return forward(module_of((x,)), x)
-        if x._view is not None:
+        if (view := x._view) is not None and view.generation != x._vc.generation:
             refresh(x)
         data = x._data
         if data.__class__ is ndarray and (promote != "float" or (d := data.dtype) is _f32 or d is _f64):
@@ -457,7 +467,7 @@ def _binary(prim: Primitive) -> Callable[..., Any]:
 
     def call(x: Any, y: Any) -> Any:
         if x.__class__ in TENSORS:
-            if x._view is not None:
+            if (view := x._view) is not None and view.generation != x._vc.generation:
                 refresh(x)
             xd = x._data
             ex = x._node
@@ -467,7 +477,7 @@ def _binary(prim: Primitive) -> Callable[..., Any]:
         else:
             return forward(module_of((x, y)), x, y)
         if y.__class__ in TENSORS:
-            if y._view is not None:
+            if (view := y._view) is not None and view.generation != y._vc.generation:
                 refresh(y)
             yd = y._data
             ey = y._node
@@ -505,15 +515,11 @@ def _binary(prim: Primitive) -> Callable[..., Any]:
         node.primitive = prim
         node.edges = (ex, ey)
         node.kwargs = node.hooks = None
-        if x.__class__ not in TENSORS:
-            ax = x
-        elif kx == 1:
+        if x.__class__ not in TENSORS or kx == 1:
             ax = x
         else:
             ax = None if kx == 0 else ex if ex is not None else Shape(x)
-        if y.__class__ not in TENSORS:
-            ay = y
-        elif ky == 1:
+        if y.__class__ not in TENSORS or ky == 1:
             ay = y
         else:
             ay = None if ky == 0 else ey if ey is not None else Shape(y)
@@ -547,9 +553,8 @@ def _public(prim: Primitive, call: Callable[..., Any], methods: tuple[str, ...])
     prim.call = call
     REGISTRY[prim.name] = prim
     for name in methods:
-        if name.startswith("__i") and name not in ("__invert__", "__iter__"):
-            setattr(Tensor, name, inplace(prim, name))
-        elif name.endswith("_") and not name.endswith("__"):
+        operator = name.startswith("__i") and name not in ("__invert__", "__iter__")
+        if operator or (name.endswith("_") and not name.endswith("__")):
             setattr(Tensor, name, inplace(prim, name))
         elif name.startswith("__r") and name not in ("__rshift__", "__repr__", "__reversed__"):
             setattr(Tensor, name, _reflected(call))
@@ -576,11 +581,12 @@ def primitive(
 
     Args:
         methods: names under which it becomes a method of Tensor; ``__r…__`` ones take their operands reversed.
-        promote: ``"same"``: inputs are brought to their common dtype; ``"float"``: likewise, and integers to the default
-            float type; None: they are passed as they are.
+        promote: ``"same"``: inputs are brought to their common dtype; ``"float"``: likewise, and integers to the
+            default float type; None: they are passed as they are.
         meta: inputs (by name, separated by spaces) of which rules read only shape and dtype.
         view: the result may share the first input's memory.
-        grad_name: PyTorch's name of the node where it isn't CamelCase + ``Backward0``: a string, or a function of the node.
+        grad_name: PyTorch's name of the node where it isn't CamelCase + ``Backward0``: a string, or a function of the
+            node.
     """
 
     def declare(forward: Callable[..., Any]) -> Any:
@@ -602,10 +608,11 @@ def primitive(
 
 
 class Fused(Primitive):
-    """A primitive with a hand-made backward on raw arrays, and a composition of simple primitives that says what it means.
+    """A primitive with a hand-made backward on raw arrays, and simple primitives that say what it means.
 
-    ``forward`` returns ``(result, kept)``; ``backward(xp, g, ans, kept, wanted, *args, **options)`` returns a gradient (or
-    None) for each differentiable input.  ``create_graph=True`` differentiates ``reference(*args, **options)`` instead.
+    ``forward`` returns ``(result, kept)``; ``backward(xp, g, ans, kept, wanted, *args, **options)`` returns a gradient
+    (or None) for each differentiable input.  ``create_graph=True`` differentiates ``reference(*args, **options)``
+    instead.
     """
 
     reference: Callable[..., Any]
@@ -615,10 +622,11 @@ class Fused(Primitive):
     def pull(self, node: Node, g: Array, wanted: Any, outs: Any = None) -> list[Any]:
         raw = saved_arrays(node)
         ans, kept = node.ans
+        kwargs = node.kwargs or _NO_OPTIONS
         xp = np if ans.__class__ is ndarray else module_of((ans,))
         if outs is not None:
-            return self.backward(xp, g, ans, kept, wanted, *raw, outs=outs, **node.kwargs)  # type: ignore[no-any-return]
-        return self.backward(xp, g, ans, kept, wanted, *raw, **node.kwargs)  # type: ignore[no-any-return]
+            return self.backward(xp, g, ans, kept, wanted, *raw, outs=outs, **kwargs)
+        return self.backward(xp, g, ans, kept, wanted, *raw, **kwargs)
 
     def pull_tensors(self, node: Node, g: Any, wanted: Any) -> list[Any]:
         from .engine import grad
@@ -683,7 +691,7 @@ def fused(*methods: str, reference: Callable[..., Any], inputs: int, grad_name: 
                 return Tensor._wrap(ans, None)
             node = new(Node)
             node.primitive = prim
-            node.edges = edges
+            node.edges = edges  # type: ignore[assignment]  # a list serves, and needs no copy
             node.args = args
             node.kwargs = kwargs
             node.hooks = node.cell = node.versions = None

@@ -53,8 +53,9 @@ def as_array(xp: Any, value: Any) -> Array:
 class Tensor:
     """A multi-dimensional array that can record what is done to it (the standard: ``torch.Tensor``).
 
-    Make one with :func:`distgrad.tensor`, :func:`distgrad.zeros` and their like.  ``Tensor(array)`` wraps a NumPy or CuPy
-    array without copying; ``Tensor(2, 3)`` and ``Tensor([1, 2])`` make float tensors as PyTorch's legacy constructor does.
+    Make one with :func:`distgrad.tensor`, :func:`distgrad.zeros` and their like.  ``Tensor(array)`` wraps a NumPy or
+    CuPy array without copying; ``Tensor(2, 3)`` and ``Tensor([1, 2])`` make float tensors as PyTorch's legacy
+    constructor does.
 
     Engine's fields:
         _data: the array.
@@ -118,17 +119,19 @@ class Tensor:
             return Size(self._data.shape)
         n = self._data.ndim
         if not -n <= dim < max(n, 1):
-            raise IndexError(f"Dimension out of range (expected to be in range of [{-max(n, 1)}, {max(n, 1) - 1}], but got {dim})")
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-max(n, 1)}, {max(n, 1) - 1}], but got {dim})"
+            )
         return self._data.shape[dim]
 
     @property
     def ndim(self) -> int:
         """The number of dimensions."""
-        return self._data.ndim  # type: ignore[no-any-return]
+        return self._data.ndim
 
     def dim(self) -> int:
         """The number of dimensions."""
-        return self._data.ndim  # type: ignore[no-any-return]
+        return self._data.ndim
 
     ndimension = dim
 
@@ -213,8 +216,8 @@ class Tensor:
         if not value:
             if type(node) is not Leaf:
                 raise RuntimeError(
-                    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in "
-                    "a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+                    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
+                    "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
                 )
             self.__dict__["_leaf"] = node  # its hooks and slot, should it be switched on again
             self._node = None
@@ -266,7 +269,9 @@ class Tensor:
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             if not isinstance(value, Tensor):
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__!r}")
+                raise TypeError(
+                    f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__!r}"
+                )
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
             if value._data.shape != self._data.shape:
@@ -280,7 +285,8 @@ class Tensor:
                 )
             if value.device != self.device:
                 raise RuntimeError(
-                    f"assigned grad has data located on a different device: the tensor on {self.device}, the grad on {value.device}"
+                    f"assigned grad has data located on a different device: the tensor on {self.device}, the grad on "
+                    f"{value.device}"
                 )
         self._grad = value
 
@@ -323,9 +329,11 @@ class Tensor:
         self._data = value._data
         node = self._node
         if type(node) is Leaf:
-            array = value._data
-            if node.shape != array.shape or node.dtype != array.dtype or (
-                node.slot is not None and type(node.slot._data) is not type(array)
+            array, slot = value._data, node.slot
+            if slot is not None and (
+                node.shape != array.shape
+                or node.dtype != array.dtype
+                or backend.device_of(slot._data) != backend.device_of(array)
             ):
                 node.slot = None
             node.shape, node.dtype = array.shape, array.dtype
@@ -374,7 +382,7 @@ class Tensor:
         return self._retains
 
     def register_hook(self, hook: Any) -> RemovableHandle:
-        """Call ``hook(grad)`` whenever this tensor's gradient is complete; what it returns, if not None, replaces it."""
+        """Call ``hook(grad)`` when this tensor's gradient is complete; what it returns, if not None, replaces it."""
         self._fresh()
         node = self._node
         if node is None:
@@ -391,7 +399,9 @@ class Tensor:
         """Call ``hook(tensor)`` after each backward that added to this leaf's ``.grad``: once, when it is complete."""
         node = self._node
         if type(node) is not Leaf:
-            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors or those without grad")
+            raise RuntimeError(
+                "post accumulate grad hooks cannot be registered on non-leaf tensors or those without grad"
+            )
         if node.post_hooks is None:
             node.post_hooks = []
         node.post_hooks.append(hook)
@@ -441,9 +451,10 @@ class Tensor:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         if self.device.type != "cpu":
             raise TypeError(
-                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+                "memory first."
             )
-        return self._data  # type: ignore[no-any-return]
+        return self._data
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.numpy()
@@ -503,8 +514,9 @@ class Tensor:
             return memo[id(self)]
         if not self.is_leaf:
             raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. "
-                "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage."
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                "moment. If you were attempting to deepcopy a module, this may be because of a "
+                "torch.nn.utils.weight_norm usage."
             )
         t = new(type(self))
         t._data = self._data.copy()

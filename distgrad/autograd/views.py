@@ -1,8 +1,8 @@
 """Views: tensors that share another's memory, and what an in-place write does to recorded history.
 
-A write to a tensor rebases its history: the tensor becomes the output of the writing operation.  A write through a view is
-a write to its base, so the base is rebased (:class:`CopySlices`) and every view's history is out of date; a view notices by
-the generation in the shared Cell and takes its steps from the base again (:func:`refresh`).
+A write to a tensor rebases its history: the tensor becomes the output of the writing operation.  A write through a view
+is a write to its base, so the base is rebased (:class:`CopySlices`) and every view's history is out of date; a view
+notices by the generation in the shared Cell and takes its steps from the base again (:func:`refresh`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ def as_view(prim: Any, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     owner = data.base
     several = out.__class__ is tuple
     step = (prim, args[1:], kwargs)
-    nr = 0
-    for t in out if several else (out,):
+    for nr, t in enumerate(out if several else (out,)):
         shared = t._data.base
         if (shared is not None and (shared is data or shared is owner)) or t._data is data:
             cell = x._vc
@@ -39,7 +38,6 @@ def as_view(prim: Any, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             view.parent = parent
             view.recorded = recording.enabled
             view.step = step
-        nr += 1
     return out
 
 
@@ -104,14 +102,14 @@ def _check_writable(x: Tensor) -> None:
     if view.one_of_several:
         name = x.grad_fn.name() if x.grad_fn is not None else "a function"
         raise RuntimeError(
-            f"Output {x.output_nr} of {name} is a view and is being modified inplace. This view is the output of a function "
-            "that returns multiple views. Such functions do not allow the output views to be modified inplace. You should "
-            "replace the inplace operation by an out-of-place one."
+            f"Output {x.output_nr} of {name} is a view and is being modified inplace. This view is the output of a "
+            "function that returns multiple views. Such functions do not allow the output views to be modified "
+            "inplace. You should replace the inplace operation by an out-of-place one."
         )
     if not view.recorded:
         raise RuntimeError(
-            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Make the view with "
-            "grad mode enabled, or write inside no_grad."
+            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Make the view "
+            "with grad mode enabled, or write inside no_grad."
         )
 
 
@@ -148,7 +146,8 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     ans = (prim.forward if xp is np else placed(prim.forward, raw))(xp, *raw, *inputs[n:], **kwargs)
     if ans.shape != data.shape:
         raise RuntimeError(
-            f"output with shape {list(data.shape)} doesn't match the broadcast shape {list(ans.shape)} (in {prim.name}_)"
+            f"output with shape {list(data.shape)} doesn't match the broadcast shape {list(ans.shape)} (in "
+            f"{prim.name}_)"
         )
     made, own = dtypes.from_numpy_dtype(ans.dtype), dtypes.from_numpy_dtype(data.dtype)
     if made.category > own.category:

@@ -15,6 +15,7 @@ from ..ops.activation import (
     log_softmax,
     logsigmoid,
     mish,
+    relu as _relu,
     relu6,
     selu,
     silu,
@@ -25,7 +26,6 @@ from ..ops.activation import (
     tanhshrink,
     threshold,
 )
-from ..ops.activation import relu as _relu
 from ..ops.creation import arange
 from ..ops.elementwise import sigmoid, tanh
 from ..ops.linalg import linear

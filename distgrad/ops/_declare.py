@@ -13,7 +13,8 @@ from ..autograd.tensor import TENSORS, Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# What users may give.  In a rule's first derivative the same functions are called on arrays, which are Any to the checker.
+# What users may give.  In a rule's first derivative the same functions are called on arrays, which are Any to the
+# checker.
 Number = int | float | complex
 Operand = Tensor | Number
 Dims = int | Sequence[int] | None  # None: all

@@ -14,9 +14,9 @@ from .elementwise import exp, sigmoid, tanh
 from .selection import _where
 
 __all__ = [
-    "celu", "dropout", "elu", "erf", "erfc", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax",
-    "logsigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softmin", "softplus", "softsign", "tanh",
-    "tanhshrink", "threshold",
+    "celu", "dropout", "elu", "erf", "erfc", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
+    "log_softmax", "logsigmoid", "mish", "positive_part", "relu", "relu6", "selu", "sigmoid", "silu", "softmax",
+    "softmin", "softplus", "softsign", "tanh", "tanhshrink", "threshold",
 ]  # fmt: skip
 
 
@@ -106,7 +106,9 @@ def _log_softmax(xp, x, dim):
     return out
 
 
-_log_softmax.defvjp(lambda g, ans, x, dim: g - exp(ans) * g.sum(dim).reshape(_kept(ans.shape, dim)) if ans.shape else g * 0)
+_log_softmax.defvjp(
+    lambda g, ans, x, dim: g - exp(ans) * g.sum(dim).reshape(_kept(ans.shape, dim)) if ans.shape else g * 0
+)
 
 
 @method("log_softmax")
@@ -143,7 +145,7 @@ erfc.defvjp(lambda g, ans, x: g * exp(x * -x) * (-2 / math.sqrt(math.pi)))
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
-    """Gaussian error linear unit, x Phi(x) (Hendrycks & Gimpel 2016, arXiv:1606.08415); ``approximate="tanh"``: by tanh."""
+    """x Phi(x), a Gaussian unit (Hendrycks & Gimpel 2016, arXiv:1606.08415); ``approximate="tanh"`` by tanh."""
     if approximate == "tanh":
         return input * 0.5 * (1 + tanh((input + input * input * input * 0.044715) * math.sqrt(2 / math.pi)))
     if approximate != "none":
@@ -283,7 +285,9 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 
     mask = default_generator.keep_mask(input._data.shape, p)
     device = input.device
-    return _into(input, _dropped(input, mask if device.type == "cpu" else backend.to_device(mask, device), 1 / (1 - p)), inplace)
+    return _into(
+        input, _dropped(input, mask if device.type == "cpu" else backend.to_device(mask, device), 1 / (1 - p)), inplace
+    )
 
 
 attach("sigmoid", sigmoid)

@@ -19,7 +19,11 @@ def _add(xp, x, y):
 _add.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: g)
 
 
-@primitive("__sub__", "__rsub__", "__isub__", promote="same", grad_name="SubBackward0")
+def _sub_name(node: Any) -> str:
+    return "RsubBackward1" if isinstance(node.args[0], (int, float, complex)) else "SubBackward0"
+
+
+@primitive("__sub__", "__rsub__", "__isub__", promote="same", grad_name=_sub_name)
 def _sub(xp, x, y):
     return xp.subtract(x, y)
 
@@ -33,13 +37,9 @@ def mul(xp, x, y):
     return xp.multiply(x, y)
 
 
-def _conj(y: Any) -> Any:
-    return y.conjugate() if isinstance(y, complex) else y
-
-
 mul.defvjp(
-    lambda g, ans, x, y: g * (y.conj() if hasattr(y, "conj") else _conj(y)),
-    lambda g, ans, x, y: g * (x.conj() if hasattr(x, "conj") else _conj(x)),
+    lambda g, ans, x, y: g * y.conjugate(),
+    lambda g, ans, x, y: g * x.conjugate(),
 )
 multiply = mul
 
@@ -50,7 +50,7 @@ def _div(xp, x, y):
 
 
 _div.defvjp(
-    lambda g, ans, x, y: g / (y.conj() if hasattr(y, "conj") else _conj(y)),
+    lambda g, ans, x, y: g / y.conjugate(),
     lambda g, ans, x, y: -g * (ans / y).conj(),
 )
 
@@ -59,7 +59,9 @@ _div.defvjp(
 def neg(xp, x):
     """``neg(input)``: ``-input``."""
     if x.dtype.kind == "b":
-        raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. Use the `~` operator instead.")
+        raise RuntimeError(
+            "Negation, the `-` operator, on a bool tensor is not supported. Use the `~` operator instead."
+        )
     return xp.negative(x)
 
 
@@ -91,7 +93,6 @@ def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
 subtract = sub
 
 
-@method("rsub")
 def rsub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
     """``other - alpha * input``."""
     return sub(other, input, alpha=alpha)
@@ -111,7 +112,7 @@ def sub_(self: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
 
 @method("div", "divide", "true_divide")
 def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
-    """``input / other``; ``rounding_mode``: None (true division), ``"trunc"`` or ``"floor"`` (both without a gradient)."""
+    """``input / other``; ``rounding_mode``: None (true division), ``"trunc"`` or ``"floor"`` (without a gradient)."""
     if rounding_mode is None:
         return _div(input, other)
     if rounding_mode == "floor":
@@ -168,7 +169,8 @@ fmod.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _trunc_divide(x, y
 
 
 def _pow_name(node: Any) -> str:
-    return "PowBackward0" if not hasattr(node.args[1], "shape") and node.edges[1] is None else "PowBackward1"
+    number = node.args is None or not hasattr(node.args[1], "shape")  # a freed node does not know any more
+    return "PowBackward0" if number and node.edges[1] is None else "PowBackward1"
 
 
 @primitive("__pow__", "__rpow__", "pow", "pow_", "__ipow__", promote="same", grad_name=_pow_name)
@@ -184,7 +186,7 @@ def pow(xp, x, y):
 def _pow_base(g, ans, x, y):
     if y.__class__ is int or y.__class__ is float:
         if y == 2:
-            return g * (x * 2).conj()
+            return (g + g) * x.conjugate()
         if y == 0:
             return g * 0
         return g * (x ** (y - 1) * y).conj()
@@ -206,7 +208,7 @@ def square(xp, x):
     return xp.square(x) if x.dtype.kind != "b" else x.astype(np.int64)
 
 
-square.defvjp(lambda g, ans, x: g * (x * 2).conj())
+square.defvjp(lambda g, ans, x: (g + g) * x.conjugate())
 
 
 @primitive("reciprocal", "reciprocal_", promote="float")

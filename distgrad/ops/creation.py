@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,8 +77,9 @@ def tensor(
 ) -> Tensor:
     """A tensor that copies ``data``: a number, nested sequences of numbers, an array or a tensor.
 
-    Python floats become the default dtype (float32), integers int64, bools bool; arrays keep theirs.  ``device`` defaults to
-    the CPU (for arrays and tensors on a device: theirs).  TypeError for what is no number, ValueError for ragged sequences.
+    Python floats become the default dtype (float32), integers int64, bools bool; arrays keep theirs.  ``device``
+    defaults to the CPU (for arrays and tensors on a device: theirs).  TypeError for what is no number, ValueError for
+    ragged sequences.
     """
     array = _array(data, dtype)
     if device is None and not isinstance(array, np.ndarray):
@@ -165,14 +166,22 @@ def full(
     requires_grad: bool = False,
 ) -> Tensor:
     """``fill_value`` everywhere, in its own dtype unless one is given."""
-    return _filled(sizes((size,) if isinstance(size, int) else tuple(size)), fill_value, dtype or dtypes.scalar_dtype(fill_value), device, requires_grad)
+    return _filled(
+        sizes((size,) if isinstance(size, int) else tuple(size)),
+        fill_value,
+        dtype or dtypes.scalar_dtype(fill_value),
+        device,
+        requires_grad,
+    )
 
 
-def _like(name: str, make: Any, doc: str) -> Any:
-    def like(input, *args, dtype=None, device=None, requires_grad=False):
+def _like(name: str, make: Any, doc: str) -> Callable[..., Tensor]:
+    def like(
+        input: Tensor, *args: Any, dtype: DType = None, device: Device = None, requires_grad: bool = False
+    ) -> Tensor:
         return make(
-            tuple(raw(input).shape), *args, dtype=dtype or input.dtype, device=device if device is not None else input.device,
-            requires_grad=requires_grad,
+            tuple(raw(input).shape), *args, dtype=dtype or input.dtype,
+            device=device if device is not None else input.device, requires_grad=requires_grad,
         )  # fmt: skip
 
     like.__name__ = like.__qualname__ = name
@@ -187,8 +196,15 @@ full_like = _like("full_like", full, "``fill_value`` in the shape, dtype and dev
 
 
 def _new(name: str, make: Any) -> None:
-    def new(self, *args, dtype=None, device=None, requires_grad=False):
-        return make(*args, dtype=dtype or self.dtype, device=device if device is not None else self.device, requires_grad=requires_grad)
+    def new(
+        self: Tensor, *args: Any, dtype: DType = None, device: Device = None, requires_grad: bool = False
+    ) -> Tensor:
+        return make(
+            *args,
+            dtype=dtype or self.dtype,
+            device=device if device is not None else self.device,
+            requires_grad=requires_grad,
+        )
 
     new.__name__ = new.__qualname__ = "new_" + name
     new.__doc__ = f":func:`{name}` with this tensor's dtype and device."
@@ -212,7 +228,7 @@ def arange(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``start`` (default 0) to ``end`` (exclusive) in steps of ``step``; int64 if all are integers, else the default dtype."""
+    """``start`` (default 0) to ``end`` (exclusive) by ``step``; int64 if all are integers, else the default dtype."""
     if end is None:
         start, end = 0, start
     start, end, step = _number(start), _number(end), _number(step)
@@ -221,10 +237,16 @@ def arange(
     if (end - start) / step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if dtype is None:
-        dtype = dtypes.int64 if all(isinstance(v, (int, np.integer)) for v in (start, end, step)) else dtypes.get_default_dtype()
+        dtype = (
+            dtypes.int64
+            if all(isinstance(v, (int, np.integer)) for v in (start, end, step))
+            else dtypes.get_default_dtype()
+        )
     kind = dtypes.as_dtype(dtype)
     n = max(math.ceil((end - start) / step), 0)
-    wide = np.int64 if kind.category == 1 and all(isinstance(v, (int, np.integer)) for v in (start, step)) else np.float64
+    wide = (
+        np.int64 if kind.category == 1 and all(isinstance(v, (int, np.integer)) for v in (start, step)) else np.float64
+    )
     return _made((start + step * np.arange(n, dtype=wide)).astype(kind.np), device, requires_grad)
 
 
@@ -366,10 +388,22 @@ def _overwrite(self: Tensor, values: Any) -> Tensor:
     return self.copy_(Tensor._wrap(values, None)) if backend.is_array(values) else self.fill_(values)
 
 
-_filler("uniform_", lambda gen, shape, kind, a=0.0, b=1.0, **kw: gen.uniform(shape, kind, kw.get("from", a), kw.get("to", b)), "In place: uniform on [from, to).")  # fmt: skip
+_filler(
+    "uniform_",
+    lambda gen, shape, kind, a=0.0, b=1.0, **kw: gen.uniform(shape, kind, kw.get("from", a), kw.get("to", b)),
+    "In place: uniform on [from, to).",
+)
 _filler("normal_", lambda gen, shape, kind, mean=0.0, std=1.0: gen.normal(shape, kind, mean, std), "In place: normal.")
-_filler("bernoulli_", lambda gen, shape, kind, p=0.5: gen.keep_mask(shape, 1 - p).astype(kind.np), "In place: 1 with probability ``p``.")
-_filler("random_", lambda gen, shape, kind, low=0, high=2**24: gen.integers(low, high, shape, dtypes.int64).astype(kind.np), "In place: random integers.")
+_filler(
+    "bernoulli_",
+    lambda gen, shape, kind, p=0.5: gen.keep_mask(shape, 1 - p).astype(kind.np),
+    "In place: 1 with probability ``p``.",
+)
+_filler(
+    "random_",
+    lambda gen, shape, kind, low=0, high=2**24: gen.integers(low, high, shape, dtypes.int64).astype(kind.np),
+    "In place: random integers.",
+)
 
 
 @method("fill_")
@@ -401,3 +435,13 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
 def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.numel()
+
+
+def get_rng_state() -> Tensor:
+    """The state of the default generator, a uint8 tensor for :func:`set_rng_state`."""
+    return from_array(random.get_rng_state())
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Put the default generator into the state that :func:`get_rng_state` returned."""
+    random.set_rng_state(raw(new_state))

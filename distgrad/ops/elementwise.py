@@ -180,7 +180,7 @@ def tanh(xp, x):
     return xp.tanh(x)
 
 
-tanh.defvjp(lambda g, ans, x: g * (1 - ans * ans).conj())
+tanh.defvjp(lambda g, ans, x: g - g * (ans * ans).conj())
 
 
 @primitive("asinh", "arcsinh", promote="float")
@@ -347,6 +347,7 @@ def raw_dtype(x: Any) -> np.dtype:
 
 
 attach("conj", conj)
+attach("conjugate", conj)  # as Python numbers and arrays call it, so that a rule need not ask which it has
 attach("real", property(lambda self: real(self) if self._data.dtype.kind == "c" else self))
 attach("imag", property(imag))
 

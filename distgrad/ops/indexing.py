@@ -38,7 +38,10 @@ def _clean(index: Any) -> Any:
     if isinstance(index, list):
         return np.asarray([raw(i) if i.__class__ in TENSORS else i for i in index], dtype=None if index else np.int64)
     if isinstance(index, float):
-        raise TypeError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got float)")
+        raise TypeError(
+            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
+            "float)"
+        )
     return index
 
 
@@ -47,7 +50,13 @@ def _name(node: Any) -> str:
     if not _is_basic(index):
         return "IndexBackward0"
     last = index[-1] if index.__class__ is tuple and index else index
-    return "SelectBackward0" if isinstance(last, (int, np.integer)) else "SliceBackward0" if isinstance(last, slice) else "AliasBackward0"
+    return (
+        "SelectBackward0"
+        if isinstance(last, (int, np.integer))
+        else "SliceBackward0"
+        if isinstance(last, slice)
+        else "AliasBackward0"
+    )
 
 
 def _read(x: Any, index: Any) -> Any:
@@ -75,7 +84,9 @@ def _explain(x: Any, index: Any, error: IndexError) -> str:
     parts = index if index.__class__ is tuple else (index,)
     if sum(i is not None and i is not Ellipsis for i in parts) > x.ndim:
         if x.ndim == 0:
-            return "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert a 0-dim tensor to a number"
+            return (
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert a 0-dim tensor to a number"
+            )
         return f"too many indices for tensor of dimension {x.ndim}"
     if Ellipsis not in [p for p in parts if p is Ellipsis or isinstance(p, (int, slice))]:
         for d, i in enumerate([p for p in parts if p is not None]):
@@ -87,7 +98,11 @@ def _explain(x: Any, index: Any, error: IndexError) -> str:
 @primitive(meta="x", view=True, grad_name=_name)
 def _getitem(xp, x, index):
     out = _read(x, index)
-    return out if out.__class__ is np.ndarray or not isinstance(out, np.generic) else x[(*index, ...) if index.__class__ is tuple else (index, ...)]
+    return (
+        out
+        if out.__class__ is np.ndarray or not isinstance(out, np.generic)
+        else x[(*index, ...) if index.__class__ is tuple else (index, ...)]
+    )
 
 
 @primitive(grad_name="IndexPutBackward0")
@@ -137,7 +152,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     if value.__class__ in TENSORS:
         if value.device != self.device and value._data.ndim:
             raise RuntimeError(
-                f"Expected all tensors to be on the same device, but found at least two devices, {self.device} and {value.device}!"
+                f"Expected all tensors to be on the same device, but found at least two devices, {self.device} and "
+                f"{value.device}!"
             )
         if recording.enabled and (self.requires_grad or value.requires_grad):
             with backend.where_it_lies(data):
@@ -171,8 +187,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         _check_indices(data, index)
         target = data[index]
         raise RuntimeError(
-            f"shape mismatch: value tensor of shape {list(getattr(array, 'shape', np.shape(array)))} cannot be broadcast to "
-            f"indexing result of shape {list(target.shape)}"
+            f"shape mismatch: value tensor of shape {list(getattr(array, 'shape', np.shape(array)))} cannot be "
+            f"broadcast to indexing result of shape {list(target.shape)}"
         ) from e
     self._bump()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,9 @@ def _same_type(x: Any, y: Any, name: str) -> None:
 
 def _shapes_error(x: Any, y: Any) -> RuntimeError:
     if x.ndim == 2 and y.ndim == 2:
-        return RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({x.shape[0]}x{x.shape[1]} and {y.shape[0]}x{y.shape[1]})")
+        return RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({x.shape[0]}x{x.shape[1]} and {y.shape[0]}x{y.shape[1]})"
+        )
     return RuntimeError(f"matmul: shapes {list(x.shape)} and {list(y.shape)} cannot be multiplied")
 
 
@@ -74,11 +76,13 @@ matmul.defvjp(_matmul_x, _matmul_y)
 attach("__rmatmul__", lambda self, other: matmul(other, self))
 
 
-def _checked(name: str, ranks: tuple[int, int], doc: str) -> Any:
-    def product(input, other):
+def _checked(name: str, ranks: tuple[int, int], doc: str) -> Callable[[Tensor, Tensor], Tensor]:
+    def product(input: Tensor, other: Tensor) -> Tensor:
         have = ndim_of(input), ndim_of(other)
         if have != ranks:
-            raise RuntimeError(f"{name}: expected a {ranks[0]}D and a {ranks[1]}D tensor, but got {have[0]}D and {have[1]}D")
+            raise RuntimeError(
+                f"{name}: expected a {ranks[0]}D and a {ranks[1]}D tensor, but got {have[0]}D and {have[1]}D"
+            )
         return matmul(input, other)
 
     product.__name__ = product.__qualname__ = name
@@ -113,14 +117,18 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 
 
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
-    """Products summed over the last ``dims`` dimensions of ``a`` and first of ``b``, or over the two lists of dimensions."""
+    """Products summed over the last ``dims`` dimensions of ``a`` and first of ``b``, or over lists of dimensions."""
     n, m = ndim_of(a), ndim_of(b)
     first, second = (
-        (list(range(n - dims, n)), list(range(dims))) if isinstance(dims, int) else ([d % n for d in dims[0]], [d % m for d in dims[1]])
+        (list(range(n - dims, n)), list(range(dims)))
+        if isinstance(dims, int)
+        else ([d % n for d in dims[0]], [d % m for d in dims[1]])
     )
     sa, sb = raw(a).shape, raw(b).shape
     if [sa[d] for d in first] != [sb[d] for d in second]:
-        raise RuntimeError(f"contracted dimensions need to match, but first has sizes {sa} at {first} and second {sb} at {second}")
+        raise RuntimeError(
+            f"contracted dimensions need to match, but first has sizes {sa} at {first} and second {sb} at {second}"
+        )
     free_a = [d for d in range(n) if d not in first]
     free_b = [d for d in range(m) if d not in second]
     inside = 1
@@ -160,10 +168,12 @@ def _linear_reference(x: Any, weight: Any, bias: Any = None) -> Any:
 @fused(
     reference=_linear_reference,
     inputs=3,
-    grad_name=lambda node: "ViewBackward0" if node.ndim != 2 else "AddmmBackward0" if len(node.edges) == 3 else "MmBackward0",
+    grad_name=lambda node: (
+        "ViewBackward0" if node.ndim != 2 else "AddmmBackward0" if len(node.edges) == 3 else "MmBackward0"
+    ),
 )
 def linear(xp, x, weight, bias=None):
-    """``linear(input, weight, bias=None)``: ``input @ weight.T + bias``; input (*, in), weight (out, in), bias (out)."""
+    """``linear(input, weight, bias=None)``: ``input @ weight.T + bias``; of (*, in), (out, in) and (out): (*, out)."""
     try:
         if x.dtype.itemsize > 2:
             ans = xp.dot(x, weight.T) if x.ndim == 2 else xp.matmul(x, weight.T)
@@ -180,7 +190,7 @@ def linear(xp, x, weight, bias=None):
 
 @linear.defbackward
 def _linear_backward(xp, g, ans, kept, wanted, x, weight, bias=None, outs=(None, None, None)):
-    """g W for the input, gᵀ x for the weight, g's column sums for the bias; the last two into flat storage if they can."""
+    """g W for the input, gᵀ x for the weight, g's column sums for the bias; the last two into ``outs`` if given."""
     gx = gw = gb = None
     half = g.dtype.itemsize <= 2
     if g.dtype.kind == "c":
@@ -221,7 +231,8 @@ def _linear_error(x: Any, weight: Any, bias: Any) -> RuntimeError | None:
     if x.shape[-1] != weight.shape[-1]:
         rows = x.size // x.shape[-1] if x.shape[-1] else 0
         return RuntimeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1]} and {weight.shape[-1]}x{weight.shape[0]}): the "
+            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1]} and "
+            f"{weight.shape[-1]}x{weight.shape[0]}): the "
             f"last dimension (-1) of input {list(x.shape)} is {x.shape[-1]}, but must be {weight.shape[-1]} for {wide}"
         )
     if bias is not None and bias.shape != weight.shape[:1]:
@@ -243,7 +254,9 @@ def _explicit(equation: str, ranks: list[int]) -> str:
     if len(terms) != len(ranks):
         raise RuntimeError(f"einsum(): the equation has {len(terms)} operands, but {len(ranks)} were given")
     free = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in equation]
-    most = max([rank - len(t.replace("...", "")) for t, rank in zip(terms, ranks, strict=True) if "..." in t], default=0)
+    most = max(
+        [rank - len(t.replace("...", "")) for t, rank in zip(terms, ranks, strict=True) if "..." in t], default=0
+    )
     letters = "".join(free[:most])
     full = []
     for term, rank in zip(terms, ranks, strict=True):
@@ -274,7 +287,9 @@ def _einsum_vjp(i, g, ans, *xs, equation):
     operands = [x.conj() for x in xs[:i] + xs[i + 1 :]]
     known = set(right).union(*others) if others else set(right)
     if len(set(mine)) < len(mine):
-        raise NotImplementedError(f"einsum(): a repeated letter in one operand ('{mine}') has no gradient here; use diagonal()")
+        raise NotImplementedError(
+            f"einsum(): a repeated letter in one operand ('{mine}') has no gradient here; use diagonal()"
+        )
     kept = "".join(c for c in mine if c in known)
     partial = _einsum(g, *operands, equation=",".join([right, *others]) + "->" + kept)
     shape = tuple([xs[i].shape[k] if c in known else 1 for k, c in enumerate(mine)])

@@ -55,8 +55,8 @@ def _same_size(input: Any, target: Any, name: str, strict: bool = False) -> None
         return
     if strict:
         raise ValueError(
-            f"Using a target size (torch.Size({list(b)})) that is different to the input size (torch.Size({list(a)})) is "
-            "deprecated. Please ensure they have the same size."
+            f"Using a target size (torch.Size({list(b)})) that is different to the input size (torch.Size({list(a)})) "
+            "is deprecated. Please ensure they have the same size."
         )
     try:
         np.broadcast_shapes(a, b)
@@ -70,8 +70,8 @@ def _same_size(input: Any, target: Any, name: str, strict: bool = False) -> None
     import warnings
 
     warnings.warn(
-        f"Using a target size (torch.Size({list(b)})) that is different to the input size (torch.Size({list(a)})). This will "
-        "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
+        f"Using a target size (torch.Size({list(b)})) that is different to the input size (torch.Size({list(a)})). "
+        "This will likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
         stacklevel=4,
     )
 
@@ -136,7 +136,7 @@ def l1_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Absolute difference, averaged, added up or elementwise by ``reduction``; ``input`` and ``target`` of one shape."""
+    """Absolute difference, averaged, added up or elementwise by ``reduction``; both arguments of one shape."""
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     _same_size(input, target, "l1_loss")
@@ -145,7 +145,8 @@ def l1_loss(
 
 def _reference_bce(input: Any, target: Any, reduction: str) -> Any:
     least = math.exp(-100)  # limits before the logarithm, where the gradient stays finite at 0 and 1
-    return _reduced(-(target * log(clamp(input, min=least)) + (1 - target) * log(clamp(1 - input, min=least))), reduction)
+    yes, no = log(clamp(input, min=least)), log(clamp(1 - input, min=least))
+    return _reduced(-(target * yes + (1 - target) * no), reduction)
 
 
 @fused(reference=_reference_bce, inputs=2, grad_name="BinaryCrossEntropyBackward0")
@@ -264,7 +265,9 @@ def _cross_entropy(xp, x, target, reduction):
     picked = e[rows, target]
     xp.exp(e, out=e)
     total = e @ xp.ones(x.shape[1], x.dtype)
-    if not float(total.min(initial=1) if xp is np else total.min()) > 1e-30:  # a row far below the largest: shift by row
+    if (
+        not float(total.min(initial=1) if xp is np else total.min()) > 1e-30
+    ):  # a row far below the largest: shift by row
         e = x - x.max(axis=1, keepdims=True)
         picked = e[rows, target]
         xp.exp(e, out=e)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from builtins import max as max_of
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from ..autograd.tensor import TENSORS
 from ._declare import Dims, DType, attach, axes, axis, in_float32, method, ndim_of, raw
 
 values_and_indices: dict[str, Any] = {
-    name: namedtuple(name, ["values", "indices"]) for name in ("max", "min", "median", "sort", "topk", "mode", "kthvalue")
+    name: namedtuple(name, ["values", "indices"])
+    for name in ("max", "min", "median", "sort", "topk", "mode", "kthvalue")
 }
 
 
@@ -176,9 +177,12 @@ def _extreme(name: str, ufunc: str) -> Any:
         return getattr(xp, ufunc)(x, axis=dims, keepdims=keepdim)
 
     forward.__name__ = "_a" + name
-    reduce = primitive(grad_name=lambda node: f"{name.capitalize()}Backward1" if node.args[1] is None else f"A{name}Backward0")(
-        forward
-    )
+
+    def node_name(node: Any) -> str:
+        whole = node.shape == () if node.args is None else node.args[1] is None  # a freed node has its shape alone
+        return f"{name.capitalize()}Backward1" if whole else f"A{name}Backward0"
+
+    reduce = primitive(grad_name=node_name)(forward)
 
     def rule(g, ans, x, dims, keepdim):
         """Shared evenly among equals, as in PyTorch."""
@@ -219,8 +223,19 @@ def _arg(name: str, input: Any, dim: int | None, keepdim: bool) -> Any:
         return xp.asarray(getattr(xp, name)(x, axis=dim, keepdims=keepdim)).astype(np.int64, copy=False)
 
 
+@primitive(meta="x", grad_name=lambda node: node.args[4].capitalize() + "Backward0")
+def _picked(xp, x, index, dim, shape, name):
+    """The elements at ``index``, one along ``dim``, in ``shape``: what max and min found."""
+    return xp.take_along_axis(x, index, dim).reshape(shape)
+
+
+_picked.defvjp(
+    lambda g, ans, x, index, dim, shape, name: _scattered(g.reshape(index.shape), tuple(x.shape), _grid(index, dim))
+)
+
+
 def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
-    def reduce(input, dim=None, keepdim=False):
+    def reduce(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
         if dim is None:
             return whole(input, None, False)
         if dim.__class__ in TENSORS:
@@ -229,17 +244,15 @@ def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
         if ndim_of(input) == 0:
             return values_and_indices[name](alias(input), zeros((), dtype=dtypes.int64, device=input.device))
         where_ = _arg(arg, input, d, True)
-        values = take_along_dim(input, Tensor._wrap(where_, None), d)
-        indices = Tensor._wrap(where_, None)
-        if not keepdim:
-            values, indices = values.squeeze(d), indices.squeeze(d)
-        return values_and_indices[name](values, indices)
+        shape = tuple([n for i, n in enumerate(where_.shape) if keepdim or i != d])
+        values = _picked(input, where_, d, shape, name)
+        return values_and_indices[name](values, Tensor._wrap(where_.reshape(shape), None))
 
     reduce.__name__ = reduce.__qualname__ = name
     size = "largest" if name == "max" else "smallest"
     reduce.__doc__ = (
-        f"The {size} of all elements; over ``dim`` a named tuple of values and int64 indices (the first of equals); with a "
-        f"second tensor the {size} of each pair."
+        f"The {size} of all elements; over ``dim`` a named tuple of values and int64 indices (the first of equals); "
+        f"with a second tensor the {size} of each pair."
     )
     return method(name)(reduce)
 
@@ -256,8 +269,8 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
     return Tensor._wrap(_arg("argmin", input, None if dim is None else axis(dim, ndim_of(input)), keepdim), None)
 
 
-def _plain(name: str, doc: str) -> Any:
-    def reduce(input, dim=None, keepdim=False):
+def _plain(name: str, doc: str) -> Callable[..., Tensor]:
+    def reduce(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
         x = raw(input)
         xp = backend.array_module(x)
         with backend.where_it_lies(x):
@@ -274,7 +287,7 @@ any = _plain("any", "Whether one of the elements (over ``dim``) is non-zero, as 
 
 
 @method("count_nonzero")
-def count_nonzero(input, dim=None):
+def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
     """How many elements (over ``dim``) are non-zero, as an int64 tensor."""
     x = raw(input)
     xp = backend.array_module(x)
@@ -282,9 +295,52 @@ def count_nonzero(input, dim=None):
         return Tensor._wrap(xp.asarray(xp.count_nonzero(x, axis=axes(dim, x.ndim))), None)
 
 
-
 def _correction(unbiased: Any, correction: Any) -> float:
     return (1 if unbiased is None or unbiased else 0) if correction is None else correction
+
+
+def _spread_over(input: Any, dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:
+    """The dimensions of a variance and what its sum of squares is divided by."""
+    if raw(input).dtype.kind in "biu":
+        raise RuntimeError(f"std and var only support floating point and complex dtypes, got {input.dtype}")
+    dims = None if dim is None else axes(dim, ndim_of(input))
+    return dims, _count(raw(input).shape, dims) - _correction(unbiased, correction)
+
+
+def _variance(xp: Any, x: Any, dims: Any, divisor: float, keepdim: bool) -> Any:
+    off = x - xp.mean(x, axis=dims, keepdims=True)
+    total = xp.sum((off * off.conj()).real, axis=dims, keepdims=keepdim)
+    return total / divisor if divisor > 0 else total * (math.nan if _count(x.shape, dims) < 2 else math.inf)
+
+
+def _off(g: Any, x: Any, dims: Any, divisor: float) -> Any:
+    """``g`` times the derivative of half the variance."""
+    off = x - _mean(x, dims, True)
+    return g * off / divisor if divisor > 0 else g * where(off == 0, off * math.nan, math.inf)
+
+
+@primitive(grad_name="VarBackward0")
+@in_float32
+def _var(xp, x, dims, divisor, keepdim):
+    return _variance(xp, x, dims, divisor, keepdim)
+
+
+_var.defvjp(
+    lambda g, ans, x, dims, divisor, keepdim: _off(_spread(g, x.shape, dims, keepdim) * 2, x, dims, divisor)
+)
+
+
+@primitive(grad_name="StdBackward0")
+@in_float32
+def _std(xp, x, dims, divisor, keepdim):
+    return xp.sqrt(_variance(xp, x, dims, divisor, keepdim))
+
+
+_std.defvjp(
+    lambda g, ans, x, dims, divisor, keepdim: _off(
+        _spread(where(ans == 0, 0.0, g / where(ans == 0, 1.0, ans)), x.shape, dims, keepdim), x, dims, divisor
+    )
+)
 
 
 @method("var")
@@ -299,26 +355,22 @@ def var(
     """Variance over ``dim`` (default all), divided by n - ``correction`` (default 1)."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    dims = axes(dim, ndim_of(input)) if dim is not None else None
-    n = _count(raw(input).shape, dims)
-    off = input - _mean(input, dims, True)
-    square = off * off if raw(input).dtype.kind != "c" else (off * off.conj()).real
-    divisor = n - _correction(unbiased, correction)
-    total = _sum(square, dims, keepdim)
-    return total / divisor if divisor > 0 else total * (math.nan if n < 2 else math.inf)
+    return _var(input, *_spread_over(input, dim, unbiased, correction), keepdim)
 
 
 @method("std")
 def std(
     input: Tensor,
-    dim: Dims | bool | None = None,
+    dim: Dims | bool = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
     *,
     correction: float | None = None,
 ) -> Tensor:
-    """Standard deviation: the square root of :func:`var`."""
-    return sqrt(var(input, dim, unbiased, keepdim, correction=correction))
+    """Standard deviation: the square root of :func:`var`; where it is 0 its gradient is 0."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return _std(input, *_spread_over(input, dim, unbiased, correction), keepdim)
 
 
 def var_mean(
@@ -424,9 +476,11 @@ _norm2.defvjp(_norm2_vjp)
 from ..autograd.primitive import alias  # noqa: E402
 from .arithmetic import maximum, minimum  # noqa: E402
 from .creation import zeros  # noqa: E402
-from .elementwise import abs as absolute  # noqa: E402
-from .elementwise import exp, sqrt  # noqa: E402
-from .indexing import take_along_dim  # noqa: E402
+from .elementwise import (  # noqa: E402
+    abs as absolute,
+    exp,
+)
+from .indexing import _grid, _scattered  # noqa: E402
 from .selection import where  # noqa: E402
 from .shape import cat, filled, flip  # noqa: E402
 

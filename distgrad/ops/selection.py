@@ -25,14 +25,17 @@ _where.defvjp(
 
 @method("_where_method")
 def where(condition: Tensor, input: Operand | None = None, other: Operand | None = None) -> Any:
-    """``input`` where ``condition`` (bool) is true, else ``other``, with broadcasting; with ``condition`` alone the indices
-    of its true elements, one tensor a dimension."""
+    """``input`` where ``condition`` (bool) is true, else ``other``, with broadcasting.
+
+    With ``condition`` alone: the indices of its true elements, one tensor a dimension.
+    """
     mask = raw(condition)
     if input is None and other is None:
         return tuple(Tensor._wrap(i, None) for i in backend.array_module(mask).nonzero(mask))
     if getattr(mask, "dtype", None) != np.bool_ and not isinstance(mask, (bool, np.bool_)):
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {mask.dtype}")
-    if condition.__class__ not in TENSORS or input.__class__ in TENSORS or other.__class__ in TENSORS:  # first: in a rule
+    in_rule = condition.__class__ not in TENSORS
+    if in_rule or input.__class__ in TENSORS or other.__class__ in TENSORS:
         return _where(input, other, mask)
     from .creation import tensor
 
@@ -43,7 +46,7 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
 attach("where", lambda self, condition, other: where(condition, self, other))
 
 
-@primitive("_clamp", promote="same", grad_name="ClampBackward1")
+@primitive("_clamp", promote="same", grad_name="ClampBackward0")
 def _clamp(xp, x, low, high):
     if low is not None:
         x = xp.maximum(x, low)
@@ -62,7 +65,7 @@ _clamp.defvjp(
 )
 
 
-@primitive(promote=None, grad_name="ClampBackward0")
+@primitive(promote=None, grad_name="ClampBackward1")
 @in_float32
 def _clamp_numbers(xp, x, low, high):
     if low is not None:

@@ -151,8 +151,8 @@ def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
     n = ndim_of(input)
     if len(dims) != n:
         raise RuntimeError(
-            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering "
-            f"of dimensions i.e. input.dim() = {n} is not equal to len(dims) = {len(dims)}"
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
+            f"ordering of dimensions i.e. input.dim() = {n} is not equal to len(dims) = {len(dims)}"
         )
     order = tuple([axis(d, n) for d in dims])
     if len(set(order)) != n:
@@ -178,13 +178,30 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
 moveaxis = movedim
 
 
+@primitive(meta="x", view=True, grad_name=lambda node: f"SqueezeBackward{node.args[2]}")
+def _squeezed(xp, x, shape, form):
+    return x.reshape(shape)
+
+
+_squeezed.defvjp(lambda g, ans, x, shape, form: g.reshape(x.shape))
+
+
+@primitive(meta="x", view=True, grad_name="UnsqueezeBackward0")
+def _unsqueezed(xp, x, shape):
+    return x.reshape(shape)
+
+
+_unsqueezed.defvjp(lambda g, ans, x, shape: g.reshape(x.shape))
+
+
 @method("squeeze")
 def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
     """Without dimensions of size 1 (all, or those in ``dim``); a view."""
     shape = raw(input).shape
     n = len(shape)
     chosen = range(n) if dim is None else {axis(d, n) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))}
-    return _reshape(input, tuple([d for i, d in enumerate(shape) if d != 1 or i not in chosen]))
+    form = 0 if dim is None else 2 if isinstance(dim, (tuple, list)) else 1  # PyTorch's three overloads
+    return _squeezed(input, tuple([d for i, d in enumerate(shape) if d != 1 or i not in chosen]), form)
 
 
 @method("unsqueeze")
@@ -192,7 +209,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """With a dimension of size 1 put in at ``dim``; a view."""
     shape = raw(input).shape
     d = axis(dim, len(shape) + 1)
-    return _reshape(input, (*shape[:d], 1, *shape[d:]))
+    return _unsqueezed(input, (*shape[:d], 1, *shape[d:]))
 
 
 @primitive("_broadcast_to", meta="x", view=True, grad_name="ExpandBackward0")
@@ -219,15 +236,15 @@ def _expanded(shape: tuple[int, ...], have: tuple[int, ...]) -> tuple[int, ...]:
     extra = len(shape) - len(have)
     if extra < 0:
         raise RuntimeError(
-            f"expand(torch.FloatTensor{{{list(have)}}}, size={list(shape)}): the number of sizes provided ({len(shape)}) must "
-            f"be greater or equal to the number of dimensions in the tensor ({len(have)})"
+            f"expand(torch.FloatTensor{{{list(have)}}}, size={list(shape)}): the number of sizes provided "
+            f"({len(shape)}) must be greater or equal to the number of dimensions in the tensor ({len(have)})"
         )
     full = tuple([have[i - extra] if d == -1 and i >= extra else d for i, d in enumerate(shape)])
     for i, d in enumerate(have):
         if d not in (1, full[i + extra]):
             raise RuntimeError(
-                f"The expanded size of the tensor ({full[i + extra]}) must match the existing size ({d}) at non-singleton "
-                f"dimension {i + extra}.  Target sizes: {list(full)}.  Tensor sizes: {list(have)}"
+                f"The expanded size of the tensor ({full[i + extra]}) must match the existing size ({d}) at "
+                f"non-singleton dimension {i + extra}.  Target sizes: {list(full)}.  Tensor sizes: {list(have)}"
             )
     return full
 
@@ -334,8 +351,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         for k in range(n):
             if k != d and s[k] != s0[k]:
                 raise RuntimeError(
-                    f"Sizes of tensors must match except in dimension {d}. Expected size {s0[k]} but got size {s[k]} for "
-                    f"tensor number {i} in the list."
+                    f"Sizes of tensors must match except in dimension {d}. Expected size {s0[k]} but got size {s[k]} "
+                    f"for tensor number {i} in the list."
                 )
     return _cat(*whole, dim=d)
 
@@ -369,7 +386,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     for i, x in enumerate(tensors):
         if raw(x).shape != shape:
             raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(raw(x).shape)} at entry {i}"
+                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
+                f"{list(raw(x).shape)} at entry {i}"
             )
     return _stack(*tensors, dim=axis(dim, len(shape) + 1))
 
@@ -412,8 +430,8 @@ def _iterate(self: Tensor) -> Iterator[Tensor]:
 attach("__iter__", _iterate)
 
 
-@primitive(meta="x", view=True, grad_name="SplitWithSizesBackward0")
-def _split(xp, x, parts, dim):
+@primitive(meta="x", view=True, grad_name=lambda node: node.args[3])
+def _split(xp, x, parts, dim, name):
     out, start = [], 0
     for n in parts:
         out.append(x[(*(slice(None),) * dim, slice(start, start + n))])
@@ -421,7 +439,7 @@ def _split(xp, x, parts, dim):
     return tuple(out)
 
 
-_split.defvjp(lambda g, ans, x, parts, dim: cat(g, dim))
+_split.defvjp(lambda g, ans, x, parts, dim, name: cat(g, dim))
 
 
 @method("split")
@@ -438,10 +456,11 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
         parts = list(split_size_or_sections)
         if sum(parts) != n:
             raise RuntimeError(
-                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), but got "
-                f"split_sizes={parts}"
+                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), "
+                f"but got split_sizes={parts}"
             )
-    return _split(tensor, tuple(parts), d)
+    by_size = isinstance(split_size_or_sections, int)
+    return _split(tensor, tuple(parts), d, "SplitBackward0" if by_size else "SplitWithSizesBackward0")
 
 
 @method("chunk")
@@ -502,7 +521,7 @@ def _triangle(name: str) -> Any:
     keep = primitive()(forward)
     keep.defvjp(lambda g, ans, x, diagonal: keep(g, diagonal))
 
-    def triangle(input, diagonal=0):
+    def triangle(input: Tensor, diagonal: int = 0) -> Tensor:
         if ndim_of(input) < 2:
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
         return keep(input, diagonal)

@@ -15,8 +15,10 @@ __all__ = ["Optimizer", "get"]
 
 
 def get(name: str) -> type[Optimizer]:
-    """The optimizer class registered as ``name`` (``"adam"``, or the class's name); UnknownPluginError, with the nearest
-    known names, if there is none."""
+    """The optimizer class registered as ``name`` (``"adam"``, or the class's name).
+
+    UnknownPluginError, with the nearest known names, if there is none.
+    """
     from .. import registry
 
     return registry.get("optimizer", name)

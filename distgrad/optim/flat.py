@@ -30,7 +30,8 @@ class Segment:
 
     Attributes:
         state: for each state name a flat array parallel to the storage's range of this segment.
-        steps: how many updates each parameter has had: float32, one element each, seen by users through ``state["step"]``.
+        steps: how many updates each parameter has had: float32, one element each, seen by users through
+            ``state["step"]``.
         together: that number while all have the same, else None.
     """
 
@@ -64,22 +65,22 @@ class Segment:
         return self.state[name][lo - self.lo : hi - self.lo].reshape(self.views[k].shape)
 
     def whole(self) -> bool:
-        """Whether every parameter is where it was put, with its gradient in its slot, in step; notes the write to each."""
+        """Whether every parameter is where it was put, with its gradient in its slot, in step."""
         if self.together is None:
             return False
         for p, view in zip(self.params, self.views):  # noqa: B905 - of one length; strict costs time here
             leaf = p._node
             if p._data is not view or leaf is None or p._grad is not leaf.slot or p._grad is None:  # type: ignore[union-attr]
                 return False
+        return True
+
+    def count(self, shown: bool) -> int:
+        """One more step for all, noted as a write to each; its number.  ``shown``: users can see :attr:`steps`."""
         for p in self.params:
             cell = p._vc
             if cell is None:
                 cell = p._vc = Cell()
             cell.version += 1
-        return True
-
-    def count(self, shown: bool) -> int:
-        """One more step for all; its number.  ``shown``: users can see :attr:`steps`."""
         n = self.together = self.together + 1  # type: ignore[operator]
         if shown:
             self.steps[...] = n
@@ -89,7 +90,9 @@ class Segment:
         """Whether a parameter has other memory of another device, dtype or shape."""
         for p, view in zip(self.params, self.views, strict=True):
             data = p._data
-            if data is not view and (data.shape != view.shape or data.dtype != view.dtype or type(data) is not type(view)):
+            if data is not view and (
+                data.shape != view.shape or data.dtype != view.dtype or type(data) is not type(view)
+            ):
                 return True
         return False
 
@@ -99,7 +102,12 @@ class Segment:
         size = n if self.storage.device.type != "cpu" else max(BLOCK_BYTES // p.itemsize, 1)
         spare = self._scratch(min(size, n))
         return [
-            (p[a : a + size], g[a : a + size], *[s[a : a + size] for s in state], *[t[: min(size, n - a)] for t in spare])
+            (
+                p[a : a + size],
+                g[a : a + size],
+                *[s[a : a + size] for s in state],
+                *[t[: min(size, n - a)] for t in spare],
+            )
             for a in range(0, n, size)
         ]
 
@@ -174,7 +182,9 @@ class Segment:
             self.params[k]._data[...] = self._copied
 
 
-def segments_of(params: Sequence[Tensor], storages: Sequence[FlatStorage], elementwise: bool, scratch: int) -> list[Segment]:
+def segments_of(
+    params: Sequence[Tensor], storages: Sequence[FlatStorage], elementwise: bool, scratch: int
+) -> list[Segment]:
     """The runs of neighbours that ``params`` make in their storages."""
     wanted = {id(p) for p in params}
     found = []

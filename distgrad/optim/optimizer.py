@@ -9,7 +9,8 @@ An optimizer is its mathematics on arrays::
         def update(self, xp, p, g, exp_avg, *, lr, betas, weight_decay):
             ...                                    # writes to p and exp_avg
 
-or, as PyTorch's subclasses are, an ``__init__`` that calls ``super().__init__(params, defaults)`` and a ``step`` of its own.
+or, as PyTorch's subclasses are, an ``__init__`` that calls ``super().__init__(params, defaults)`` and a ``step`` of its
+own.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class Optimizer:
     Class attributes that a subclass sets:
         defaults: its hyperparameters, in the order of positional arguments.
         state: names of the state arrays, zeros like the parameter at first.
-        elementwise: True (default): :meth:`update` is given one-dimensional blocks of many parameters at once; False: one
-            whole parameter at a time, in its shape.
+        elementwise: True (default): :meth:`update` is given one-dimensional blocks of many parameters at once; False:
+            one whole parameter at a time, in its shape.
         scratch: how many arrays of the block's size :meth:`update` wants behind the state, to compute in.
         bounds: allowed values of hyperparameters by name; see :mod:`distgrad.optim.bounds`.
         counter: the name under which ``state_dict`` holds the number of steps; None keeps it out.
@@ -63,6 +64,7 @@ class Optimizer:
 
     _reads: ClassVar[tuple[str, ...]] = ()  # the keyword-only parameters of update()
     _hyper: ClassVar[tuple[str, ...]] = ()  # the same without step
+    _wants_step: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -70,6 +72,7 @@ class Optimizer:
             parameters = inspect.signature(cls.update).parameters.values()
             cls._reads = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
             cls._hyper = tuple(name for name in cls._reads if name != "step")
+            cls._wants_step = "step" in cls._reads
         if "step" in cls.__dict__:
             cls.step = _hooked(cls.__dict__["step"])  # type: ignore[method-assign]
 
@@ -84,6 +87,8 @@ class Optimizer:
         self.state: dict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         self._segments: list[list[Segment]] = []
+        self._counted: list[int] = []  # the parameters that the segments were made for
+        self._cached: list[tuple[Any, dict[str, Any]] | None] = []  # hyperparameters and the options made of them
         self._step_pre: OrderedDict[int, Any] = OrderedDict()
         self._step_post: OrderedDict[int, Any] = OrderedDict()
         self._save_pre: OrderedDict[int, Any] = OrderedDict()
@@ -92,7 +97,8 @@ class Optimizer:
         self._load_post: OrderedDict[int, Any] = OrderedDict()
         if isinstance(params, Tensor):
             raise TypeError(
-                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got " + params.type()
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+                + params.type()
             )
         groups = list(params)
         if not groups:
@@ -106,19 +112,23 @@ class Optimizer:
         known = dict(type(self).defaults)
         name = type(self).__name__
         if len(args) > len(known):
-            raise TypeError(f"{name}() takes at most {len(known)} hyperparameters ({', '.join(known)}), got {len(args)}")
+            raise TypeError(
+                f"{name}() takes at most {len(known)} hyperparameters ({', '.join(known)}), got {len(args)}"
+            )
         given = dict(zip(known, args, strict=False))
         for k, v in options.items():
             if k in given:
                 raise TypeError(f"{name}() got multiple values for argument '{k}'")
             if k not in known and k != "maximize":
-                raise TypeError(f"{name}() got an unexpected keyword argument '{k}'; it takes {', '.join([*known, 'maximize'])}")
+                raise TypeError(
+                    f"{name}() got an unexpected keyword argument '{k}'; it takes {', '.join([*known, 'maximize'])}"
+                )
             given[k] = v
         return known | given
 
     # --- the mathematics --------------------------------------------------------------------------------------------
 
-    def update(self, xp: ArrayModule, p: Array, g: Array, *state: Array) -> None:
+    def update(self, xp: ArrayModule, p: Array, g: Array, *state: Any, **options: Any) -> None:
         """Write the new values into ``p`` and the state arrays.
 
         Args:
@@ -147,8 +157,8 @@ class Optimizer:
             params = [params]
         elif isinstance(params, set):
             raise TypeError(
-                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets will "
-                "change between runs. Please use a list instead."
+                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets "
+                "will change between runs. Please use a list instead."
             )
         listed = list(params)
         if listed and isinstance(listed[0], tuple):
@@ -161,7 +171,10 @@ class Optimizer:
                 raise ValueError("can't optimize a non-leaf Tensor")
         unknown = set(group) - set(self.defaults) - {"params", "param_names", "initial_lr", "name"}
         if unknown and type(self).step is Optimizer.step:
-            raise TypeError(f"unknown options in a parameter group: {sorted(unknown)}; {type(self).__name__} takes {list(self.defaults)}")
+            raise TypeError(
+                f"unknown options in a parameter group: {sorted(unknown)}; {type(self).__name__} takes "
+                f"{list(self.defaults)}"
+            )
         group["params"] = listed
         for k, v in self.defaults.items():
             group.setdefault(k, v)
@@ -177,6 +190,8 @@ class Optimizer:
         self.check(group)
         self.param_groups.append(group)
         self._segments.append([])
+        self._counted.append(0)
+        self._cached.append(None)
         self._lay_out(len(self.param_groups) - 1)
 
     def check(self, group: dict[str, Any]) -> None:
@@ -187,7 +202,11 @@ class Optimizer:
     def _lay_out(self, i: int) -> None:
         """Put group ``i`` into flat storage and find its segments."""
         params = self.param_groups[i]["params"]
-        self._segments[i] = segments_of(params, storage.flatten(params), self.elementwise, self.scratch) if params else []
+        self._cached[i] = None
+        self._counted[i] = len(params)
+        self._segments[i] = (
+            segments_of(params, storage.flatten(params), self.elementwise, self.scratch) if params else []
+        )
 
     # --- the step ---------------------------------------------------------------------------------------------------
 
@@ -197,56 +216,66 @@ class Optimizer:
         Args:
             closure: evaluates the model again and returns the loss, which ``step`` then returns.
         """
+        if self._step_pre:
+            for hook in tuple(self._step_pre.values()):
+                hook(self, (closure,), {})
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        if self._step_pre:
-            for hook in tuple(self._step_pre.values()):
-                hook(self, (closure,), {})
         for i, group in enumerate(self.param_groups):
-            options = {}
-            for name in self._hyper:
-                value = group[name]
-                options[name] = value.item() if value.__class__ in TENSORS else value
-            self._step_group(i, group, options)
+            self._step_group(i, group)
         if self._step_post:
             for hook in tuple(self._step_post.values()):
                 hook(self, (closure,), {})
         return loss
 
-    def _step_group(self, i: int, group: dict[str, Any], options: dict[str, Any]) -> None:
-        counts = "step" in self._reads
+    def _options(self, i: int, group: dict[str, Any]) -> dict[str, Any]:
+        """The keyword arguments of :meth:`update` for group ``i``, with the state they need in place."""
+        values = tuple(map(group.__getitem__, self._hyper))
+        cached = self._cached[i]
+        if cached is not None and cached[0] == values:
+            return cached[1]
+        options = {
+            name: v.item() if v.__class__ in TENSORS else v for name, v in zip(self._hyper, values, strict=True)
+        }
+        names = tuple(self.slots(group))
+        for segment in self._segments[i]:
+            if tuple(segment.state) != names:
+                self._make_state(segment, names)
+        # a tensor or a list may change without ceasing to equal itself
+        fixed = all(_is_constant(v) for v in values)
+        self._cached[i] = (values, options) if fixed else None
+        return options
+
+    def _step_group(self, i: int, group: dict[str, Any]) -> None:
         segments = self._segments[i]
-        n = 0
-        whole = []
+        intact = self.elementwise and self._counted[i] == len(group["params"])
         for segment in segments:
-            n += len(segment.params)
-            whole.append(segment.whole())
-        if n != len(group["params"]) or (False in whole and any(s.moved() for s in segments)):
+            if not segment.whole():
+                intact = False
+        if not intact and (
+            self._counted[i] != len(group["params"]) or any(segment.moved() for segment in segments)
+        ):
             segments = self._resettled(i)
-            whole = [s.whole() for s in segments]
-        maximize = group["maximize"]
-        for segment, intact in zip(segments, whole):  # noqa: B905 - of one length
-            if not segment.state:
-                names = self.slots(group)
-                if names:
-                    self._make_state(segment, names)
-            pieces: Any
-            if intact and self.elementwise:
-                pieces = ((segment.count(self.counter is not None), segment.all_blocks()),)
+        options = self._options(i, group)
+        for segment in segments:
+            if intact:
+                number = segment.count(self.counter is not None)
+                self._update_blocks(segment.xp, segment.all_blocks(), options, number, group["maximize"])
             else:
-                pieces = segment.pieces()
-            xp = segment.xp
-            update = self.update if xp is np else _on_device(self.update)
-            for number, blocks in pieces:
-                if counts:
-                    options["step"] = number
-                for block in blocks:
-                    if maximize:
-                        with backend.where_it_lies(block[1]):
-                            block = (block[0], -block[1], *block[2:])
-                    update(xp, *block, **options)
+                for number, blocks in segment.pieces():
+                    self._update_blocks(segment.xp, blocks, options, number, group["maximize"])
+
+    def _update_blocks(self, xp: Any, blocks: Any, options: dict[str, Any], number: int, maximize: bool) -> None:
+        if self._wants_step:
+            options["step"] = number
+        update = self.update if xp is np else _on_device(self.update)
+        for block in blocks:
+            if maximize:
+                with backend.where_it_lies(block[1]):
+                    block = (block[0], -block[1], *block[2:])
+            update(xp, *block, **options)
 
     def _resettled(self, i: int) -> list[Segment]:
         """Lay group ``i`` out anew and take the state along."""
@@ -309,7 +338,9 @@ class Optimizer:
         for group in self.param_groups:
             for p in group["params"]:
                 index.setdefault(id(p), len(index))
-            groups.append({k: v for k, v in group.items() if k != "params"} | {"params": [index[id(p)] for p in group["params"]]})
+            groups.append(
+                {k: v for k, v in group.items() if k != "params"} | {"params": [index[id(p)] for p in group["params"]]}
+            )
         state = {index.get(id(k), k) if isinstance(k, Tensor) else k: v for k, v in self.state.items() if v}
         result: dict[str, Any] = {"state": state, "param_groups": groups}
         for hook in tuple(self._save_post.values()):
@@ -327,13 +358,14 @@ class Optimizer:
         saved = state_dict["param_groups"]
         if len(saved) != len(self.param_groups):
             raise ValueError(
-                f"loaded state dict has a different number of parameter groups: {len(saved)}, the optimizer {len(self.param_groups)}"
+                f"loaded state dict has a different number of parameter groups: {len(saved)}, the optimizer "
+                f"{len(self.param_groups)}"
             )
         for i, (theirs, ours) in enumerate(zip(saved, self.param_groups, strict=True)):
             if len(theirs["params"]) != len(ours["params"]):
                 raise ValueError(
-                    f"loaded state dict contains a parameter group that doesn't match the size of optimizer's group: group {i} "
-                    f"has {len(theirs['params'])} parameters, the optimizer's {len(ours['params'])}"
+                    "loaded state dict contains a parameter group that doesn't match the size of optimizer's group: "
+                    f"group {i} has {len(theirs['params'])} parameters, the optimizer's {len(ours['params'])}"
                 )
         for i, (theirs, ours) in enumerate(zip(saved, self.param_groups, strict=True)):
             ours.update({k: v for k, v in theirs.items() if k != "params"})
@@ -396,7 +428,7 @@ class Optimizer:
         return _added(self._save_pre, hook)
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(optimizer, state_dict)`` after :meth:`state_dict`; what it returns, if not None, replaces the dict."""
+        """Call ``hook(optimizer, state_dict)`` after :meth:`state_dict`; what it returns, if not None, replaces it."""
         return _added(self._save_post, hook)
 
     def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
@@ -447,6 +479,13 @@ def _added(hooks: OrderedDict[int, Any], hook: Callable[..., Any]) -> RemovableH
     key = next(_hook_ids)
     hooks[key] = hook
     return RemovableHandle(hooks, key)
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether ``value`` cannot change without becoming another object."""
+    if isinstance(value, tuple):
+        return all(_is_constant(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def _host(value: Any) -> np.ndarray:

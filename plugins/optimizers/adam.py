@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from distgrad import hookimpl
+from distgrad.backend import Array, ArrayModule
 from distgrad.optim import Optimizer
 
 
@@ -47,15 +48,31 @@ class Adam(Optimizer):
         super().__init__(
             params,
             dict(
-                lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize, foreach=foreach,
-                capturable=capturable, differentiable=differentiable, fused=fused, decoupled_weight_decay=decoupled_weight_decay,
+                lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize,
+                foreach=foreach, capturable=capturable, differentiable=differentiable, fused=fused,
+                decoupled_weight_decay=decoupled_weight_decay,
             ),
         )  # fmt: skip
 
     def slots(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")
 
-    def update(self, xp, p, g, m, v, *arrays, lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay, step):  # type: ignore[no-untyped-def, override]
+    def update(
+        self,
+        xp: ArrayModule,
+        p: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        *arrays: Array,
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+        amsgrad: bool,
+        decoupled_weight_decay: bool,
+        step: int,
+    ) -> None:
         *most, t, s = arrays
         b1, b2 = (float(b) for b in betas)
         if weight_decay:
@@ -71,7 +88,8 @@ class Adam(Optimizer):
         v += t
         if amsgrad:
             v = xp.maximum(most[0], v, out=most[0])
-        correction = math.sqrt(1 - b2**step)  # √(v / c²) + ε = (√v + c ε) / c: the division by c goes into the step size
+        # √(v / c²) + ε = (√v + c ε) / c: the division by c goes into the step size
+        correction = math.sqrt(1 - b2**step)
         xp.sqrt(v, out=t)
         t += eps * correction
         xp.divide(m, t, out=t)

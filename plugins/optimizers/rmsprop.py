@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from distgrad import hookimpl
+from distgrad.backend import Array, ArrayModule
 from distgrad.optim import Optimizer
 
 
 class RMSprop(Optimizer):
-    """Gradients divided by their running root mean square (Hinton 2012, lecture 6e; centred: Graves 2013, arXiv:1308.0850).
+    """Gradients divided by their running root mean square (Hinton 2012, lecture 6e; Graves 2013, arXiv:1308.0850).
 
     g ← g + λ p;  v ← α v + (1 − α) g²;  d ← √v + ε, or √(v − ḡ²) + ε with ḡ ← α ḡ + (1 − α) g if centered;
     p ← p − lr g / d, or b ← μ b + g / d and p ← p − lr b with momentum
@@ -58,7 +59,20 @@ class RMSprop(Optimizer):
             names.append("grad_avg")
         return tuple(names)
 
-    def update(self, xp, p, g, v, *arrays, lr, alpha, eps, weight_decay, momentum, centered):  # type: ignore[no-untyped-def, override]
+    def update(
+        self,
+        xp: ArrayModule,
+        p: Array,
+        g: Array,
+        v: Array,
+        *arrays: Array,
+        lr: float,
+        alpha: float,
+        eps: float,
+        weight_decay: float,
+        momentum: float,
+        centered: bool,
+    ) -> None:
         *more, t, s = arrays
         if weight_decay:
             g = xp.add(xp.multiply(p, weight_decay, out=s), g, out=s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from distgrad import hookimpl
+from distgrad.backend import Array, ArrayModule
 from distgrad.optim import Optimizer
 
 
@@ -57,7 +58,19 @@ class SGD(Optimizer):
     def slots(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] else ()
 
-    def update(self, xp, p, g, *arrays, lr, momentum, dampening, weight_decay, nesterov, step):  # type: ignore[no-untyped-def, override]
+    def update(
+        self,
+        xp: ArrayModule,
+        p: Array,
+        g: Array,
+        *arrays: Array,
+        lr: float,
+        momentum: float,
+        dampening: float,
+        weight_decay: float,
+        nesterov: bool,
+        step: int,
+    ) -> None:
         t = arrays[-1]
         if weight_decay:
             xp.multiply(p, weight_decay, out=t)
@@ -72,8 +85,6 @@ class SGD(Optimizer):
                 if dampening:
                     g = g * (1 - dampening) if g is not t else xp.multiply(t, 1 - dampening, out=t)
                 b += g
-                if dampening and nesterov:
-                    raise AssertionError("check() forbids this")
             if nesterov:
                 g = g + momentum * b
             else:

@@ -14,8 +14,7 @@ import pytest
 import distgrad as dg
 import train
 import train_loop
-from distgrad import distributed as dist
-from distgrad import random, registry
+from distgrad import distributed as dist, random, registry
 from train_data import DATASETS, Data
 from train_models import MODELS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.ops.case import A, B, I, K, Make, P, R, Row, S, V, row
+from tests.ops.case import A, B, I, K, Make, R, Row, S, V, row
 
 nan = float("nan")
 
@@ -19,7 +19,7 @@ SHAPE: list[Row] = [
     row("mT", lambda t, x: x.mT, R(2, 2, 3)),
     row("permute", lambda t, x: t.permute(x, (2, 0, 1)) + x.permute(-1, 0, 1), R(2, 3, 4), complex=True),
     row("movedim", lambda t, x: t.movedim(x, 0, 2) * t.movedim(x, (0, 2), (2, 1)), R(2, 3, 3)),
-    row("squeeze", lambda t, x: t.squeeze(x) + x.squeeze(1) .squeeze(-1), R(2, 1, 3, 1)),
+    row("squeeze", lambda t, x: t.squeeze(x) + x.squeeze(1).squeeze(-1), R(2, 1, 3, 1)),
     row("squeeze no such", lambda t, x: x.squeeze(0).squeeze((0, 1)), R(2, 3)),
     row("unsqueeze", lambda t, x: x.unsqueeze(0) + t.unsqueeze(x, -1), R(3), R()),
     row("expand", lambda t, x: x.expand(2, 3, -1), R(1, 4), R(3, 1), complex=True),
@@ -48,7 +48,7 @@ SHAPE: list[Row] = [
     row("diagonal of others", lambda t, x: t.diagonal(x, -1, 1, 2), R(2, 3, 3)),
     row("diag", lambda t, x: t.diag(x, 1) if x.dim() == 1 else t.diag(x, -1), R(3), R(3, 4)),
     row("trace", lambda t, x: t.trace(x), R(3, 4)),
-]  # fmt: skip
+]
 
 INDEXING: list[Row] = [
     row("select", lambda t, x: x[1] * x[-1] + t.select(x, 0, 0), R(3, 2), complex=True),
@@ -88,7 +88,7 @@ REDUCTIONS: list[Row] = [
     row("mean of nothing", lambda t, x: x.mean(), R(0), smooth=False),
     row("prod", lambda t, x: t.prod(x), R(2, 3), R(), R(0), half=False),
     row("prod dim", lambda t, x: t.prod(x, 1) + x.prod(-1, keepdim=True)[:, 0], R(2, 3)),
-    row("prod with zeros", lambda t, x: t.prod(x) , V(0.0, 2.0, 3.0), V(0.0, 2.0, 0.0)),
+    row("prod with zeros", lambda t, x: t.prod(x), V(0.0, 2.0, 3.0), V(0.0, 2.0, 0.0)),
     row("amax, amin", lambda t, x: t.amax(x, 1) * t.amin(x, (0, 1)) + x.amax(), A(2, 3)),
     row("amax, ties", lambda t, x: t.amax(x) + 2 * t.amin(x), V(1.0, 3.0, 3.0, 1.0, 1.0), smooth=False),
     row("max, min", lambda t, x: t.max(x) - t.min(x), A(2, 3), A()),
@@ -98,45 +98,127 @@ REDUCTIONS: list[Row] = [
     row("max dim, ties", lambda t, x: (t.max(x, 0).values, t.max(x, 0).indices), V(1.0, 3.0, 3.0), smooth=False),
     row("max of nan", lambda t, x: t.max(x, 0), V(1.0, nan, 3.0), smooth=False),
     row("max of two", lambda t, x, y: t.max(x, y) * t.min(x, y), (A(3), R(3))),
-    row("argmax, argmin", lambda t, x: (t.argmax(x), t.argmin(x, 1), x.argmax(0, keepdim=True)), A(2, 3), exact=True, second=False),
-    row("all, any", lambda t, x: (t.all(x), x.any(), x.any(1), t.count_nonzero(x, 0)), V([1.0, 0.0], [0.0, 0.0]), exact=True, second=False),
+    row(
+        "argmax, argmin",
+        lambda t, x: (t.argmax(x), t.argmin(x, 1), x.argmax(0, keepdim=True)),
+        A(2, 3),
+        exact=True,
+        second=False,
+    ),
+    row(
+        "all, any",
+        lambda t, x: (t.all(x), x.any(), x.any(1), t.count_nonzero(x, 0)),
+        V([1.0, 0.0], [0.0, 0.0]),
+        exact=True,
+        second=False,
+    ),
     row("var", lambda t, x: t.var(x) + x.var(unbiased=False), R(2, 3), complex=True),
     row("var dim", lambda t, x: x.var(1) + t.var(x, 1, correction=0), R(2, 3)),
     row("std", lambda t, x: t.std(x, 1, keepdim=True) * x.std(), R(2, 3)),
     row("var of one", lambda t, x: t.var(x), R(1), R(0), smooth=False, half=False),
     row("var_mean, std_mean", lambda t, x: (*t.var_mean(x, 1), *t.std_mean(x)), R(2, 3)),
     row("logsumexp", lambda t, x: t.logsumexp(x, 1) + t.logsumexp(x, (0, 1)), R(2, 3)),
-    row("logsumexp far out", lambda t, x: t.logsumexp(x, 0), V(1e4, 1e4, -1e4), V(float("-inf"), float("-inf")), smooth=False),
+    row(
+        "logsumexp far out",
+        lambda t, x: t.logsumexp(x, 0),
+        V(1e4, 1e4, -1e4),
+        V(float("-inf"), float("-inf")),
+        smooth=False,
+    ),
     row("cumsum", lambda t, x: t.cumsum(x, 1), R(2, 3), R(2, 0), complex=True),
     row("norm", lambda t, x: t.norm(x) + x.norm(dim=1).sum(), R(2, 3), half=False),
     row("norm at 0", lambda t, x: t.norm(x), V(0.0, 0.0), smooth=False),
     row("norms", lambda t, x: sum(t.norm(x, p) for p in (1, 3, 0.5, float("inf"), -float("inf"))), A(2, 3), half=False),
-]  # fmt: skip
+]
 
 PRODUCTS: list[Row] = [
-    row("matmul", lambda t, x, y: x @ y,
-        (R(2, 3), R(3, 4)), (R(3), R(3)), (R(2, 3), R(3)), (R(3), R(3, 2)), (R(0, 3), R(3, 2)), (R(2, 0), R(0, 2)), complex=True),
-    row("matmul batched", lambda t, x, y: t.matmul(x, y),
-        (R(2, 2, 3), R(3, 2)), (R(2, 2, 3), R(2, 3, 2)), (R(2, 1, 2, 3), R(3, 3, 2)), (R(2, 2, 3), R(3)), (R(3), R(2, 3, 2)), (R(2, 3), R(2, 3, 2))),
-    row("mm, mv, dot, bmm", lambda t, x, y: (t.mm(x, y), t.mv(x, y[:, 0]), t.dot(x[0], y[:, 0]), t.bmm(x[None], y[None])), (R(2, 3), R(3, 2))),
+    row(
+        "matmul",
+        lambda t, x, y: x @ y,
+        (R(2, 3), R(3, 4)),
+        (R(3), R(3)),
+        (R(2, 3), R(3)),
+        (R(3), R(3, 2)),
+        (R(0, 3), R(3, 2)),
+        (R(2, 0), R(0, 2)),
+        complex=True,
+    ),
+    row(
+        "matmul batched",
+        lambda t, x, y: t.matmul(x, y),
+        (R(2, 2, 3), R(3, 2)),
+        (R(2, 2, 3), R(2, 3, 2)),
+        (R(2, 1, 2, 3), R(3, 3, 2)),
+        (R(2, 2, 3), R(3)),
+        (R(3), R(2, 3, 2)),
+        (R(2, 3), R(2, 3, 2)),
+    ),
+    row(
+        "mm, mv, dot, bmm",
+        lambda t, x, y: (t.mm(x, y), t.mv(x, y[:, 0]), t.dot(x[0], y[:, 0]), t.bmm(x[None], y[None])),
+        (R(2, 3), R(3, 2)),
+    ),
     row("vdot", lambda t, x, y: t.vdot(x, y), (R(3), R(3)), complex=True),
     row("outer, inner", lambda t, x, y: (t.outer(x, y), t.inner(x, y)), (R(3), R(3))),
     row("tensordot", lambda t, x, y: (t.tensordot(x, y, 1), t.tensordot(x, y, ([0, 1], [1, 0]))), (R(2, 3), R(3, 2))),
-    row("addmm", lambda t, x, a, b: t.addmm(x, a, b) + x.addmm(a, b, beta=0.5, alpha=2), (R(2, 2), R(2, 3), R(3, 2)), (R(2), R(2, 3), R(3, 2))),
-    row("addmv, baddbmm", lambda t, x, a, b: (t.addmv(x, a, b[:, 0]), t.baddbmm(x, a[None], b[None], alpha=2)), (R(2), R(2, 3), R(3, 2))),
-    row("linear", lambda t, x, w, b: t.nn.functional.linear(x, w, b), (R(4, 3), R(2, 3), R(2)), (R(3), R(2, 3), R(2)), (R(2, 4, 3), R(2, 3), R(2)),
-        (R(40, 3), R(2, 3), R(2)), (R(0, 3), R(2, 3), R(2)), complex=True),
-    row("linear, no bias", lambda t, x, w: t.nn.functional.linear(x, w), (R(4, 3), R(2, 3)), (R(3), R(2, 3)), complex=True),
+    row(
+        "addmm",
+        lambda t, x, a, b: t.addmm(x, a, b) + x.addmm(a, b, beta=0.5, alpha=2),
+        (R(2, 2), R(2, 3), R(3, 2)),
+        (R(2), R(2, 3), R(3, 2)),
+    ),
+    row(
+        "addmv, baddbmm",
+        lambda t, x, a, b: (t.addmv(x, a, b[:, 0]), t.baddbmm(x, a[None], b[None], alpha=2)),
+        (R(2), R(2, 3), R(3, 2)),
+    ),
+    row(
+        "linear",
+        lambda t, x, w, b: t.nn.functional.linear(x, w, b),
+        (R(4, 3), R(2, 3), R(2)),
+        (R(3), R(2, 3), R(2)),
+        (R(2, 4, 3), R(2, 3), R(2)),
+        (R(40, 3), R(2, 3), R(2)),
+        (R(0, 3), R(2, 3), R(2)),
+        complex=True,
+    ),
+    row(
+        "linear, no bias",
+        lambda t, x, w: t.nn.functional.linear(x, w),
+        (R(4, 3), R(2, 3)),
+        (R(3), R(2, 3)),
+        complex=True,
+    ),
     row("linear of itself", lambda t, x: t.nn.functional.linear(x, x, x[0]), R(3, 3)),
-    row("einsum", lambda t, x, y: t.einsum("ij,jk->ik", x, y) + t.einsum("ij,jk", x, y), (R(2, 3), R(3, 2)), complex=True),
-    row("einsum others", lambda t, x, y: (t.einsum("bij,bjk->bki", x, y), t.einsum("...ij,...jk->...ik", x, y), t.einsum("bij,bkl->", x, y),
-        t.einsum("bij->bi", x), t.einsum("bij->jib", x), t.einsum("bij,bji->b", x, y)), (R(2, 2, 3), R(2, 3, 2))),
-]  # fmt: skip
+    row(
+        "einsum",
+        lambda t, x, y: t.einsum("ij,jk->ik", x, y) + t.einsum("ij,jk", x, y),
+        (R(2, 3), R(3, 2)),
+        complex=True,
+    ),
+    row(
+        "einsum others",
+        lambda t, x, y: (
+            t.einsum("bij,bjk->bki", x, y),
+            t.einsum("...ij,...jk->...ik", x, y),
+            t.einsum("bij,bkl->", x, y),
+            t.einsum("bij->bi", x),
+            t.einsum("bij->jib", x),
+            t.einsum("bij,bji->b", x, y),
+        ),
+        (R(2, 2, 3), R(2, 3, 2)),
+    ),
+]
 
 
 def _loss(name: str, x: Make, y: Make, **options: object) -> list[Row]:
     return [
-        row(f"{name} {r} {options or ''}", lambda t, a, b, r=r: getattr(t.nn.functional, name)(a, b, reduction=r, **options), (x, y), half=False)
+        row(
+            f"{name} {r} {options or ''}",
+            lambda t, a, b, r=r: getattr(t.nn.functional, name)(a, b, reduction=r, **options),
+            (x, y),
+            half=False,
+        )
         for r in ("mean", "sum", "none")
     ]
 
@@ -153,16 +235,51 @@ LOSSES: list[Row] = [
     *_loss("cross_entropy", R(3), I(2)),
     *_loss("cross_entropy", R(4, 3), S(4, 3), label_smoothing=0.1),
     *_loss("nll_loss", R(4, 3), I(0, 2, 1, 1)),
-    row("mse_loss, 0-d and empty", lambda t, x, y: t.nn.functional.mse_loss(x, y, reduction="sum"), (R(), R()), (R(0), R(0)), half=False),
+    row(
+        "mse_loss, 0-d and empty",
+        lambda t, x, y: t.nn.functional.mse_loss(x, y, reduction="sum"),
+        (R(), R()),
+        (R(0), R(0)),
+        half=False,
+    ),
     row("mse_loss of itself", lambda t, x: t.nn.functional.mse_loss(x, x * 2), R(3), half=False),
-    row("weights", lambda t, x, y, w: t.nn.functional.binary_cross_entropy(x, y, w)
-        + t.nn.functional.binary_cross_entropy_with_logits(x, y, w, pos_weight=w),
-        (S(2, 3), S(2, 3), K(3)), half=False),
-    row("class weights", lambda t, x, y, w: t.nn.functional.cross_entropy(x, y, w) + t.nn.functional.nll_loss(x, y, w, reduction="sum"),
-        (R(4, 3), I(0, 2, 1, 1), K(3)), half=False),
-    row("bce at the limits", lambda t, x, y: t.nn.functional.binary_cross_entropy(x, y.detach(), reduction="none"), (V(0.0, 1.0, 0.0, 1.0), V(0.0, 1.0, 1.0, 0.0)), smooth=False, half=False, tolerance=1e-7),
-    row("bce logits far out", lambda t, x, y: t.nn.functional.binary_cross_entropy_with_logits(x, y), (V(-200.0, 200.0, 0.0), V(0.0, 0.0, 1.0)), smooth=False, half=False),
-    row("cross_entropy far out", lambda t, x, y: t.nn.functional.cross_entropy(x, y, reduction="none"), (V([1e4, -1e4], [-1e4, 5.0], [0.0, 1.0]), I(1, 0, 0)), smooth=False, half=False),
-]  # fmt: skip
+    row(
+        "weights",
+        lambda t, x, y, w: (
+            t.nn.functional.binary_cross_entropy(x, y, w)
+            + t.nn.functional.binary_cross_entropy_with_logits(x, y, w, pos_weight=w)
+        ),
+        (S(2, 3), S(2, 3), K(3)),
+        half=False,
+    ),
+    row(
+        "class weights",
+        lambda t, x, y, w: t.nn.functional.cross_entropy(x, y, w) + t.nn.functional.nll_loss(x, y, w, reduction="sum"),
+        (R(4, 3), I(0, 2, 1, 1), K(3)),
+        half=False,
+    ),
+    row(
+        "bce at the limits",
+        lambda t, x, y: t.nn.functional.binary_cross_entropy(x, y.detach(), reduction="none"),
+        (V(0.0, 1.0, 0.0, 1.0), V(0.0, 1.0, 1.0, 0.0)),
+        smooth=False,
+        half=False,
+        tolerance=1e-7,
+    ),
+    row(
+        "bce logits far out",
+        lambda t, x, y: t.nn.functional.binary_cross_entropy_with_logits(x, y),
+        (V(-200.0, 200.0, 0.0), V(0.0, 0.0, 1.0)),
+        smooth=False,
+        half=False,
+    ),
+    row(
+        "cross_entropy far out",
+        lambda t, x, y: t.nn.functional.cross_entropy(x, y, reduction="none"),
+        (V([1e4, -1e4], [-1e4, 5.0], [0.0, 1.0]), I(1, 0, 0)),
+        smooth=False,
+        half=False,
+    ),
+]
 
 ROWS = [*SHAPE, *INDEXING, *REDUCTIONS, *PRODUCTS, *LOSSES]

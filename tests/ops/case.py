@@ -1,7 +1,8 @@
 """One row a case: an operation written once, for distgrad and PyTorch alike, and what to feed it.
 
-A row's function takes the module (``distgrad`` or ``torch``) and the inputs: since the names are the same, the text that
-is under test is the text of the oracle.  Inputs are :class:`Make` recipes: the same values in any dtype and module.
+A row's function takes the module (``distgrad`` or ``torch``) and the inputs: since the names are the same, the text
+that is under test is the text of the oracle.  Inputs are :class:`Make` recipes: the same values in any dtype and
+module.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import numpy as np
 class Make:
     """An input: ``kind`` says which values, ``shape`` how many.
 
-    Kinds: ``real`` normal; ``positive`` in [0.5, 2.5); ``unit`` in (-0.9, 0.9); ``above1`` in [1.2, 3); ``apart`` no two
-    equal, none near 0, 1/2 or an integer; ``index`` 0, 1, 2, …; ``bool``; ``small`` in [0.1, 0.9);
+    Kinds: ``real`` normal; ``positive`` in [0.5, 2.5); ``unit`` in (-0.9, 0.9); ``above1`` in [1.2, 3); ``apart``
+    no two equal, none near 0, 1/2 or an integer; ``index`` 0, 1, 2, …; ``bool``; ``small`` in [0.1, 0.9);
     ``constant`` as ``positive``, but never requires grad; ``values`` those given in ``data``.
     """
 
@@ -43,7 +44,13 @@ class Make:
             if self.kind == "apart":
                 n = int(np.prod(self.shape))
                 return (rng.permutation(n) - n // 2 + 0.29).reshape(self.shape)
-            low, high = {"positive": (0.5, 2.5), "constant": (0.5, 2.5), "unit": (-0.9, 0.9), "above1": (1.2, 3.0), "small": (0.1, 0.9)}[self.kind]
+            low, high = {
+                "positive": (0.5, 2.5),
+                "constant": (0.5, 2.5),
+                "unit": (-0.9, 0.9),
+                "above1": (1.2, 3.0),
+                "small": (0.1, 0.9),
+            }[self.kind]
             return rng.uniform(low, high, self.shape)
 
         values = draw()
@@ -52,43 +59,43 @@ class Make:
         return np.asarray(values).astype(dtype)
 
 
-def R(*shape: int) -> Make:  # noqa: N802 - short on purpose: a table reads by them
+def R(*shape: int) -> Make:
     return Make("real", shape)
 
 
-def P(*shape: int) -> Make:  # noqa: N802
+def P(*shape: int) -> Make:
     return Make("positive", shape)
 
 
-def U(*shape: int) -> Make:  # noqa: N802
+def U(*shape: int) -> Make:
     return Make("unit", shape)
 
 
-def A(*shape: int) -> Make:  # noqa: N802
+def A(*shape: int) -> Make:
     return Make("apart", shape)
 
 
-def S(*shape: int) -> Make:  # noqa: N802
+def S(*shape: int) -> Make:
     return Make("small", shape)
 
 
-def G(*shape: int) -> Make:  # noqa: N802
+def G(*shape: int) -> Make:
     return Make("above1", shape)
 
 
-def B(*shape: int) -> Make:  # noqa: N802
+def B(*shape: int) -> Make:
     return Make("bool", shape)
 
 
-def I(*values: Any) -> Make:  # noqa: E743, N802
+def I(*values: Any) -> Make:  # noqa: E743
     return Make("index", data=values[0] if len(values) == 1 else list(values))
 
 
-def K(*shape: int) -> Make:  # noqa: N802
+def K(*shape: int) -> Make:
     return Make("constant", shape)
 
 
-def V(*values: Any) -> Make:  # noqa: N802
+def V(*values: Any) -> Make:
     return Make("values", data=list(values))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.ops.case import G, I, A, B, P, R, Row, S, U, V, row
+from tests.ops.case import A, B, G, I, P, R, Row, S, U, V, row
 
 inf, nan = float("inf"), float("nan")
 
@@ -70,7 +70,13 @@ FUNCTIONS: list[Row] = [
     row("frac", lambda t, x: t.frac(x), A(7)),
     row("conj", lambda t, x: t.conj(x) * x + t.conj_physical(x), R(2, 3), complex=True),
     row("real, imag", lambda t, x: t.real(t.exp(x * (1 + 2j))) + t.imag(x * 3j), R(2, 3), complex=True, half=False),
-    row("at the edges", lambda t, x: t.exp(x) + t.sqrt(x * x) + t.tanh(x), V(0.0, 700.0, -700.0, 90.0), smooth=False, half=False),
+    row(
+        "at the edges",
+        lambda t, x: t.exp(x) + t.sqrt(x * x) + t.tanh(x),
+        V(0.0, 700.0, -700.0, 90.0),
+        smooth=False,
+        half=False,
+    ),
     row("log, sqrt at 0", lambda t, x: t.log(x) + t.sqrt(x) + t.log1p(-x), V(0.0, 1.0, 0.5), smooth=False),
 ]
 
@@ -82,19 +88,37 @@ CHOOSING: list[Row] = [
     row("clamp tensors", lambda t, x, a, b: t.clamp(x, a, b), (A(2, 3), V(-1.0, 0.1, 0.5), V(1.0, 0.2, 2.0))),
     row("clamp low tensor", lambda t, x, a: t.clamp(x, min=a) * t.clamp(x, max=a), (A(2, 3), V(-1.0, 0.1, 0.5))),
     row("clamp at limits", lambda t, x: t.clamp(x, -1, 1), V(-1.0, 1.0, 0.0, 2.0, nan), smooth=False),
-    row("clamp tensors at limits", lambda t, x, a, b: t.clamp(x, a, b),
-        (V(0.0, 1.0, 2.0, 3.0), V(0.0, 0.0, 3.0, 1.0), V(1.0, 1.0, 2.0, 3.0)), smooth=False),
+    row(
+        "clamp tensors at limits",
+        lambda t, x, a, b: t.clamp(x, a, b),
+        (V(0.0, 1.0, 2.0, 3.0), V(0.0, 0.0, 3.0, 1.0), V(1.0, 1.0, 2.0, 3.0)),
+        smooth=False,
+    ),
     row("masked_fill", lambda t, x, m: x.masked_fill(m, 2.0), (R(2, 3), B(2, 3)), (R(2, 3), B(3)), exact=True),
     row("masked_fill tensor", lambda t, x, m, v: x.masked_fill(m, v), (R(2, 3), B(2, 3), R())),
-    *[row(n, lambda t, x, y, n=n: getattr(t, n)(x, y), (V(1.0, 2.0, nan), V(1.0, 3.0, 1.0)), exact=True, second=False)
-      for n in ("eq", "ne", "lt", "le", "gt", "ge")],
-    row("operators", lambda t, x, y: ((x < y) & (x != 2)) | ~(y >= 1) ^ (x == y), (R(4), R(4)), exact=True, second=False),
-    *[row(n, lambda t, x, y, n=n: getattr(t, n)(x, y), (V(1.0, 0.0, 0.0), V(1.0, 3.0, 0.0)), exact=True, second=False)
-      for n in ("logical_and", "logical_or", "logical_xor")],
-    *[row(n, lambda t, x, n=n: getattr(t, n)(x), V(1.0, 0.0, inf, -inf, nan), exact=True, second=False)
-      for n in ("logical_not", "isfinite", "isnan", "isinf")],
-    row("isclose", lambda t, x, y: t.isclose(x, y), (V(1.0, 2.0, nan, inf), V(1.0000001, 2.1, nan, inf)), exact=True, second=False),
-]  # fmt: skip
+    *[
+        row(n, lambda t, x, y, n=n: getattr(t, n)(x, y), (V(1.0, 2.0, nan), V(1.0, 3.0, 1.0)), exact=True, second=False)
+        for n in ("eq", "ne", "lt", "le", "gt", "ge")
+    ],
+    row(
+        "operators", lambda t, x, y: ((x < y) & (x != 2)) | ~(y >= 1) ^ (x == y), (R(4), R(4)), exact=True, second=False
+    ),
+    *[
+        row(n, lambda t, x, y, n=n: getattr(t, n)(x, y), (V(1.0, 0.0, 0.0), V(1.0, 3.0, 0.0)), exact=True, second=False)
+        for n in ("logical_and", "logical_or", "logical_xor")
+    ],
+    *[
+        row(n, lambda t, x, n=n: getattr(t, n)(x), V(1.0, 0.0, inf, -inf, nan), exact=True, second=False)
+        for n in ("logical_not", "isfinite", "isnan", "isinf")
+    ],
+    row(
+        "isclose",
+        lambda t, x, y: t.isclose(x, y),
+        (V(1.0, 2.0, nan, inf), V(1.0000001, 2.1, nan, inf)),
+        exact=True,
+        second=False,
+    ),
+]
 
 
 def _f(name: str, *args: object, kinks: object = A, **flags: object) -> Row:
@@ -106,22 +130,38 @@ ACTIVATIONS: list[Row] = [
     *[_f(name) for name in ("relu", "leaky_relu", "elu", "selu", "celu", "relu6", "hardtanh")],
     _f("hardsigmoid", tolerance=1e-7),
     *[_f(name) for name in ("softplus", "silu", "gelu", "mish", "logsigmoid", "softsign", "tanhshrink", "hardswish")],
-    _f("leaky_relu", 0.3), _f("elu", 1.7), _f("celu", 1.7, tolerance=1e-7), _f("softplus", 2.0, 1.5), _f("hardtanh", -0.4, 2.0),
+    _f("leaky_relu", 0.3),
+    _f("elu", 1.7),
+    _f("celu", 1.7, tolerance=1e-7),
+    _f("softplus", 2.0, 1.5),
+    _f("hardtanh", -0.4, 2.0),
     _f("threshold", 0.5, -3.0),
     row("gelu tanh", lambda t, x: t.nn.functional.gelu(x, approximate="tanh"), R(2, 3)),
-    row("kinks", lambda t, x: sum(getattr(t.nn.functional, n)(x) for n in (
-        "relu", "leaky_relu", "elu", "selu", "celu", "relu6", "hardtanh", "hardsigmoid", "hardswish")),
-        V(0.0, 1.0, -1.0, 6.0, 3.0, -3.0), smooth=False, tolerance=1e-7),
+    row(
+        "kinks",
+        lambda t, x: sum(
+            getattr(t.nn.functional, n)(x)
+            for n in ("relu", "leaky_relu", "elu", "selu", "celu", "relu6", "hardtanh", "hardsigmoid", "hardswish")
+        ),
+        V(0.0, 1.0, -1.0, 6.0, 3.0, -3.0),
+        smooth=False,
+        tolerance=1e-7,
+    ),
     row("relu of nan", lambda t, x: t.nn.functional.relu(x), V(nan, 1.0, -1.0), smooth=False),
-    row("activations far out", lambda t, x: sum(getattr(t.nn.functional, n)(x) for n in ("softplus", "logsigmoid", "elu", "mish", "gelu")),
-        V(-200.0, 200.0, 30.0, -30.0), smooth=False, half=False),
+    row(
+        "activations far out",
+        lambda t, x: sum(getattr(t.nn.functional, n)(x) for n in ("softplus", "logsigmoid", "elu", "mish", "gelu")),
+        V(-200.0, 200.0, 30.0, -30.0),
+        smooth=False,
+        half=False,
+    ),
     row("softmax", lambda t, x: t.softmax(x, 1), R(2, 3), R(2, 3, 2)),
     row("softmax 0", lambda t, x: t.softmax(x, 0), R(3), R(), R(2, 0)),
     row("softmin", lambda t, x: t.nn.functional.softmin(x, -1), R(2, 3)),
     row("log_softmax", lambda t, x: t.log_softmax(x, -1), R(2, 3), R(2, 3, 2), R()),
     row("softmax far out", lambda t, x: t.softmax(x, 0) + t.log_softmax(x, 0), V(1e4, 1e4, -1e4, 0.0), smooth=False),
     row("dropout off", lambda t, x: t.nn.functional.dropout(x, 0.4, training=False), R(3), exact=True),
-]  # fmt: skip
+]
 
 ROWS = [*ARITHMETIC, *FUNCTIONS, *CHOOSING, *ACTIVATIONS]
 __all__ = ["ACTIVATIONS", "ARITHMETIC", "CHOOSING", "FUNCTIONS", "ROWS", "I", "S"]

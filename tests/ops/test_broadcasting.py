@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import distgrad
@@ -61,7 +60,9 @@ def test_gradients_of_broadcast_operands(name: str, data: Any) -> None:
 @settings(max_examples=40)
 @given(data=st.data())
 def test_products_of_broadcast_batches(data: Any) -> None:
-    shapes = data.draw(mutually_broadcastable_shapes(signature="(n,m),(m,p)->(n,p)", max_dims=2, min_side=1, max_side=3))
+    shapes = data.draw(
+        mutually_broadcastable_shapes(signature="(n,m),(m,p)->(n,p)", max_dims=2, min_side=1, max_side=3)
+    )
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     a, b = (rng.standard_normal(s) for s in shapes.input_shapes)
     x, y = (distgrad.tensor(v, requires_grad=True) for v in (a, b))
@@ -69,5 +70,9 @@ def test_products_of_broadcast_batches(data: Any) -> None:
     assert out.shape == shapes.result_shape
     g = rng.standard_normal(shapes.result_shape)
     gx, gy = distgrad.autograd.grad(out, (x, y), distgrad.tensor(g))
-    np.testing.assert_allclose(gx.numpy(), summed_back(np.einsum("...np,...mp->...nm", g, b), a.shape), rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(gy.numpy(), summed_back(np.einsum("...nm,...np->...mp", a, g), b.shape), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        gx.numpy(), summed_back(np.einsum("...np,...mp->...nm", g, b), a.shape), rtol=1e-12, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        gy.numpy(), summed_back(np.einsum("...nm,...np->...mp", a, g), b.shape), rtol=1e-12, atol=1e-12
+    )

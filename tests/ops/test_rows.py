@@ -155,7 +155,11 @@ def test_every_primitive_with_gradient_rules_is_in_a_row() -> None:
             if outs and leaves:
                 found = distgrad.autograd.grad(weighted(outs, distgrad), leaves, create_graph=True, allow_unused=True)
                 met |= primitives_below([g for g in found if g is not None])
-    with_rules = {p.name for p in REGISTRY.values() if (p.rules or isinstance(p, Fused)) and p.forward.__module__.startswith("distgrad.")}
+    with_rules = {
+        p.name
+        for p in REGISTRY.values()
+        if (p.rules or isinstance(p, Fused)) and p.forward.__module__.startswith("distgrad.")
+    }
     missing = with_rules - {p.name for p in met} - ELSEWHERE.keys()
     assert not missing, f"no row of tests/ops/*_rows.py reaches {sorted(missing)}"
     assert ELSEWHERE.keys() <= with_rules

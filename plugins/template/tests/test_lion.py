@@ -31,8 +31,9 @@ def test_two_steps_follow_the_paper() -> None:
 
 def test_lion_descends_a_bowl() -> None:
     p = distgrad.tensor([3.0, -4.0], requires_grad=True)
-    optimizer = optim.Lion([p], lr=0.01)
-    for _ in range(500):
+    optimizer = optim.Lion([p])
+    for i in range(1000):
+        optimizer.param_groups[0]["lr"] = 0.02 * (1 - i / 1000)  # its steps are as long as lr: without decay it circles
         optimizer.zero_grad()
         (p * p).sum().backward()
         optimizer.step()
