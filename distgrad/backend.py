@@ -28,7 +28,7 @@ ArrayModule = Any
 class device:  # noqa: N801 - PyTorch's name
     """Where a tensor lies.
 
-    ``device("cpu")``; ``device("cuda")``, the current one; ``device("cuda:1")``, ``device("cuda", 1)`` or ``device(1)``.
+    ``device("cpu")``; ``device("cuda")``, the current one; ``device("cuda:1")``, ``device("cuda", 1)``, ``device(1)``.
     """
 
     __slots__ = ("index", "type")

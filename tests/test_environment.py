@@ -12,6 +12,7 @@ import pytest
 
 import environment
 import installs
+from tests.ranks import run_ranks
 
 
 class Commands:
@@ -110,7 +111,7 @@ def test_what_the_user_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
-def test_mpirun_starts_one_world_of_that_many_ranks(run_ranks: Any, ranks: int) -> None:
+def test_mpirun_starts_one_world_of_that_many_ranks(ranks: int) -> None:
     program = "from mpi4py import MPI\nw = MPI.COMM_WORLD\nprint(w.allreduce(w.rank), w.size, flush=True)\n"
     done = run_ranks(ranks, program)
     assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from distgrad import registry
 from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError
 from distgrad.distributed.process_group import get_group
 from tests.distributed.checks import CHECKS
-from tests.distributed.conftest import Mpirun
+from tests.ranks import run_ranks
+
+HERE = Path(__file__).parent
 
 Threads: Any = registry.get("communicator", "threads")
 
@@ -41,15 +44,15 @@ def test_threads(name: str, size: int) -> None:
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_mpi(size: int, mpirun: Mpirun) -> None:
-    job = mpirun(size, "checks.py", "mpi")
+def test_mpi(size: int) -> None:
+    job = run_ranks(size, HERE / "checks.py", "mpi")
     assert job.returncode == 0, job
     assert job.stdout.count(f"rank passed {len(CHECKS)} checks") == size, job
 
 
 @pytest.mark.mpi
-def test_mpi_takes_the_users_communicator_and_keeps_apart_from_it(mpirun: Mpirun) -> None:
-    job = mpirun(3, """
+def test_mpi_takes_the_users_communicator_and_keeps_apart_from_it() -> None:
+    job = run_ranks(3, """
 import numpy as np
 from mpi4py import MPI
 import distgrad.distributed as dist

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import nn, registry
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.conftest import Mpirun
 from tests.distributed.training import run_all
+from tests.ranks import run_ranks
 
+HERE = Path(__file__).parent
 Threads: Any = registry.get("communicator", "threads")
 OPTIMIZERS = registry.names("optimizer")
 
@@ -43,8 +45,8 @@ def test_threads_end_with_the_parameters_of_one_rank(size: int) -> None:
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_mpi_ends_with_the_parameters_of_one_rank(size: int, mpirun: Mpirun) -> None:
-    mpirun(size, "training.py", "mpi").check(equal=size * len(OPTIMIZERS))
+def test_mpi_ends_with_the_parameters_of_one_rank(size: int) -> None:
+    run_ranks(size, HERE / "training.py", "mpi").check(equal=size * len(OPTIMIZERS))
 
 
 def test_names_shapes_and_printing_are_pytorchs(alone: None) -> None:

@@ -15,7 +15,7 @@ from distgrad.distributed.launcher import (
     launcher_size,
     warn_oversubscription,
 )
-from tests.distributed.conftest import Finished, Mpirun, is_open_mpi, job_environment, run_job
+from tests.ranks import Finished, is_open_mpi, job_environment, run_alone, run_ranks
 
 LIMIT = 5.0  # seconds from start to end of a job that fails, its start included
 TRAINING = """
@@ -48,8 +48,8 @@ def fails(job: Finished, *texts: str) -> None:
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("size", [2, 4])
-def test_f1_an_exception_on_one_rank_ends_the_job(size: int, mpirun: Mpirun) -> None:
-    job = mpirun(size, TRAINING + """
+def test_f1_an_exception_on_one_rank_ends_the_job(size: int) -> None:
+    job = run_ranks(size, TRAINING + """
 for i in range(100_000):
     if i == 2 and rank == 1:
         raise ValueError("the data of step 2 are bad")
@@ -60,8 +60,8 @@ for i in range(100_000):
 
 
 @pytest.mark.mpi
-def test_f1_also_while_the_others_compute(mpirun: Mpirun) -> None:
-    job = mpirun(2, TRAINING + """
+def test_f1_also_while_the_others_compute() -> None:
+    job = run_ranks(2, TRAINING + """
 if rank == 1:
     raise ValueError("early")
 time.sleep(50)
@@ -71,8 +71,8 @@ time.sleep(50)
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("how", ["sys.exit(0)", "sys.exit(3)", "sys.exit()"])
-def test_f2_a_rank_that_leaves_early_ends_the_job(how: str, mpirun: Mpirun) -> None:
-    job = mpirun(3, TRAINING + f"""
+def test_f2_a_rank_that_leaves_early_ends_the_job(how: str) -> None:
+    job = run_ranks(3, TRAINING + f"""
 train(5)
 if rank == 1:
     {how}
@@ -82,8 +82,8 @@ train(1)
 
 
 @pytest.mark.mpi
-def test_f2_a_rank_that_leaves_while_the_others_wait_for_it_elsewhere(mpirun: Mpirun) -> None:
-    job = mpirun(2, TRAINING + """
+def test_f2_a_rank_that_leaves_while_the_others_wait_for_it_elsewhere() -> None:
+    job = run_ranks(2, TRAINING + """
 if rank == 1:
     sys.exit(0)
 from mpi4py import MPI
@@ -93,8 +93,8 @@ MPI.COMM_WORLD.Barrier()  # not ours: only the deadline helps
 
 
 @pytest.mark.mpi
-def test_f2_ranks_may_end_at_different_times_and_with_one_code(mpirun: Mpirun) -> None:
-    job = mpirun(3, TRAINING + """
+def test_f2_ranks_may_end_at_different_times_and_with_one_code() -> None:
+    job = run_ranks(3, TRAINING + """
 train(5)
 if rank == 0:
     time.sleep(0.5)
@@ -107,8 +107,8 @@ sys.exit(3)
 
 
 @pytest.mark.mpi
-def test_f2_after_destroy_a_rank_may_work_on_alone(mpirun: Mpirun) -> None:
-    job = mpirun(2, TRAINING + """
+def test_f2_after_destroy_a_rank_may_work_on_alone() -> None:
+    job = run_ranks(2, TRAINING + """
 train(5)
 dist.destroy_process_group()
 assert sys.excepthook is sys.__excepthook__ and threading.excepthook is threading.__excepthook__
@@ -120,8 +120,8 @@ if rank == 0:
 
 
 @pytest.mark.mpi
-def test_f3_an_exception_in_a_thread_ends_the_job(mpirun: Mpirun) -> None:
-    job = mpirun(2, TRAINING + """
+def test_f3_an_exception_in_a_thread_ends_the_job() -> None:
+    job = run_ranks(2, TRAINING + """
 def prefetch():
     raise OSError("cannot read the next batch")
 if rank == 1:
@@ -133,8 +133,8 @@ train(100_000_000)
 
 
 @pytest.mark.mpi
-def test_f4_a_skipped_collective_is_an_error_after_the_time_out(mpirun: Mpirun) -> None:
-    job = mpirun(2, """
+def test_f4_a_skipped_collective_is_an_error_after_the_time_out() -> None:
+    job = run_ranks(2, """
 import time
 from datetime import timedelta
 import distgrad.distributed as dist
@@ -147,8 +147,8 @@ dist.barrier()
 
 
 @pytest.mark.mpi
-def test_f14_a_forked_child_is_kept_from_mpi_and_does_not_end_the_job(mpirun: Mpirun) -> None:
-    job = mpirun(2, TRAINING + """
+def test_f14_a_forked_child_is_kept_from_mpi_and_does_not_end_the_job() -> None:
+    job = run_ranks(2, TRAINING + """
 import os
 child = os.fork()
 if child == 0:
@@ -168,7 +168,7 @@ print("trained")
 
 
 @pytest.mark.mpi
-def test_f15_another_thread_is_refused_below_thread_multiple(mpirun: Mpirun) -> None:
+def test_f15_another_thread_is_refused_below_thread_multiple() -> None:
     program = TRAINING + """
 answers = []
 def elsewhere():
@@ -183,22 +183,22 @@ thread.join()
 train(3)
 print(answers)
 """
-    job = mpirun(2, program, env={"MPI4PY_RC_THREAD_LEVEL": "single"})
+    job = run_ranks(2, program, env={"MPI4PY_RC_THREAD_LEVEL": "single"})
     job.check(SINGLE=2, allowed=0)
     assert job.stdout.count("only the thread that made the communicator may use it, not 'other'") == 2, job
-    job = mpirun(2, program)
+    job = run_ranks(2, program)
     job.check(allowed=2)
 
 
 @pytest.mark.mpi
-def test_f16_too_many_threads_are_warned_of_once(mpirun: Mpirun) -> None:
+def test_f16_too_many_threads_are_warned_of_once() -> None:
     program = """
 import distgrad.distributed as dist
 from distgrad.distributed import launcher
 launcher.blas_threads = lambda: 1000
 dist.init_process_group("mpi")
 """
-    job = mpirun(2, program)
+    job = run_ranks(2, program)
     job.check()
     assert job.stderr.count("2 ranks with 1000 BLAS threads each share") == 1, job
     assert "<string>:5: RuntimeWarning" in job.stderr, job  # the user's line
@@ -219,7 +219,7 @@ def test_f16_no_warning_where_the_cores_suffice(ranks: int, threads: int, availa
 
 def test_f16_threads_are_read_back() -> None:
     code = "import numpy; from distgrad.distributed.launcher import blas_threads; print(blas_threads())"
-    env = job_environment({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+    env = job_environment(1)
     assert subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True).stdout == "1\n"
 
 
@@ -236,7 +236,7 @@ def test_f16_a_blas_that_threadpoolctl_does_not_know_is_no_answer(monkeypatch: p
 
 
 @pytest.mark.mpi
-def test_f19_separate_jobs_of_one_rank_are_refused(mpirun: Mpirun) -> None:
+def test_f19_separate_jobs_of_one_rank_are_refused() -> None:
     """Both MPIs are seldom installed: the other's launcher is a variable on a process that sees itself alone."""
     other = "PMI_SIZE" if is_open_mpi() else "OMPI_COMM_WORLD_SIZE"
     code = f"""
@@ -246,7 +246,7 @@ from mpi4py import MPI   # alone: no launcher's variable is seen while MPI start
 os.environ["{other}"] = "4"
 dist.init_process_group()
 """
-    job = run_job([sys.executable, "-c", code], timeout=60)
+    job = run_alone(code)
     fails(job, "the launcher belongs to another MPI", f"started 4 processes ({other}=4)", "sees 1")
 
 
@@ -270,4 +270,4 @@ sys.path.insert(0, {str(tmp_path)!r})
 import distgrad.distributed as dist
 dist.init_process_group("mpi")
 """
-    fails(run_job([sys.executable, "-c", code], timeout=60), "pip install 'distgrad[mpi]'")
+    fails(run_alone(code), "pip install 'distgrad[mpi]'")

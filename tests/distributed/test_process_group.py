@@ -14,7 +14,7 @@ import distgrad.distributed as dist
 from distgrad import registry
 from distgrad.autograd import Tensor
 from distgrad.distributed.process_group import get_group
-from tests.distributed.conftest import Mpirun
+from tests.ranks import run_ranks
 
 Threads: Any = registry.get("communicator", "threads")
 
@@ -128,8 +128,8 @@ def test_all_reduce_counts_as_an_in_place_write(serial: None) -> None:
 
 
 @pytest.mark.mpi
-def test_under_a_launcher_the_default_is_mpi(mpirun: Mpirun) -> None:
-    job = mpirun(2, """
+def test_under_a_launcher_the_default_is_mpi() -> None:
+    job = run_ranks(2, """
 import distgrad.distributed as dist
 dist.init_process_group()
 print(dist.get_backend(), dist.get_rank(), dist.get_world_size(), dist.get_local_rank())
@@ -141,8 +141,8 @@ dist.init_process_group("mpi", rank=-1, world_size=2)
 
 
 @pytest.mark.mpi
-def test_importing_the_plugin_does_not_start_mpi(mpirun: Mpirun) -> None:
-    job = mpirun(1, """
+def test_importing_the_plugin_does_not_start_mpi() -> None:
+    job = run_ranks(1, """
 import sys
 from distgrad import registry
 registry.get("communicator", "mpi")

@@ -15,6 +15,7 @@ import distgrad as dg
 import train
 import train_loop
 from distgrad import distributed as dist, random, registry
+from tests.ranks import run_ranks
 from train_data import DATASETS, Data
 from train_models import MODELS
 
@@ -211,7 +212,7 @@ def test_shares_make_up_the_same_global_batches_on_any_number_of_ranks(samples, 
 
 
 @pytest.mark.mpi
-def test_two_ranks_learn_the_digits_and_resume_with_the_same_bits(run_ranks, tmp_path):
+def test_two_ranks_learn_the_digits_and_resume_with_the_same_bits(tmp_path):
     def on_two(*arguments):
         done = run_ranks(2, SCRIPT, "--no-progress", "--lr", "0.001", *arguments, timeout=120)
         assert done.returncode == 0, done.stderr
@@ -233,7 +234,7 @@ def test_two_ranks_learn_the_digits_and_resume_with_the_same_bits(run_ranks, tmp
 
 
 @pytest.mark.mpi
-def test_the_number_of_ranks_does_not_change_the_result(run_ranks, tmp_path):
+def test_the_number_of_ranks_does_not_change_the_result(tmp_path):
     histories = []
     for ranks in (1, 2, 3):
         folder = tmp_path / str(ranks)
@@ -255,7 +256,7 @@ def test_the_number_of_ranks_does_not_change_the_result(run_ranks, tmp_path):
         (["--resume", "--checkpoint-dir", "nowhere"], "there is no nowhere/checkpoint.safetensors"),
     ],
 )
-def test_ranks_refuse_together_and_rank_0_alone_speaks(run_ranks, arguments, message):
+def test_ranks_refuse_together_and_rank_0_alone_speaks(arguments, message):
     done = run_ranks(2, SCRIPT, *arguments, timeout=60)
     assert done.returncode == 2
     assert (done.stdout + done.stderr).count("train.py: error: ") == 1

@@ -1,0 +1,85 @@
+"""Jobs as subprocesses: a program on n ranks, under the MPI that was installed beside this Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import environment
+
+LAUNCHERS = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "HYDRA_", "MPIR_", "SLURM_")
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """What a job left behind; ``seconds`` is for limits a user would notice, not for speed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    def __str__(self) -> str:
+        heading = f"exit code {self.returncode} after {self.seconds:.1f} s"
+        return f"{heading}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
+
+    def check(self, **counts: int) -> None:
+        """The job ended well, and wrote each text of ``counts`` to stdout so many times."""
+        assert self.returncode == 0, self
+        for text, count in counts.items():
+            assert self.stdout.count(text) == count, self
+
+
+def is_open_mpi() -> bool:
+    """Whether this environment's MPI is Open MPI (else MPICH)."""
+    return Path(sys.executable).with_name("ompi_info").exists()
+
+
+def job_environment(ranks: int, extra: dict[str, str] | None = None) -> dict[str, str]:
+    """This environment for ``ranks`` ranks of one thread each, without a trace of a launcher that started the tests."""
+    # Unbuffered, ranks write pieces of lines, which the launcher mixes.
+    clean = {k: v for k, v in os.environ.items() if not k.startswith((*LAUNCHERS, "PYTHONUNBUFFERED"))}
+    threads = dict.fromkeys(environment.THREAD_VARIABLES, "1")
+    return environment.mpi_environ(ranks, base=clean | threads) | {"PYTHONFAULTHANDLER": "1"} | (extra or {})
+
+
+def run_job(command: list[str], timeout: float, env: dict[str, str]) -> Finished:
+    """Run ``command`` in a process group of its own, and kill the whole group (and fail) after ``timeout`` seconds."""
+    started = time.monotonic()
+    job = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+        start_new_session=True,
+    )
+    try:
+        out, err = job.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(job.pid, signal.SIGKILL)
+        out, err = job.communicate()
+        pytest.fail(f"hung: {' '.join(command)}\n{Finished(-9, out, err, time.monotonic() - started)}")
+    return Finished(job.returncode, out, err, time.monotonic() - started)
+
+
+def run_alone(code: str, timeout: float = 60.0) -> Finished:
+    """Lines of code in one process that no launcher started."""
+    return run_job([sys.executable, "-c", code], timeout, job_environment(1))
+
+
+def run_ranks(
+    ranks: int, program: str | Path, *arguments: str, timeout: float = 60.0, env: dict[str, str] | None = None
+) -> Finished:
+    """A file, or lines of code, on so many ranks; ``env`` is added to the environment."""
+    what = [str(program)] if isinstance(program, Path) else ["-c", program]
+    command = [*environment.mpirun(sys.executable), "-n", str(ranks), sys.executable, *what, *arguments]
+    return run_job(command, timeout, job_environment(ranks, env))
