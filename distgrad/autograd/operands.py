@@ -110,7 +110,8 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
         raw = [_wrapped(a, common) if a.__class__ is int else a for a in raw]
     if xp is np:
         return xp, [
-            a if a is None or isinstance(a, (bool, int, float, complex)) else a.astype(common.np, copy=False) for a in raw
+            a if a is None or isinstance(a, (bool, int, float, complex)) else a.astype(common.np, copy=False)
+            for a in raw
         ]
     with backend.where_it_lies(device[0]):
         return xp, [a.astype(common.np) if backend.is_array(a) and a.dtype != common.np else a for a in raw]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import train
 from distgrad import backend, cuda, random, registry
 from distgrad.distributed import gpu
 from tests.double import StrictAccelerator
+from tests.ranks import run_ranks
 from train_data import DATASETS, Data
 
 Threads: Any = registry.get("communicator", "threads")
@@ -46,7 +48,8 @@ def test_without_a_gpu_the_answer_is_no_and_errors_say_what_is_there(
         lambda: cuda.device(0).__enter__(), lambda: dg.ones(1).cuda(), lambda: dg.ones(1).to("cuda:0"),
         lambda: dg.zeros(2, device="cuda"), lambda: dg.nn.Linear(1, 1).cuda(),
     ):  # fmt: skip
-        with pytest.raises(RuntimeError, match=f"device 'cuda(:0)?' was asked for but {why}.*; the devices here are: cpu"):
+        said = f"device 'cuda(:0)?' was asked for but {why}.*; the devices here are: cpu"
+        with pytest.raises(RuntimeError, match=said):
             call()
     assert dg.ones(1).cpu().tolist() == [1.0]
     backend.synchronize()
@@ -97,7 +100,7 @@ def test_work_follows_its_tensors_whichever_device_is_current(current: int, apar
         assert z.clone().equal(z)
         assert dg.allclose(z, z + 1e-9)
         assert sorted(z.nonzero().flatten().tolist()) == [0, 1, 2]
-        assert {str(t.device) for t in (z.max(0).indices, z.argsort() if hasattr(z, "argsort") else z, z * 2, -z)} == {place}
+        assert {str(t.device) for t in (z.max(0).indices, z.argmin(), z.any(), z * 2, -z)} == {place}
         assert cuda.current_device() == current
     np.testing.assert_allclose(x.grad.tolist(), 3 * np.exp(np.arange(6.0)).reshape(2, 3) * [[3, 3, 2]], rtol=1e-5)
 
@@ -129,10 +132,8 @@ def test_a_rank_takes_the_gpu_of_its_local_rank(ranks: int, devices: int) -> Non
 
 
 def test_more_ranks_than_gpus_are_refused_with_both_counts_and_the_way_out() -> None:
-    with (
-        backend.accelerator_as(StrictAccelerator(2)),
-        pytest.raises(RuntimeError, match=r"3 ranks on this node and 2 GPUs, cuda:0 to cuda:1: rank \d.* at most 2 ranks .*set_device\("),
-    ):
+    said = r"3 ranks on this node and 2 GPUs, cuda:0 to cuda:1.* rank \d .* at most 2 ranks .*set_device\("
+    with backend.accelerator_as(StrictAccelerator(2)), pytest.raises(RuntimeError, match=said):
         Threads.run(3, place_of_cuda)
 
 
@@ -213,6 +214,35 @@ def test_a_workers_thread_takes_the_gpu_of_its_process(
     assert device_double.current() == 0
 
 
+RANKS = """
+import sys
+import distgrad as dg
+import distgrad.distributed as dist
+from distgrad import backend
+from tests.double import StrictAccelerator
+
+dist.init_process_group("mpi")
+with backend.accelerator_as(StrictAccelerator(int(sys.argv[1]))) as accelerator:
+    t = dg.full((3,), dist.get_rank() + 1.0, device="cuda")
+    dist.all_reduce(t)
+    print(f"rank {dist.get_rank()} on {t.device}: {t.tolist()}", flush=True)
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("devices", [2, 1])
+def test_ranks_under_mpirun_take_a_gpu_each_and_their_arrays_travel_through_the_host(devices: int) -> None:
+    root = str(Path(__file__).parents[2])
+    done = run_ranks(2, RANKS, str(devices), timeout=60, env={"PYTHONPATH": root})
+    if devices == 2:
+        done.check(**{f"rank {rank} on cuda:{rank}: [3.0, 3.0, 3.0]": 1 for rank in (0, 1)})
+        assert "takes no device pointers: arrays on cuda:0 travel through host memory" in done.stderr
+    else:  # a rank that cannot go on ends the job, and says why
+        assert done.returncode != 0
+        assert "2 ranks on this node and 1 GPU" in done.stderr
+
+
 # ------------------------------------------------------------------------------------------------ launch/train.py
 
 
@@ -225,7 +255,9 @@ def blobs() -> Data:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # matplotlib's
 @pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
-def test_the_training_program_trains_on_a_device(loss: str, device: str, tmp_path: Any, monkeypatch: Any, capsys: Any) -> None:
+def test_the_training_program_trains_on_a_device(
+    loss: str, device: str, tmp_path: Any, monkeypatch: Any, capsys: Any
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(DATASETS, "blobs", blobs)
     histories = []

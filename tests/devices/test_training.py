@@ -20,7 +20,8 @@ RNG = np.random.default_rng(3)
 X, Y = RNG.standard_normal((12, 5)), RNG.standard_normal((12, 3))
 CLASSES = RNG.integers(0, 3, 12)
 OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
-    ("sgd", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}), ("sgd", {"lr": 0.05, "maximize": True}),
+    ("sgd", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    ("sgd", {"lr": 0.05, "maximize": True}),
     ("adam", {"lr": 0.02, "weight_decay": 0.1}), ("adam", {"lr": 0.02, "amsgrad": True}),
     ("rmsprop", {"lr": 0.01, "momentum": 0.5, "centered": True}),
 ]  # fmt: skip
