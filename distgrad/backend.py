@@ -28,7 +28,7 @@ ArrayModule = Any
 class device:  # noqa: N801 - PyTorch's name
     """Where a tensor lies.
 
-    ``device("cpu")``; ``device("cuda")``, the current one; ``device("cuda:1")``, ``device("cuda", 1)``, ``device(1)``.
+    ``device("cpu")``; ``device("cuda")``, the current; ``device("cuda:1")``, ``device("cuda", 1)``, ``device(1)``.
     """
 
     __slots__ = ("index", "type")
@@ -282,11 +282,12 @@ def _current(found: Accelerator, count: int) -> int:
     if claim is not None and _choice.made is not claim:
         number, of = claim
         if of > count:
+            several = "s" * (count > 1)
             raise RuntimeError(
-                f"{of} ranks on this node and {count} GPU{'s' * (count > 1)}, cuda:0 to cuda:{count - 1}: rank "
-                f"{number} of the node has none of its own. Start at most {count} rank{'s' * (count > 1)} a node, or "
-                "have several share one on purpose: distgrad.cuda.set_device(distgrad.distributed.get_local_rank() % "
-                "distgrad.cuda.device_count())"
+                f"{of} ranks on this node and {count} GPU{several}, cuda:0 to cuda:{count - 1}: there is none for each "
+                f"(asked on rank {number} of the node). Start at most {count} rank{several} a node, or have them "
+                "share on purpose: on each rank, "
+                "distgrad.cuda.set_device(distgrad.distributed.get_local_rank() % distgrad.cuda.device_count())"
             )
         _choice.made = claim
         found.set_current(number)

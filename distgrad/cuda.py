@@ -38,8 +38,7 @@ def current_device() -> int:
 def set_device(device: int | str | backend.device) -> None:
     """Make ``device`` the current GPU of this thread; a negative number changes nothing.
 
-    Among ranks this is not needed: ``"cuda"`` is the GPU of the local rank
-    (:func:`distgrad.distributed.get_local_rank`).
+    Ranks need not call it: ``"cuda"`` is the GPU of :func:`distgrad.distributed.get_local_rank`.
     """
     if not (isinstance(device, int) and device < 0):  # PyTorch's way to say: leave it
         backend.choose_device(backend.device("cuda", _index(device)))

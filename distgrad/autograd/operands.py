@@ -49,21 +49,12 @@ def _wrapped(number: int, kind: dtypes.dtype) -> int:
 
 def placed(forward: Any, raw: Any) -> Any:
     """``forward``, to be called where its operands ``raw`` lie: on their device, if that is not the current one."""
-    for a in raw:
-        if a is not None and not isinstance(a, (bool, int, float, complex)):
-            there = backend.where_it_lies(a)
-            if there is backend.NOWHERE:
-                return forward
-
-            return _inside(there, forward)
-    return forward
-
-
-def _inside(place: Any, forward: Any) -> Any:
-    """``forward``, called inside the context ``place``."""
+    there = backend.where_it_lies(next(a for a in raw if backend.is_array(a)))
+    if there is backend.NOWHERE:
+        return forward
 
     def elsewhere(*args: Any, **kwargs: Any) -> Any:
-        with place:
+        with there:
             return forward(*args, **kwargs)
 
     return elsewhere

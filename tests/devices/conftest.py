@@ -1,12 +1,12 @@
 """Devices: one suite, over every array library and device that there is.
 
-``pytest tests/devices`` runs it on the strict double of CuPy (``tests/double.py``), which needs no GPU and refuses what
-CuPy refuses.  ``pytest -m gpu`` runs the very same tests on CuPy where it is installed (``pip install
-'distgrad[cuda12]'`` or ``[cuda13]``) and sees a GPU, else skips each and says so; what needs two GPUs skips where there
-is one.
+``pytest tests/devices`` runs it on the strict double of CuPy (``tests/double.py``), which needs no GPU and refuses
+what CuPy refuses.  ``pytest -m gpu`` runs the very same tests on CuPy where it is installed
+(``pip install 'distgrad[cuda12]'`` or ``[cuda13]``) and sees a GPU, else skips each and says so; what needs two GPUs
+skips where there is one.
 
-A test asks for ``device`` (one device, the current one) or ``apart`` (two devices of which the second is not the
-current one).  What only a double can show, such as how often something is copied, asks for ``device_double``.
+A test asks for ``device`` (one device, the current one) or ``apart`` (two, of which the second is not the current one).
+What only a double can show, such as how often something is copied, asks for ``device_double``.
 """
 
 from __future__ import annotations

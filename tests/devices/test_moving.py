@@ -115,11 +115,8 @@ def test_devices_that_are_not_there_are_named_with_those_that_are(device_double:
 def test_numbers_meet_device_tensors(on_left: bool, device: str) -> None:
     x = dg.tensor([1.0, 2.0], device=device)
     for number in (2, 2.0, True, np.float32(2), np.int64(2), np.float64(2)):
-        for out in (
-            (number + x, number * x, number - x, number / x)
-            if on_left
-            else (x + number, x * number, x - number, x / number)
-        ):
+        left = (number + x, number * x, number - x, number / x)
+        for out in left if on_left else (x + number, x * number, x - number, x / number):
             assert where(out) == {device}
             assert out.dtype is dg.float32
     assert where(x < 1, x == np.float64(2), x**2, 2**x, x // 2, x % 2) == {device}
@@ -208,9 +205,7 @@ def test_indices_of_the_host_and_of_the_device(apart: tuple[str, str]) -> None:
         with pytest.raises(IndexError, match="index 3 is out of bounds for dimension 0 with size 3"):
             x[3]
     other, host = dg.tensor([0], device=apart[0]), dg.ones(3)
-    with pytest.raises(
-        RuntimeError, match=r"cpu or on the same device as the indexed tensor \(cpu\), got one on cuda:0"
-    ):
+    with pytest.raises(RuntimeError, match=r"the same device as the indexed tensor \(cpu\), got one on cuda:0"):
         host[other]
     with pytest.raises(RuntimeError, match=r"same device as the indexed tensor \(cpu\)"):
         host[other] = 1.0
