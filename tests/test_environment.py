@@ -112,7 +112,10 @@ def test_what_the_user_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
 def test_mpirun_starts_one_world_of_that_many_ranks(ranks: int) -> None:
-    program = "from mpi4py import MPI\nw = MPI.COMM_WORLD\nprint(w.allreduce(w.rank), w.size, flush=True)\n"
+    program = (
+        "import os\nfrom mpi4py import MPI\nw = MPI.COMM_WORLD\nt = w.allreduce(w.rank)\n"
+        "os.write(1, f'{t} {w.size}\\n'.encode())\n"  # one write: ranks share the pipe
+    )
     done = run_ranks(ranks, program)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(ranks * (ranks - 1) // 2), str(ranks)] * ranks

@@ -82,4 +82,5 @@ class Guard:
         sys.stderr.flush()
         # MPICH's mpiexec drops what it has not forwarded yet when a rank aborts: seen in one run of three.
         time.sleep(_FORWARDING)
+        atexit.unregister(self.leave)  # an MPI whose abort runs exit handlers must not have this rank say goodbye
         self.comm.Abort(1)

@@ -126,7 +126,9 @@ def test_digits_ends_above_97_percent(tmp_path):
 @pytest.mark.mpi
 def test_local_gives_each_rank_its_threads(tmp_path):
     script = tmp_path / "say.py"
-    script.write_text("import os; print('threads', os.environ['OMP_NUM_THREADS'])", encoding="utf-8")
+    # one write: ranks share the pipe
+    program = "import os; os.write(1, b'threads %s\\n' % os.environ['OMP_NUM_THREADS'].encode())"
+    script.write_text(program, encoding="utf-8")
     environ = {k: v for k, v in os.environ.items() if k not in environment.THREAD_VARIABLES}
     done = subprocess.run(
         [sys.executable, local.__file__, "-n", "2", "--python", sys.executable, str(script)],
