@@ -128,6 +128,8 @@ class Primitive:
         self.rules = rules
         self.takes_out = tuple([r is not None and "out" in _parameters(r) for r in rules])
         self.any_out = True in self.takes_out
+        if len(rules) == 1 and not self.any_out:
+            self.pull = _unary_pull(self)  # type: ignore[method-assign]
 
     def defvjp_each(self, rule: Callable[..., Any]) -> None:
         """Give one rule for all inputs of a variadic primitive: ``rule(i, g, ans, *inputs, **kwargs)``.
@@ -281,7 +283,7 @@ def _array_of(node: Node, i: int, a: Any) -> Array:
 
 
 def _unary_pull(prim: Primitive) -> Callable[..., Any]:
-    """:meth:`Primitive.pull` of one input, straightened."""
+    """:meth:`Primitive.pull` of one input, whatever its options, straightened."""
 
     def pull(node: Node, g: Array, wanted: Any, outs: Any = None) -> Any:
         args = node.args
@@ -293,7 +295,9 @@ def _unary_pull(prim: Primitive) -> Callable[..., Any]:
         x = args[0]
         if x.__class__ in TENSORS:
             x = _array_of(node, 0, x) if x._vc is not None else x._data
-        return (prim.rules[0](g, node.ans, x),)  # type: ignore[misc]
+        if len(args) == 1 and not node.kwargs:
+            return (prim.rules[0](g, node.ans, x),)  # type: ignore[misc]
+        return (prim.rules[0](g, node.ans, x, *args[1:], **(node.kwargs or _NO_OPTIONS)),)  # type: ignore[misc]
 
     return pull
 
@@ -386,6 +390,33 @@ def _nary(prim: Primitive) -> Callable[..., Any]:
                 return as_view(prim, out, args, kwargs) if view else out
         out = tuple([Tensor._wrap(a, None) for a in ans]) if ans.__class__ is tuple else Tensor._wrap(ans, None)
         return as_view(prim, out, args, kwargs) if view else out
+
+    return call
+
+
+def _viewing(prim: Primitive, general: Callable[..., Any]) -> Callable[..., Any]:
+    """The call of a view on the CPU, straightened: of one tensor, whatever its options; else ``general`` is called."""
+    forward = prim.forward
+    plans = prim.plans
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        x = args[0]
+        if x.__class__ not in TENSORS or x._data.__class__ is not ndarray:
+            return general(*args, **kwargs)
+        if (view := x._view) is not None and view.generation != x._vc.generation:
+            refresh(x)
+        try:
+            ans = forward(np, x._data, *args[1:], **kwargs)
+        except ValueError as e:
+            raise mismatched(prim.name, [x._data]) or e from None
+        edge = x._node
+        if edge is None or not recording.enabled or (plan := plans[1]) is None:
+            out = tuple([Tensor._wrap(a, None) for a in ans]) if ans.__class__ is tuple else Tensor._wrap(ans, None)
+        else:
+            kind = plan.kinds[0]
+            kept = args if kind == 1 else (edge if kind else None, *args[1:])
+            out = finish(record(prim, ans, kept, (edge,), kwargs, plan.ans), ans, plan.ans)
+        return as_view(prim, out, args, kwargs)
 
     return call
 
@@ -596,12 +627,13 @@ def primitive(
         plain = not variable and not view and not forward.__defaults__
         if plain and code.co_argcount == 2:
             call = _unary(prim)
-            prim.pull = _unary_pull(prim)  # type: ignore[method-assign]
         elif plain and code.co_argcount == 3 and promote is not None:
             call = _binary(prim)
             prim.pull = _binary_pull(prim)  # type: ignore[method-assign]
         else:
             call = _nary(prim)
+            if view:
+                call = _viewing(prim, call)
         return _public(prim, call, methods)
 
     return declare

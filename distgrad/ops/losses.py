@@ -261,13 +261,11 @@ def _cross_entropy(xp, x, target, reduction):
     """Of logits (N, C) and class indices (N): softmax and the picked logarithm in one pass, kept for backward."""
     n = x.shape[0]
     rows = xp.arange(n)
-    e = x - x.max()
+    e = x - (np.maximum.reduce(x, None) if xp is np else x.max())
     picked = e[rows, target]
     xp.exp(e, out=e)
     total = e @ xp.ones(x.shape[1], x.dtype)
-    if (
-        not float(total.min(initial=1) if xp is np else total.min()) > 1e-30
-    ):  # a row far below the largest: shift by row
+    if not float(xp.minimum.reduce(total) if xp is np else total.min()) > 1e-30:  # a row far below the largest
         e = x - x.max(axis=1, keepdims=True)
         picked = e[rows, target]
         xp.exp(e, out=e)
@@ -276,7 +274,8 @@ def _cross_entropy(xp, x, target, reduction):
     e /= total[:, None]
     if reduction == "none":
         return values, e
-    return (values.sum() / x.dtype.type(n) if reduction == "mean" else values.sum()), e
+    total = np.add.reduce(values) if xp is np else values.sum()
+    return total / n if reduction == "mean" else total, e
 
 
 @_cross_entropy.defbackward
@@ -389,12 +388,12 @@ def _of_classes(
 ) -> Tensor:
     """:func:`cross_entropy` where the target is class indices."""
     x, y = raw(input), raw(target)
-    _check_classes(x, y, ignore_index)
+    all_count = _check_classes(x, y, ignore_index)
     simple = weight is None and label_smoothing == 0.0 and x.ndim == 2 and x.shape[0] and x.dtype.itemsize > 2
     if simple and reduction in ("mean", "sum", "none"):
         if x.__class__ is not np.ndarray:
             return _cross_entropy_there(input, y, reduction, ignore_index)
-        if not _ignored(y, ignore_index):
+        if all_count or not (y == ignore_index).any():
             return _cross_entropy(input, y, reduction)
     logs = log_softmax(input, 1 if x.ndim > 1 else 0)
     loss = nll_loss(logs, target, weight, ignore_index=ignore_index, reduction=reduction)
@@ -403,13 +402,8 @@ def _of_classes(
     return loss * (1 - label_smoothing) + _smooth(logs, y, weight, ignore_index, reduction) * label_smoothing
 
 
-def _ignored(y: Any, ignore_index: int) -> bool:
-    if ignore_index >= 0:
-        return bool((y == ignore_index).any())
-    return y.size > 0 and int(y.min()) < 0
-
-
-def _check_classes(x: Any, y: Any, ignore_index: int) -> None:
+def _check_classes(x: Any, y: Any, ignore_index: int) -> bool:
+    """Raise if targets ``y`` do not fit logits ``x``; else whether it is certain that none of them is ignored."""
     c = x.shape[1] if x.ndim > 1 else x.shape[0]
     expected = (x.shape[0], *x.shape[2:]) if x.ndim > 1 else ()
     if y.shape != expected:
@@ -417,12 +411,16 @@ def _check_classes(x: Any, y: Any, ignore_index: int) -> None:
             raise ValueError(f"Expected input batch_size ({x.shape[0]}) to match target batch_size ({y.shape[0]}).")
         raise RuntimeError(f"Expected target size {list(expected)}, got {list(y.shape)}")
     if y.size and isinstance(y, np.ndarray):  # on a device: _counting()
-        low, high = int(y.min()), int(y.max())
+        low, high = int(np.minimum.reduce(y, None)), int(np.maximum.reduce(y, None))
+        if low >= 0 and high < c:
+            return not low <= ignore_index <= high
         for bad in (low, high):
             if not 0 <= bad < c and bad != ignore_index:
                 raise IndexError(f"Target {bad} is out of bounds: the classes are 0 to {c - 1}.")
         if (low < 0 or high >= c) and bool((((y < 0) | (y >= c)) & (y != ignore_index)).any()):
             raise IndexError(f"A target is out of bounds: the classes are 0 to {c - 1}, ignored is {ignore_index}.")
+        return False
+    return True
 
 
 def _probabilities(input: Any, target: Any, weight: Any, reduction: str, smoothing: float) -> Any:
