@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .engine import backward, grad, queue_callback
 from .function import Function, FunctionCtx, once_differentiable
+from .fused import fused
 from .grad_mode import (
     enable_grad,
     inference_mode,
@@ -14,7 +15,7 @@ from .grad_mode import (
 )
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .graph import RemovableHandle
-from .primitive import fused, primitive
+from .primitive import primitive
 from .tensor import Size, Tensor
 
 __all__ = [

@@ -12,7 +12,7 @@ from .. import backend
 from .errors import freed
 from .grad_mode import recording
 from .graph import Cell, Leaf, Node, output_of
-from .primitive import record
+from .nodes import record
 from .tensor import TENSORS, Tensor
 
 

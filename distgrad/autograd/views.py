@@ -115,8 +115,8 @@ def _check_writable(x: Tensor) -> None:
 
 def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """``x`` becomes ``prim(x, *args)``, in its own memory, recorded if anything involved requires grad."""
+    from .nodes import Shape, record
     from .operands import placed, unify
-    from .primitive import Shape, record
 
     if x._view is not None:
         refresh(x)

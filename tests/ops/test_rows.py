@@ -9,7 +9,8 @@ import pytest
 
 import distgrad
 from distgrad.autograd import gradcheck, gradgradcheck
-from distgrad.autograd.primitive import REGISTRY, Fused
+from distgrad.autograd.fused import Fused
+from distgrad.autograd.primitive import REGISTRY
 from tests.double import device_double  # noqa: F401 - the fixture
 from tests.ops import array_rows, elementwise_rows
 from tests.ops.case import Row, differentiable, outputs

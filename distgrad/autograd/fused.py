@@ -1,0 +1,134 @@
+"""Fused primitives: fast on arrays, and a composition of simple ones that says what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array
+from .calls import NO_OPTIONS
+from .grad_mode import recording
+from .graph import Node
+from .nodes import new, parameters_of, saved_arrays, versions_of
+from .operands import module_of, placed, unify
+from .primitive import Primitive, alias, publish
+from .tensor import TENSORS, Tensor, as_array
+from .views import refresh
+
+ndarray = np.ndarray
+
+
+class Fused(Primitive):
+    """A primitive with a hand-made backward on raw arrays, and simple primitives that say what it means.
+
+    ``forward`` returns ``(result, kept)``; ``backward(xp, g, ans, kept, wanted, *args, **options)`` returns a gradient
+    (or None) for each differentiable input.  ``create_graph=True`` differentiates ``reference(*args, **options)``
+    instead.
+    """
+
+    reference: Callable[..., Any]
+    backward: Callable[..., Any]
+    n: int
+
+    def pull(self, node: Node, g: Array, wanted: Any, outs: Any = None) -> list[Any]:
+        raw = saved_arrays(node)
+        ans, kept = node.ans
+        kwargs = node.kwargs or NO_OPTIONS
+        xp = np if ans.__class__ is ndarray else module_of((ans,))
+        if outs is not None:
+            return self.backward(xp, g, ans, kept, wanted, *raw, outs=outs, **kwargs)
+        return self.backward(xp, g, ans, kept, wanted, *raw, **kwargs)
+
+    def pull_tensors(self, node: Node, g: Any, wanted: Any) -> list[Any]:
+        from .engine import grad
+
+        saved_arrays(node)
+        n = len(node.edges)
+        # an alias of each wanted input: one tensor given twice must not have its two gradients added up
+        inputs = [alias(a) if w is not None else a for a, w in zip(node.args[:n], wanted, strict=True)]
+        again = self.reference(*inputs, *node.args[n:], **(node.kwargs or {}))
+        chosen = [i for i, w in enumerate(wanted) if w is not None]
+        found = grad(again, [inputs[i] for i in chosen], g, create_graph=True, allow_unused=True)
+        result: list[Any] = [None] * n
+        for i, d in zip(chosen, found, strict=True):
+            result[i] = d
+        return result
+
+
+def fused(*methods: str, reference: Callable[..., Any], inputs: int, grad_name: Any = None) -> Callable[..., Any]:
+    """Declare a fused primitive (:class:`Fused`) whose first ``inputs`` arguments are differentiable; give its backward
+    with ``@name.defbackward``."""
+
+    def declare(forward: Callable[..., Any]) -> Any:
+        prim = Fused(forward, None, "", False, grad_name)
+        prim.reference = reference
+        prim.n = n = inputs
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            raw: list[Any] = []
+            edges: list[Any] = []
+            wants = tensors = False
+            quick = True
+            for a in args[:n]:
+                if a.__class__ in TENSORS:
+                    if a._view is not None:
+                        refresh(a)
+                    tensors = True
+                    edge = a._node
+                    edges.append(edge)
+                    if edge is not None:
+                        wants = True
+                    a = a._data
+                    if a.__class__ is not ndarray:
+                        quick = False
+                else:
+                    edges.append(None)
+                    if a is not None and a.__class__ is not ndarray:
+                        quick = False
+                raw.append(a)
+            xp: Any = np
+            if not tensors:
+                return forward(module_of(args[:n]), *args, **kwargs)[0]
+            if quick:
+                ans, kept = forward(np, *raw, *args[n:], **kwargs)
+            else:
+                xp, raw = unify(prim, args[:n], raw)
+                if xp is None:
+                    return call(*raw, *args[n:], **kwargs)
+                ans, kept = (forward if xp is np else placed(forward, raw))(xp, *raw, *args[n:], **kwargs)
+            if ans.__class__ is not ndarray:
+                ans = as_array(xp, ans)
+            if not wants or not recording.enabled:
+                return Tensor._wrap(ans, None)
+            node = new(Node)
+            node.primitive = prim
+            node.edges = edges  # type: ignore[assignment]  # a list serves, and needs no copy
+            node.args = args
+            node.kwargs = kwargs
+            node.hooks = node.cell = node.versions = None
+            for a in args:
+                if a.__class__ in TENSORS and a._vc is not None and a._vc.version:
+                    node.versions = versions_of(args)
+                    break
+            node.ans = (ans, kept)
+            node.shape = ans.shape
+            node.dtype = ans.dtype
+            out = new(Tensor)
+            out._data = ans
+            out._node = node
+            out._vc = out._view = None
+            return out
+
+        def defbackward(backward: Callable[..., Any]) -> Callable[..., Any]:
+            prim.backward = backward
+            prim.any_out = "outs" in parameters_of(backward)
+            return backward
+
+        public = publish(prim, call, methods)
+        public.defbackward = defbackward
+        public.reference = reference
+        return public
+
+    return declare
