@@ -71,6 +71,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             )
         panel.axhline(100, color="grey", linewidth=0.5)
         panel.set(title=f"{mode} scaling", xlabel="ranks", ylabel="efficiency, %")
+        panel.set_xticks(sorted({r["ranks"] for r in rows}))
         panel.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
