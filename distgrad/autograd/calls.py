@@ -37,9 +37,9 @@ def general_call(prim: Primitive) -> Callable[..., Any]:
     variadic = prim.variadic
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        n = len(args) if variadic else len(prim.rules) or 1
-        if args[0].__class__ in _RAW and (variadic or n == 1):  # in a rule, on arrays
+        if args[0].__class__ in _RAW and prim.one_kind:  # in a rule, on arrays
             return forward(np, *args, **kwargs)
+        n = len(args) if variadic else len(prim.rules) or 1
         raw: list[Any] = []
         edges: list[Any] = []
         mask, bit = 0, 1

@@ -360,9 +360,6 @@ def _run_plain(roots: Sequence[Any], root_grads: Sequence[Any], keep: bool) -> N
                     _arrive(e, entry[1], pending, ready)
 
 
-_ONES: dict[Any, Any] = {}  # the gradient that a number starts from, by dtype; read-only
-
-
 def backward_scalar(t: Tensor, keep: bool) -> None:
     """:func:`backward` of one number from gradient 1, by the shortest way."""
     if t._view is not None:
@@ -371,11 +368,7 @@ def backward_scalar(t: Tensor, keep: bool) -> None:
     if root is None or data.__class__ is not ndarray or data.ndim or data.dtype.kind == "c":
         backward(t, None, keep)
         return
-    one = _ONES.get(data.dtype)
-    if one is None:
-        one = _ONES[data.dtype] = np.ones((), data.dtype)
-        one.flags.writeable = False
-    _guarded((root,), (one,), keep, False)
+    _guarded((root,), (data.dtype.type(1),), keep, False)  # a NumPy scalar: quicker than an array of no dimensions
 
 
 def _sequence(value: Any) -> tuple[Any, ...]:

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..backend import Array
 from .errors import freed, stale
 from .graph import Cell, Node, Output
 from .tensor import TENSORS, Tensor
 
 new = object.__new__
+_f32 = np.dtype(np.float32)
 Rule = Callable[..., Any]
 
 
@@ -105,7 +108,7 @@ def finish(node: Node, ans: Any, save_ans: bool) -> Any:
             shape, dtype = a.shape, a.dtype
             shapes.append(shape)
             dtypes.append(dtype)
-            if dtype.kind in "biu":
+            if dtype is not _f32 and dtype.kind in "biu":
                 out._node = None
             else:
                 out._node = edge = new(Output)

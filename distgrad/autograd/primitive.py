@@ -71,6 +71,7 @@ class Primitive:
         self.takes_out: tuple[bool, ...] = ()
         self.any_out = False
         self.materialize = True
+        self.one_kind = True  # whether its first argument tells if it is called on tensors or on arrays
         self.call: Callable[..., Any] = forward
         self.plans = Plans(self)
         self._reads_of: dict[int, frozenset[str]] = {}
@@ -85,6 +86,7 @@ class Primitive:
         self.rules = rules
         self.takes_out = tuple([r is not None and "out" in parameters_of(r) for r in rules])
         self.any_out = True in self.takes_out
+        self.one_kind = self.variadic is not None or len(rules) <= 1
         if len(rules) == 1 and not self.any_out:
             self.pull = unary_pull(self)  # type: ignore[method-assign]
 

@@ -24,6 +24,7 @@ def as_view(prim: Any, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     owner = data.base
     several = out.__class__ is tuple
     step = (prim, args[1:], kwargs)
+    recorded = recording.enabled
     for nr, t in enumerate(out if several else (out,)):
         shared = t._data.base
         if (shared is not None and (shared is data or shared is owner)) or t._data is data:
@@ -36,7 +37,7 @@ def as_view(prim: Any, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             view.generation = cell.generation
             view.nr = nr if several else None
             view.parent = parent
-            view.recorded = recording.enabled
+            view.recorded = recorded
             view.step = step
     return out
 

@@ -80,8 +80,9 @@ class Adam(Optimizer):
                 p *= 1 - lr * weight_decay
             else:
                 g = xp.add(xp.multiply(p, weight_decay, out=s), g, out=s)
-        m *= b1
-        m += xp.multiply(g, 1 - b1, out=t)
+        m *= b1 / (1 - b1)  # then, in place throughout: (β₁ / (1 − β₁) m + g) (1 − β₁)
+        m += g
+        m *= 1 - b1
         v *= b2
         xp.multiply(g, g, out=t)
         t *= 1 - b2
