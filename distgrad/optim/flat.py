@@ -19,6 +19,7 @@ from ..autograd import Tensor
 from ..autograd.graph import Cell
 from ..backend import Array
 from ..storage import FlatStorage
+from .compiled import usable
 
 __all__ = ["BLOCK_BYTES", "Segment", "segments_of"]
 
@@ -32,16 +33,21 @@ class Segment:
         state: for each state name a flat array parallel to the storage's range of this segment.
         steps: how many updates each parameter has had: float32, one element each, seen by users through
             ``state["step"]``.
+        undivided: whether one block holds it all: on a device, and where the update is compiled to one pass.
         together: that number while all have the same, else None.
     """
 
-    def __init__(self, storage: FlatStorage, first: int, last: int, elementwise: bool, scratch: int) -> None:
+    def __init__(
+        self, storage: FlatStorage, first: int, last: int, elementwise: bool, scratch: int, one_pass: bool = False
+    ) -> None:
         self.storage, self.first, self.last = storage, first, last
         self.params = storage.params[first:last]
         self.views = storage.views[first:last]
         self.ranges = storage.ranges[first:last]
         self.lo, self.hi = self.ranges[0][0], self.ranges[-1][1]
-        self.elementwise, self.scratch = elementwise, scratch
+        compiled = one_pass and usable(storage.data)  # then blocks would only cost calls, and nothing is computed aside
+        self.elementwise, self.scratch = elementwise, 0 if compiled else scratch
+        self.undivided = compiled or storage.device.type != "cpu"
         self.xp = backend.module_for(storage.device)
         self.state: dict[str, Array] = {}
         self.steps = np.zeros(last - first, np.float32)
@@ -99,7 +105,7 @@ class Segment:
     def _cut(self, p: Array, g: Array, state: Sequence[Array]) -> list[tuple[Any, ...]]:
         """One-dimensional arrays cut into blocks, with scratch behind."""
         n = len(p)
-        size = n if self.storage.device.type != "cpu" else max(BLOCK_BYTES // p.itemsize, 1)
+        size = n if self.undivided else max(BLOCK_BYTES // p.itemsize, 1)
         spare = self._scratch(min(size, n))
         return [
             (
@@ -183,7 +189,7 @@ class Segment:
 
 
 def segments_of(
-    params: Sequence[Tensor], storages: Sequence[FlatStorage], elementwise: bool, scratch: int
+    params: Sequence[Tensor], storages: Sequence[FlatStorage], elementwise: bool, scratch: int, one_pass: bool = False
 ) -> list[Segment]:
     """The runs of neighbours that ``params`` make in their storages."""
     wanted = {id(p) for p in params}
@@ -195,6 +201,6 @@ def segments_of(
             if inside and first is None:
                 first = i
             elif not inside and first is not None:
-                found.append(Segment(storage, first, i, elementwise, scratch))
+                found.append(Segment(storage, first, i, elementwise, scratch, one_pass))
                 first = None
     return found

@@ -43,6 +43,8 @@ class Optimizer:
         elementwise: True (default): :meth:`update` is given one-dimensional blocks of many parameters at once; False:
             one whole parameter at a time, in its shape.
         scratch: how many arrays of the block's size :meth:`update` wants behind the state, to compute in.
+        one_pass: True where :meth:`update` runs a loop of :func:`distgrad.optim.compiled.compiled` wherever it can:
+            it is then given all at once, without scratch.
         bounds: allowed values of hyperparameters by name; see :mod:`distgrad.optim.bounds`.
         counter: the name under which ``state_dict`` holds the number of steps; None keeps it out.
 
@@ -59,6 +61,7 @@ class Optimizer:
     state: Any = ()
     elementwise: ClassVar[bool] = True
     scratch: ClassVar[int] = 0
+    one_pass: ClassVar[bool] = False
     bounds: ClassVar[dict[str, tuple[str, float, float, bool]]] = BOUNDS
     counter: ClassVar[str | None] = "step"
 
@@ -205,7 +208,9 @@ class Optimizer:
         self._cached[i] = None
         self._counted[i] = len(params)
         self._segments[i] = (
-            segments_of(params, storage.flatten(params), self.elementwise, self.scratch) if params else []
+            segments_of(params, storage.flatten(params), self.elementwise, self.scratch, self.one_pass)
+            if params
+            else []
         )
 
     # --- the step ---------------------------------------------------------------------------------------------------

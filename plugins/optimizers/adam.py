@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from distgrad import hookimpl
 from distgrad.backend import Array, ArrayModule
 from distgrad.optim import Optimizer
+from distgrad.optim.compiled import compiled
 
 
 class Adam(Optimizer):
@@ -28,6 +31,7 @@ class Adam(Optimizer):
     """
 
     scratch = 2
+    one_pass = True
 
     def __init__(
         self,
@@ -73,13 +77,21 @@ class Adam(Optimizer):
         decoupled_weight_decay: bool,
         step: int,
     ) -> None:
-        *most, t, s = arrays
         b1, b2 = (float(b) for b in betas)
+        correction = math.sqrt(1 - b2**step)
+        if weight_decay and decoupled_weight_decay:
+            p *= 1 - lr * weight_decay
+            weight_decay = 0
+        # √(v / c²) + ε = (√v + c ε) / c: the division by c goes into the step size
+        small, size = eps * correction, lr * correction / (1 - b1**step)
+        loop = compiled(_amsgrad_pass if amsgrad else _pass, p)
+        if loop is not None:
+            numbers = (weight_decay, b1 / (1 - b1), 1 - b1, b2, 1 - b2, small, size)
+            loop(p, g, m, v, *arrays[: int(amsgrad)], *map(p.dtype.type, numbers))
+            return
+        *most, t, s = arrays
         if weight_decay:
-            if decoupled_weight_decay:
-                p *= 1 - lr * weight_decay
-            else:
-                g = xp.add(xp.multiply(p, weight_decay, out=s), g, out=s)
+            g = xp.add(xp.multiply(p, weight_decay, out=s), g, out=s)
         m *= b1 / (1 - b1)  # then, in place throughout: (β₁ / (1 − β₁) m + g) (1 − β₁)
         m += g
         m *= 1 - b1
@@ -89,13 +101,41 @@ class Adam(Optimizer):
         v += t
         if amsgrad:
             v = xp.maximum(most[0], v, out=most[0])
-        # √(v / c²) + ε = (√v + c ε) / c: the division by c goes into the step size
-        correction = math.sqrt(1 - b2**step)
         xp.sqrt(v, out=t)
-        t += eps * correction
+        t += small
         xp.divide(m, t, out=t)
-        t *= lr * correction / (1 - b1**step)
+        t *= size
         p -= t
+
+
+def _pass(p, g, m, v, decay, m_decay, m_gain, v_decay, v_gain, small, size):  # type: ignore[no-untyped-def]
+    """:meth:`Adam.update` element by element, the same operations in the same order: for :func:`compiled`."""
+    for i in range(p.size):
+        x = g[i]
+        if decay != 0:
+            x = p[i] * decay + x
+        a = (m[i] * m_decay + x) * m_gain
+        b = v[i] * v_decay + (x * x) * v_gain
+        m[i] = a
+        v[i] = b
+        p[i] -= a / (np.sqrt(b) + small) * size
+
+
+def _amsgrad_pass(p, g, m, v, most, decay, m_decay, m_gain, v_decay, v_gain, small, size):  # type: ignore[no-untyped-def]
+    """:func:`_pass` with the largest second moment so far."""
+    for i in range(p.size):
+        x = g[i]
+        if decay != 0:
+            x = p[i] * decay + x
+        a = (m[i] * m_decay + x) * m_gain
+        b = v[i] * v_decay + (x * x) * v_gain
+        m[i] = a
+        v[i] = b
+        c = most[i]
+        if b > c or b != b:
+            c = b
+            most[i] = b
+        p[i] -= a / (np.sqrt(c) + small) * size
 
 
 @hookimpl

@@ -1,0 +1,84 @@
+"""Compiled updates give NumPy's bits; without numba, or told not to, NumPy does the work."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+import distgrad
+from distgrad import optim
+from distgrad.optim import compiled
+
+needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
+
+
+@pytest.fixture(autouse=True)
+def asked_anew():
+    compiled.available.cache_clear()
+    yield
+    compiled.available.cache_clear()
+
+
+def trajectory(dtype, **options):
+    """Every array of five Adam steps on three parameters, one of which has no gradient in the third step."""
+    rng = np.random.default_rng(0)
+    params = [distgrad.tensor(rng.standard_normal(n), dtype=dtype, requires_grad=True) for n in (7, 33, 1000)]
+    optimizer = optim.Adam(params, lr=0.1, **options)
+    seen = []
+    for i in range(5):
+        for k, p in enumerate(params):
+            p.grad = None if (i, k) == (2, 1) else distgrad.tensor(rng.standard_normal(p.shape[0]), dtype=dtype)
+        optimizer.step()
+        seen += [p.detach().numpy().copy() for p in params]
+        seen += [v.numpy().copy() for p in params for v in optimizer.state[p].values()]
+    return seen
+
+
+OPTIONS = [
+    {},
+    {"weight_decay": 0.1},
+    {"weight_decay": 0.1, "decoupled_weight_decay": True},
+    {"amsgrad": True},
+    {"amsgrad": True, "weight_decay": 0.1, "maximize": True},
+]
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", [distgrad.float32, distgrad.float64], ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_the_compiled_pass_gives_numpys_bits(monkeypatch, dtype, options):
+    monkeypatch.delenv("DISTGRAD_JIT", raising=False)
+    assert compiled.usable(np.zeros(1, np.float32))
+    fast = trajectory(dtype, **options)
+    monkeypatch.setenv("DISTGRAD_JIT", "0")
+    compiled.available.cache_clear()
+    assert not compiled.usable(np.zeros(1, np.float32))
+    slow = trajectory(dtype, **options)
+    assert len(fast) == len(slow)
+    for a, b in zip(fast, slow, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_without_numba_nothing_is_compiled(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert not compiled.available()
+    assert compiled.compiled(lambda p: None, np.zeros(3)) is None
+
+
+def test_half_precision_and_other_arrays_are_left_to_numpy():
+    assert compiled.compiled(lambda p: None, np.zeros(3, np.float16)) is None
+    assert compiled.compiled(lambda p: None, object()) is None
+
+
+@needs_numba
+def test_scratch_is_not_made_where_nothing_needs_it(monkeypatch):
+    monkeypatch.delenv("DISTGRAD_JIT", raising=False)
+    p = distgrad.zeros(100_000, requires_grad=True)
+    optimizer = optim.Adam([p])
+    p.grad = distgrad.ones(100_000)
+    optimizer.step()
+    (segment,) = optimizer._segments[0]
+    assert segment.undivided
+    assert segment._spare == []
