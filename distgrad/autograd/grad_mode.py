@@ -14,6 +14,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _Mode(threading.local):
     enabled = True
     inference = False
+    callbacks: list[Callable[[], None]] | None = None  # to run at the end of the backward pass that is running
 
 
 recording = _Mode()

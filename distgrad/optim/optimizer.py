@@ -264,23 +264,23 @@ class Optimizer:
         ):
             segments = self._resettled(i)
         options = self._options(i, group)
+        maximize = group["maximize"]
         for segment in segments:
+            xp = segment.xp
+            update = self.update if xp is np else _on_device(self.update)
+            pieces: Any
             if intact:
-                number = segment.count(self.counter is not None)
-                self._update_blocks(segment.xp, segment.all_blocks(), options, number, group["maximize"])
+                pieces = ((segment.count(self.counter is not None), segment.all_blocks()),)
             else:
-                for number, blocks in segment.pieces():
-                    self._update_blocks(segment.xp, blocks, options, number, group["maximize"])
-
-    def _update_blocks(self, xp: Any, blocks: Any, options: dict[str, Any], number: int, maximize: bool) -> None:
-        if self._wants_step:
-            options["step"] = number
-        update = self.update if xp is np else _on_device(self.update)
-        for block in blocks:
-            if maximize:
-                with backend.where_it_lies(block[1]):
-                    block = (block[0], -block[1], *block[2:])
-            update(xp, *block, **options)
+                pieces = segment.pieces()
+            for number, blocks in pieces:
+                if self._wants_step:
+                    options["step"] = number
+                for block in blocks:
+                    if maximize:
+                        with backend.where_it_lies(block[1]):
+                            block = (block[0], -block[1], *block[2:])
+                    update(xp, *block, **options)
 
     def _resettled(self, i: int) -> list[Segment]:
         """Lay group ``i`` out anew and take the state along."""
