@@ -1,6 +1,6 @@
 """pytest-benchmark suite: every step on distgrad, and on PyTorch where it is installed.
 
-python -m pytest benchmarks --benchmark-enable
+python -m pytest benchmarks
 """
 
 from __future__ import annotations
