@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from distgrad_optimizers.adam import Adam as Adam
     from distgrad_optimizers.rmsprop import RMSprop as RMSprop
     from distgrad_optimizers.sgd import SGD as SGD
+    from distgrad_optimizers.sparse_adam import SparseAdam as SparseAdam
 
 __all__ = ["Optimizer", "get"]
 

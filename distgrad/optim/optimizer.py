@@ -65,6 +65,8 @@ class Optimizer:
     bounds: ClassVar[dict[str, tuple[str, float, float, bool]]] = BOUNDS
     counter: ClassVar[str | None] = "step"
 
+    sparse_gradients: ClassVar[bool] = False  # whether a row-sparse gradient may be treated as the dense one it means
+
     _reads: ClassVar[tuple[str, ...]] = ()  # the keyword-only parameters of update()
     _hyper: ClassVar[tuple[str, ...]] = ()  # the same without step
     _wants_step: ClassVar[bool] = False
@@ -259,6 +261,8 @@ class Optimizer:
         for segment in segments:
             if not segment.whole():
                 intact = False
+        if not intact and not self.sparse_gradients:
+            self._refuse_sparse(group)
         if not intact and (
             self._counted[i] != len(group["params"]) or any(segment.moved() for segment in segments)
         ):
@@ -281,6 +285,13 @@ class Optimizer:
                         with backend.where_it_lies(block[1]):
                             block = (block[0], -block[1], *block[2:])
                     update(xp, *block, **options)
+
+    def _refuse_sparse(self, group: dict[str, Any]) -> None:
+        """RuntimeError where a gradient of ``group`` is sparse, before anything is updated."""
+        if any(p._grad is not None and p._grad.is_sparse for p in group["params"]):
+            raise RuntimeError(
+                f"{type(self).__name__} does not support sparse gradients, please consider SparseAdam instead"
+            )
 
     def _resettled(self, i: int) -> list[Segment]:
         """Lay group ``i`` out anew and take the state along."""
@@ -322,6 +333,8 @@ class Optimizer:
                     continue
                 if set_to_none:
                     p._grad = None
+                elif grad.is_sparse:
+                    grad.zero_()
                 else:
                     if grad._node is not None:
                         p._grad = grad = grad.detach()

@@ -26,6 +26,7 @@ class SGD(Optimizer):
     """
 
     counter = None
+    sparse_gradients = True
     scratch = 1
 
     def __init__(

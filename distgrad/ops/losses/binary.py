@@ -212,4 +212,4 @@ def soft_margin_loss(
         raise RuntimeError("soft_margin_loss is not differentiable with respect to its target; detach() it")
     fits(input._data.shape, target._data.shape, "soft_margin_loss")
     y = target._data if target._data.dtype == input._data.dtype else target.to(input.dtype)._data
-    return _soft_margin(input, Tensor._wrap(y, None), reduction)
+    return _soft_margin(input, y, reduction)  # the raw array: it takes no gradient
