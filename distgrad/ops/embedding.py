@@ -31,11 +31,6 @@ def _rows(xp: Any, weight: Any, index: Any) -> Any:
     return xp.where(wrong[..., None], xp.asarray(np.nan, rows.dtype), rows)
 
 
-@primitive(grad_name="EmbeddingBackward0")
-def _rows_of(xp, weight, index):
-    return weight[index]
-
-
 def _added(xp: Any, g: Any, index: Any, shape: tuple[int, int], out: Any) -> Any:
     """Zeros of ``shape``, in ``out`` if given, with each row of ``g`` added at its index."""
     if out is None:
@@ -56,8 +51,7 @@ def _to_rows(xp, g, index, shape):
     return _added(xp, g, index, shape, None)
 
 
-_rows_of.defvjp(lambda g, ans, weight, index: _to_rows(g, index, tuple(weight.shape)))
-_to_rows.defvjp(lambda g, ans, x, index, shape: _rows_of(g, index))
+_to_rows.defvjp(lambda g, ans, x, index, shape: _embedding(g, index, -1, False, False))
 
 
 def _share(index: Any, n: int, padding_idx: int, by_frequency: bool, dtype: Any) -> Any:

@@ -76,6 +76,9 @@ def _of_classes(
     """:func:`cross_entropy` where the target is class indices."""
     x, y = raw(input), raw(target)
     all_count = _check_classes(x, y, ignore_index)
+    if y.dtype.char == "B":
+        y = y.astype(np.int64)
+        target = Tensor._wrap(y, None)
     simple = weight is None and label_smoothing == 0.0 and x.ndim == 2 and x.shape[0] and x.dtype.char in "fd"
     if simple and reduction in ("mean", "sum", "none"):
         if x.__class__ is not np.ndarray:
@@ -210,6 +213,7 @@ def nll_loss(
 def _negated(input: Tensor, y: Any, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor:
     """:func:`nll_loss` of the raw targets ``y``."""
     x = raw(input)
+    needs_floats("nll_loss", input)
     _check_classes(x, y, ignore_index)
     if weight is not None:
         _check_weight(weight, x.shape[min(1, x.ndim - 1)], x)

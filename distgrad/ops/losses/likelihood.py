@@ -84,7 +84,7 @@ def poisson_nll_loss(
     loss = exp(input) - target * input if log_input else input - target * log(input + eps)
     if full:
         stirling = target * log(target) - target + log(target * (2 * math.pi)) * 0.5
-        loss = loss + stirling.masked_fill(target.detach() <= 1, 0)
+        loss = loss + stirling.masked_fill(target.detach() <= 1, 0).to(loss.dtype)
     return reduced(loss, reduction)
 
 
