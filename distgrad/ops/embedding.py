@@ -9,6 +9,7 @@ import numpy as np
 from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.coo import Coo, summed_by_key
+from ..autograd.graph import Leaf
 from ..autograd.operands import mixed
 from ..autograd.tensor import TENSORS
 from ._declare import raw
@@ -64,8 +65,9 @@ def _share(index: Any, n: int, padding_idx: int, by_frequency: bool, dtype: Any)
 
 
 def _gradient(g, ans, weight, index, padding_idx, by_frequency, sparse, out=None):
+    """Sparse only where no other rule reads it: for a leaf (``weight`` is the edge), and not to be recorded."""
     n, d = weight.shape
-    if sparse and g.__class__ not in TENSORS:  # a recorded gradient is dense, so that it can be differentiated
+    if sparse and weight.__class__ is Leaf and g.__class__ not in TENSORS:
         keys, rows = index.reshape(-1), g.reshape(-1, d)
         if padding_idx >= 0:
             kept = keys != padding_idx
@@ -115,7 +117,7 @@ def embedding(
         max_norm: rows that are named are first scaled, in place, to a ``norm_type``-norm of at most this.
         scale_grad_by_freq: divide each row's gradient by how often it is named.
         sparse: the gradient of ``weight`` is a sparse tensor of the rows named (:mod:`distgrad.autograd.sparse`),
-            except under ``create_graph=True``.
+            if that is a leaf, and except under ``create_graph=True``.
 
     Returns:
         (*, d).
@@ -140,7 +142,7 @@ def embedding(
     if index.dtype not in (np.int64, np.int32):
         raise RuntimeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
-            f"{input.dtype.tensor_type} instead (while checking arguments for embedding)"
+            f"torch.{input.dtype.tensor_type} instead (while checking arguments for embedding)"
         )
     if sparse and scale_grad_by_freq and weight.requires_grad:
         raise RuntimeError("embedding_backward: scale_grad_by_freq not supported with sparse gradients")

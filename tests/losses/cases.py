@@ -98,7 +98,9 @@ CASES: dict[str, tuple[Any, ...]] = {
     "ranking, margin": ("MarginRankingLoss", {"margin": 0.6}, f64(4), f64(4), SIGNS[0]),
     "ranking, broadcast": ("MarginRankingLoss", {"margin": 0.6}, f64(3, 1), f64(1, 4), SIGNS),
     "triplet": ("TripletMarginLoss", {}, f64(4, 3), f64(4, 3), f64(4, 3)),
-    "triplet, all": ("TripletMarginLoss", {"margin": 2, "p": 3, "eps": 1e-3, "swap": True}, *(f64(4, 3) for _ in "apn")),
+    "triplet, all": (
+        "TripletMarginLoss", {"margin": 2, "p": 3, "eps": 1e-3, "swap": True}, f64(4, 3), f64(4, 3), f64(4, 3),
+    ),
     "triplet, p 1": ("TripletMarginLoss", {"p": 1.0, "margin": 0.1}, f64(3), f64(3), f64(3)),
 }  # fmt: skip
 

@@ -39,12 +39,15 @@ def _arrays(params: Iterable[Tensor], together: bool = True) -> Iterator[Array]:
         if grad is None:
             continue
         flat = p.__dict__.get("_flat") if together else None
-        if flat is not None and grad._data is flat[0].slots[flat[1]]:
-            if flat[0] is storage and flat[1] == hi:
-                hi += 1
-                continue
-            if storage is not None:
-                yield storage.grad[storage.ranges[lo][0] : storage.ranges[hi - 1][1]]
+        if flat is not None and grad._data is not flat[0].slots[flat[1]]:
+            flat = None
+        if flat is not None and flat[0] is storage and flat[1] == hi:
+            hi += 1
+            continue
+        if storage is not None:
+            yield storage.grad[storage.ranges[lo][0] : storage.ranges[hi - 1][1]]
+            storage = None
+        if flat is not None:
             storage, lo = flat
             hi = lo + 1
         elif grad.is_sparse:
