@@ -25,7 +25,7 @@ Tensors = Tensor | Iterable[Tensor]
 
 
 def _listed(given: Tensors) -> list[Tensor]:
-    return [given] if given.__class__ in TENSORS else list(given)  # type: ignore[list-item, arg-type]
+    return [given] if given.__class__ in TENSORS else list(given)  # type: ignore[list-item]
 
 
 def _arrays(params: Iterable[Tensor], together: bool = True) -> Iterator[Array]:

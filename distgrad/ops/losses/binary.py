@@ -107,13 +107,8 @@ def _reference_bce_logits(input: Any, target: Any, reduction: str) -> Any:
 
 @fused(reference=_reference_bce_logits, inputs=2, grad_name="BinaryCrossEntropyWithLogitsBackward0")
 def _bce_logits(xp, x, y, reduction):
-    if x.dtype.itemsize == 2:
-        dtype, x, y = x.dtype, wide(x), wide(y)
-        return averaged(xp, xp.maximum(x, 0) - x * y + xp.log1p(xp.exp(-xp.abs(x))), reduction, dtype), None
-    values = xp.maximum(x, 0) - x * y + xp.log1p(xp.exp(-xp.abs(x)))
-    if reduction == "none":
-        return values, None
-    return (values.mean() if reduction == "mean" else values.sum()), None
+    dtype, x, y = x.dtype, wide(x), wide(y)
+    return averaged(xp, xp.maximum(x, 0) - x * y + xp.log1p(xp.exp(-xp.abs(x))), reduction, dtype), None
 
 
 @_bce_logits.defbackward

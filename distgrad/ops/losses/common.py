@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ... import dtypes
-from ...autograd import fused
+from ...autograd.fused import fused
 from ...autograd.tensor import TENSORS
 
 REDUCTIONS = frozenset(("mean", "sum", "none"))
@@ -116,10 +116,11 @@ def wide(x: Any) -> Any:
 
 def averaged(xp: Any, values: Any, reduction: str, dtype: Any) -> Any:
     """:func:`reduced` of an array, in ``dtype``."""
-    if reduction == "mean":
-        values = values.mean() if values.size else values.dtype.type(np.nan)
-    elif reduction == "sum":
-        values = values.sum()
+    if reduction != "none":
+        n = values.size
+        values = np.add.reduce(values, None) if xp is np else values.sum()  # quicker than NumPy's methods
+        if reduction == "mean":
+            values = values / n if n else values * np.nan
     return values if values.dtype == dtype else values.astype(dtype)
 
 

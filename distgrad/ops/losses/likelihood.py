@@ -36,26 +36,27 @@ def gaussian_nll_loss(
     if isinstance(var, float):
         if var < 0:
             raise ValueError(f"var has negative entry/entries: {var}")
-        var = full_like(input, var)
+        spread = full_like(input, var)
     else:
         tensors("gaussian_nll_loss", var=var)
         with where_it_lies(var._data):
             if bool((var._data < 0).any()):
                 raise ValueError("var has negative entry/entries")
-    a, b = input._data.shape, var._data.shape
+        spread = var
+    a, b = input._data.shape, spread._data.shape
     if a != b:
         if a[:-1] == b:
-            var = var.unsqueeze(-1)
+            spread = spread.unsqueeze(-1)
         elif len(a) != len(b) or sum(n for m, n in zip(a, b, strict=True) if m != n) != 1:
             raise ValueError(f"var is of incorrect size: {list(b)}; the input's is {list(a)}")
     if reduction not in REDUCTIONS:
         raise ValueError(f"{reduction} is not valid; the values are none, mean, sum")
     fits(a, target._data.shape, "gaussian_nll_loss")
-    var = var.clone()
+    spread = spread.clone()
     with no_grad():
-        var.clamp_(min=eps)
+        spread.clamp_(min=eps)
     off = input - target
-    loss = (log(var) + off * off / var) * 0.5
+    loss = (log(spread) + off * off / spread) * 0.5
     return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 
 
