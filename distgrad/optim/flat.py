@@ -69,6 +69,7 @@ class Segment:
         self.half = storage.dtype.itemsize == 2  # computed in float32, as PyTorch's kernels do
         compiled = rule.one_pass and usable(_real(storage.data))  # then blocks would cost calls, and save nothing
         self.scratch = 0 if compiled else rule.scratch
+        self.plain = self.xp is np and not self.half
         self.undivided = compiled or storage.device.type != "cpu"
         n = last - first
         number = np.float64 if dtypes.get_default_dtype() is dtypes.float64 else np.float32
@@ -82,7 +83,7 @@ class Segment:
         self.cell = Cell()  # the version of steps and numbers, which users may write to
         self._seen = 0
         self._divide = False
-        self._blocks: list[Block] | None = None
+        self._whole: list[Piece] | None = None
         self._spare: list[Array] = []
 
     def _span(self) -> tuple[int, int]:
@@ -111,7 +112,7 @@ class Segment:
             for name in names:
                 if name not in self.state:
                     self.state[name] = self.xp.zeros(self.hi - self.lo, self.storage.dtype)
-        self.names, self._divide, self._blocks = names, divide, None
+        self.names, self._divide, self._whole = names, divide, None
 
     def state_of(self, k: int, name: str) -> Array:
         """Parameter ``k``'s part of a state buffer: in its shape, or flat where only some of it is here."""
@@ -212,13 +213,14 @@ class Segment:
                 self._spare = [self.xp.empty(n, kind) for _ in range(self.scratch)]
         return self._spare
 
-    def all_blocks(self) -> list[Block]:
-        """The blocks of the whole segment, made once."""
-        if self._blocks is None:
+    def whole_piece(self) -> list[Piece]:
+        """The whole segment in one piece, its blocks made once."""
+        if self._whole is None:
             lo, hi = self.lo, self.hi
             state = [self.state[name] for name in self.names]
-            self._blocks = self._cut(self.storage.data[lo:hi], self.storage.grad[lo:hi], state)
-        return self._blocks
+            blocks = self._cut(self.storage.data[lo:hi], self.storage.grad[lo:hi], state)
+            self._whole = [(0, len(self.params), blocks)]
+        return self._whole
 
     def pieces(self, counted: bool) -> Iterator[Piece]:
         """What has a gradient, in pieces of neighbours that are in step, each of which is counted.

@@ -128,8 +128,9 @@ class Optimizer(Hooked):
         asked = dict.fromkeys((*cls._reads, *cls._advance_reads))
         self._hyper = tuple(name for name in asked if name not in given and name in self.defaults)
         # slots() may look at any option; what is compared at each step must have it all
-        keys = (*self.defaults,) if cls.slots is not Optimizer.slots else (*self._hyper, "maximize")
-        self._keys = tuple(k for k in keys if k in self.defaults)
+        every = cls.slots is not Optimizer.slots
+        wanted = (self.defaults.keys() - _WAYS) if every else {*self._hyper, "maximize"}
+        self._keys = tuple(k for k in self.defaults if k in wanted)
         unknown = [name for name in asked if name not in given and name not in self.defaults]
         if unknown and self._by_engine() and (cls.advance is None or set(unknown) & set(cls._advance_reads)):
             raise TypeError(
@@ -137,7 +138,8 @@ class Optimizer(Hooked):
                 f"({', '.join(self.defaults)}), {', '.join(sorted(given))}, and for update() what advance() returns"
             )
         self._wants_step = "step" in cls._reads
-        self._plain = cls.advance is None
+        self._advances = cls.advance is not None
+        self._shown = cls.counter is not None
 
     def _by_engine(self) -> bool:
         """Whether the flat engine updates; False for a subclass in PyTorch's way, whose state is its own affair."""
@@ -260,43 +262,40 @@ class Optimizer(Hooked):
 
     def _step_group(self, i: int, group: dict[str, Any]) -> None:
         segments = self._segments[i]
-        intact = self.elementwise and self._counted[i] == len(group["params"])
+        same = self._counted[i] == len(group["params"])
+        intact = same and self.elementwise
         for segment in segments:
             if not segment.whole():
                 intact = False
-        if not intact and (
-            self._counted[i] != len(group["params"]) or any(segment.moved() for segment in segments)
-        ):
+        if not intact and (not same or any(segment.moved() for segment in segments)):
             segments = self._resettled(i)
         options = self._options(i, group)
-        maximize = group["maximize"]
-        shown = self.counter is not None
         for segment in segments:
-            counted = shown or bool(segment.names)
+            counted = self._shown or bool(segment.names)
             if segment.fresh and (counted or self.numbers):
                 self._begin(i, segment)
             update = self.update
-            if segment.half or segment.xp is not np:
+            if not segment.plain:
                 update = _where_it_lies(update, segment)
-            if maximize:
+            if group["maximize"]:
                 update = _uphill(update)
             pieces: Iterable[Piece]
             if intact:
                 segment.touch()
                 if counted:
-                    segment.count(shown)
-                pieces = ((0, len(segment.params), segment.all_blocks()),)
+                    segment.count(self._shown)
+                pieces = segment.whole_piece()
             else:
                 pieces = segment.pieces(counted)
+            xp = segment.xp
             for first, end, blocks in pieces:
-                step = segment.step_of(first) if counted else 1
                 now = options
-                if not self._plain:
-                    now = self._advanced(segment, first, end, step, options)
+                if self._advances:
+                    now = self._advanced(segment, first, end, segment.step_of(first) if counted else 1, options)
                 elif self._wants_step:
-                    options["step"] = step
+                    options["step"] = segment.step_of(first) if counted else 1
                 for block in blocks:
-                    update(segment.xp, *block, **now)
+                    update(xp, *block, **now)
 
     def _advanced(self, segment: Segment, first: int, end: int, step: int, options: dict[str, Any]) -> dict[str, Any]:
         """What :meth:`update` asks for where there is :meth:`advance`, for a piece of a segment; keeps the numbers."""
@@ -431,6 +430,8 @@ class Optimizer(Hooked):
             text += "".join(f"    {k}: {group[k]}\n" for k in sorted(group) if k != "params")
         return text + ")"
 
+
+_WAYS = {"foreach", "fused", "capturable", "differentiable"}  # options that choose nothing here
 
 _step = hooked(Optimizer.step)
 
