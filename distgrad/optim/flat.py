@@ -40,7 +40,7 @@ class Rule:
 
     elementwise: bool
     scratch: int = 0
-    one_pass: bool = False
+    one_pass: int = 0
     numbers: tuple[str, ...] = ()
 
 
@@ -67,13 +67,13 @@ class Segment:
         self.lo, self.hi = self._span()
         self.xp = backend.module_for(storage.device)
         self.half = storage.dtype.itemsize == 2  # computed in float32, as PyTorch's kernels do
-        compiled = rule.one_pass and usable(_real(storage.data))  # then blocks would cost calls, and save nothing
-        self.scratch = 0 if compiled else rule.scratch
+        compiled = 0 < rule.one_pass <= self.hi - self.lo and usable(_real(storage.data))
+        self.scratch = 0 if compiled else rule.scratch  # in one pass, blocks would cost calls and save nothing
         self.plain = self.xp is np and not self.half
         self.undivided = compiled or storage.device.type != "cpu"
         n = last - first
         number = np.float64 if dtypes.get_default_dtype() is dtypes.float64 else np.float32
-        self.steps = np.zeros(n, number)
+        self.steps: np.ndarray = np.zeros(n, number)
         self.numbers = {name: np.zeros(n, number) for name in rule.numbers}
         self.together: int | None = 0
         self.begun = [False] * n

@@ -31,7 +31,7 @@ class RMSprop(Optimizer):
     """
 
     scratch = 2
-    one_pass = True
+    one_pass = 1
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class RMSprop(Optimizer):
         if loop is not None:
             numbers = map(p.dtype.type, (weight_decay, alpha, 1 - alpha, eps, lr, momentum))
             if centered:
-                loop(p, g, v, arrays[0] if momentum > 0 else v, arrays[-1], *numbers)
+                loop(p, g, v, arrays[0] if momentum > 0 else v, arrays[int(momentum > 0)], *numbers)
             elif momentum > 0:
                 loop(p, g, v, arrays[0], *numbers)
             else:

@@ -28,7 +28,7 @@ class SGD(Optimizer):
 
     counter = None
     scratch = 1
-    one_pass = True
+    one_pass = 4096
 
     def __init__(
         self,
@@ -73,7 +73,8 @@ class SGD(Optimizer):
         nesterov: bool,
         step: int,
     ) -> None:
-        loop = compiled(_momentum_pass if momentum else _pass, p)
+        # scratch is there exactly where NumPy is to do it
+        loop = compiled(_momentum_pass if momentum else _pass, p) if len(arrays) == bool(momentum) else None
         if loop is not None:
             number = p.dtype.type
             if momentum:

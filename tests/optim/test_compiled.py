@@ -24,7 +24,7 @@ def asked_anew():
 def trajectory(name, dtype, **options):
     """Every array of five steps on three parameters, one of which has no gradient in the third step."""
     rng = np.random.default_rng(0)
-    params = [distgrad.tensor(rng.standard_normal(n), dtype=dtype, requires_grad=True) for n in (7, 33, 1000)]
+    params = [distgrad.tensor(rng.standard_normal(n), dtype=dtype, requires_grad=True) for n in (7, 33, 5000)]
     optimizer = getattr(optim, name)(params, lr=0.1, **options)
     seen = []
     for i in range(5):
