@@ -69,6 +69,7 @@ class Optimizer(Engine):
 
     bounds: ClassVar[dict[str, Bound]] = BOUNDS
     eager: ClassVar[bool] = False
+    _lengths: ClassVar[dict[str, int]] = {}  # of hyperparameters that are several numbers
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -80,6 +81,8 @@ class Optimizer(Engine):
             cls._names = tuple(cls.state)
             cls._starts = {**(cls.state if isinstance(cls.state, Mapping) else {}), **cls.numbers}
         cls._own_slots = cls._own_slots or "slots" in cls.__dict__
+        nominal = {p.name: p.default for p in inspect.signature(cls.__init__).parameters.values()} | cls.defaults
+        cls._lengths = {name: len(default) for name, default in nominal.items() if isinstance(default, tuple)}
         if "step" in cls.__dict__:
             cls._own_step = True
             cls.step = hooked(cls.__dict__["step"])  # type: ignore[method-assign]
@@ -132,9 +135,9 @@ class Optimizer(Engine):
         """Raise ValueError if an option of ``group`` is out of bounds."""
         for name, value in group.items():
             check(name, value, self.bounds)
-            default = self.defaults.get(name)
-            if isinstance(default, tuple) and isinstance(value, (tuple, list)) and len(value) != len(default):
-                raise ValueError(f"{name} must be {len(default)} numbers, got {value!r}")
+            length = self._lengths.get(name)
+            if length is not None and not (hasattr(value, "__len__") and len(value) == length):
+                raise ValueError(f"Invalid {name}: {value!r}; it must be {length} values")
         if group.get("fused") and (group.get("differentiable") or group.get("foreach")):
             raise RuntimeError("fused=True does not go together with differentiable=True or foreach=True")
 
