@@ -190,7 +190,7 @@ class Segment:
         if p.dtype.kind == "c":  # as pairs of real numbers, as in PyTorch
             p, g, state = _real(p), _real(g), [_real(s) for s in state]
         n = len(p)
-        size = n if self.undivided and not self._divide else max(BLOCK_BYTES // p.itemsize, 1)
+        size = max(n if self.undivided and not self._divide else BLOCK_BYTES // p.itemsize, 1)
         spare = self._scratch(min(size, n))
         return [
             (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import tracemalloc
 from typing import Any
 
@@ -36,7 +37,7 @@ def run(name: str, dtype: str, cuts: tuple[int, ...] = (), n: int = 4, **more: A
     """
     edges = [0, *cuts, 10**6]
     workers = []
-    for lo, hi in zip(edges[:-1], edges[1:], strict=True):
+    for lo, hi in itertools.pairwise(edges):
         params = every.parameters(distgrad, dtype, SHAPES)
         (flat,) = storage.flatten(params)
         if cuts:
@@ -102,8 +103,6 @@ def test_state_is_held_for_the_share_alone(name: str) -> None:
     (segment,) = optimizer._segments[0]
     assert segment.state
     assert all(len(x) == 110 for x in segment.state.values())
-    for entry in optimizer.state_dict()["state"].values() if not segment.state else ():
-        raise AssertionError(entry)
     with pytest.raises(RuntimeError, match="holds optimizer state only for elements 900 to 1009 of 0 to 1023"):
         optimizer.state_dict()
 
@@ -179,7 +178,7 @@ def test_the_layout_of_tensors_changes_no_bit(name: str, monkeypatch: pytest.Mon
     def bits(sizes: list[int], dtype: str, block: int) -> bytes:
         monkeypatch.setattr("distgrad.optim.flat.BLOCK_BYTES", block)
         edges = np.cumsum([0, *sizes])
-        cut = list(zip(edges[:-1], edges[1:], strict=True))
+        cut = list(itertools.pairwise(edges))
         kind = getattr(distgrad, dtype)
         params = [distgrad.tensor(start[a:b].tolist(), dtype=kind, requires_grad=True) for a, b in cut]
         optimizer = make(distgrad, name, params)
