@@ -16,7 +16,7 @@ from .coo import Coo
 from .graph import RemovableHandle
 from .tensor import TENSORS, Tensor, new
 
-__all__ = ["SparseTensor", "sparse_coo_tensor", "tensor_of"]
+__all__ = ["SparseTensor", "sparse_coo_tensor", "tensor_of", "to_sparse"]
 
 
 def tensor_of(g: Any) -> Tensor:
@@ -284,6 +284,28 @@ def _number(other: Any, name: str) -> Any:
     if isinstance(other, (bool, int, float, np.generic)) or (other.__class__ in TENSORS and other.ndim == 0):
         return other
     raise _refused(name)
+
+
+def to_sparse(self: Tensor, sparse_dim: int | None = None) -> SparseTensor:
+    """The same elements as a coalesced sparse tensor, of which nothing is recorded.
+
+    Args:
+        sparse_dim: how many of the first dimensions the indices name (default all): of a matrix, 1 keeps whole rows.
+    """
+    data = self._data
+    k = data.ndim if sparse_dim is None else sparse_dim
+    if not 0 < k <= data.ndim:
+        raise RuntimeError(f"sparse_dim argument must be in >0 and <= {data.ndim}, got {k}")
+    with backend.where_it_lies(data):
+        xp = backend.array_module(data)
+        there = data != 0
+        if k < data.ndim:
+            there = there.any(axis=tuple(range(k, data.ndim)))
+        found = xp.nonzero(there)
+        return SparseTensor._of(Coo(xp.stack(found).astype(np.int64), data[found], data.shape, True))
+
+
+Tensor.to_sparse = to_sparse  # type: ignore[attr-defined]
 
 
 def sparse_coo_tensor(

@@ -33,6 +33,8 @@ class SparseAdam(Optimizer):
         ValueError: a hyperparameter out of range, a complex or a sparse parameter.
     """
 
+    gradients = "sparse"
+
     def __init__(
         self,
         params: Any,

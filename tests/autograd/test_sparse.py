@@ -158,6 +158,18 @@ def test_what_it_is() -> None:
     assert not t.requires_grad
 
 
+def test_made_of_a_dense_tensor() -> None:
+    dense = distgrad.tensor([[0.0, 0.0, 2.0], [0.0, 0.0, 0.0], [1.0, 0.0, 3.0]])
+    rows = dense.to_sparse(1)
+    assert rows.is_coalesced()
+    assert rows.indices().tolist() == [[0, 2]]
+    assert rows.values().tolist() == [[0.0, 0.0, 2.0], [1.0, 0.0, 3.0]]
+    assert dense.to_sparse().indices().tolist() == [[0, 2, 2], [2, 0, 2]]
+    assert dense.to_sparse().to_dense().tolist() == dense.tolist()
+    with pytest.raises(RuntimeError, match="sparse_dim argument must be in >0 and <= 2, got 3"):
+        dense.to_sparse(3)
+
+
 def test_arithmetic() -> None:
     t = distgrad.sparse_coo_tensor([[0, 2, 0]], [[1.0, 2.0], [3.0, 4.0], [1.0, 1.0]], (3, 2))
     dense = t.to_dense()
