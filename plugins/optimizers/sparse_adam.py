@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from distgrad import Tensor, backend, enable_grad, hookimpl, zeros_like
 from distgrad.optim import Optimizer
 
@@ -95,23 +93,6 @@ class SparseAdam(Optimizer):
             first[rows], second[rows] = m, v
             p._data[rows] -= scale * (m / (xp.sqrt(v) + group["eps"]))
         p._bump()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        for p, state in self.state.items():
-            for name in ("exp_avg", "exp_avg_sq"):
-                if name in state:
-                    value = state[name]
-                    if hasattr(value, "detach") and not isinstance(value, Tensor):  # PyTorch's own tensor
-                        value = value.detach().cpu().numpy()
-                    array = value._data if isinstance(value, Tensor) else np.asarray(value)
-                    if array.shape != p._data.shape:
-                        raise ValueError(
-                            f"loaded state '{name}' has shape {list(array.shape)}, its parameter {list(p.shape)}"
-                        )
-                    state[name] = Tensor._wrap(backend.to_device(array.astype(p._data.dtype), p.device), None)
-            if "step" in state:
-                state["step"] = int(state["step"])
 
 
 @hookimpl
