@@ -56,8 +56,8 @@ class Optimizer(Engine):
         bounds: allowed values of hyperparameters by name; see :mod:`distgrad.optim.bounds`.
         counter: the name under which ``state_dict`` holds the number of steps.  None keeps it out; ``step`` then only
             tells whether a parameter's state is new: it is 1 if so (or if there is none), and greater later.
-        gradients: ``"dense"`` (default): a sparse one is an error; ``"any"``: a sparse one is taken as the dense one that
-            it means; ``"sparse"``: the subclass has a step of its own, for sparse ones alone.
+        gradients: ``"dense"`` (default): a sparse one is an error; ``"any"``: a sparse one is taken as the dense one
+            that it means; ``"sparse"``: the subclass has a step of its own, for sparse ones alone.
         eager: whether parameters given at construction have state from then on, rather than from their first step.
 
     Args:

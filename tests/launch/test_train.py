@@ -113,7 +113,7 @@ def test_a_finished_run_resumes_into_nothing(capsys):
     [
         (["--dataset", "digit"], "unknown data set 'digit'; known: blobs, digits"),
         (["--model", "cnn"], "unknown model 'cnn'; known: linear, mlp"),
-        (["--optimizer", "adm"], "unknown optimizer 'adm'; did you mean 'adam'?"),
+        (["--optimizer", "adm"], "unknown optimizer 'adm'; did you mean 'adam'"),
         (["--loss", "cross_entrpy"], "unknown loss 'cross_entrpy'; did you mean 'cross_entropy'?"),
         (["--loss", "triplet_margin"], "--loss triplet_margin needs more than a model's outputs and class targets"),
         (["--optimizer", "sparse_adam"], "--optimizer sparse_adam takes sparse gradients alone"),
@@ -256,7 +256,7 @@ def test_the_number_of_ranks_does_not_change_the_result(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--optimizer", "adm"], "unknown optimizer 'adm'; did you mean 'adam'?"),
+        (["--optimizer", "adm"], "unknown optimizer 'adm'; did you mean 'adam'"),
         (["--lr", "x"], "'x' is not a number above 0"),
         (["--batch-size", "1"], "--batch-size 1 gives some of the 2 ranks no sample; at least 2"),
         (["--resume", "--checkpoint-dir", "nowhere"], "there is no nowhere/checkpoint.safetensors"),

@@ -138,6 +138,25 @@ def test_finite_at_large_logits(name: str, reduction: str) -> None:
     assert np.isfinite(x.grad.tolist()).all()
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 3.0]])
+def test_where_all_is_ignored_the_mean_is_nan_and_the_gradient_0(weight: Any, smoothing: float) -> None:
+    loss = nn.CrossEntropyLoss(None if weight is None else distgrad.tensor(weight), label_smoothing=smoothing)
+    x = distgrad.tensor([[1.0, 2.0, 3.0], [0.0, 1.0, 0.0]], requires_grad=True)
+    out = loss(x, distgrad.tensor([-100, -100]))
+    out.backward()
+    assert math.isnan(out.item())
+    assert x.grad is not None
+    assert x.grad.tolist() == [[0.0] * 3] * 2
+
+
+def test_what_is_ignored_may_be_infinite() -> None:
+    x = distgrad.tensor([[-math.inf, 0.0, 0.0], [0.0, ln(3), 0.0]], requires_grad=True)
+    for reduction in REDUCTIONS:
+        loss = nn.CrossEntropyLoss(ignore_index=2, reduction=reduction)
+        assert loss(x, distgrad.tensor([2, 1])).sum().item() == pytest.approx(ln(5 / 3))
+
+
 def test_pairs_are_finite_far_out() -> None:
     far = [[1e4, -1e4, 0.0], [-1e4, 1e4, 1e4], [0.0, 0.0, 0.0]]
     sign = distgrad.tensor([1.0, -1.0, 1.0])

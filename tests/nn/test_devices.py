@@ -93,6 +93,7 @@ LOSSES: dict[str, tuple[Any, ...]] = {
     "bce logits, all": ("BCEWithLogitsLoss", {"weight": WEIGHT, "pos_weight": WEIGHT}, P, 1 - P),
     "ce": ("CrossEntropyLoss", {}, P, distgrad.tensor([2, 0])),
     "ce, all": ("CrossEntropyLoss", {"weight": WEIGHT, "label_smoothing": 0.1}, P, INDICES),
+    "ce, all ignored": ("CrossEntropyLoss", {}, P, INDICES * 0 - 100),
     "ce, smoothing": ("CrossEntropyLoss", {"label_smoothing": 0.1}, P, INDICES),
     "ce, probabilities": ("CrossEntropyLoss", {"weight": WEIGHT}, P, P),
     "nll": ("NLLLoss", {"weight": WEIGHT}, P, INDICES),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..activation import log_softmax
 from ..indexing import _gathered
 from ..selection import where
 from .common import legacy_reduction, needs_floats, promoted, reduced, tensors
-from .fused_classes import _counting, _cross_entropy, _cross_entropy_there
+from .fused_classes import _counting, _cross_entropy, _cross_entropy_there, _shares
 
 
 @contextlib.contextmanager
@@ -46,7 +47,7 @@ def cross_entropy(
         input: logits (N, C), (C) or (N, C, d1, …).
         target: class indices (int64) (N), () or (N, d1, …), or probabilities in the shape of ``input``.
         weight: a factor for each class (C); a weighted mean divides by the weights of the targets.
-        ignore_index: a target that counts nothing.
+        ignore_index: a target that counts nothing; of probabilities there is none, so it must then be negative.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         label_smoothing: in [0, 1]: how much of the target is spread over all classes.
 
@@ -63,7 +64,7 @@ def cross_entropy(
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if y.dtype.kind not in "iu" or y.shape == x.shape:
-        return _probabilities(input, target, weight, reduction, label_smoothing)
+        return _probabilities(input, target, weight, ignore_index, reduction, label_smoothing)
     if not x.__class__ is y.__class__ is np.ndarray:
         with _together("cross_entropy", input, target, weight):
             return _of_classes(input, target, weight, ignore_index, reduction, label_smoothing)
@@ -143,7 +144,7 @@ def _check_weight(weight: Tensor, c: int, x: Any) -> None:
         raise RuntimeError(f"expected scalar type {_noun(x)} but found {_noun(w)}")
 
 
-def _probabilities(input: Any, target: Any, weight: Any, reduction: str, smoothing: float) -> Any:
+def _probabilities(input: Any, target: Any, weight: Any, ignore_index: int, reduction: str, smoothing: float) -> Any:
     """:func:`cross_entropy` where the target is probabilities, in the shape of the input."""
     x, y = raw(input), raw(target)
     if y.shape == x.shape and not target.dtype.is_floating_point:
@@ -156,6 +157,8 @@ def _probabilities(input: Any, target: Any, weight: Any, reduction: str, smoothi
         )
     if x.ndim == 0:
         raise RuntimeError("cross_entropy: input must have at least one dimension, the classes")
+    if ignore_index >= 0:
+        raise RuntimeError(f"ignore_index is not supported for floating point target; got {ignore_index}")
     needs_floats("cross_entropy", input)
     input, target = promoted(input, target)
     dim = 1 if raw(input).ndim > 1 else 0
@@ -229,8 +232,14 @@ def _negated(input: Tensor, y: Any, weight: Tensor | None, ignore_index: int, re
         picked = _gathered(input, safe.reshape(1), 0).squeeze(0)
     else:
         picked = _gathered(input, xp.expand_dims(safe, 1), 1).squeeze(1)
-    factor = counted.astype(x.dtype) if weight is None else raw(weight)[safe] * counted
-    values = -picked * Tensor._wrap(xp.asarray(factor), None)
-    if reduction == "mean":
-        return values.sum() / Tensor._wrap(xp.asarray(factor.sum()), None)
-    return reduced(values, reduction)
+    factor = xp.asarray(counted.astype(x.dtype) if weight is None else raw(weight)[safe] * counted)
+    # what is ignored is not multiplied by 0 but left out: it may be infinite, and so may be its gradient
+    values = where(Tensor._wrap(xp.asarray(counted != 0), None), -picked, 0.0)
+    if reduction != "mean":
+        return reduced(values * Tensor._wrap(factor, None), reduction)
+    return (values * Tensor._wrap(_shares(xp, factor).astype(x.dtype), None)).sum() + _nothing(xp, factor)
+
+
+def _nothing(xp: Any, factor: Any) -> Tensor:
+    """0, but NaN where the factors' sum is 0: the mean of nothing, whose gradient is 0, as in PyTorch."""
+    return Tensor._wrap(xp.asarray(xp.where(factor.sum() == 0, math.nan, 0.0).astype(factor.dtype)), None)

@@ -66,6 +66,12 @@ def _reference_there(input: Any, target: Any, reduction: str, ignore_index: int)
     return nll_loss(log_softmax(input, 1), Tensor._wrap(target, None), ignore_index=ignore_index, reduction=reduction)
 
 
+def _shares(xp: Any, factor: Any) -> Any:
+    """Each factor over the sum of all; 0 where that is 0."""
+    total = factor.sum()
+    return factor / xp.where(total == 0, 1, total)
+
+
 @fused(reference=_reference_there, inputs=1, grad_name="NllLossBackward0")
 def _cross_entropy_there(xp, x, target, reduction, ignore_index):
     """:func:`_cross_entropy` on a device: shifted by row and counting by target, so that no value is looked at."""
@@ -74,14 +80,15 @@ def _cross_entropy_there(xp, x, target, reduction, ignore_index):
     picked = e[xp.arange(x.shape[0]), safe]
     xp.exp(e, out=e)
     total = e.sum(axis=1)
-    values = (xp.log(total) - picked) * counts
+    values = xp.where(counts == 0, 0, xp.log(total) - picked) * counts
     e /= total[:, None]
     if reduction == "none":
         return values, (e, safe, counts)
     if reduction == "sum":
         return values.sum(), (e, safe, counts)
-    n = counts.sum()
-    return values.sum() / n, (e, safe, counts / n)
+    shares = _shares(xp, counts).astype(e.dtype)
+    nothing = xp.where(counts.sum() == 0, math.nan, 0).astype(e.dtype)
+    return (values * shares).sum() + nothing, (e, safe, shares)
 
 
 @_cross_entropy_there.defbackward
