@@ -120,7 +120,7 @@ def _trainer(options: argparse.Namespace) -> Trainer:
     make_optimizer, make_loss = _plugin("optimizer", options.optimizer), _plugin("loss", options.loss)
     if make_loss.__name__ in OF_MORE:
         raise Refused(f"--loss {options.loss} needs more than a model's outputs and class targets, all that there is")
-    if make_optimizer.gradients == "sparse":
+    if getattr(make_optimizer, "gradients", "dense") == "sparse":
         raise Refused(f"--optimizer {options.optimizer} takes sparse gradients alone, and these models' are dense")
     size = dist.get_world_size()
     if options.batch_size < size:
