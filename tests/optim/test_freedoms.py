@@ -9,7 +9,6 @@ import pytest
 
 import distgrad
 from distgrad import optim
-from tests.double import device_double  # noqa: F401 - the fixture
 
 MAKERS = {
     "SGD": lambda t, p: t.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1),
@@ -262,7 +261,7 @@ def test_a_shared_parameter_counts_once() -> None:
         optim.SGD([{"params": [x]}, {"params": [x]}], lr=0.1)
 
 
-def test_moved_to_a_device_after_the_optimizer_was_made(device_double) -> None:  # noqa: F811
+def test_moved_to_a_device_after_the_optimizer_was_made(device_double) -> None:
     def run(move: bool) -> list[Any]:
         params = parameters(distgrad)
         optimizer = optim.Adam(params, lr=0.1)
