@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from distgrad import backend
-from tests import cupy_namespace
 from distgrad.testing.double import StrictAccelerator
 from distgrad.testing.double_arrays import DeviceArray
 from distgrad.testing.double_module import NAMESPACE
+from tests import cupy_namespace
 
 HOST = np.arange(6.0, dtype=np.float32).reshape(2, 3)
 

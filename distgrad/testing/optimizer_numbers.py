@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,10 +16,10 @@ from distgrad import Tensor, nn, registry
 from distgrad.distributed.process_group import ProcessGroup
 from distgrad.nn.parallel import DistributedDataParallel
 
-from .double import device_double
+from .double import StrictAccelerator, device_double
 from .engine import block_bytes, uncompiled
-from .report import NotApplicable, check, demand
-from .trial import Run, Trial, pieces_of, same_bits
+from .optimizer_trial import Run, Trial, pieces_of
+from .report import NotApplicable, check, demand, same_bits
 
 NARROW = (distgrad.float16, distgrad.bfloat16)
 
@@ -51,8 +52,11 @@ def narrow_dtypes(trial: Trial) -> None:
 def precision(trial: Trial) -> None:
     """float64 is computed in float64: changes of 1e-8 in what goes in come out in proportion."""
     # One rounding to float32 anywhere makes steps of 6e-8 of the straight line that f is over such a short way.
-    for of_lr in (1, 3, 11):  # a single number, so it is tried at several distances
-        a, b, c = (Run(trial, nudge=d, lr_nudge=of_lr * d).steps(3).numbers() for d in (0.0, 1e-8, 2e-8))
+    distances = [(1, trial.variants[0]), (3, trial.variants[0]), *((11, options) for options in trial.variants)]
+    for of_lr, options in distances:  # lr is a single number, so it is tried at several
+        a, b, c = (
+            Run(trial, options=options, nudge=d, lr_nudge=of_lr * d).steps(3).numbers() for d in (0.0, 1e-8, 2e-8)
+        )
         off = np.abs((c - a) - 2 * (b - a)) / np.maximum(np.abs(a), 1)
         demand(
             off.max() < 1e-11,
@@ -105,15 +109,17 @@ def empty_parameter(trial: Trial) -> None:
 def block_size(trial: Trial) -> None:
     """The result is the same, bit for bit, in blocks of any size, compiled or not."""
     trial.only_elementwise()
-    for dtype in (distgrad.float64, distgrad.float32):
-        whole = Run(trial, dtype=dtype).steps(4).values()
+    wanted = [(distgrad.float64, {}), *((distgrad.float32, options) for options in trial.variants)]
+    for dtype, options in wanted:
+        whole = Run(trial, dtype=dtype, options=options).steps(4).values()
         for size in (8, 24, 152, 1000):
             with block_bytes(size), uncompiled():
-                cut = Run(trial, dtype=dtype).steps(4).values()
+                cut = Run(trial, dtype=dtype, options=options).steps(4).values()
             demand(
                 same_bits(whole, cut),
                 f"in blocks of {size} bytes {dtype} parameters end elsewhere than in one: update() must treat each "
-                "element by itself (no sum, norm, maximum or index over p and g), or declare elementwise = False",
+                "element by itself (no sum, norm, maximum or index over p and g), or declare elementwise = False"
+                + _with(options),
             )
 
 
@@ -159,33 +165,50 @@ def sharding(trial: Trial) -> None:
     """Shards of a parameter, each updated by an optimizer of its own, make up the whole, bit for bit."""
     trial.only_elementwise()
     n = 70
-    whole = Run(trial, pieces=[(0, (n,))]).steps(4).row()
-    for bounds in ([0, 35, n], [0, 1, 24, 69, n]):
-        shards = [Run(trial, pieces=[(lo, (hi - lo,))]) for lo, hi in zip(bounds, bounds[1:], strict=False)]
-        row = np.concatenate([shard.steps(4).row() for shard in shards])
-        demand(same_bits([whole], [row]), f"updated in shards that end at {bounds[1:]}, {n} numbers end elsewhere")
+    for options in trial.variants:
+        whole = Run(trial, pieces=[(0, (n,))], options=options).steps(4).row()
+        for bounds in ([0, 35, n], [0, 1, 24, 69, n]):
+            pieces = [(lo, (hi - lo,)) for lo, hi in itertools.pairwise(bounds)]
+            row = np.concatenate([Run(trial, pieces=[piece], options=options).steps(4).row() for piece in pieces])
+            demand(
+                same_bits([whole], [row]),
+                f"updated in shards that end at {bounds[1:]}, {n} numbers end elsewhere" + _with(options),
+            )
 
 
 @check("optimizer")
 def devices(trial: Trial) -> None:
     """It does on a device what it does on the host, copying nothing between them."""
-    host = Run(trial).steps(4)
-    with device_double() as accelerator:
-        for place in ("cuda:0", "cuda:1"):  # the current device, and another
-            run = Run(trial, device=place)
-            for _ in range(4):
-                if not trial.needs_closure:
-                    run.backward()
-                before = accelerator.transfers, accelerator.uploads
-                run.optimizer.step(*([run.backward] if trial.needs_closure else []))
-                down, up = accelerator.transfers - before[0], accelerator.uploads - before[1]
-                run.taken += 1
-                if trial.elementwise:
-                    demand(not down, f"a step fetches something from the device {down} times, which waits for it")
-                    demand(not up, f"a step copies host arrays to the device {up} times; take numbers, or xp's arrays")
-            demand({str(p.device) for p in run.params} == {place}, "a parameter left its device")
-            worst = np.abs(run.row() - host.row()).max()
-            demand(worst < 1e-12, f"on a device it ends up to {worst:.1g} from where it ends on the host")
+    for options in trial.variants:
+        host = Run(trial, options=options).steps(4)
+        with device_double() as accelerator:
+            for place in ("cuda:0", "cuda:1"):  # the current device, and another
+                run = Run(trial, device=place, options=options)
+                for _ in range(4):
+                    _step_there(run, accelerator, trial.elementwise)
+                demand({str(p.device) for p in run.params} == {place}, "a parameter left its device")
+                worst = np.abs(run.row() - host.row()).max()
+                demand(
+                    worst < 1e-12,
+                    f"on a device it ends up to {worst:.1g} from where it ends on the host" + _with(options),
+                )
+
+
+def _step_there(run: Run, accelerator: StrictAccelerator, copies_nothing: bool) -> None:
+    if not run.trial.needs_closure:
+        run.backward()
+    before = accelerator.transfers, accelerator.uploads
+    run.optimizer.step(*([run.backward] if run.trial.needs_closure else []))
+    down, up = accelerator.transfers - before[0], accelerator.uploads - before[1]
+    run.taken += 1
+    if copies_nothing:
+        demand(not down, f"a step fetches something from the device {down} times, which waits for it")
+        demand(not up, f"a step copies host arrays to the device {up} times; take numbers, or xp's arrays")
+
+
+def _with(options: Mapping[str, Any]) -> str:
+    """The end of a message about a variant."""
+    return f" (with {', '.join(f'{k}={v!r}' for k, v in options.items())})" if options else ""
 
 
 class _Distances(nn.Module):

@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["CHECKS", "Check", "CheckFailed", "NotApplicable", "Report", "Result", "Subject", "check", "demand"]
+__all__ = [
+    "CHECKS", "Check", "CheckFailed", "NotApplicable", "Report", "Result", "Subject", "check", "demand", "must_raise",
+    "same_bits",
+]  # fmt: skip
 
 
 class CheckFailed(AssertionError):
     """A plugin does not do what the check asserts; the message says what it does instead."""
 
 
-class NotApplicable(Exception):  # noqa: N818 - not an error: the check says why it has nothing to check
+class NotApplicable(Exception):
     """The check asserts what this plugin need not do; the message says why."""
 
 
@@ -35,7 +38,7 @@ class Subject(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one check: ``outcome`` is ``"passed"``, ``"failed"`` or ``"skipped"``; ``why`` explains the latter."""
+    """What became of one check: ``outcome`` is ``"passed"``, ``"failed"`` or ``"skipped"``; ``why`` explains."""
 
     check: str
     outcome: str
@@ -129,6 +132,24 @@ def demand(condition: object, otherwise: str) -> None:
     """:class:`CheckFailed` unless ``condition``."""
     if not condition:
         raise CheckFailed(otherwise)
+
+
+def must_raise(kind: type[Exception], make: Callable[[], Any], what: str) -> None:
+    """:class:`CheckFailed` unless ``make()`` raises ``kind``; ``what`` was tried."""
+    try:
+        make()
+    except kind:
+        return
+    except Exception as error:
+        demand(False, f"{what} raises {type(error).__name__} ({error}), not {kind.__name__}")
+    demand(False, f"{what} is accepted; it must raise {kind.__name__}")
+
+
+def same_bits(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> bool:
+    """Whether two lists of arrays are equal bit for bit, shapes and dtypes included."""
+    return len(a) == len(b) and all(
+        x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True)
+    )
 
 
 def _place(error: BaseException, cls: type) -> str:

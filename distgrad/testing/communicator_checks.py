@@ -1,15 +1,9 @@
-"""Checks of communicators.
-
-Ranks that are threads are started here, by the class's ``run(size, function)``.  Where ranks are processes, start the
-same checks on all of them: ``mpirun -n 3 python -m distgrad plugins check mpi``.
-"""
+"""Checks of communicators."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,77 +15,12 @@ from distgrad.distributed.process_group import ProcessGroup
 from distgrad.distributed.reduction import ReduceOp, combine
 from distgrad.nn.parallel import DistributedDataParallel
 
-from .report import NotApplicable, check, demand
-from .trial import must_raise, same_bits
+from .communicator_trial import CommunicatorTrial
+from .report import check, demand, must_raise, same_bits
 
-__all__ = ["METHODS", "CommunicatorTrial"]
-
-METHODS = ("Iallreduce", "Bcast", "Allgather", "Barrier", "Send", "Recv", "Dup", "Depart", "Abort", "Free")
 SIZES = (0, 1, 7, 1000, 70_000)  # short messages and long ones, which many libraries send in other ways
 OPS = {op: [d for d in dtypes.ALL if not (d.is_complex and op in (ReduceOp.MIN, ReduceOp.MAX))
             and not (op is ReduceOp.AVG and d.category < 2)] for op in ReduceOp}  # fmt: skip
-
-
-@dataclasses.dataclass
-class CommunicatorTrial:
-    """A communicator's class, and the settings to check it by.
-
-    Args:
-        cls: the class; where it has ``run(size, function)``, that calls ``function()`` on so many ranks and returns
-            the list of what they returned; else the checks are made on the ranks that there are.
-        sizes: how many ranks ``run`` is asked for.
-        comm: the constructor's argument.
-        timeout: seconds that an operation may wait for other ranks.
-        skip: names of checks that do not apply, each with the reason.
-    """
-
-    cls: type
-    sizes: Sequence[int] = (1, 2, 3)
-    comm: Any = None
-    timeout: float = 20.0
-    skip: dict[str, str] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not (isinstance(self.cls, type) and Communicator in self.cls.__mro__):
-            raise TypeError(f"a communicator is a subclass of {Communicator.__module__}.Communicator, got {self.cls!r}")
-        missing = [m for m in METHODS if getattr(self.cls, m) is getattr(Communicator, m)]
-        if missing:
-            raise TypeError(f"{self.cls.__name__} lacks {', '.join(missing)}")
-
-    def note(self) -> str:
-        """How it was checked."""
-        if hasattr(self.cls, "run"):
-            return f"on {', '.join(map(str, self.sizes))} ranks"
-        comm = self.alone
-        return f"rank {comm.rank} of {comm.size}" + ("" if comm.size > 2 else "; start it on 3 ranks or more")
-
-    @functools.cached_property
-    def alone(self) -> Any:
-        """The communicator of this process, where ranks are processes."""
-        made = self.cls(self.comm)
-        made.timeout = self.timeout
-        return made
-
-    def on_ranks(self, function: Callable[[Any], Any], least: int = 1) -> None:
-        """Call ``function(communicator)`` on every rank, for every number of ranks from ``least`` on."""
-        run: Any = getattr(self.cls, "run", None)
-        if run is None:
-            if self.alone.size < least:
-                raise NotApplicable(f"there is 1 rank, this needs {least}: start the checks on more, as with mpirun -n 3")
-            function(self.alone)
-            return
-
-        def on_rank() -> None:
-            comm = self.cls(self.comm)
-            comm.timeout = self.timeout
-            with np.errstate(all="ignore"):
-                function(comm)
-            comm.Barrier()
-            comm.Free()
-
-        for size in self.sizes:
-            if size >= least:
-                run(size, on_rank)
 
 
 def numbers(rank: int, n: int, dtype: dtypes.dtype) -> np.ndarray:
@@ -278,8 +207,9 @@ def bad_calls(trial: CommunicatorTrial) -> None:
 
     def body(comm: Communicator) -> None:
         wrong: Any = "sum"
-        must_raise(ValueError, lambda: comm.Allreduce(np.zeros(3, np.complex64), ReduceOp.MAX), "MAX of complex numbers")
-        must_raise(ValueError, lambda: comm.Allreduce(np.zeros(3, np.int32), ReduceOp.AVG), "AVG of integers")
+        imaginary, whole = np.zeros(3, np.complex64), np.zeros(3, np.int32)
+        must_raise(ValueError, lambda: comm.Allreduce(imaginary, ReduceOp.MAX), "MAX of complex numbers")
+        must_raise(ValueError, lambda: comm.Allreduce(whole, ReduceOp.AVG), "AVG of integers")
         must_raise(TypeError, lambda: comm.Allreduce(np.zeros(3), wrong), "op='sum'")
         must_raise(ValueError, lambda: comm.Bcast(np.zeros(3), comm.size), "a root that does not exist")
         comm.Barrier()

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,14 @@ from distgrad import Tensor, backend
 from distgrad.nn import functional
 from distgrad.optim import Optimizer
 
-from .report import CheckFailed, NotApplicable, demand
+from .report import CheckFailed, NotApplicable, same_bits
 
-__all__ = ["WAYS", "Piece", "Run", "Trial", "host_copy", "must_raise", "pieces_of", "same_bits", "same_state"]
+__all__ = ["Piece", "Run", "Trial", "WAYS", "host_copy", "pieces_of", "same_state"]
 
 Piece = tuple[int, tuple[int, ...]]  # where in the row a parameter begins, and its shape
 
 LENGTH = 400
+_IMPLEMENTATION = ("foreach", "fused", "capturable", "differentiable", "maximize")
 # What is tried, in this order, until the optimizer takes it: a name for it, and the shapes of the parameters.
 WAYS: dict[str, tuple[tuple[int, ...], ...]] = {
     "tensors": ((3, 4), (5,), (), (2, 3, 2), (1,), (70,), (10, 7)),
@@ -95,7 +96,9 @@ class Trial:
 
     @property
     def needs_closure(self) -> bool:
-        return inspect.signature(self.cls.step).parameters["closure"].default is inspect.Parameter.empty  # type: ignore[attr-defined]
+        """Whether ``step()`` cannot be called without one."""
+        parameters = inspect.signature(self.cls.step).parameters  # type: ignore[attr-defined]
+        return "closure" in parameters and parameters["closure"].default is inspect.Parameter.empty
 
     def note(self) -> str:
         """How it was checked."""
@@ -120,6 +123,28 @@ class Trial:
             return found
         return {name: value for name, value in found.items() if name in taken}
 
+    @functools.cached_property
+    def variants(self) -> list[dict[str, Any]]:
+        """Options that switch on what is off by default (decay, momentum, flags): none, each by itself, and all."""
+        wanted = {
+            name: True if value is False else 0.1
+            for name, value in self.defaults.items()
+            if name not in (*_IMPLEMENTATION, *self.options) and value in (0, False) and value is not None
+        }
+        each = [{}, *({name: value} for name, value in wanted.items() if self.accepts({name: value}))]
+        together: dict[str, Any] = {}
+        for one in each:
+            together |= one if self.accepts(together | one) else {}
+        return each if together in each else [*each, together]
+
+    def accepts(self, options: Mapping[str, Any]) -> bool:
+        """Whether it makes a step with these options."""
+        try:
+            Run(self, options=options).step()
+        except Exception:  # what is wrong with an option is another check's affair
+            return False
+        return True
+
     def rows(self) -> list[Piece]:
         """The usual parameters."""
         return pieces_of(WAYS[self.way])
@@ -132,13 +157,6 @@ def pieces_of(shapes: Iterable[tuple[int, ...]]) -> list[Piece]:
         found.append((lo, shape))
         lo += math.prod(shape)
     return found
-
-
-def same_bits(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> bool:
-    """Whether two lists of arrays are equal bit for bit, shapes and dtypes included."""
-    return len(a) == len(b) and all(
-        x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True)
-    )
 
 
 class Run:
@@ -272,14 +290,3 @@ def same_state(a: Any, b: Any) -> bool:
     if isinstance(a, (list, tuple)):
         return isinstance(b, (list, tuple)) and len(a) == len(b) and all(map(same_state, a, b))
     return bool(a == b)
-
-
-def must_raise(kind: type[Exception], make: Callable[[], Any], what: str) -> None:
-    """:class:`CheckFailed` unless ``make()`` raises ``kind``; ``what`` was tried."""
-    try:
-        make()
-    except kind:
-        return
-    except Exception as error:
-        demand(False, f"{what} raises {type(error).__name__} ({error}), not {kind.__name__}")
-    demand(False, f"{what} is accepted; it must raise {kind.__name__}")
