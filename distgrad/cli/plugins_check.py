@@ -61,7 +61,7 @@ def _kind_of(name: str) -> str:
             continue
         kinds.append(kind)
     if len(kinds) > 1:
-        raise ValueError(f"{name!r} is the name of {' and '.join(f'a {k}' for k in kinds)}; say which by --kind")
+        raise ValueError(f"{name!r} names plugins of the kinds {' and '.join(kinds)}; say which by --kind")
     if not kinds:
         raise registry.UnknownPluginError(
             "; ".join(registry.explain(kind, name) for kind in HOOKS) + "; is its distribution installed? "

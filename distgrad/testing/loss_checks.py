@@ -120,7 +120,7 @@ def inputs_kept(trial: LossTrial) -> None:
 
 @check("loss")
 def shares(trial: LossTrial) -> None:
-    """The loss of a batch is that of its shares, weighted by samples: data parallel training is exact."""
+    """A batch's loss is that of its shares, weighted by samples, so data parallel training is exact."""
     cut = 2
     weights: Mapping[str, tuple[float, float]] = {
         "mean": (cut / SAMPLES, 1 - cut / SAMPLES), "sum": (1.0, 1.0),

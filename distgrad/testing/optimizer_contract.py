@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -36,10 +37,10 @@ def bad_input(trial: Trial) -> None:
     for name in dict.fromkeys(["lr", *names] if "lr" in trial.defaults else names):
         usual = trial.defaults[name]
         if isinstance(usual, (int, float)) and not isinstance(usual, bool):
-            must_raise(ValueError, lambda name=name: Run(trial, options={name: -1.0}), f"{name}=-1")
+            must_raise(ValueError, functools.partial(Run, trial, options={name: -1.0}), f"{name}=-1")
         elif isinstance(usual, tuple) and usual and all(isinstance(u, float) for u in usual):
             wrong = (-1.0, *usual[1:])
-            must_raise(ValueError, lambda name=name, v=wrong: Run(trial, options={name: v}), f"{name}={wrong}")
+            must_raise(ValueError, functools.partial(Run, trial, options={name: wrong}), f"{name}={wrong}")
     must_raise(TypeError, lambda: Run(trial, options={"no_such_option": 1}), "an unknown option")
     must_raise(ValueError, lambda: trial.cls([], **trial.options), "an empty list of parameters")
     plain: Any = distgrad.tensor([1.0], requires_grad=True)
@@ -100,7 +101,7 @@ def other_values(trial: Trial) -> Iterator[tuple[str, Any]]:
 
 @check("optimizer")
 def no_gradient(trial: Trial) -> None:
-    """A parameter whose gradient is None keeps its value and its state, weight decay and momentum included."""
+    """A parameter whose gradient is None keeps its value and state, whatever the decay and the momentum."""
     options = trial.options_for(weight_decay=0.1, momentum=0.9)
     run = Run(trial, options=options)
     last = len(run.params) - 1

@@ -138,7 +138,7 @@ def tensor_layout(trial: Trial) -> None:
     for what, pieces in cuts.items():
         row = Run(trial, pieces=pieces).steps(4).row()
         demand(same_bits([whole], [row]), f"as {what} the same {n} numbers end elsewhere than as one tensor")
-    groups = [(range(1), {}), (range(1, 3), {})]
+    groups: list[Any] = [(range(1), {}), (range(1, 3), {})]
     row = Run(trial, pieces=cuts["three tensors"], groups=groups).steps(4).row()
     demand(same_bits([whole], [row]), "in two parameter groups of the same options the same numbers end elsewhere")
 
@@ -229,7 +229,7 @@ class _Distances(nn.Module):
 
 @check("optimizer")
 def ranks(trial: Trial) -> None:
-    """Data parallel on 2 and 3 ranks, all end with the same bits, and as one rank with the whole batch (1e-12)."""
+    """On 2 and 3 ranks all end with the same bits, and as one rank with the whole batch (to 1e-12)."""
     if trial.sparse:
         raise NotApplicable("it takes sparse gradients, of which ranks exchange none")
     shapes = ((3, 4), (6, 2)) if trial.way == "matrices" else ((3, 4), (5,), ())

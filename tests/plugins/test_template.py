@@ -60,7 +60,7 @@ def test_it_is_found_and_trains(tmp_path: Path) -> None:
     assert float(made.run("-c", TRAIN, cwd=tmp_path).stdout) < 1e-2
     checked = made.run("-m", "distgrad", "plugins", "check", "adabelief", cwd=tmp_path).stdout
     assert re.search(r"\n\d\d passed, 0 failed, 0 skipped\n$", checked), checked
-    tested = made.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=source).stdout
+    tested = made.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pyproject.toml", cwd=source).stdout
     assert re.search(r"\n\d\d passed in ", tested), tested
 
 
