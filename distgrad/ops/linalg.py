@@ -165,6 +165,11 @@ def _linear_reference(x: Any, weight: Any, bias: Any = None) -> Any:
     return product if bias is None else product + bias
 
 
+# OpenBLAS takes 0.55 to 0.95 of the time (AVX2 kernels 0.9 to 1.05) for W xᵀ instead of x Wᵀ where W is at least so
+# many elements and x has few rows; turning the result round is part of adding the bias.
+_LARGE = 2**17
+
+
 @fused(
     reference=_linear_reference,
     inputs=3,
@@ -175,10 +180,15 @@ def _linear_reference(x: Any, weight: Any, bias: Any = None) -> Any:
 def linear(xp, x, weight, bias=None):
     """``linear(input, weight, bias=None)``: ``input @ weight.T + bias``; of (*, in), (out, in) and (out): (*, out)."""
     try:
-        if x.dtype.itemsize > 2:
-            ans = xp.dot(x, weight.T) if x.ndim == 2 else xp.matmul(x, weight.T)
-        else:
+        if x.dtype.itemsize <= 2:
             ans = _blas(xp, x, weight.T)
+        elif x.ndim != 2:
+            ans = xp.matmul(x, weight.T)
+        elif weight.size >= _LARGE and xp is np and len(weight) >= 128 and 8 <= len(x) <= min(64, x.shape[1] // 8):
+            ans = np.add(np.dot(weight, x.T).T, 0 if bias is None else bias, order="C")
+            bias = None
+        else:
+            ans = xp.dot(x, weight.T)
         if bias is not None:
             ans += bias
     except (ValueError, TypeError) as e:

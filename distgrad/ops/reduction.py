@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from builtins import max as max_of
 from collections import namedtuple
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -99,9 +98,7 @@ def _mean(xp, x, dims, keepdim):
 
 
 _mean.defvjp(
-    lambda g, ans, x, dims, keepdim: filled(
-        _spread(g / max_of(_count(x.shape, dims), 1), x.shape, dims, keepdim), x.shape
-    )
+    lambda g, ans, x, dims, keepdim: filled(_spread(g / (_count(x.shape, dims) or 1), x.shape, dims, keepdim), x.shape)
 )
 
 
@@ -114,7 +111,7 @@ def _mean_all(xp, x):
     return xp.mean(x)
 
 
-_mean_all.defvjp(lambda g, ans, x: filled(g / max_of(math.prod(x.shape), 1), x.shape))
+_mean_all.defvjp(lambda g, ans, x: filled(g / (math.prod(x.shape) or 1), x.shape))
 
 
 @method("mean")
@@ -328,9 +325,7 @@ def _var(xp, x, dims, divisor, keepdim):
     return _variance(xp, x, dims, divisor, keepdim)
 
 
-_var.defvjp(
-    lambda g, ans, x, dims, divisor, keepdim: _off(_spread(g, x.shape, dims, keepdim) * 2, x, dims, divisor)
-)
+_var.defvjp(lambda g, ans, x, dims, divisor, keepdim: _off(_spread(g, x.shape, dims, keepdim) * 2, x, dims, divisor))
 
 
 @primitive(grad_name="StdBackward0")
@@ -408,9 +403,7 @@ def _logsumexp(xp, x, dims, keepdim):
 
 
 _logsumexp.defvjp(
-    lambda g, ans, x, dims, keepdim: (
-        _spread(g, x.shape, dims, keepdim) * exp(x - _spread(ans, x.shape, dims, keepdim))
-    )
+    lambda g, ans, x, dims, keepdim: _spread(g, x.shape, dims, keepdim) * exp(x - _spread(ans, x.shape, dims, keepdim))
 )
 
 

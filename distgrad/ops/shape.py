@@ -369,6 +369,8 @@ def any_zero_dim(tensors: Sequence[Tensor]) -> bool:
 def _stack(xp, *xs, dim):
     if dim == 0 and xp is np:
         first = xs[0]
+        if first.shape == ():
+            return np.array(xs, first.dtype)
         out = np.empty((len(xs), *first.shape), first.dtype)
         for i, x in enumerate(xs):
             out[i] = x
