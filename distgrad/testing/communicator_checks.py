@@ -236,7 +236,7 @@ def trains(trial: CommunicatorTrial) -> None:
             loss.backward()
             with distgrad.no_grad():
                 for p in bare.parameters():
-                    p.add_(p.grad, alpha=-0.1)  # type: ignore[arg-type]
+                    p.add_(p.grad, alpha=-0.1)
         return np.concatenate([p.numpy(force=True).reshape(-1) for p in bare.parameters()])
 
     alone = trained(0, 1, lambda module: module)
