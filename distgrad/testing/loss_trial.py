@@ -44,14 +44,14 @@ INPUTS: dict[int, dict[str, MakeInputs]] = {
         "two lists of vectors, and signs": lambda rng, n: (
             rng.standard_normal((n, 4)), rng.standard_normal((n, 4)), _signs(rng, n),
         ),
+        "three lists of vectors": lambda rng, n: (
+            rng.standard_normal((n, 4)), rng.standard_normal((n, 4)), rng.standard_normal((n, 4)),
+        ),
         "two lists of numbers, and signs": lambda rng, n: (
             rng.standard_normal(n), rng.standard_normal(n), _signs(rng, n),
         ),
         "numbers, numbers and variances": lambda rng, n: (
             rng.standard_normal((n, 4)), rng.standard_normal((n, 4)), rng.uniform(0.5, 2, (n, 4)),
-        ),
-        "three lists of vectors": lambda rng, n: (
-            rng.standard_normal((n, 4)), rng.standard_normal((n, 4)), rng.standard_normal((n, 4)),
         ),
     },
 }  # fmt: skip

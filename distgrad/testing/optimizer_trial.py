@@ -22,7 +22,7 @@ from distgrad.optim import Optimizer
 
 from .report import CheckFailed, NotApplicable, same_bits
 
-__all__ = ["Piece", "Run", "Trial", "WAYS", "host_copy", "pieces_of", "same_state"]
+__all__ = ["Piece", "Run", "Trial", "WAYS", "host_copy", "only_row_of", "pieces_of", "same_state"]
 
 Piece = tuple[int, tuple[int, ...]]  # where in the row a parameter begins, and its shape
 
@@ -104,6 +104,13 @@ class Trial:
         """How it was checked."""
         given = ", ".join(f"{k}={v!r}" for k, v in self.options.items())
         return f"on {self.way}" + (f", with {given}" if given else "")
+
+    def reads(self, name: str) -> bool:
+        """Whether every step reads the option: a keyword of ``update()``, or any option where ``step()`` is its own."""
+        if self.own_step:
+            return True
+        parameters = inspect.signature(self.cls.update).parameters  # type: ignore[attr-defined]
+        return name == "lr" or name in parameters
 
     def only_elementwise(self) -> None:
         """:class:`NotApplicable` for an optimizer that is not called on blocks."""
@@ -221,8 +228,7 @@ class Run:
             p, a, b, push = self.params[i], *(self.tensor(row, self.pieces[i]) for row in (self.a, self.b, c))
             if self.sparse:  # every other row
                 rows = distgrad.arange(self.taken % 2, len(a), 2, device=self.device)
-                embedding: Any = functional.embedding  # type: ignore[attr-defined,unused-ignore]
-                p, a, b, push = embedding(rows, p, sparse=True), a[rows], b[rows], push[rows]
+                p, a, b, push = _rows_of(p, rows), a[rows], b[rows], push[rows]
             term = (a * (p - b) * (p - b) * 0.5 + push * p).sum()
             total = term if total is None else total + term
         assert total is not None
@@ -270,9 +276,21 @@ class Run:
             v.reshape(-1)
             for i, p in enumerate(self.params)
             for _, v in sorted(self.state(i).items())
-            if isinstance(v, np.ndarray) and v.shape == tuple(p.shape) and v.dtype.kind == "f"
+            if isinstance(v, np.ndarray) and v.ndim and v.shape == tuple(p.shape) and v.dtype.kind in "fV"  # bfloat16: V
         ]
         return np.concatenate([self.row(), *states])
+
+
+def _rows_of(p: Tensor, rows: Tensor) -> Tensor:
+    """Rows of ``p``, whose gradient is sparse."""
+    embedding: Any = functional.embedding  # type: ignore[attr-defined,unused-ignore]
+    found: Tensor = embedding(rows, p, sparse=True)
+    return found
+
+
+def only_row_of(p: Tensor) -> Tensor:
+    """``p``, of one row, with a sparse gradient."""
+    return _rows_of(p, distgrad.arange(0, 1, device=p.device))
 
 
 def host_copy(value: Any) -> Any:

@@ -14,6 +14,12 @@ PROCESSES = {"mpi"}  # communicators whose ranks mpirun starts
 
 # What may be skipped, and a part of the reason; whatever else is skipped fails.
 SKIPPED = {
+    "empty_parameter": "it takes",  # matrices, or sparse gradients, only
+    "late_start": "evaluates a closure",
+    "maximize": "sparse",
+    "param_groups": "it takes one group only",
+    "ranks": "sparse gradients",
+    "strided": "sparse gradients",
     "block_size": "works on whole tensors",
     "tensor_layout": "works on whole tensors",
     "sharding": "works on whole tensors",
@@ -22,7 +28,6 @@ SKIPPED = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(("kind", "name"), [plugin for plugin in BUILT_IN if plugin[1] not in PROCESSES])
 def test_a_built_in_conforms(kind: str, name: str) -> None:
     report = check(kind, name)
