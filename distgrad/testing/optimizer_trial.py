@@ -276,7 +276,7 @@ class Run:
             v.reshape(-1)
             for i, p in enumerate(self.params)
             for _, v in sorted(self.state(i).items())
-            if isinstance(v, np.ndarray) and v.ndim and v.shape == tuple(p.shape) and v.dtype.kind in "fV"  # bfloat16: V
+            if isinstance(v, np.ndarray) and v.ndim and v.shape == tuple(p.shape) and v.dtype.kind in "fV"  # bfloat16
         ]
         return np.concatenate([self.row(), *states])
 
