@@ -9,6 +9,9 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+import sys
+import traceback
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -16,6 +19,7 @@ import pluggy
 from distgrad import hookspecs
 from distgrad.hookspecs import GROUP, HOOKS
 
+_MACHINERY = {str(Path(str(module)).parent) for module in (__file__, importlib.__file__, pluggy.__file__)}
 HERE = "(registered in this process)"
 
 
@@ -41,7 +45,8 @@ class Plugin:
         cls: the class.
         distribution, version: what it was installed from, and ``"(registered in this process)"``, ``""`` where nothing.
         module: the module that implements the hook.
-        error: why it cannot be used; None where it can.
+        error: why it cannot be used, and what to do; None where it can.
+        file: where the module's source lies; "" where that is unknown.
     """
 
     kind: str
@@ -51,6 +56,7 @@ class Plugin:
     version: str
     module: str
     error: str | None = None
+    file: str = ""
 
     @property
     def class_name(self) -> str:
@@ -95,6 +101,47 @@ def import_target(target: str) -> Any:
     for part in filter(None, attribute.strip().split(".")):
         found = getattr(found, part)
     return found
+
+
+def file_of(plugin: object) -> str:
+    """The file that a module, or the class of any other object, was read from."""
+    module = plugin if inspect.ismodule(plugin) else sys.modules.get(type(plugin).__module__)
+    return getattr(module, "__file__", None) or ""
+
+
+def why_not(cause: BaseException, source: Source, target: str) -> tuple[str, str]:
+    """What to tell of a plugin that could not be loaded: what is wrong with what to do, and the file it is wrong in."""
+    module = target.partition(":")[0].strip()
+    file, line = _place(cause)
+    where = f" ({file}, line {line})" if file else ""
+    text = f"{type(cause).__name__}: {cause}"
+    remove = f"or remove it: python -m pip uninstall {source.distribution}"
+    if source.distribution == GROUP:
+        remove = "or take the file away"
+    declared = f"the entry point {source.name} = {source.value!r} in the pyproject.toml of {source.distribution}"
+    if isinstance(cause, PluginError):  # says itself what is wrong and what to do
+        return f"{cause}; {remove}", file_of(sys.modules.get(module))
+    if isinstance(cause, ModuleNotFoundError) and cause.name and f"{module}.".startswith(f"{cause.name}."):
+        return f"{text}; correct {declared}, install it again, {remove}", ""
+    if isinstance(cause, ModuleNotFoundError) and cause.name:
+        lacking = cause.name.partition(".")[0]
+        return f"{text}{where}; install what provides {lacking} (python -m pip install {lacking}?), {remove}", file
+    if isinstance(cause, AttributeError) and ":" in target and module in sys.modules and not file:
+        return f"{text}; correct {declared}, install it again, {remove}", file_of(sys.modules[module])
+    if isinstance(cause, SyntaxError) and cause.filename:
+        return f"{text}; correct it there, {remove}", cause.filename
+    if isinstance(cause, SystemExit):
+        return f'{text}{where}; it ends Python when imported: put that under if __name__ == "__main__", {remove}', file
+    return f"{text}{where}; correct what it does when it is imported, {remove}", file
+
+
+def _place(cause: BaseException) -> tuple[str, int]:
+    """The line of the plugin's own that was running: the first outside distgrad, pluggy and the import system."""
+    for frame in traceback.extract_tb(cause.__traceback__):
+        folder = str(Path(frame.filename).parent)
+        if not frame.filename.startswith("<") and folder not in _MACHINERY:
+            return frame.filename, frame.lineno or 0
+    return "", 0
 
 
 def key_of(name: str) -> str:

@@ -27,12 +27,14 @@ from distgrad._plugins import (
     PluginWarning,
     Source,
     UnknownPluginError,
+    file_of,
     import_target,
     is_half_imported,
     key_of,
     offered_by,
     own_hooks,
     source_of,
+    why_not,
 )
 from distgrad.hookspecs import GROUP, HOOKS
 
@@ -206,7 +208,10 @@ class Registry:
         if len({p.cls for p in found}) < 2:
             return None
         who = " and ".join(f"{p.module} ({p.distribution} {p.version}".rstrip() + ")" for p in found)
-        return f"the {kind} {name!r} is offered by {len(found)} plugins: {who}; uninstall or rename all but one"
+        return (
+            f"the {kind} {name!r} is offered by {len(found)} plugins: {who}; rename one of them in its hook, or remove "
+            "its distribution (python -m pip uninstall)"
+        )
 
     def _discover(self) -> list[Source]:
         with self._lock:
@@ -257,15 +262,18 @@ class Registry:
                 self._accept(plugin, target, source.distribution, source.version)
         except (Exception, SystemExit) as cause:  # whatever a stranger's module does must not take the others down
             name = target.rpartition(".")[2] if source.children and not package else source.name
-            why = str(cause) if isinstance(cause, PluginError) else f"{type(cause).__name__}: {cause}"
+            why, file = why_not(cause, source, target)
             with self._lock:
-                record = Plugin("", name, None, source.distribution, source.version, target, why)
+                record = Plugin("", name, None, source.distribution, source.version, target, why, file)
                 self._broken[label] = (record, cause)
         return False
 
     def _accept(self, plugin: object, label: str, distribution: str, version: str) -> list[Plugin]:
         """Ask the hooks, and index what they answer."""
-        offered = [Plugin(kind, n, c, distribution, version, label) for kind, n, c in offered_by(plugin, label)]
+        file = file_of(plugin)
+        offered = [
+            Plugin(kind, n, c, distribution, version, label, file=file) for kind, n, c in offered_by(plugin, label)
+        ]
         with self._lock:
             if distribution != HERE:
                 if label in self._seen:  # another thread was faster

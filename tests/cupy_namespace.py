@@ -1,4 +1,6 @@
-"""What CuPy's namespace holds of NumPy's, written to ``cupy_namespace.json``: ``python tests/cupy_namespace.py``.
+"""What CuPy's namespace holds of NumPy's, written to ``distgrad/testing/cupy_namespace.json``.
+
+Run ``python tests/cupy_namespace.py``.
 
 The file says for each name: ``"ufunc"``, ``"ufunc.at"`` (one that also has ``.at``), ``"numpy"`` (NumPy's own object, a
 dtype or a constant) or the list of a function's parameters.  The double of CuPy is held to it, so it has to be recorded
@@ -14,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-FILE = Path(__file__).with_suffix(".json")
+FILE = Path(__file__).resolve().parent.parent / "distgrad" / "testing" / "cupy_namespace.json"
 PARTS = ("", "fft", "lib.stride_tricks", "linalg")
 MARK: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "launch"))
 
 import environment  # noqa: E402 - found through the line above
 
-PLUGIN_FOLDERS = {f"distgrad_{kind}": f"plugins/{kind}" for kind in ("optimizers", "losses", "communicators")}
+PLUGIN_FOLDERS = {f"distgrad_{kind}": f"plugins/{kind}" for kind in ("optimizers", "losses", "communicators", "pytest")}
 NOTHING_COLLECTED = 5  # pytest's exit code
 
 

@@ -9,7 +9,6 @@ import pytest
 
 import distgrad
 from distgrad import backend, cuda
-from tests.double import device_double  # noqa: F401 - the fixture
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def test_arrays_of_the_host() -> None:
     assert backend.to_host(a) is a
 
 
-def test_to_and_from_a_device(device_double: Any) -> None:  # noqa: F811
+def test_to_and_from_a_device(device_double: Any) -> None:
     x = distgrad.tensor([1.0, 2.0])
     y = x.to("cuda:0")
     assert (str(y.device), y.is_cuda, y.get_device(), x.get_device()) == ("cuda:0", True, 0, -1)
@@ -68,7 +67,7 @@ def test_to_and_from_a_device(device_double: Any) -> None:  # noqa: F811
         x.to("cuda:7")
 
 
-def test_to_another_device_and_dtype_at_once(device_double: Any) -> None:  # noqa: F811
+def test_to_another_device_and_dtype_at_once(device_double: Any) -> None:
     x = distgrad.ones(2, requires_grad=True)
     y = x.to("cuda:0", distgrad.float64)
     assert (y.dtype, y.is_cuda, y.requires_grad) == (distgrad.float64, True, True)
@@ -77,7 +76,7 @@ def test_to_another_device_and_dtype_at_once(device_double: Any) -> None:  # noq
     assert x.to(y).device == y.device
 
 
-def test_a_training_step_on_the_device_leaves_it_only_where_asked(device_double: Any) -> None:  # noqa: F811
+def test_a_training_step_on_the_device_leaves_it_only_where_asked(device_double: Any) -> None:
     model = distgrad.nn.Sequential(distgrad.nn.Linear(3, 4), distgrad.nn.Tanh(), distgrad.nn.Linear(4, 1)).to("cuda:0")
     optimizer = distgrad.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     x, y = distgrad.randn(5, 3, device="cuda:0"), distgrad.randn(5, 1, device="cuda:0")

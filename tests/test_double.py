@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from distgrad import backend
+from distgrad.testing.double import StrictAccelerator
+from distgrad.testing.double_arrays import DeviceArray
+from distgrad.testing.double_module import NAMESPACE
 from tests import cupy_namespace
-from tests.double import StrictAccelerator, device_double  # noqa: F401 - the fixture
-from tests.double_arrays import DeviceArray
-from tests.double_module import NAMESPACE
 
 HOST = np.arange(6.0, dtype=np.float32).reshape(2, 3)
 
 
 @pytest.fixture
-def xp(device_double):  # noqa: F811
+def xp(device_double):
     return device_double.module
 
 
@@ -149,7 +149,7 @@ def test_reductions_and_full_indices_give_arrays_without_dimensions(xp, x):
     assert [v.shape for v in x[0]] == [(), (), ()]
 
 
-def test_explicit_ways_to_the_host_work_and_are_counted(device_double, x):  # noqa: F811
+def test_explicit_ways_to_the_host_work_and_are_counted(device_double, x):
     before = device_double.transfers
     assert float(x.sum()) == 15.0
     assert int(x.max()) == 5
@@ -276,7 +276,7 @@ def test_dtypes(xp):
             xp.zeros(2, wrong)
 
 
-def test_devices_are_apart(device_double, xp):  # noqa: F811
+def test_devices_are_apart(device_double, xp):
     """cupy._core._kernel._check_peer_access, without peer access between the devices."""
     here, there = backend.resolve("cuda:0"), backend.resolve("cuda:1")
     assert backend.resolve("cuda") == here
@@ -301,7 +301,7 @@ def test_devices_are_apart(device_double, xp):  # noqa: F811
         backend.resolve("cuda:2")
 
 
-def test_the_current_device_is_the_threads_own(device_double):  # noqa: F811
+def test_the_current_device_is_the_threads_own(device_double):
     seen = []
     device_double.set_current(1)
     thread = threading.Thread(target=lambda: seen.append(device_double.current()))
@@ -310,7 +310,7 @@ def test_the_current_device_is_the_threads_own(device_double):  # noqa: F811
     assert (seen, device_double.current()) == ([0], 1)
 
 
-def test_it_is_an_accelerator_while_the_fixture_lasts(device_double, x):  # noqa: F811
+def test_it_is_an_accelerator_while_the_fixture_lasts(device_double, x):
     assert backend.accelerator() is device_double
     assert isinstance(device_double, StrictAccelerator)
     assert backend.array_module(x) is device_double.module

@@ -19,7 +19,6 @@ from hypothesis import given, settings, strategies as st
 from distgrad import backend, dtypes
 from distgrad.autograd import Size, Tensor
 from distgrad.serialization import LoadError, load, save
-from tests.double import device_double  # noqa: F401 - the fixture
 
 
 def through(obj, **kwargs):
@@ -488,7 +487,7 @@ def test_a_link_stays_a_link_and_a_folder_is_refused(tmp_path):
 # ------------------------------------------------------------------------------------------------------------- devices
 
 
-def test_tensors_return_to_their_device_or_where_they_are_sent(device_double, tmp_path):  # noqa: F811
+def test_tensors_return_to_their_device_or_where_they_are_sent(device_double, tmp_path):
     xp = device_double.module
     weight = Tensor(backend.to_device(np.arange(4.0), backend.resolve("cuda:1")))
     bias = Tensor(xp.asarray(np.ones(2, ml_dtypes.bfloat16)))
@@ -518,7 +517,7 @@ def test_tensors_return_to_their_device_or_where_they_are_sent(device_double, tm
     assert two.tolist() == [[0, 3], [50, 4], [2, 5]]
 
 
-def test_a_missing_device_says_how_to_load_anyway(device_double, tmp_path, monkeypatch):  # noqa: F811
+def test_a_missing_device_says_how_to_load_anyway(device_double, tmp_path, monkeypatch):
     save([Tensor(device_double.module.zeros(2))], tmp_path / "f")
     monkeypatch.setattr(device_double, "device_count", lambda: 0)
     with pytest.raises(RuntimeError, match=r"saved from device 'cuda:0': .*map_location='cpu'\) puts all on the CPU"):

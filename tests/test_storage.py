@@ -12,7 +12,6 @@ import pytest
 import distgrad
 from distgrad import backend, storage
 from distgrad.storage import flatten
-from tests.double import device_double  # noqa: F401 - the fixture
 
 
 def parameters(*shapes: tuple[int, ...], dtype: Any = distgrad.float64) -> list[Any]:
@@ -114,7 +113,7 @@ def test_a_parameter_that_moved_out_gets_a_new_home() -> None:
     assert params[0].tolist() == [1.0, 1.0]
 
 
-def test_dtypes_and_devices_apart(device_double) -> None:  # noqa: F811
+def test_dtypes_and_devices_apart(device_double) -> None:
     on_device = distgrad.ones(2, device="cuda:0", requires_grad=True)
     found = flatten([*parameters((2,)), *parameters((2,), dtype=distgrad.float32), on_device])
     kinds = [(str(s.dtype), s.device.type) for s in found]
@@ -122,7 +121,7 @@ def test_dtypes_and_devices_apart(device_double) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("there", ["cuda:1", "cpu"])
-def test_a_parameter_on_another_device_takes_its_gradient_there(device_double, there: str) -> None:  # noqa: F811
+def test_a_parameter_on_another_device_takes_its_gradient_there(device_double, there: str) -> None:
     p = distgrad.ones(3, device="cuda:0", requires_grad=True)
     (flat,) = flatten([p])
     p.data = p.data.to(there)

@@ -1,6 +1,7 @@
 """List the optimizers, losses and communicators that can be used, and what each comes from.
 
-Exit code 1 where a plugin is broken or two offer one name.
+What is broken, or offered twice, comes last, with its file, the reason and what to do; the exit code is then 1.
+plugins new writes a new one, plugins check NAME runs the conformance kit.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ COLUMNS = ("kind", "name", "class", "distribution", "version", "module")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
+    parser.add_argument("--json", action="store_true", help="print a JSON list, files included, instead of a table")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -28,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
             "distribution": p.distribution,
             "version": p.version,
             "module": p.module,
+            "file": p.file,
             "status": "ok" if p.error is None else "broken" if p.cls is None else "conflict",
             "error": p.error,
         }
@@ -42,7 +44,8 @@ def _table(rows: list[dict[str, str | None]]) -> str:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells]
     lines += [
-        f"\n{row['status']}: {row['name']} ({row['distribution']} {row['version']}, {row['module']})\n  {row['error']}"
+        f"\n{row['status']}: {row['name']} ({row['distribution']} {row['version']}, {row['file'] or row['module']})"
+        f"\n  {row['error']}"
         for row in rows
         if row["error"]
     ]

@@ -1,7 +1,7 @@
 """Devices: one suite, over every array library and device that there is.
 
-``pytest tests/devices`` runs it on the strict double of CuPy (``tests/double.py``), which needs no GPU and refuses
-what CuPy refuses.  ``pytest -m gpu`` runs the very same tests on CuPy where it is installed
+``pytest tests/devices`` runs it on the strict double of CuPy (``distgrad.testing.double``), which needs no GPU and
+refuses what CuPy refuses.  ``pytest -m gpu`` runs the very same tests on CuPy where it is installed
 (``pip install 'distgrad[cuda12]'`` or ``[cuda13]``) and sees a GPU, else skips each and says so; what needs two GPUs
 skips where there is one.
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 import pytest
 
 from distgrad import backend
-from tests.double import device_double  # noqa: F401 - the fixture
 
 LIBRARIES = ["double", pytest.param("cupy", marks=pytest.mark.gpu)]
 

@@ -14,7 +14,7 @@ import distgrad.distributed as dist
 import train
 from distgrad import backend, cuda, random, registry
 from distgrad.distributed import gpu
-from tests.double import StrictAccelerator
+from distgrad.testing.double import StrictAccelerator
 from tests.ranks import run_ranks
 from train_data import DATASETS, Data
 
@@ -219,7 +219,7 @@ import sys
 import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import backend
-from tests.double import StrictAccelerator
+from distgrad.testing.double import StrictAccelerator
 
 dist.init_process_group("mpi")
 with backend.accelerator_as(StrictAccelerator(int(sys.argv[1]))) as accelerator:

@@ -10,7 +10,6 @@ import pytest
 import distgrad
 from distgrad import nn
 from distgrad.nn import activation, init
-from tests.double import device_double  # noqa: F401 - the fixture
 
 
 @pytest.fixture(name="device", params=["double", pytest.param("cupy", marks=pytest.mark.gpu)])

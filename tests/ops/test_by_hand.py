@@ -10,7 +10,6 @@ import pytest
 
 import distgrad
 from distgrad import nn
-from tests.double import device_double  # noqa: F401 - the fixture
 
 F = nn.functional
 
@@ -103,7 +102,7 @@ def test_named_results() -> None:
     assert type(found).__name__ == "max"
 
 
-def test_movement_between_devices_is_differentiable(device_double) -> None:  # noqa: F811
+def test_movement_between_devices_is_differentiable(device_double) -> None:
     x = distgrad.tensor([1.0, 2.0], requires_grad=True)
     y = (x.to("cuda:0") * 3).cpu() * x
     y.sum().backward()

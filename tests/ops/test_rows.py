@@ -11,7 +11,6 @@ import distgrad
 from distgrad.autograd import gradcheck, gradgradcheck
 from distgrad.autograd.fused import Fused
 from distgrad.autograd.primitive import REGISTRY
-from tests.double import device_double  # noqa: F401 - the fixture
 from tests.ops import array_rows, elementwise_rows
 from tests.ops.case import Row, differentiable, outputs
 
@@ -121,7 +120,7 @@ def test_values_and_gradients_equal_pytorchs(row: Row) -> None:
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the double is NumPy, which warns; CuPy does not
 @each_row
-def test_the_device_double_gives_the_same(row: Row, device_double) -> None:  # noqa: F811
+def test_the_device_double_gives_the_same(row: Row, device_double) -> None:
     for case in row.cases:
         ours, our_grads = run(distgrad, row, case, "float64")
         device, device_grads = run(distgrad, row, case, "float64", device="cuda:0")

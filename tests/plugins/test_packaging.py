@@ -46,8 +46,10 @@ def test_the_built_ins_are_found(way: str, source: Path, wheel: Path, tmp_path: 
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     expected = {p.relative_to(installs.ROOT).as_posix() for p in (installs.ROOT / "distgrad").rglob("*.py")}
-    expected.add("distgrad/py.typed")
-    for kind in ("optimizers", "losses", "communicators"):
+    expected |= {"distgrad/py.typed", "distgrad/testing/cupy_namespace.json"}
+    templates = (installs.ROOT / "distgrad" / "cli" / "templates").rglob("*.in")
+    expected |= {p.relative_to(installs.ROOT).as_posix() for p in templates}
+    for kind in ("optimizers", "losses", "communicators", "pytest"):
         folder = installs.ROOT / "plugins" / kind
         expected |= {f"distgrad_{kind}/{p.relative_to(folder).as_posix()}" for p in folder.rglob("*.py")}
         expected.add(f"distgrad_{kind}/py.typed")

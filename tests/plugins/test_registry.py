@@ -182,10 +182,8 @@ def test_a_broken_plugin_is_reported_once_and_takes_nobody_down(world: World) ->
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert known.class_names("optimizer") == ["Adam", "SGD", "WideAdam"]
-    broken = [p for p in known.plugins() if p.error]
-    assert [(p.name, p.module, p.cls, p.error) for p in broken] == [
-        ("bad", "bad", None, "OSError: no such accelerator")
-    ]
+    (broken,) = [p for p in known.plugins() if p.error]
+    assert (broken.name, broken.module, broken.cls) == ("bad", "bad", None)
     with pytest.raises(UnknownPluginError, match=r"plugins that could not be loaded: bad \(dist-bad 1.2\)"):
         known.get("optimizer", "lion")
 
@@ -200,12 +198,80 @@ def test_a_broken_plugin_asked_for_by_name_raises_with_its_cause(world: World, f
     assert known.get("optimizer", "sgd").__name__ == "SGD"
 
 
-def test_an_entry_point_to_nowhere_is_a_broken_plugin(world: World) -> None:
-    known = world({}, lion="nowhere_to_be_found", tiger="no.where")
-    assert [p.error for p in known.plugins()] == [
-        "ModuleNotFoundError: No module named 'nowhere_to_be_found'",
-        "ModuleNotFoundError: No module named 'no'",
-    ]
+# What a plugin's file holds, its error and what to do about it; {file} is the file.
+FAILURES = {
+    "at import": (
+        f"import math\n{BOOM}",
+        "OSError: no such accelerator ({file}, line 2); correct what it does when it is imported, "
+        "or remove it: python -m pip uninstall dist-bad",
+    ),
+    "a library is missing": (
+        "import no_such_module_at_all.part",
+        "ModuleNotFoundError: No module named 'no_such_module_at_all' ({file}, line 1); install what provides "
+        "no_such_module_at_all (python -m pip install no_such_module_at_all?), or remove it: "
+        "python -m pip uninstall dist-bad",
+    ),
+    "a name is missing": (
+        "from sys import no_such_name",
+        "ImportError: cannot import name 'no_such_name' from 'sys' (unknown location) ({file}, line 1); correct what "
+        "it does when it is imported, or remove it: python -m pip uninstall dist-bad",
+    ),
+    "no Python": (
+        "def f(:\n    pass",
+        "SyntaxError: invalid syntax (bad.py, line 1); correct it there, or remove it: "
+        "python -m pip uninstall dist-bad",
+    ),
+    "it exits": (
+        "import sys\nsys.exit(3)",
+        "SystemExit: 3 ({file}, line 2); it ends Python when imported: put that under "
+        'if __name__ == "__main__", or remove it: python -m pip uninstall dist-bad',
+    ),
+    "in a hook": (
+        "from distgrad import hookimpl\n@hookimpl\ndef distgrad_optimizers():\n    return {'lion': 1 / 0}",
+        "ZeroDivisionError: division by zero ({file}, line 4); correct what it does when it is imported, "
+        "or remove it: python -m pip uninstall dist-bad",
+    ),
+    "a misspelt hook": (
+        "from distgrad import hookimpl\n@hookimpl\ndef distgrad_optimisers(): return {}",
+        "bad: there is no hook distgrad_optimisers; did you mean distgrad_optimizers? the hooks are: "
+        "distgrad_optimizers, distgrad_losses, distgrad_communicators; or remove it: python -m pip uninstall dist-bad",
+    ),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_what_is_wrong_says_what_to_do_and_the_rest_work(world: World, failure: str) -> None:
+    text, message = FAILURES[failure]
+    known = world({**TWO, "bad.py": text}, builtin="many_a", bad="bad")
+    (broken,) = [p for p in known.plugins() if p.error]
+    (folder,) = {Path(p.file).parent.parent for p in known.plugins() if p.module.startswith("many_a.")}
+    file = str(folder / "bad.py")
+    assert broken.error == message.format(file=file)
+    assert broken.file == file
+    assert known.get("optimizer", "adam").__name__ == "Adam"
+
+
+def test_an_entry_point_to_nowhere_says_what_to_correct(world: World) -> None:
+    known = world(
+        {"here.py": "", **TWO}, builtin="many_a",
+        lion="nowhere_to_be_found", puma="here:plugin", tiger="no.where",
+    )  # fmt: skip
+    correct = "; correct the entry point {} = '{}' in the pyproject.toml of {}, install it again, or remove it: "
+    correct += "python -m pip uninstall {}"
+    assert {p.name: p.error for p in known.plugins() if p.error} == {
+        "lion": "ModuleNotFoundError: No module named 'nowhere_to_be_found'"
+        + correct.format("lion", "nowhere_to_be_found", "dist-lion", "dist-lion"),
+        "puma": "AttributeError: module 'here' has no attribute 'plugin'"
+        + correct.format("puma", "here:plugin", "dist-puma", "dist-puma"),
+        "tiger": "ModuleNotFoundError: No module named 'no'"
+        + correct.format("tiger", "no.where", "dist-tiger", "dist-tiger"),
+    }
+    assert known.get("optimizer", "adam").__name__ == "Adam"
+
+
+def test_a_plugins_file_is_known(world: World) -> None:
+    known = world(TWO, builtin="many_a")
+    assert {Path(p.file).name for p in known.plugins()} == {"adam.py", "sgd.py", "wide_adam.py"}
 
 
 HOOK = "from distgrad.hookspecs import hookimpl\nclass A: ...\n"
@@ -239,7 +305,8 @@ def test_a_plugin_at_odds_with_the_contract(world: World, text: str, message: st
 
 def test_two_plugins_with_one_name_are_an_error_that_names_both(world: World) -> None:
     known = world({**TWO, "mine.py": optimizer("MyAdam", "adam")}, builtin="many_a", adam="mine")
-    message = r"'adam' is offered by 2 plugins: mine \(dist-adam 1.2\) and many_a.adam \(dist-builtin 1.2\); uninstall"
+    message = r"'adam' is offered by 2 plugins: mine \(dist-adam 1.2\) and many_a.adam \(dist-builtin 1.2\); rename "
+    message += r"one of them in its hook, or remove its distribution \(python -m pip uninstall\)"
     with pytest.raises(PluginError, match=message):
         known.get("optimizer", "adam")
     assert known.get("optimizer", "sgd").__name__ == "SGD"

@@ -23,7 +23,6 @@ from distgrad.utils.data import (
     random_split,
 )
 from distgrad.utils.data.dataset import take_batch
-from tests.double import device_double  # noqa: F401 - the fixture
 
 
 class Squares(Dataset):
@@ -133,7 +132,7 @@ def test_a_batch_is_one_indexing_operation_per_tensor():
     assert take_batch(Augmented(*rows()), [0]) is None
 
 
-def test_batches_stay_on_their_device(device_double):  # noqa: F811
+def test_batches_stay_on_their_device(device_double):
     there = backend.resolve("cuda:1")
     data = TensorDataset(Tensor(backend.to_device(np.arange(6.0), there)))
     (x,) = take_batch(data, [4, 1])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.double_arrays import DeviceArray, Home, unsupported
+from .double_arrays import DeviceArray, Home, unsupported
 
 NAMESPACE: dict[str, Any] = json.loads(Path(__file__).with_name("cupy_namespace.json").read_text(encoding="utf-8"))
 

@@ -25,11 +25,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pytest
 
-from distgrad import backend
-from tests.double_arrays import DeviceArray, unsupported
-from tests.double_module import Module, Special
+from .. import backend
+from .double_arrays import DeviceArray, unsupported
+from .double_module import Module, Special
+
+__all__ = ["NUMBERS", "StrictAccelerator", "device_double"]
 
 NUMBERS = (bool, int, float, complex, np.generic)
 
@@ -171,9 +172,9 @@ def _arrays_in(values: Any) -> Iterator[DeviceArray]:
             yield from _arrays_in(x)
 
 
-@pytest.fixture
-def device_double() -> Iterator[StrictAccelerator]:
-    """Inside the test, "cuda:0" and "cuda:1" exist and are strict doubles of CuPy devices."""
-    accelerator = StrictAccelerator()
+@contextlib.contextmanager
+def device_double(devices: int = 2) -> Iterator[StrictAccelerator]:
+    """Inside the block ``"cuda:0"``, ``"cuda:1"``, … exist and are strict doubles of CuPy devices."""
+    accelerator = StrictAccelerator(devices)
     with backend.accelerator_as(accelerator):
         yield accelerator

@@ -1,0 +1,123 @@
+"""Communicators with one fault each: the kit names it, and finds nothing wrong with their faultless twin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from distgrad import registry
+from distgrad.distributed.communicator import CompletedRequest, Request
+from distgrad.distributed.reduction import ReduceOp, check_op, combine
+from distgrad.testing import check_communicator
+
+Threads: Any = registry.get("communicator", "threads")
+
+
+class OwnOrder(Threads):
+    """Each rank takes its own array first."""
+
+    def Iallreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> Request:
+        check_op(op, array.dtype)
+        table = np.empty((self.size, array.size), array.dtype)
+        self.Allgather(array.reshape(-1), table)
+        flat = table[0].copy()
+        combine(op, [table[(self.rank + i) % self.size] for i in range(self.size)], flat)
+        array[...] = flat.reshape(array.shape)
+        return CompletedRequest()
+
+
+class NoBcast(Threads):
+    def Bcast(self, array: np.ndarray, root: int = 0) -> None:
+        self._check_rank(root)
+        self.Barrier()
+
+
+class BcastFromZero(Threads):
+    def Bcast(self, array: np.ndarray, root: int = 0) -> None:
+        self._check_rank(root)
+        super().Bcast(array, 0)
+
+
+class DoublesPrecision(Threads):
+    def Iallreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> Request:
+        check_op(op, array.dtype)
+        if array.dtype != np.float32:
+            return super().Iallreduce(array, op)
+        wide = array.astype(np.float64)
+        super().Iallreduce(wide, op).Wait()
+        array[...] = wide
+        return CompletedRequest()
+
+
+class FlattensArrays(Threads):
+    def Iallreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> Request:
+        check_op(op, array.dtype)
+        if array.ndim != 1:
+            raise ValueError("one dimension only")
+        return super().Iallreduce(array, op)
+
+
+class GathersBackwards(Threads):
+    def Allgather(self, array: np.ndarray, out: np.ndarray) -> None:
+        super().Allgather(array, out)
+        out[...] = out[::-1].copy()
+
+
+class NoDuplicate(Threads):
+    def Dup(self) -> Any:
+        return self
+
+
+class ChecksNothing(Threads):
+    def Iallreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> Request:
+        return super().Iallreduce(array, ReduceOp.SUM if op == "sum" else op)
+
+
+class WrongRank(Threads):
+    def __init__(self, comm: Any = None, context: int = 0) -> None:
+        super().__init__(comm, context)
+        self.local_rank = self.size
+
+
+FAULTS: list[tuple[type, str, str]] = [
+    (OwnOrder, "allreduce", "Allreduce SUM of 1 torch.float32 on rank"),
+    (NoBcast, "bcast", "Bcast of torch.bool from 0 on rank 1"),
+    (NoBcast, "trains", ""),
+    (BcastFromZero, "bcast", "from 1 on rank"),
+    (DoublesPrecision, "allreduce", "torch.float32"),
+    (FlattensArrays, "shapes", "one dimension only"),
+    (GathersBackwards, "allgather", "row 0 of Allgather"),
+    (NoDuplicate, "duplicates", "an Allreduce met one of the duplicate"),
+    (ChecksNothing, "bad_calls", "op='sum' is accepted; it must raise TypeError"),
+    (WrongRank, "constructs", "local rank"),
+]  # fmt: skip
+
+
+def test_the_faultless_pass() -> None:
+    report = check_communicator(Threads)
+    assert report.ok, str(report)
+    assert not [r for r in report.results if r.outcome == "skipped"]
+
+
+@pytest.mark.parametrize(("cls", "check", "words"), FAULTS, ids=lambda v: getattr(v, "__name__", v))
+def test_the_fault_is_found(cls: type, check: str, words: str) -> None:
+    report = check_communicator(cls, timeout=5.0)
+    (result,) = [r for r in report.results if r.check == check]
+    assert result.outcome == "failed", str(report)
+    assert words in result.why
+
+
+def test_what_is_no_communicator_is_refused() -> None:
+    class Empty:
+        pass
+
+    class Partial(Threads.__mro__[1]):  # type: ignore[misc]
+        def Barrier(self) -> None:
+            return
+
+    with pytest.raises(TypeError, match="a communicator is a subclass of .*Communicator, got .*Empty"):
+        check_communicator(Empty)
+    with pytest.raises(TypeError, match="Partial lacks Iallreduce, Bcast, Allgather, Send"):
+        check_communicator(Partial)

@@ -1,0 +1,62 @@
+"""Everything that is registered conforms: a new built-in is checked unasked."""
+
+from __future__ import annotations
+
+import pytest
+
+from distgrad import registry
+from distgrad.hookspecs import HOOKS
+from distgrad.testing import CHECKS, check
+from tests.ranks import run_ranks
+
+BUILT_IN = [(p.kind, p.name) for p in registry.plugins() if p.distribution == "distgrad"]
+PROCESSES = {"mpi"}  # communicators whose ranks mpirun starts
+
+# What may be skipped, and a part of the reason; whatever else is skipped fails.
+SKIPPED = {
+    "empty_parameter": "it takes",  # matrices, or sparse gradients, only
+    "late_start": "evaluates a closure",
+    "maximize": "sparse",
+    "param_groups": "it takes one group only",
+    "ranks": "sparse gradients",
+    "strided": "sparse gradients",
+    "block_size": "works on whole tensors",
+    "tensor_layout": "works on whole tensors",
+    "sharding": "works on whole tensors",
+    "send_and_recv": "there is 1 rank",
+    "reductions": "takes no reduction",
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), [plugin for plugin in BUILT_IN if plugin[1] not in PROCESSES])
+def test_a_built_in_conforms(kind: str, name: str) -> None:
+    report = check(kind, name)
+    assert report.ok, str(report)
+    declared = getattr(registry.get(kind, name), "conformance", {}).get("skip", {})
+    for result in report.results:
+        if result.outcome == "skipped" and result.check not in declared:
+            assert SKIPPED.get(result.check, "no reason known") in result.why, str(report)
+    assert sum(r.outcome == "passed" for r in report.results) >= len(report.results) / 2, str(report)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("name", sorted(PROCESSES))
+def test_a_communicator_of_processes_conforms_on_every_rank(name: str, size: int) -> None:
+    program = f"""
+import sys
+from distgrad.cli import main
+sys.exit(main(["plugins", "check", "{name}", "--kind", "communicator"]))
+"""
+    job = run_ranks(size, program, timeout=120)
+    passed = len(CHECKS["communicator"])
+    job.check(**{f"{passed - (size == 1)} passed, 0 failed, {int(size == 1)} skipped": size})
+
+
+def test_each_kind_has_its_checks_and_each_says_what_it_asserts() -> None:
+    assert set(CHECKS) == set(HOOKS)
+    for kind, checks in CHECKS.items():
+        assert len(checks) >= 10, kind
+        for one in checks.values():
+            assert one.asserts, one
+            assert len(one.asserts) <= 110, one
