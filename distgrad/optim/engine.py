@@ -139,10 +139,10 @@ class Engine(Hooked):
             if segment.fresh and (counted or self.numbers):
                 self._begin(i, segment)
             update = self.update
-            if not segment.plain:
-                update = _where_it_lies(update, segment)
             if maximize:
                 update = _uphill(update)
+            if not segment.plain:
+                update = _where_it_lies(update, segment)
             pieces: Iterable[Piece]
             if intact:
                 segment.touch()

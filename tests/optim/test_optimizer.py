@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import numpy as np
@@ -302,3 +303,11 @@ def test_an_update_that_asks_for_what_nobody_gives() -> None:
 
     with pytest.raises(TypeError, match=r"Asking asks for speed; there are its hyperparameters \(lr, maximize\), step"):
         Asking(parameters(distgrad))
+
+
+def test_every_optimizer_is_listed_and_says_what_it_computes_and_where_that_is_from() -> None:
+    assert {*every.OPTIONS, "Optimizer"} <= set(dir(optim))
+    for name in every.OPTIONS:
+        text = getattr(optim, name).__doc__
+        assert "←" in text, f"{name}: no formula"
+        assert re.search(r"\b(19|20)\d\d\b", text), f"{name}: no paper"
