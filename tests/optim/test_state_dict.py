@@ -214,3 +214,26 @@ def test_state_dicts_that_do_not_fit() -> None:
         momentum.load_state_dict(
             {"state": {0: {"momentum_buffer": distgrad.ones(5)}}, "param_groups": [{"params": [0, 1]}]}
         )
+
+
+@pytest.mark.torch
+def test_state_that_options_do_not_use_now_is_kept() -> None:
+    torch = pytest.importorskip("torch")
+
+    def run(t: Any, saved: Any) -> tuple[list[Any], list[Any]]:
+        params = parameters(t)
+        optimizer = t.optim.SGD(params, lr=0.1, momentum=0.9)
+        optimizer.load_state_dict(saved)
+        step(optimizer, params)
+        optimizer.param_groups[0]["momentum"] = 0.5
+        step(optimizer, params)
+        return [p.detach().tolist() for p in params], list(optimizer.state_dict()["state"])
+
+    theirs = parameters(torch)
+    giver = torch.optim.SGD(theirs, lr=0.1, momentum=0.9)
+    step(giver, theirs)
+    saved = giver.state_dict()
+    saved["param_groups"][0]["momentum"] = 0
+    a, b = run(distgrad, copy.deepcopy(saved)), run(torch, copy.deepcopy(saved))
+    np.testing.assert_allclose(a[0][0], b[0][0], rtol=1e-12)
+    assert a[1] == b[1] == [0, 1]
