@@ -104,15 +104,28 @@ def wide_mlp(lib: Any) -> Step:
     return _train(lib, model, lib.nn.MSELoss(), lib.optim.Adam(model.parameters(), lr=1e-3), x, y)
 
 
+def _update(lib: Any, name: str, count: int, size: int) -> Step:
+    """The step alone of an optimizer with its defaults on ``count`` tensors of ``size`` elements."""
+    params = [lib.randn(size).requires_grad_() for _ in range(count)]
+    optimizer = getattr(lib.optim, name)(params)
+    for p in params:
+        p.sum().backward()
+    return optimizer.step  # type: ignore[no-any-return]
+
+
 def adam_200(lib: Any) -> Step:
     """Adam's step alone on 200 tensors of 256."""
-    params = [lib.randn(256).requires_grad_() for _ in range(200)]
-    optimizer = lib.optim.Adam(params, lr=1e-3)
-    total = params[0].sum()
-    for p in params[1:]:
-        total = total + p.sum()
-    total.backward()
-    return optimizer.step  # type: ignore[no-any-return]
+    return _update(lib, "Adam", 200, 256)
+
+
+def rmsprop_200(lib: Any) -> Step:
+    """RMSprop's step alone on 200 tensors of 256."""
+    return _update(lib, "RMSprop", 200, 256)
+
+
+def adam_2x4m(lib: Any) -> Step:
+    """Adam's step alone on 2 tensors of 4 M elements."""
+    return _update(lib, "Adam", 2, 4 << 20)
 
 
 # step: (how to make it, runs a sample, our time over PyTorch's to reach)
@@ -123,6 +136,8 @@ STEPS: dict[str, tuple[Callable[[Any], Step], int, float]] = {
     "mlp": (mlp, 50, 0.6),
     "wide_mlp": (wide_mlp, 2, 0.75),
     "adam_200": (adam_200, 50, 0.15),
+    "rmsprop_200": (rmsprop_200, 50, 0.2),
+    "adam_2x4m": (adam_2x4m, 3, 0.8),
 }
 
 

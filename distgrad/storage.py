@@ -125,9 +125,11 @@ class FlatStorage:
                 grad = p._grad
                 if grad is not None and grad._data is slot:
                     continue
-                if type(p._node) is Leaf and self.holds(i):
-                    self.grad_slot(i)
                 leaf = self._leaves[i]  # of a frozen parameter, the one it had
+                lost = leaf is not p._node or (leaf is not None and leaf.slot is None)
+                if lost and type(p._node) is Leaf and self.holds(i):
+                    self.grad_slot(i)
+                    leaf = self._leaves[i]
                 if leaf is not None and leaf.slot is not None and leaf.slot._data is slot:
                     unshared(leaf)
                 if grad is not None and grad.is_sparse:

@@ -142,10 +142,10 @@ class Engine(Hooked):
             if segment.fresh and (counted or self.numbers):
                 self._begin(i, segment)
             update = self.update
-            if not segment.plain:
-                update = _where_it_lies(update, segment)
             if maximize:
                 update = _uphill(update)
+            if not segment.plain:
+                update = _where_it_lies(update, segment)
             pieces: Iterable[Piece]
             if intact:
                 segment.touch()
@@ -199,10 +199,15 @@ class Engine(Hooked):
     def _extend(self, i: int, segment: Segment, names: list[str]) -> None:
         """Arrays that options newly ask for: from what users see, if it is there, else new."""
         starts = self._start_values(i)
+        segment.sync()
         for k, p in enumerate(segment.params):
             if segment.begun[k]:
-                left = states.extend(segment, k, names, self._states.get(p, {}), starts)
+                entry = self._states.get(p, {})
+                left = states.extend(segment, k, names, entry, starts)
                 states.show(self._states, segment, k, self.counter, left)
+                if not self._shown:  # then step tells whether they are new
+                    segment.steps[k] = any(entry.get(name) is not None for name in names)
+        segment.reread()
 
     def _take_over(self, i: int) -> None:
         """Make what ``self.state`` says of group ``i`` its segments' state."""

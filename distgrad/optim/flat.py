@@ -229,14 +229,22 @@ class Segment:
         """
         self.sync()
         self.together = None
-        k, n = 0, len(self.params)
+        params, views = self.params, self.views
+        # before this step, all that neighbours must agree in
+        stand = list(zip(self.steps.tolist(), *[row.tolist() for row in self.numbers.values()], strict=True))
+        k, n = 0, len(params)
         while k < n:
-            if self.params[k]._grad is None:
+            if params[k]._grad is None:
                 k += 1
                 continue
             end = k + 1
-            if self.params[k]._data is self.views[k] and self.rule.elementwise:
-                while end < n and self._joins(end, k):
+            if params[k]._data is views[k] and self.rule.elementwise:
+                while (
+                    end < n
+                    and params[end]._grad is not None
+                    and params[end]._data is views[end]
+                    and stand[end] == stand[k]
+                ):
                     end += 1
             for p in self.params[k:end]:
                 p._bump()
@@ -250,23 +258,15 @@ class Segment:
                 blocks = self._cut(*self._flat(self.part(k)[0], self.part(end - 1)[1], self.storage.data))
             else:
                 data = self.params[k]._data
-                copied = data.reshape(-1)  # a copy if it is not contiguous
+                with backend.where_it_lies(data):
+                    copied = data.reshape(-1)  # a copy if it is not contiguous
                 blocks = self._cut(*self._flat(*self.part(k), copied, self.ranges[k][0]))
             yield k, end, blocks
             if copied is not None and not data.flags.c_contiguous:
-                data[...] = copied.reshape(data.shape)
+                with backend.where_it_lies(data):
+                    data[...] = copied.reshape(data.shape)
             k = end
         self.reread()
-
-    def _joins(self, k: int, first: int) -> bool:
-        """Whether parameter ``k`` can be updated in one piece with those from ``first`` on."""
-        p = self.params[k]
-        return (
-            p._grad is not None
-            and p._data is self.views[k]
-            and self.steps[k] == self.steps[first]
-            and all(row[k] == row[first] for row in self.numbers.values())
-        )
 
     def _flat(self, a: int, b: int, data: Array, offset: int = 0) -> tuple[Array, Array, list[Array]]:
         """Elements ``a`` to ``b - 1``: of ``data``, which begins at ``offset``, of the gradients, and of the state."""

@@ -198,7 +198,8 @@ class Optimizer(Engine):
     def state_dict(self) -> dict[str, Any]:
         """PyTorch's layout: ``{"state": {index: {name: value}}, "param_groups": [options with "params": indices]}``.
 
-        Tensors are the live ones, not copies.  Where processes share out the update, this is collective among them.
+        Tensors are the live ones, not copies.  Where processes share out the update, ``state`` holds this process's
+        part of what they share, flat where it is not all of a parameter's; this makes it whole, collectively.
         """
         for hook in tuple(self._save_pre.values()):
             hook(self)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..autograd import Tensor
 from .flat import Segment
-from .states import cast, whole_states
+from .states import as_tensor, cast, whole_states
 
 __all__ = ["packed", "unpacked"]
 
@@ -38,7 +38,8 @@ def unpacked(state_dict: Mapping[str, Any], groups: list[dict[str, Any]], raw: b
     """Put the saved options into ``groups``; the saved state, by parameter.
 
     Args:
-        raw: leave the values as they are; else tensors are brought to their parameter's dtype and device.
+        raw: whoever takes the values over copies and converts them; else tensors are brought to their parameter's dtype
+            and device here.
 
     ValueError if the numbers of groups or of their parameters differ.
     """
@@ -64,5 +65,5 @@ def unpacked(state_dict: Mapping[str, Any], groups: list[dict[str, Any]], raw: b
         if p is None:
             found[key] = entry
         elif entry is not None:
-            found[p] = dict(entry) if raw else {name: cast(value, p, name) for name, value in entry.items()}
+            found[p] = {name: as_tensor(value) if raw else cast(value, p, name) for name, value in entry.items()}
     return found

@@ -18,7 +18,7 @@ from ..autograd.tensor import TENSORS
 from ..backend import Array
 from .flat import Segment
 
-__all__ = ["Entry", "States", "begin", "cast", "extend", "host", "show", "take_over", "whole_states"]
+__all__ = ["Entry", "States", "as_tensor", "begin", "cast", "extend", "host", "show", "take_over", "whole_states"]
 
 
 class States(defaultdict[Any, Any]):
@@ -92,7 +92,8 @@ def _fill(segment: Segment, k: int, name: str, starts: Mapping[str, float]) -> N
     a, b = segment.part(k)
     part = segment.state[name][a - segment.lo : b - segment.lo]
     value = starts.get(name, 0)
-    part[...] = complex(value, value) if part.dtype.kind == "c" else value
+    with backend.on(segment.storage.device):
+        part[...] = complex(value, value) if part.dtype.kind == "c" else value
 
 
 def take_over(
@@ -168,7 +169,7 @@ def cast(value: Any, p: Tensor, name: str | None = None) -> Any:
     A number of steps keeps its dtype, as in PyTorch; dicts and sequences are gone through.
     """
     if value.__class__ in TENSORS or hasattr(value, "detach"):
-        tensor = value if value.__class__ in TENSORS else Tensor(host(value))
+        tensor = as_tensor(value)
         if name == "step":
             return tensor.detach().clone()
         return tensor.detach().to(device=p.device, dtype=p.dtype if p.is_floating_point() else None, copy=True)
@@ -177,6 +178,11 @@ def cast(value: Any, p: Tensor, name: str | None = None) -> Any:
     if isinstance(value, (list, tuple, set)):
         return type(value)(cast(v, p) for v in value)
     return value
+
+
+def as_tensor(value: Any) -> Any:
+    """PyTorch's tensor as one of ours; anything else as it is."""
+    return Tensor(host(value)) if hasattr(value, "detach") and value.__class__ not in TENSORS else value
 
 
 def host(value: Any) -> Array:

@@ -173,7 +173,7 @@ def test_two_ranks_with_a_device_each_end_as_one_on_the_host(name: str, apart: t
         place = str(dg.zeros(1, device="cuda").device)
         bare = OnDevice(3 if rank == 0 else 100 + rank, place)
         model = DistributedDataParallel(bare, bucket_cap_mb=0.0002)
-        optimizer = registry.get("optimizer", name)(model.parameters(), lr=0.02)
+        optimizer = registry.get("optimizer", name)(model.parameters(), lr=training.LR.get(name, 0.02))
         for step in range(training.STEPS):
             optimizer.zero_grad()
             training.loss_of(model, step, training.share(step, rank, size)).backward()

@@ -17,6 +17,7 @@ from distgrad.nn.parallel import DistributedDataParallel
 # All but those of sparse gradients, of which this model has none.
 OPTIMIZERS = [n for n in registry.names("optimizer") if registry.get("optimizer", n).gradients != "sparse"]
 STEPS = 6
+LR = {"adadelta": 1.0}  # its steps have a size of their own, which lr only scales
 RNG = np.random.default_rng(7)
 X, Y = RNG.standard_normal((STEPS, 12, 5)), RNG.standard_normal((STEPS, 12, 2))
 
@@ -59,7 +60,7 @@ def train(optimizer: str, rank: int, size: int, distributed: bool) -> list[np.nd
     """The parameters after all steps."""
     bare = Branching(seed=3 if rank == 0 else 100 + rank)  # wrapping must give all ranks those of rank 0
     model: nn.Module = DistributedDataParallel(bare, bucket_cap_mb=0.0002) if distributed else bare
-    opt = registry.get("optimizer", optimizer)(model.parameters(), lr=0.02)
+    opt = registry.get("optimizer", optimizer)(model.parameters(), lr=LR.get(optimizer, 0.02))
     for step in range(STEPS):
 
         def closure(step: int = step) -> Tensor:

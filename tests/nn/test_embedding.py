@@ -11,7 +11,6 @@ import distgrad
 from distgrad import nn
 from distgrad.autograd import gradcheck
 from distgrad.nn import functional as F
-from tests.double import device_double  # noqa: F401 - the fixture
 
 INDEX = [[0, 2, 2], [4, 1, 2]]
 

@@ -18,7 +18,6 @@ from distgrad.nn.utils import (
     parameters_to_vector,
     vector_to_parameters,
 )
-from tests.double import device_double  # noqa: F401 - the fixture
 
 rng = np.random.default_rng(11)
 GRADS = [rng.standard_normal(shape) for shape in ((3, 5), (7,), (), (2, 2, 2), (33,))]

@@ -10,7 +10,6 @@ import pytest
 import distgrad
 from distgrad import nn
 from distgrad.nn import functional as F
-from tests.double import device_double  # noqa: F401 - the fixture
 
 
 def table(t: Any = distgrad, seed: int = 0, rows: int = 6) -> Any:
