@@ -12,7 +12,7 @@ import numpy as np
 
 import distgrad
 import distgrad.distributed as dist
-from distgrad import Tensor, nn, registry
+from distgrad import Tensor, nn, registry, storage
 from distgrad.distributed.process_group import ProcessGroup
 from distgrad.nn.parallel import DistributedDataParallel
 
@@ -164,18 +164,29 @@ def strided(trial: Trial) -> None:
 
 @check("optimizer")
 def sharding(trial: Trial) -> None:
-    """Shards of a parameter, each updated by an optimizer of its own, make up the whole, bit for bit."""
+    """Shares of the update, each made by a process of its own, make up the whole, bit for bit."""
     trial.only_elementwise()
-    n = 70
     for options in trial.variants:
-        whole = Run(trial, pieces=[(0, (n,))], options=options).steps(4).row()
-        for bounds in ([0, 35, n], [0, 1, 24, 69, n]):
-            pieces = [(lo, (hi - lo,)) for lo, hi in itertools.pairwise(bounds)]
-            row = np.concatenate([Run(trial, pieces=[piece], options=options).steps(4).row() for piece in pieces])
+        whole = Run(trial, options=options)
+        (flat,) = storage.flatten(whole.params)
+        whole.steps(4)
+        end = len(flat.data)
+        for bounds in ([0, end // 2, end], [0, 1, 14, 37, end]):
+            shares = [_share(trial, options, lo, hi) for lo, hi in itertools.pairwise(bounds)]
             demand(
-                same_bits([whole], [row]),
-                f"updated in shards that end at {bounds[1:]}, {n} numbers end elsewhere" + _with(options),
+                same_bits([flat.data], [np.concatenate(shares)]),
+                f"updated in shares that end at {bounds[1:]}, the same {end} numbers end elsewhere" + _with(options),
             )
+
+
+def _share(trial: Trial, options: Mapping[str, Any], lo: int, hi: int) -> np.ndarray:
+    """Elements ``lo`` to ``hi - 1`` of flat storage, by a process that updates no others."""
+    run = Run(trial, options=options)
+    (flat,) = storage.flatten(run.params)
+    flat.owned = (lo, hi)
+    run.steps(4)
+    part: np.ndarray = flat.data[lo:hi]
+    return part
 
 
 @check("optimizer")

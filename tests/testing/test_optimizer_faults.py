@@ -233,7 +233,7 @@ FAULTS: list[tuple[type, str, str]] = [
     (OneCounterForAll, "late_start", "count steps for each parameter"),
     (DependsOnBlocks, "block_size", "update() must treat each element by itself"),
     (DependsOnBlocks, "tensor_layout", "end elsewhere"),
-    (DependsOnBlocks, "sharding", "updated in shards"),
+    (DependsOnBlocks, "sharding", "updated in shares"),
     (DependsOnRank, "ranks", "rank 1 ends elsewhere than rank 0"),
     (GradientInFloat32, "precision", "something is computed in float32"),
     (RateInFloat32, "precision", "something is computed in float32"),
