@@ -92,7 +92,8 @@ def _fill(segment: Segment, k: int, name: str, starts: Mapping[str, float]) -> N
     a, b = segment.part(k)
     part = segment.state[name][a - segment.lo : b - segment.lo]
     value = starts.get(name, 0)
-    part[...] = complex(value, value) if part.dtype.kind == "c" else value
+    with backend.on(segment.storage.device):
+        part[...] = complex(value, value) if part.dtype.kind == "c" else value
 
 
 def take_over(

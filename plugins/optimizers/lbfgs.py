@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from distgrad_optimizers._strong_wolfe import Point, strong_wolfe
+
 import distgrad
 from distgrad import Tensor, hookimpl
 from distgrad.optim import Optimizer
-from distgrad_optimizers._strong_wolfe import Point, strong_wolfe
 
 
 class LBFGS(Optimizer):
@@ -69,9 +70,7 @@ class LBFGS(Optimizer):
 
     def _gradient(self) -> Tensor:
         """All gradients, one behind the other; zeros where there is none."""
-        return distgrad.cat(
-            [(distgrad.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in self._params]
-        )
+        return distgrad.cat([(distgrad.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in self._params])
 
     def _move(self, t: float, d: Tensor) -> None:
         """p ← p + t d."""

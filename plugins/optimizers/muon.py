@@ -98,8 +98,10 @@ class Muon(Optimizer):
         b += (g - b) * (1 - momentum)
         u = g + (b - g) * momentum if nesterov else b
         rows, columns = p.shape
-        scale = 0.2 * math.sqrt(max(rows, columns)) if adjust_lr_fn == "match_rms_adamw" else math.sqrt(
-            max(1, rows / columns)
+        scale = (
+            0.2 * math.sqrt(max(rows, columns))
+            if adjust_lr_fn == "match_rms_adamw"
+            else math.sqrt(max(1, rows / columns))
         )
         direction = _orthogonal(xp, u, ns_coefficients, ns_steps, eps)
         p *= 1 - lr * weight_decay
@@ -108,7 +110,7 @@ class Muon(Optimizer):
 
 def _orthogonal(xp: ArrayModule, u: Array, coefficients: tuple[float, float, float], steps: int, eps: float) -> Array:
     """Newton and Schulz's iteration; float32 holding bfloat16 values."""
-    a, b, c = (np.float32(v) for v in coefficients)
+    a, b, c = coefficients
     x = _bfloat16(xp, u.astype(np.float32))
     tall = len(x) > x.shape[1]
     if tall:
@@ -117,9 +119,14 @@ def _orthogonal(xp: ArrayModule, u: Array, coefficients: tuple[float, float, flo
     x = _bfloat16(xp, x / xp.maximum(norm, _bfloat16(xp, xp.full(1, eps, np.float32))))
     for _ in range(steps):
         square = _bfloat16(xp, x @ x.T)
-        polynomial = _bfloat16(xp, b * square + c * (square @ square))
-        x = _bfloat16(xp, a * x + polynomial @ x)
+        polynomial = _bfloat16(xp, _fused(b, square, np.float32(c) * (square @ square)))
+        x = _bfloat16(xp, _fused(a, x, polynomial @ x))
     return x.T if tall else x
+
+
+def _fused(a: float, x: Array, y: Array) -> Array:
+    """``a x + y`` of float32, rounded once: PyTorch's order of operations, down to the bits on small matrices."""
+    return (np.float64(np.float32(a)) * x.astype(np.float64) + y).astype(np.float32)
 
 
 def _bfloat16(xp: ArrayModule, x: Array) -> Array:
