@@ -21,8 +21,16 @@ from .autograd import (
     no_grad,
     set_grad_enabled,
 )
+from .autograd.coo import (
+    layout,
+    sparse_coo,
+    strided,
+)
 from .autograd.primitive import (
     clone,
+)
+from .autograd.sparse import (
+    sparse_coo_tensor,
 )
 from .backend import (
     device,
@@ -92,6 +100,7 @@ from .ops.arithmetic import (
     sub,
     subtract,
     true_divide,
+    xlogy,
 )
 from .ops.conversion import (
     result_type,
@@ -191,6 +200,10 @@ from .ops.linalg import (
     tensordot,
     trace,
     vdot,
+)
+from .ops.losses import (
+    cosine_similarity,
+    pairwise_distance,
 )
 from .ops.reduction import (
     all,
@@ -382,6 +395,7 @@ __all__ = [
     "conj_physical",
     "cos",
     "cosh",
+    "cosine_similarity",
     "count_nonzero",
     "cuda",
     "cumsum",
@@ -451,6 +465,7 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "layout",
     "le",
     "lerp",
     "less",
@@ -502,6 +517,7 @@ __all__ = [
     "ones_like",
     "optim",
     "outer",
+    "pairwise_distance",
     "permute",
     "pi",
     "positive",
@@ -542,6 +558,8 @@ __all__ = [
     "sin",
     "sinh",
     "softmax",
+    "sparse_coo",
+    "sparse_coo_tensor",
     "split",
     "sqrt",
     "square",
@@ -549,6 +567,7 @@ __all__ = [
     "stack",
     "std",
     "std_mean",
+    "strided",
     "sub",
     "subtract",
     "sum",
@@ -581,6 +600,7 @@ __all__ = [
     "vdot",
     "vstack",
     "where",
+    "xlogy",
     "zeros",
     "zeros_like",
 ]

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import dtypes
 
-__all__ = ["format_tensor", "get_printoptions", "printoptions", "set_printoptions"]
+__all__ = ["format_sparse", "format_tensor", "get_printoptions", "printoptions", "set_printoptions"]
 
 
 @dataclasses.dataclass
@@ -122,6 +122,32 @@ def format_tensor(
     elif requires_grad:
         suffixes.append("requires_grad=True")
     return _with_suffixes(prefix + body, suffixes, len(prefix))
+
+
+def format_sparse(
+    indices: np.ndarray, values: np.ndarray, shape: tuple[int, ...], dtype: dtypes.dtype, *, device: str | None = None
+) -> str:
+    """What ``repr`` of a sparse tensor shows.
+
+    Args:
+        indices: (sparse dimensions, n).  values: (n, *).  shape: of the whole.
+        dtype: of the values, named where it is not the default.
+        device: as of :func:`format_tensor`.
+    """
+    indent = len("tensor(")
+    lines = []
+    for name, host, kind in (("indices", indices, dtypes.int64), ("values", values, dtype)):
+        prefix = f"{name}=tensor("
+        body = _numbers(host, kind, indent + len(prefix)) if host.size else f"[], size={host.shape}"
+        lines.append(prefix + body + ")")
+    default = dtypes.get_default_dtype()
+    suffixes = [f"size={tuple(shape)}", f"nnz={indices.shape[1]}"]
+    if device is not None:
+        suffixes.insert(0, f"device='{device}'")
+    if dtype not in (default, dtypes.complex128 if default is dtypes.float64 else dtypes.complex64, dtypes.int64):
+        suffixes.append(f"dtype={dtype}")
+    text = "tensor(" + (",\n" + " " * indent).join([*lines, suffixes[0]])
+    return _with_suffixes(text, [*suffixes[1:], "layout=torch.sparse_coo"], indent)
 
 
 def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:

@@ -91,7 +91,7 @@ class FlatStorage:
             p.__dict__["_flat"] = (self, i)
             if type(p._node) is Leaf:
                 self.grad_slot(i)
-                if p._grad is not None and p._grad._node is None:
+                if p._grad is not None and p._grad._node is None and not p._grad.is_sparse:
                     self.gather(i, i + 1)
                     p._grad = self.grad_slot(i)
 
@@ -130,7 +130,11 @@ class FlatStorage:
                 leaf = self._leaves[i]  # of a frozen parameter, the one it had
                 if leaf is not None and leaf.slot is not None and leaf.slot._data is slot:
                     unshared(leaf)
-                slot[...] = 0 if grad is None else grad._data
+                if grad is not None and grad.is_sparse:
+                    slot[...] = 0
+                    grad._data.add_to(slot)
+                else:
+                    slot[...] = 0 if grad is None else grad._data
 
 
 def _home(p: Tensor) -> FlatStorage | None:

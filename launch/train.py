@@ -25,8 +25,14 @@ from train_models import MODELS
 # What a loss, by its class's name, needs behind a model that ends in plain numbers.
 LAST_LAYER: dict[str, Callable[[], nn.Module]] = {
     "BCELoss": nn.Sigmoid,
+    "KLDivLoss": lambda: nn.LogSoftmax(dim=1),
     "NLLLoss": lambda: nn.LogSoftmax(dim=1),
 }
+LOSS_OPTIONS = {"KLDivLoss": {"reduction": "batchmean"}}  # the trainer wants means over samples
+# Losses that compare pairs or triplets of vectors, or need variances: a model's outputs and targets are not enough.
+OF_MORE = {
+    "CosineEmbeddingLoss", "GaussianNLLLoss", "HingeEmbeddingLoss", "MarginRankingLoss", "TripletMarginLoss",
+}  # fmt: skip
 
 
 class Refused(Exception):
@@ -112,6 +118,10 @@ def _trainer(options: argparse.Namespace) -> Trainer:
     make_data = _named("data set", DATASETS, options.dataset)
     make_model = _named("model", MODELS, options.model)
     make_optimizer, make_loss = _plugin("optimizer", options.optimizer), _plugin("loss", options.loss)
+    if make_loss.__name__ in OF_MORE:
+        raise Refused(f"--loss {options.loss} needs more than a model's outputs and class targets, all that there is")
+    if getattr(make_optimizer, "gradients", "dense") == "sparse":
+        raise Refused(f"--optimizer {options.optimizer} takes sparse gradients alone, and these models' are dense")
     size = dist.get_world_size()
     if options.batch_size < size:
         raise Refused(f"--batch-size {options.batch_size} gives some of the {size} ranks no sample; at least {size}")
@@ -129,7 +139,7 @@ def _trainer(options: argparse.Namespace) -> Trainer:
     chosen = {} if options.lr is None else {"lr": options.lr}
     try:
         optimizer = make_optimizer(model.parameters(), **chosen)
-        loss = make_loss()
+        loss = make_loss(**LOSS_OPTIONS.get(make_loss.__name__, {}))
     except (TypeError, ValueError) as error:
         raise Refused(str(error)) from None
     common = ("dataset", "model", "optimizer", "loss", "batch_size", "lr", "seed")

@@ -18,6 +18,7 @@ CURVES = "learning-curve.png"
 METRICS = ("train loss", "train accuracy", "validation loss", "validation accuracy")
 # Losses, by their class's name, that take class numbers; all others are given one-hot vectors.
 OF_CLASSES = {"CrossEntropyLoss", "NLLLoss"}
+OF_SIGNS = {"SoftMarginLoss"}  # these 1 and -1 in place of 1 and 0
 
 
 class Shares(Sampler[list[int]]):
@@ -91,7 +92,7 @@ class Trainer:
         options: dict[str, Any],
     ) -> None:
         self.model, self.optimizer, self.loss = nn.parallel.DistributedDataParallel(model), optimizer, loss
-        self.one_hot = type(loss).__name__ not in OF_CLASSES
+        self.one_hot, self.signs = type(loss).__name__ not in OF_CLASSES, type(loss).__name__ in OF_SIGNS
         self.shares = Shares(len(train[0]), batch_size, seed)
         self.batches: DataLoader[Any] = DataLoader(TensorDataset(*train), batch_sampler=self.shares)
         rank, size = dist.get_rank(), dist.get_world_size()
@@ -140,7 +141,8 @@ class Trainer:
     def _loss(self, outputs: dg.Tensor, labels: dg.Tensor) -> dg.Tensor:
         if self.one_hot:
             classes = dg.arange(outputs.shape[1], device=labels.device)
-            return self.loss(outputs, (labels.unsqueeze(1) == classes).to(outputs.dtype))
+            targets = (labels.unsqueeze(1) == classes).to(outputs.dtype)
+            return self.loss(outputs, targets * 2 - 1 if self.signs else targets)
         return self.loss(outputs, labels)
 
     # ------------------------------------------------------------------------------------------------- checkpoints

@@ -15,8 +15,10 @@ import numpy as np
 
 from .. import backend, dtypes
 from ..backend import Array
+from .coo import Coo
 from .grad_mode import recording
 from .graph import Leaf, Node, Output
+from .sparse import tensor_of
 from .tensor import TENSORS, Tensor
 
 ndarray = np.ndarray
@@ -141,6 +143,8 @@ def _deliver(leaf: Leaf, g: Any, as_tensor: bool) -> None:
     grad = t._grad
     if as_tensor:
         t._grad = g if grad is None else grad + g
+    elif g.__class__ is Coo:
+        t._grad = _with_sparse(grad, g)
     elif grad is None:
         if leaf.slot is not None:
             slot = unshared(leaf)
@@ -150,7 +154,9 @@ def _deliver(leaf: Leaf, g: Any, as_tensor: bool) -> None:
         else:
             t._grad = Tensor._wrap(g.copy() if g.__class__ is ndarray else backend.array_module(g).array(g), None)
     elif grad._node is not None:
-        t._grad = grad + Tensor._wrap(np.asarray(g) if isinstance(g, np.generic) else g, None)
+        t._grad = grad + tensor_of(g)
+    elif grad._data.__class__ is Coo:
+        t._grad = Tensor._wrap(grad._data + g, None)
     else:
         grad._data += g
         if grad._vc is not None:
@@ -160,9 +166,23 @@ def _deliver(leaf: Leaf, g: Any, as_tensor: bool) -> None:
             hook(t)
 
 
+def _with_sparse(grad: Tensor | None, g: Coo) -> Tensor:
+    """The gradient so far, or None, and ``g``: sparse and sparse are put side by side, dense and sparse are dense."""
+    if grad is None:
+        return tensor_of(g)
+    if grad._node is not None:
+        return grad + Tensor._wrap(g.dense(), None)
+    if grad._data.__class__ is Coo:
+        grad._data = grad._data + g
+    else:
+        g.add_to(grad._data)
+    grad._bump()
+    return grad
+
+
 def _run_hooks(hooks: list[Any], g: Any, as_tensor: bool) -> Any:
     for hook in tuple(hooks):
-        t = g if as_tensor else Tensor._wrap(np.asarray(g) if isinstance(g, np.generic) else g, None)
+        t = g if as_tensor else tensor_of(g)
         new = hook(t)
         if new is not None:
             if new.__class__ not in TENSORS:
@@ -278,7 +298,9 @@ def _some_array(g: Any) -> Array:
     """An array of the gradient ``g``: an array, a Tensor, or a list of either with a None for each output not used."""
     if g.__class__ is list:
         g = next(part for part in g if part is not None)
-    return g._data if g.__class__ in TENSORS else g
+    if g.__class__ in TENSORS:
+        g = g._data
+    return g.values if g.__class__ is Coo else g
 
 
 def _arrive(edge: Any, g: Any, pending: dict[Any, list[Any]], ready: list[Node]) -> None:
@@ -470,7 +492,7 @@ def backward(
         if type(t._node) is Leaf:
             _deliver(t._node, g, create_graph)
         else:
-            g = g if create_graph else Tensor._wrap(g, None)
+            g = g if create_graph else tensor_of(g)
             t._grad = g if t._grad is None else t._grad + g
 
 
@@ -523,7 +545,7 @@ def grad(
         elif create_graph:
             result.append(g)
         else:
-            result.append(Tensor._wrap(np.asarray(g) if isinstance(g, np.generic) else g, None))
+            result.append(tensor_of(g))
     return tuple(result)
 
 

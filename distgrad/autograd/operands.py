@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
+from .coo import Coo
 from .tensor import TENSORS
 
 
@@ -76,6 +77,10 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
             arrays.append(a)
         elif isinstance(a, np.generic):
             raw[i] = a.item()
+        elif a.__class__ is Coo:
+            raise NotImplementedError(
+                f"Could not run '{prim.name.strip('_')}' with arguments from the 'Sparse' backend; use to_dense() first"
+            )
         elif a is not None and not isinstance(a, (bool, int, float, complex)):
             raise TypeError(
                 f"{prim.name.strip('_')}(): argument {i + 1} must be Tensor or Number, not {type(a).__name__}"

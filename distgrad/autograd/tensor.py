@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import backend, dtypes, printing
 from ..backend import Array
+from . import coo
 from .graph import Cell, Leaf, Node, Output, RemovableHandle, View
 
 new = object.__new__
@@ -190,6 +191,20 @@ class Tensor:
         """Address of the first element."""
         data = self._data
         return int(data.ctypes.data if isinstance(data, np.ndarray) else data.data.ptr)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether it is values at indices (:mod:`distgrad.autograd.sparse`) and not an array."""
+        return False
+
+    @property
+    def layout(self) -> coo.layout:
+        """How the elements lie in memory."""
+        return coo.strided
+
+    def to_dense(self, dtype: dtypes.dtype | None = None) -> Tensor:
+        """The elements as an ordinary tensor: itself."""
+        return self if dtype is None else self.to(dtype)
 
     def is_floating_point(self) -> bool:
         return self.dtype.is_floating_point

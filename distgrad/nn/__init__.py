@@ -36,6 +36,7 @@ from .activation import (
 )
 from .containers import ModuleDict, ModuleList, Sequential
 from .dropout import Dropout
+from .embedding import Embedding
 from .flatten import Flatten, Unflatten
 from .linear import Identity, Linear
 from .loss import Loss, WeightedLoss
@@ -46,20 +47,31 @@ from .parameter_containers import ParameterDict, ParameterList
 if TYPE_CHECKING:
     from distgrad_losses.bce import BCELoss
     from distgrad_losses.bce_with_logits import BCEWithLogitsLoss
+    from distgrad_losses.cosine_embedding import CosineEmbeddingLoss
     from distgrad_losses.cross_entropy import CrossEntropyLoss
+    from distgrad_losses.gaussian_nll import GaussianNLLLoss
+    from distgrad_losses.hinge_embedding import HingeEmbeddingLoss
+    from distgrad_losses.huber import HuberLoss
+    from distgrad_losses.kl_div import KLDivLoss
     from distgrad_losses.l1 import L1Loss
+    from distgrad_losses.margin_ranking import MarginRankingLoss
     from distgrad_losses.mse import MSELoss
     from distgrad_losses.nll import NLLLoss
+    from distgrad_losses.poisson_nll import PoissonNLLLoss
+    from distgrad_losses.smooth_l1 import SmoothL1Loss
+    from distgrad_losses.soft_margin import SoftMarginLoss
+    from distgrad_losses.triplet_margin import TripletMarginLoss
 
-    from . import parallel
+    from . import parallel, utils
 
 __all__ = [
-    "BCELoss", "BCEWithLogitsLoss", "Buffer", "CELU", "CrossEntropyLoss", "Dropout", "ELU", "Flatten", "GELU",
-    "Hardsigmoid", "Hardswish", "Hardtanh", "Identity", "L1Loss", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax",
-    "Loss", "MSELoss", "Mish", "Module", "ModuleDict", "ModuleList", "NLLLoss", "PReLU", "Parameter", "ParameterDict",
-    "ParameterList", "ReLU", "ReLU6", "SELU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softmin", "Softplus",
-    "Softsign", "Tanh", "Tanhshrink", "Threshold", "Unflatten", "WeightedLoss", "functional", "get_loss", "init",
-    "parallel",
+    "BCELoss", "BCEWithLogitsLoss", "Buffer", "CELU", "CosineEmbeddingLoss", "CrossEntropyLoss", "Dropout", "ELU",
+    "Embedding", "Flatten", "GELU", "GaussianNLLLoss", "Hardsigmoid", "Hardswish", "Hardtanh", "HingeEmbeddingLoss",
+    "HuberLoss", "Identity", "KLDivLoss", "L1Loss", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "Loss",
+    "MSELoss", "MarginRankingLoss", "Mish", "Module", "ModuleDict", "ModuleList", "NLLLoss", "PReLU", "Parameter",
+    "ParameterDict", "ParameterList", "PoissonNLLLoss", "ReLU", "ReLU6", "SELU", "Sequential", "SiLU", "Sigmoid",
+    "SmoothL1Loss", "SoftMarginLoss", "Softmax", "Softmin", "Softplus", "Softsign", "Tanh", "Tanhshrink", "Threshold",
+    "TripletMarginLoss", "Unflatten", "WeightedLoss", "functional", "get_loss", "init", "parallel", "utils",
 ]  # fmt: skip
 
 
@@ -79,8 +91,8 @@ def get_loss(name: str) -> type[Module]:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "parallel":  # imports the distributed part, which a lone process may never need
-        return importlib.import_module(".parallel", __name__)
+    if name in ("parallel", "utils"):  # they import the distributed part and storage, which many never need
+        return importlib.import_module("." + name, __name__)
     if name.startswith("_"):  # probes of the interpreter and of tools, which need no plugin loaded
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = _registry().get_class("loss", name)

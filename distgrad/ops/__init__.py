@@ -1,4 +1,5 @@
 """Differentiable operations, one file a family."""
+
 from __future__ import annotations
 
 from . import (
@@ -7,6 +8,7 @@ from . import (
     conversion,
     creation,
     elementwise,
+    embedding,
     indexing,
     linalg,
     losses,
@@ -16,6 +18,6 @@ from . import (
 )
 
 __all__ = [
-    "activation", "arithmetic", "conversion", "creation", "elementwise", "indexing", "linalg", "losses", "reduction",
-    "selection", "shape",
+    "activation", "arithmetic", "conversion", "creation", "elementwise", "embedding", "indexing", "linalg", "losses",
+    "reduction", "selection", "shape",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..autograd import Tensor, primitive
 from ._declare import Number, Operand, method
 
@@ -254,6 +255,19 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
     return input + tensor1 * tensor2 * value
+
+
+@primitive("xlogy", promote="float")
+def xlogy(xp, x, y):
+    """``xlogy(input, other)``: input * log(other), 0 where input is 0 (unless other is NaN)."""
+    logs = xp.log(y) if backend.is_array(y) else float(np.log(y))
+    return xp.where((x == 0) & (y == y), 0.0, x * logs)
+
+
+xlogy.defvjp(
+    lambda g, ans, x, y: where((x == 0) & (y <= 0), 0.0, g * log(y)),
+    lambda g, ans, x, y: g * x / y,
+)
 
 
 @method("addcdiv")

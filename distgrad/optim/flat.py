@@ -40,7 +40,7 @@ class Rule:
 
     elementwise: bool
     scratch: int = 0
-    one_pass: bool = False
+    one_pass: int = 0
     numbers: tuple[str, ...] = ()
 
 
@@ -67,12 +67,13 @@ class Segment:
         self.lo, self.hi = self._span()
         self.xp = backend.module_for(storage.device)
         self.half = storage.dtype.itemsize == 2  # computed in float32, as PyTorch's kernels do
-        compiled = rule.one_pass and usable(_real(storage.data))  # then blocks would cost calls, and save nothing
-        self.scratch = 0 if compiled else rule.scratch
+        compiled = 0 < rule.one_pass <= self.hi - self.lo and usable(_real(storage.data))
+        self.scratch = 0 if compiled else rule.scratch  # in one pass, blocks would cost calls and save nothing
+        self.plain = self.xp is np and not self.half
         self.undivided = compiled or storage.device.type != "cpu"
         n = last - first
         number = np.float64 if dtypes.get_default_dtype() is dtypes.float64 else np.float32
-        self.steps = np.zeros(n, number)
+        self.steps: np.ndarray = np.zeros(n, number)
         self.numbers = {name: np.zeros(n, number) for name in rule.numbers}
         self.together: int | None = 0
         self.begun = [False] * n
@@ -82,7 +83,7 @@ class Segment:
         self.cell = Cell()  # the version of steps and numbers, which users may write to
         self._seen = 0
         self._divide = False
-        self._blocks: list[Block] | None = None
+        self._whole: list[Piece] | None = None
         self._spare: list[Array] = []
 
     def _span(self) -> tuple[int, int]:
@@ -111,7 +112,7 @@ class Segment:
             for name in names:
                 if name not in self.state:
                     self.state[name] = self.xp.zeros(self.hi - self.lo, self.storage.dtype)
-        self.names, self._divide, self._blocks = names, divide, None
+        self.names, self._divide, self._whole = names, divide, None
 
     def state_of(self, k: int, name: str) -> Array:
         """Parameter ``k``'s part of a state buffer: in its shape, or flat where only some of it is here."""
@@ -189,7 +190,7 @@ class Segment:
         if p.dtype.kind == "c":  # as pairs of real numbers, as in PyTorch
             p, g, state = _real(p), _real(g), [_real(s) for s in state]
         n = len(p)
-        size = n if self.undivided and not self._divide else max(BLOCK_BYTES // p.itemsize, 1)
+        size = max(n if self.undivided and not self._divide else BLOCK_BYTES // p.itemsize, 1)
         spare = self._scratch(min(size, n))
         return [
             (
@@ -212,13 +213,14 @@ class Segment:
                 self._spare = [self.xp.empty(n, kind) for _ in range(self.scratch)]
         return self._spare
 
-    def all_blocks(self) -> list[Block]:
-        """The blocks of the whole segment, made once."""
-        if self._blocks is None:
+    def whole_piece(self) -> list[Piece]:
+        """The whole segment in one piece, its blocks made once."""
+        if self._whole is None:
             lo, hi = self.lo, self.hi
             state = [self.state[name] for name in self.names]
-            self._blocks = self._cut(self.storage.data[lo:hi], self.storage.grad[lo:hi], state)
-        return self._blocks
+            blocks = self._cut(self.storage.data[lo:hi], self.storage.grad[lo:hi], state)
+            self._whole = [(0, len(self.params), blocks)]
+        return self._whole
 
     def pieces(self, counted: bool) -> Iterator[Piece]:
         """What has a gradient, in pieces of neighbours that are in step, each of which is counted.

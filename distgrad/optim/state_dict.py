@@ -53,7 +53,7 @@ def unpacked(state_dict: Mapping[str, Any], groups: list[dict[str, Any]], raw: b
                 "loaded state dict contains a parameter group that doesn't match the size of optimizer's group: "
                 f"group {i} has {len(theirs['params'])} parameters, the optimizer's {len(ours['params'])}"
             )
-    by_key = {}
+    by_key: dict[Any, Tensor] = {}
     for theirs, ours in zip(saved, groups, strict=True):
         ours.update(copy.deepcopy({k: v for k, v in theirs.items() if k != "params"}))
         by_key.update(zip(theirs["params"], ours["params"], strict=True))

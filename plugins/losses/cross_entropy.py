@@ -16,7 +16,7 @@ class CrossEntropyLoss(WeightedLoss):
 
     Args:
         weight: a factor for each class (C).
-        ignore_index: a target that counts nothing; of no effect on probabilities.
+        ignore_index: a target that counts nothing; negative where targets are probabilities.
         label_smoothing: in [0, 1]: how much of the target is spread over all classes.
     """
 

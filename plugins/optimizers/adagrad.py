@@ -30,6 +30,7 @@ class Adagrad(Optimizer):
     state = {"sum": "initial_accumulator_value"}
     scratch = 1
     eager = True
+    gradients = "any"
 
     def __init__(
         self,

@@ -61,7 +61,7 @@ class ASGD(Optimizer):
             ),
         )  # fmt: skip
 
-    def advance(  # type: ignore[override]
+    def advance(
         self, *, step: int, eta: float, mu: float, lr: float, lambd: float, alpha: float, t0: float
     ) -> dict[str, float]:
         return {

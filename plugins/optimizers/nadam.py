@@ -56,7 +56,7 @@ class NAdam(Optimizer):
             ),
         )  # fmt: skip
 
-    def advance(  # type: ignore[override]
+    def advance(
         self, *, step: int, mu_product: float, lr: float, betas: tuple[float, float], momentum_decay: float
     ) -> dict[str, float]:
         mu, mu_next = (betas[0] * (1 - 0.5 * 0.96 ** (t * momentum_decay)) for t in (step, step + 1))

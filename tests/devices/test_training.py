@@ -93,7 +93,7 @@ def test_a_step_copies_nothing_but_the_loss_that_is_asked_for(
         assert device_double.transfers == down + 1
 
 
-@pytest.mark.parametrize("name", registry.names("optimizer"))
+@pytest.mark.parametrize("name", training.OPTIMIZERS)
 def test_one_update_takes_the_whole_buffer(name: str, device: str) -> None:
     model = nn.Sequential(nn.Linear(300, 300), nn.Linear(300, 300)).to(device)
     optimizer = registry.get("optimizer", name)(model.parameters(), lr=0.01)
@@ -165,7 +165,7 @@ class OnDevice(training.Branching):
 
 
 @pytest.mark.filterwarnings("ignore:.*takes no device pointers.*:RuntimeWarning")
-@pytest.mark.parametrize("name", registry.names("optimizer"))
+@pytest.mark.parametrize("name", training.OPTIMIZERS)
 def test_two_ranks_with_a_device_each_end_as_one_on_the_host(name: str, apart: tuple[str, str]) -> None:
     def main() -> tuple[str, list[np.ndarray]]:
         dist.init_process_group("threads")

@@ -13,12 +13,11 @@ import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import nn, registry
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.training import run_all
+from tests.distributed.training import OPTIMIZERS, run_all
 from tests.ranks import run_ranks
 
 HERE = Path(__file__).parent
 Threads: Any = registry.get("communicator", "threads")
-OPTIMIZERS = registry.names("optimizer")
 
 
 def on_ranks(size: int, main: Callable[[], Any]) -> list[Any]:

@@ -85,7 +85,7 @@ def test_activations(name: str, device: str) -> None:
 P = distgrad.tensor([[0.1, 0.2, 0.7], [0.8, 0.15, 0.05]])
 WEIGHT = distgrad.tensor([0.5, 1.0, 2.0])
 INDICES = distgrad.tensor([2, -100])
-LOSSES: dict[str, tuple[str, dict[str, Any], Any, Any]] = {
+LOSSES: dict[str, tuple[Any, ...]] = {
     "mse": ("MSELoss", {}, P, P + 1),
     "l1": ("L1Loss", {}, P, P + 1),
     "bce": ("BCELoss", {"weight": WEIGHT}, P, 1 - P),
@@ -93,21 +93,32 @@ LOSSES: dict[str, tuple[str, dict[str, Any], Any, Any]] = {
     "bce logits, all": ("BCEWithLogitsLoss", {"weight": WEIGHT, "pos_weight": WEIGHT}, P, 1 - P),
     "ce": ("CrossEntropyLoss", {}, P, distgrad.tensor([2, 0])),
     "ce, all": ("CrossEntropyLoss", {"weight": WEIGHT, "label_smoothing": 0.1}, P, INDICES),
+    "ce, all ignored": ("CrossEntropyLoss", {}, P, INDICES * 0 - 100),
     "ce, smoothing": ("CrossEntropyLoss", {"label_smoothing": 0.1}, P, INDICES),
     "ce, probabilities": ("CrossEntropyLoss", {"weight": WEIGHT}, P, P),
     "nll": ("NLLLoss", {"weight": WEIGHT}, P, INDICES),
+    "smooth l1": ("SmoothL1Loss", {"beta": 0.5}, P, P + 1),
+    "huber": ("HuberLoss", {"delta": 0.5}, P, P * 3),
+    "soft margin": ("SoftMarginLoss", {}, P, P.sign()),
+    "hinge": ("HingeEmbeddingLoss", {}, P, P.sign()),
+    "poisson": ("PoissonNLLLoss", {"full": True}, P, P * 7),
+    "ranking": ("MarginRankingLoss", {}, P, P + 1, P.sign()),
+    "cosine": ("CosineEmbeddingLoss", {}, P, 1 - P, distgrad.tensor([1, -1])),
+    "triplet": ("TripletMarginLoss", {"swap": True}, P, 1 - P, P * P),
+    "gaussian": ("GaussianNLLLoss", {}, P, 1 - P, P * P),
+    "gaussian, a number": ("GaussianNLLLoss", {}, P, 1 - P, 0.5),
 }
 
 
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 @pytest.mark.parametrize("case", LOSSES)
 def test_losses(case: str, reduction: str, device: str) -> None:
-    name, options, x, y = LOSSES[case]
+    name, options, x, *others = LOSSES[case]
     results = []
     for where in (device, "cpu"):
         loss = getattr(nn, name)(**options, reduction=reduction).to(where)  # weights move with it
         t = x.to(where).clone().requires_grad_()
-        out = loss(t, y.to(where))
+        out = loss(t, *(y.to(where) if isinstance(y, distgrad.Tensor) else y for y in others))
         out.sum().backward()
         results.append((out, t.grad))
     close(results[0][0], results[1][0])

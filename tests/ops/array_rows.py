@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.ops.case import A, B, I, K, Make, R, Row, S, V, row
+from tests.ops.case import A, B, I, K, Make, P, R, Row, S, V, row
 
 nan = float("nan")
 
@@ -236,6 +236,42 @@ LOSSES: list[Row] = [
     *_loss("cross_entropy", R(3), I(2)),
     *_loss("cross_entropy", R(4, 3), S(4, 3), label_smoothing=0.1),
     *_loss("nll_loss", R(4, 3), I(0, 2, 1, 1)),
+    *_loss("smooth_l1_loss", R(2, 3), A(2, 3), beta=0.7),
+    *_loss("huber_loss", R(2, 3), A(2, 3), delta=1.3),
+    *_loss("soft_margin_loss", R(2, 3), Make("constant", (2, 3))),
+    *_loss("hinge_embedding_loss", A(4), Make("values", data=[1.0, -1.0, -1.0, 1.0])),
+    *_loss("poisson_nll_loss", R(2, 3), P(2, 3)),
+    *_loss("poisson_nll_loss", P(2, 3), P(2, 3), log_input=False, full=True),
+    row(
+        "kl_div",
+        lambda t, x, y: (
+            t.nn.functional.kl_div(x, y, reduction="batchmean"),
+            t.nn.functional.kl_div(x, y, reduction="none", log_target=True),
+        ),
+        (R(2, 3), S(2, 3)),
+        half=False,
+    ),
+    row(
+        "losses of three tensors",
+        lambda t, x, y, z: (
+            t.nn.functional.triplet_margin_loss(x, y, z, margin=2.5, p=3, swap=True)
+            + t.nn.functional.margin_ranking_loss(x, y, z, margin=0.3)
+            + t.nn.functional.gaussian_nll_loss(x, y, z * z + 0.3, full=True)
+        ),
+        (R(3, 4), R(3, 4), R(3, 4)),
+        half=False,
+    ),
+    row(
+        "distances",
+        lambda t, x, y, z: (
+            t.pairwise_distance(x, y, p=2.5, keepdim=True),
+            t.nn.functional.pairwise_distance(x, y),
+            t.cosine_similarity(x, y, dim=0),
+            t.nn.functional.cosine_embedding_loss(x, y, z, margin=-0.5),
+        ),
+        (R(3, 4), R(3, 4), I(1, -1, 1)),
+        half=False,
+    ),
     row(
         "mse_loss, 0-d and empty",
         lambda t, x, y: t.nn.functional.mse_loss(x, y, reduction="sum"),
@@ -283,4 +319,16 @@ LOSSES: list[Row] = [
     ),
 ]
 
-ROWS = [*SHAPE, *INDEXING, *REDUCTIONS, *PRODUCTS, *LOSSES]
+EMBEDDING: list[Row] = [
+    row(
+        f"embedding {options}",
+        lambda t, i, w, options=options: t.nn.functional.embedding(i, w, **options) ** 2,
+        (I([[0, 2, 2], [4, 1, 2]]), R(5, 3)),
+        (I(3), R(5, 3)),
+        (I([[], []]), R(5, 3)),
+        smooth=not options,  # what some rows' gradients lose, finite differences see
+    )
+    for options in ({}, {"padding_idx": 2}, {"scale_grad_by_freq": True}, {"padding_idx": -1, "max_norm": 9.0})
+]
+
+ROWS = [*EMBEDDING, *SHAPE, *INDEXING, *REDUCTIONS, *PRODUCTS, *LOSSES]

@@ -38,6 +38,8 @@ ARITHMETIC: list[Row] = [
     row("minimum", lambda t, x, y: t.minimum(x, y), (A(2, 3), R(2, 3)), (A(2, 3), R(3))),
     row("maximum, ties", lambda t, x, y: t.maximum(x, y), (V(1.0, 2.0, nan, 3.0), V(1.0, 3.0, 1.0, nan)), smooth=False),
     row("minimum, ties", lambda t, x, y: t.minimum(x, y), (V(1.0, 2.0, nan, 3.0), V(1.0, 3.0, 1.0, nan)), smooth=False),
+    row("xlogy", lambda t, x, y: t.xlogy(x, y) + t.xlogy(x, 2.5), (R(2, 3), P(2, 3)), (R(2, 3), P(3)), half=False),
+    row("xlogy at 0", lambda t, x, y: t.xlogy(x, y), (V(0.0, 0.0, 0.0, 2.0), V(0.0, 1.0, nan, 0.0)), smooth=False),
     row("lerp", lambda t, x, y: t.lerp(x, y, 0.3), (R(3), R(3)), half=False),
     row("addcmul", lambda t, x, y, z: t.addcmul(x, y, z, value=0.5), (R(2, 3), R(3), R(2, 1)), complex=True),
     row("addcdiv", lambda t, x, y, z: t.addcdiv(x, y, z, value=0.5), (R(2, 3), R(3), P(2, 1))),

@@ -10,29 +10,7 @@ import pytest
 import distgrad
 from distgrad import optim
 from tests.double import device_double  # noqa: F401 - the fixture
-
-MAKERS = {
-    "SGD": lambda t, p: t.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1),
-    "Adam": lambda t, p: t.optim.Adam(p, lr=0.1, weight_decay=0.1),
-    "RMSprop": lambda t, p: t.optim.RMSprop(p, lr=0.1, momentum=0.9, weight_decay=0.1, centered=True),
-}
-
-
-def parameters(t: Any, dtype: str = "float64") -> list[Any]:
-    rng = np.random.default_rng(1)
-    return [t.tensor(rng.standard_normal(s), dtype=getattr(t, dtype), requires_grad=True) for s in ((2, 3), (3,), (4,))]
-
-
-def give_gradients(params: list[Any], k: int) -> None:
-    """Gradients by a backward pass; they differ from parameter to parameter and from step to step."""
-    sum((p * p).sum() * (i + 1) + (p * (k + 1)).sin().sum() for i, p in enumerate(params)).backward()
-
-
-def steps(optimizer: Any, params: list[Any], n: int = 3) -> None:
-    for k in range(n):
-        optimizer.zero_grad()
-        give_gradients(params, k)
-        optimizer.step()
+from tests.optim.every import each, each_of_pytorchs, give_gradients, make as make_one, parameters, steps
 
 
 def frozen_then_thawed(t: Any, make: Any) -> list[Any]:
@@ -194,6 +172,62 @@ def a_transposed_parameter(t: Any, make: Any) -> list[Any]:
     return params
 
 
+def shared_by_modules(t: Any, make: Any) -> list[Any]:
+    """Two layers with one weight: its gradient is the sum, and it is updated once."""
+    nn = t.nn
+    a, b = nn.Linear(3, 3).double(), nn.Linear(3, 3).double()
+    with t.no_grad():
+        for i, p in enumerate((*a.parameters(), *b.parameters())):
+            p.copy_(t.arange(p.numel(), dtype=t.float64).reshape(p.shape) * 0.1 + i)
+    b.weight = a.weight
+    model = nn.Sequential(a, b)
+    optimizer = make(t, list(model.parameters()))
+    for k in range(4):
+        optimizer.zero_grad()
+        (model(t.ones(2, 3, dtype=t.float64) * (k + 1)) ** 2).mean().backward()
+        optimizer.step()
+    assert a.weight is b.weight
+    return list(model.parameters())
+
+
+def frozen_with_a_gradient(t: Any, make: Any) -> list[Any]:
+    """PyTorch updates whatever has a gradient, frozen or not."""
+    params = parameters(t)
+    optimizer = make(t, params)
+    steps(optimizer, params, 2)
+    params[1].requires_grad_(False)
+    optimizer.step()
+    params[1].grad = t.ones(3, dtype=t.float64)
+    optimizer.step()
+    params[1].requires_grad_(True)
+    steps(optimizer, params, 2)
+    return params
+
+
+def a_strided_parameter(t: Any, make: Any) -> list[Any]:
+    params = parameters(t)
+    wide = t.arange(16.0, dtype=t.float64).reshape(2, 8)
+    params[0] = wide[:, ::3].detach().requires_grad_()
+    optimizer = make(t, params)
+    steps(optimizer, params, 2)
+    params[2].data = t.arange(12.0, dtype=t.float64)[::3]
+    steps(optimizer, params, 2)
+    return params
+
+
+def replaced_by_another_dtype(t: Any, make: Any) -> list[Any]:
+    params = parameters(t)
+    optimizer = make(t, params)
+    steps(optimizer, params, 2)
+    params[0].grad = None
+    params[0].data = params[0].data.float()
+    params[0].grad = t.ones(2, 3, dtype=t.float32)
+    saved = optimizer.state_dict()
+    optimizer.load_state_dict(saved)  # in PyTorch, what brings state to the new dtype
+    optimizer.step()
+    return params
+
+
 def another_size(t: Any, make: Any) -> list[Any]:
     params = parameters(t)
     optimizer = t.optim.SGD(params, lr=0.1)
@@ -204,36 +238,44 @@ def another_size(t: Any, make: Any) -> list[Any]:
     return params
 
 
+def maker(name: str) -> Any:
+    def make(t: Any, params: Any) -> Any:
+        return make_one(t, name, params)
+
+    return make
+
+
 FREEDOMS = [
     frozen_then_thawed, frozen_from_the_start, without_a_gradient_nothing_decays, data_reassigned, written_in_place,
     gradient_assigned, zeroed_in_place, two_optimizers, added_later, two_groups, interleaved_groups, accumulated,
-    several_dtypes, a_transposed_parameter, another_size,
+    several_dtypes, a_transposed_parameter, another_size, shared_by_modules, frozen_with_a_gradient,
+    a_strided_parameter, replaced_by_another_dtype,
 ]  # fmt: skip
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", MAKERS)
+@each_of_pytorchs
 @pytest.mark.parametrize("freedom", FREEDOMS, ids=lambda f: f.__name__)
 def test_freedoms_end_where_pytorch_ends(freedom: Any, name: str) -> None:
     torch = pytest.importorskip("torch")
-    ours = freedom(distgrad, MAKERS[name])
-    theirs = freedom(torch, MAKERS[name])
+    ours = freedom(distgrad, maker(name))
+    theirs = freedom(torch, maker(name))
     for a, b in zip(ours, theirs, strict=True):
         assert str(a.dtype) == str(b.dtype)
         tolerance = 1e-9 if a.dtype is distgrad.float64 else 1e-5
         np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@each
 @pytest.mark.parametrize("freedom", FREEDOMS, ids=lambda f: f.__name__)
 def test_freedoms_do_not_depend_on_storage(freedom: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same with every parameter in a storage of its own, so that nothing is updated together."""
-    together = freedom(distgrad, MAKERS[name])
+    together = freedom(distgrad, maker(name))
     from distgrad import storage
 
     flatten = storage.flatten
     monkeypatch.setattr(storage, "flatten", lambda params, make=None: [s for p in params for s in flatten([p], make)])
-    alone = freedom(distgrad, MAKERS[name])
+    alone = freedom(distgrad, maker(name))
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
 
@@ -262,15 +304,24 @@ def test_a_shared_parameter_counts_once() -> None:
         optim.SGD([{"params": [x]}, {"params": [x]}], lr=0.1)
 
 
-def test_moved_to_a_device_after_the_optimizer_was_made(device_double) -> None:  # noqa: F811
+@each
+def test_moved_to_a_device_after_the_optimizer_was_made(name: str, device_double) -> None:  # noqa: F811
     def run(move: bool) -> list[Any]:
         params = parameters(distgrad)
-        optimizer = optim.Adam(params, lr=0.1)
+        optimizer = make_one(distgrad, name, params)
         steps(optimizer, params)
         if move:
             for p in params:
                 p.data = p.data.to("cuda:0")
                 p.grad = None
+        steps(optimizer, params)
+        if move:
+            arrays = [v for k, v in optimizer.state[params[0]].items() if v.ndim]
+            assert all(v.device.type == "cuda" for v in arrays)
+            saved = optimizer.state_dict()
+            fresh = make_one(distgrad, name, params)
+            fresh.load_state_dict(saved)
+            optimizer = fresh
         steps(optimizer, params)
         return params
 
@@ -278,3 +329,101 @@ def test_moved_to_a_device_after_the_optimizer_was_made(device_double) -> None: 
     assert all(p.device.type == "cuda" and p.grad.device.type == "cuda" for p in moved)
     for a, b in zip(moved, run(False), strict=True):
         np.testing.assert_allclose(a.detach().cpu().numpy(), b.detach().numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("more", [{}, {"maximize": True}], ids=str)
+@each
+def test_on_several_devices_and_in_several_dtypes(name: str, more: dict[str, Any], device_double) -> None:  # noqa: F811
+    kinds = ["float64", "float32", "float16", "bfloat16", "complex128"]
+
+    def run(device: str) -> list[Any]:
+        params = []
+        for kind in kinds:
+            values = distgrad.tensor([0.5, -1.5, 2.0, 0.25], dtype=getattr(distgrad, kind))
+            params += [values.clone().requires_grad_(), values.to(device).clone().requires_grad_()]
+        optimizer = make_one(distgrad, name, params, **more)
+        for k in range(3):
+            for p in params:
+                p.grad = (distgrad.arange(4.0) - k - 1.5).to(p.dtype).to(p.device)
+            optimizer.step()
+        return params
+
+    for i, (a, b) in enumerate(zip(run("cuda:0"), run("cpu"), strict=True)):
+        assert a.device.type == ("cuda" if i % 2 else "cpu")
+        assert a.detach().cpu().tolist() == b.tolist()
+
+
+def few_steps(t: Any, name: str, dtype: str, size: float = 1.0) -> tuple[list[Any], Any]:
+    rng = np.random.default_rng(3)
+    values = rng.standard_normal((2, 50)) + (1j * rng.standard_normal((2, 50)) if "complex" in dtype else 0)
+    p = t.tensor(values.tolist(), dtype=getattr(t, dtype)).requires_grad_()
+    optimizer = make_one(t, name, [p], lr=0.01)
+    for _ in range(4):
+        g = rng.standard_normal((2, 50)) + (1j * rng.standard_normal((2, 50)) if "complex" in dtype else 0)
+        p.grad = t.tensor((g * size).tolist(), dtype=getattr(t, dtype))
+        optimizer.step()
+    return p.detach().tolist(), optimizer
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64", "complex128"])
+@each_of_pytorchs
+def test_every_dtype_ends_where_pytorch_ends(name: str, dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    a, mine = few_steps(distgrad, name, dtype)
+    b, yours = few_steps(torch, name, dtype)
+    if dtype in ("float16", "bfloat16"):  # PyTorch rounds after each operation, we after each step
+        close = np.isclose(a, b, rtol=0.02, atol=0.02)
+        assert close.mean() >= 0.95
+        exact, _ = few_steps(distgrad, name, "float64")
+        ours, theirs = (np.abs(np.subtract(x, exact)).mean() for x in (a, b))
+        assert np.isfinite(ours)
+        assert np.isnan(theirs) or ours <= 1.1 * theirs  # PyTorch's Adam divides by zero where float16 loses √v + ε
+    else:
+        tolerance = 1e-9 if dtype == "complex128" else 1e-5
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+    ((entry,), (other,)) = mine.state_dict()["state"].values(), yours.state_dict()["state"].values()
+    assert {k: str(v.dtype) for k, v in entry.items()} == {k: str(v.dtype) for k, v in other.items()}
+
+
+@each
+def test_half_precision_is_computed_in_single(name: str) -> None:
+    """A gradient whose square float16 cannot hold, and one whose square it would lose, make steps, not infinities."""
+    for size in (300.0, 1e-3):
+        p, _ = few_steps(distgrad, name, "float16", size)
+        exact, _ = few_steps(distgrad, name, "float64", size)
+        assert np.isfinite(p).all()
+        np.testing.assert_allclose(np.median(np.abs(np.subtract(p, exact))), 0, atol=0.05)
+
+
+def test_a_gradient_kept_from_before_freezing_keeps_its_values() -> None:
+    params = parameters(distgrad)
+    optimizer = optim.SGD(params, lr=0.1)
+    for thaw in (False, True):
+        params[1].requires_grad_(True)
+        optimizer.zero_grad()
+        give_gradients(params, 0)
+        optimizer.step()
+        kept, values = params[1].grad, params[1].grad.tolist()
+        params[1].requires_grad_(False)
+        params[1].grad = None
+        if thaw:
+            params[1].requires_grad_(True)
+            optimizer.zero_grad()
+            give_gradients(params, 1)
+            assert params[1].grad.tolist() != values
+        else:
+            params[1].grad = distgrad.ones(3, dtype=distgrad.float64)
+        optimizer.step()
+        assert kept.tolist() == values
+
+
+def test_a_thawed_parameter_is_updated_with_its_neighbours_again() -> None:
+    params = parameters(distgrad)
+    optimizer = optim.Adam(params, lr=0.1)
+    params[1].requires_grad_(False)
+    optimizer.step()
+    params[1].requires_grad_(True)
+    steps(optimizer, params, 2)
+    (segment,) = optimizer._segments[0]
+    assert segment.whole()

@@ -1,0 +1,46 @@
+"""Parameters as one vector, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ... import backend
+from ...autograd import Tensor
+from ...ops.shape import cat
+
+__all__ = ["parameters_to_vector", "vector_to_parameters"]
+
+
+def _one_device(param: Tensor, first: backend.device | None) -> backend.device:
+    if first is not None and param.device != first:
+        raise TypeError(
+            f"Found two parameters on different devices, {first} and {param.device}; this is not supported."
+        )
+    return param.device
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """The elements of all parameters, one after the other, in one dimension; gradients flow back.
+
+    TypeError where they lie on several devices.
+    """
+    parts, where = [], None
+    for p in parameters:
+        where = _one_device(p, where)
+        parts.append(p.reshape(-1))
+    return cat(parts)
+
+
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Make each parameter's data a slice of ``vec``, in order: they share its memory, as in PyTorch.
+
+    TypeError where ``vec`` is no tensor or the parameters lie on several devices.
+    """
+    if not isinstance(vec, Tensor):
+        raise TypeError(f"expected torch.Tensor, but got: {type(vec).__name__}")
+    at, where = 0, None
+    for p in parameters:
+        where = _one_device(p, where)
+        n = p.numel()
+        p.data = vec[at : at + n].reshape(p.shape).data
+        at += n

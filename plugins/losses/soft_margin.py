@@ -1,0 +1,20 @@
+"""Logistic loss of targets 1 and -1."""
+
+from __future__ import annotations
+
+from distgrad import hookimpl
+from distgrad.autograd import Tensor
+from distgrad.nn.functional import soft_margin_loss
+from distgrad.nn.loss import Loss
+
+
+class SoftMarginLoss(Loss):
+    """log(1 + exp(-target * input)), averaged by default; both of one shape (*)."""
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return soft_margin_loss(input, target, reduction=self.reduction)
+
+
+@hookimpl
+def distgrad_losses() -> dict[str, type]:
+    return {"soft_margin": SoftMarginLoss}
