@@ -29,6 +29,7 @@ class Adafactor(Optimizer):
         maximize: go up the gradient instead.
     """
 
+    elementwise = False
     bounds = {
         "lr": ("learning rate", 0.0, math.inf, True),
         "weight_decay": ("weight_decay value", 0.0, math.inf, True),

@@ -32,6 +32,9 @@ class LBFGS(Optimizer):
         ValueError: several groups, or a hyperparameter out of bounds.
     """
 
+    elementwise = False
+    gradients = "any"
+
     def __init__(
         self,
         params: Any,
@@ -70,7 +73,7 @@ class LBFGS(Optimizer):
 
     def _gradient(self) -> Tensor:
         """All gradients, one behind the other; zeros where there is none."""
-        return distgrad.cat([(distgrad.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in self._params])
+        return distgrad.cat([(distgrad.zeros_like(p) if p.grad is None else p.grad.to_dense()).reshape(-1) for p in self._params])
 
     def _move(self, t: float, d: Tensor) -> None:
         """p ← p + t d."""
