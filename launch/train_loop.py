@@ -113,12 +113,18 @@ class Trainer:
         self.model.train()
         sums = Sums()
         for x, labels in self.batches:
-            self.optimizer.zero_grad()
-            outputs = self.model(x)
-            loss = self._loss(outputs, labels)
-            loss.backward()
-            self.optimizer.step()
-            sums.add(loss, outputs, labels)
+            first: list[dg.Tensor] = []
+
+            def evaluate(x: dg.Tensor = x, labels: dg.Tensor = labels, first: list[dg.Tensor] = first) -> dg.Tensor:
+                self.optimizer.zero_grad()
+                outputs = self.model(x)
+                loss = self._loss(outputs, labels)
+                loss.backward()
+                first.extend([loss, outputs] if not first else [])
+                return loss
+
+            self.optimizer.step(evaluate)  # L-BFGS evaluates several times
+            sums.add(*first, labels)
             bar.update()
         train = sums.means()
         found = dict(zip(METRICS, (*train, *self.validate()), strict=True))

@@ -17,7 +17,8 @@ from distgrad.nn.parallel import DistributedDataParallel
 # All but those of sparse gradients, of which this model has none.
 OPTIMIZERS = [n for n in registry.names("optimizer") if registry.get("optimizer", n).gradients != "sparse"]
 STEPS = 6
-LR = {"adadelta": 1.0}  # its steps have a size of their own, which lr only scales
+LR = {"adadelta": 1.0, "lars": 10.0}  # its steps have a size of their own, which lr only scales
+LIMIT = {"lbfgs": 1e-9}  # else 1e-12; each of its 120 directions magnifies the rounding of the one before
 RNG = np.random.default_rng(7)
 X, Y = RNG.standard_normal((STEPS, 12, 5)), RNG.standard_normal((STEPS, 12, 2))
 
@@ -56,11 +57,16 @@ def loss_of(model: nn.Module, step: int, rows: np.ndarray) -> Tensor:
     return ((out - dg.tensor(Y[step][rows][order])) ** 2).mean()
 
 
+def parameters(optimizer: str, model: nn.Module) -> list[Tensor]:
+    """What ``optimizer`` can update of ``model``: Muon only matrices."""
+    return [p for p in model.parameters() if p.ndim == 2 or optimizer != "muon"]
+
+
 def train(optimizer: str, rank: int, size: int, distributed: bool) -> list[np.ndarray]:
     """The parameters after all steps."""
     bare = Branching(seed=3 if rank == 0 else 100 + rank)  # wrapping must give all ranks those of rank 0
     model: nn.Module = DistributedDataParallel(bare, bucket_cap_mb=0.0002) if distributed else bare
-    opt = registry.get("optimizer", optimizer)(model.parameters(), lr=LR.get(optimizer, 0.02))
+    opt = registry.get("optimizer", optimizer)(parameters(optimizer, model), lr=LR.get(optimizer, 0.02))
     for step in range(STEPS):
 
         def closure(step: int = step) -> Tensor:
@@ -85,7 +91,7 @@ def run_all(backend: str) -> Iterator[str]:
         got = train(name, dist.get_rank(), dist.get_world_size(), distributed=True)
         want = train(name, 0, 1, distributed=False)
         worst = difference(got, want)
-        assert worst <= 1e-12, (name, worst)
+        assert worst <= LIMIT.get(name, 1e-12), (name, worst)
         assert difference(want, [p._data for p in Branching(3).parameters()]) > 1e-3, "nothing was learnt"
         yield f"{name}: {worst:.1e}"
     dist.destroy_process_group()

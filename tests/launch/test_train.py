@@ -72,7 +72,8 @@ def test_it_learns_and_says_where_its_files_lie(capsys):
 
 
 LOSSES = [n for n in sorted(registry.names("loss")) if registry.get("loss", n).__name__ not in train.OF_MORE]
-OPTIMIZERS = [n for n in sorted(registry.names("optimizer")) if registry.get("optimizer", n).gradients != "sparse"]
+REFUSED = ("muon", "sparse_adam")  # matrices alone; sparse gradients alone
+OPTIMIZERS = [n for n in sorted(registry.names("optimizer")) if n not in REFUSED]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -85,7 +86,7 @@ def test_every_model_trains_with_every_loss(model, loss, capsys):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_trains(optimizer, capsys):
-    lr = "5" if optimizer == "adadelta" else "0.05"  # Adadelta's steps have a size of their own
+    lr = {"adadelta": "5", "lars": "10"}.get(optimizer, "0.05")  # their steps have a size of their own
     assert small("--optimizer", optimizer, "--epochs", "15", "--lr", lr) == 0
     assert accuracies(capsys.readouterr().out)[-1] >= 75
 
@@ -117,6 +118,7 @@ def test_a_finished_run_resumes_into_nothing(capsys):
         (["--optimizer", "rmsprp"], "unknown optimizer 'rmsprp'; did you mean 'rmsprop'?"),
         (["--loss", "cross_entrpy"], "unknown loss 'cross_entrpy'; did you mean 'cross_entropy'?"),
         (["--loss", "triplet_margin"], "--loss triplet_margin needs more than a model's outputs and class targets"),
+        (["--optimizer", "muon"], "Muon only supports 2D parameters"),
         (["--optimizer", "sparse_adam"], "--optimizer sparse_adam takes sparse gradients alone"),
         (["--epochs", "0"], "--epochs: '0' is not an integer of at least 1"),
         (["--epochs", "2.5"], "--epochs: '2.5' is not an integer of at least 1"),

@@ -176,7 +176,7 @@ def test_sparse_gradients_are_clipped_by_their_elements() -> None:
     assert w.grad.to_dense()[:, 0].tolist() == pytest.approx([0.0, 0.6, 0.0, 0.7, 0.0], rel=1e-6)
 
 
-def test_on_devices(device_double: Any) -> None:  # noqa: F811 - the fixture
+def test_on_devices(device_double: Any) -> None:
     for flat in (False, True):
         params = params_of(distgrad, dtype="float32")
         there = [nn.Parameter(p.detach().to("cuda:0")) for p in params[:3]]
@@ -220,7 +220,7 @@ def test_a_vector_in_training() -> None:
     assert layer.weight.tolist() == [[0.0, 1.0]]
 
 
-def test_a_vector_of_two_devices_is_refused(device_double: Any) -> None:  # noqa: F811 - the fixture
+def test_a_vector_of_two_devices_is_refused(device_double: Any) -> None:
     params = [nn.Parameter(distgrad.ones(1)), nn.Parameter(distgrad.ones(1, device="cuda:0"))]
     for run in (lambda: parameters_to_vector(params), lambda: vector_to_parameters(distgrad.ones(2), params)):
         with pytest.raises(TypeError, match="Found two parameters on different devices, cpu and cuda:0"):

@@ -172,7 +172,7 @@ def test_what_is_refused() -> None:
         distgrad.optim.SparseAdam([p]).step()
 
 
-def test_on_a_device(device_double: Any) -> None:  # noqa: F811 - the fixture
+def test_on_a_device(device_double: Any) -> None:
     found = []
     for where in ("cpu", "cuda:0"):
         p = nn.Parameter(table().detach().to(where))

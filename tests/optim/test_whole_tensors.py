@@ -10,7 +10,6 @@ import pytest
 
 import distgrad
 from distgrad import optim
-from tests.double import device_double  # noqa: F401 - the fixture
 
 MATRICES, SHAPES = ((3, 4), (6, 2), (5, 5)), ((3, 4), (6,), (2, 3, 5), ())
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -260,7 +259,7 @@ def test_what_cannot_be_optimised_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_on_a_device_as_on_the_host(name: str, device_double: Any) -> None:  # noqa: F811
+def test_on_a_device_as_on_the_host(name: str, device_double: Any) -> None:
     def run(device: str) -> np.ndarray:
         p = distgrad.tensor(walk()[0], device=device, requires_grad=True)
         optimizer = getattr(optim, name)([p], lr=0.1)
