@@ -81,7 +81,8 @@ class LBFGS(Optimizer):
 
     def _gradient(self) -> Tensor:
         """All gradients, one behind the other; zeros where there is none."""
-        return distgrad.cat([(distgrad.zeros_like(p) if p.grad is None else p.grad.to_dense()).reshape(-1) for p in self._params])
+        found = [distgrad.zeros_like(p) if p.grad is None else p.grad.to_dense() for p in self._params]
+        return distgrad.cat([g.reshape(-1) for g in found])
 
     def _move(self, t: float, d: Tensor) -> None:
         """p ← p + t d."""
