@@ -47,9 +47,16 @@ class FlatStorage:
         data, grad: raw one-dimensional arrays of one dtype on one device.
         ranges: for each parameter its (first, behind last) element in both.
         views: for each parameter the array that ``p._data`` is as long as it lives here.
+        owned: the (first, behind last) element that this process updates and holds optimizer state for; all of them,
+            unless processes share the update out.  The pair is replaced, never changed.
+        assemble: makes a sharing process's view of optimizer state whole: given this process's part of an array, it
+            returns the parts of all, in order of their ranges, in one array.  Collective; None where nobody shares.
     """
 
-    __slots__ = ("__weakref__", "data", "device", "dtype", "grad", "params", "ranges", "slots", "views")
+    __slots__ = (
+        "__weakref__", "_leaves", "assemble", "data", "device", "dtype", "grad", "owned", "params", "ranges", "slots",
+        "views",
+    )  # fmt: skip
 
     def __init__(self, params: Iterable[Tensor], make: Allocate) -> None:
         self.params = tuple(params)
@@ -67,6 +74,9 @@ class FlatStorage:
         self.grad = make(end, self.dtype, self.device)
         self.views: list[Array] = []
         self.slots: list[Array] = []
+        self.owned: tuple[int, int] = (0, end)
+        self.assemble: Callable[[Array], Array] | None = None
+        self._leaves: list[Leaf | None] = [None] * len(self.params)  # who was given the slots
         with backend.where_it_lies(self.data):
             self._move_in()
 
@@ -91,7 +101,12 @@ class FlatStorage:
         if type(leaf) is not Leaf:  # frozen since
             return Tensor._wrap(self.slots[i], None)
         if leaf.slot is None or leaf.slot._data is not self.slots[i]:
-            leaf.slot = Tensor._wrap(self.slots[i], None)
+            before, self._leaves[i] = self._leaves[i], leaf
+            leaf.slot = None
+            if before is not None and before is not leaf:  # frozen and thawed: somebody may have kept a gradient
+                leaf.slot, before.slot = before.slot, None
+            if leaf.slot is None or leaf.slot._data is not self.slots[i]:
+                leaf.slot = Tensor._wrap(self.slots[i], None)
         return leaf.slot
 
     def holds(self, i: int) -> bool:
@@ -107,10 +122,13 @@ class FlatStorage:
         with backend.where_it_lies(self.grad):
             for i in range(lo, hi):
                 p, slot = self.params[i], self.slots[i]
-                grad, leaf = p._grad, p._node
+                grad = p._grad
                 if grad is not None and grad._data is slot:
                     continue
-                if type(leaf) is Leaf and leaf.slot is not None and leaf.slot._data is slot:
+                if type(p._node) is Leaf and self.holds(i):
+                    self.grad_slot(i)
+                leaf = self._leaves[i]  # of a frozen parameter, the one it had
+                if leaf is not None and leaf.slot is not None and leaf.slot._data is slot:
                     unshared(leaf)
                 slot[...] = 0 if grad is None else grad._data
 

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any
 from .optimizer import Optimizer
 
 if TYPE_CHECKING:
+    from distgrad_optimizers.adadelta import Adadelta as Adadelta
+    from distgrad_optimizers.adagrad import Adagrad as Adagrad
     from distgrad_optimizers.adam import Adam as Adam
+    from distgrad_optimizers.adamax import Adamax as Adamax
+    from distgrad_optimizers.adamw import AdamW as AdamW
+    from distgrad_optimizers.asgd import ASGD as ASGD
+    from distgrad_optimizers.lion import Lion as Lion
+    from distgrad_optimizers.nadam import NAdam as NAdam
+    from distgrad_optimizers.radam import RAdam as RAdam
     from distgrad_optimizers.rmsprop import RMSprop as RMSprop
+    from distgrad_optimizers.rprop import Rprop as Rprop
     from distgrad_optimizers.sgd import SGD as SGD
 
 __all__ = ["Optimizer", "get"]

@@ -22,7 +22,7 @@ __all__ = ["Loop", "available", "compiled", "usable"]
 
 Loop = Callable[..., None]
 
-_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+_CHARS = "fd"  # float32 and float64
 _made: dict[Loop, Loop] = {}
 _lock = threading.Lock()
 
@@ -35,7 +35,7 @@ def available() -> bool:
 
 def usable(like: Array) -> bool:
     """Whether a loop over arrays such as ``like`` is compiled: float32 or float64 on the CPU, and :func:`available`."""
-    return like.__class__ is np.ndarray and like.dtype in _DTYPES and available()
+    return like.__class__ is np.ndarray and like.dtype.char in _CHARS and available()
 
 
 def compiled(loop: Loop, like: Array) -> Loop | None:

@@ -4,75 +4,154 @@ A :class:`Segment` is a run of one group's neighbouring parameters in one storag
 layout.  As long as nothing was moved, has no gradient, or is out of step, a step is one pass over precomputed blocks;
 anything else is found out parameter by parameter (:meth:`Segment.pieces`) and updated piece by piece.  Blocks are small
 enough that all that one call touches stays in the second-level cache, so the plain temporaries of an author's text cost
-little.  Elementwise mathematics gives the same bits under any block size.
+little.  Elementwise mathematics gives the same bits under any block size, layout and share of the work.
+
+Where processes share out the update (:attr:`FlatStorage.owned <distgrad.storage.FlatStorage.owned>`), a segment updates
+and holds state only for its part of the range: for elementwise mathematics that may cut through a parameter, otherwise
+it is the parameters that begin in the range.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, dtypes
 from ..autograd import Tensor
 from ..autograd.graph import Cell
 from ..backend import Array
 from ..storage import FlatStorage
 from .compiled import usable
 
-__all__ = ["BLOCK_BYTES", "Segment", "segments_of"]
+__all__ = ["BLOCK_BYTES", "Block", "Piece", "Rule", "Segment", "segments_of"]
 
 BLOCK_BYTES = 192 * 1024
+
+Block = tuple[Any, ...]  # (p, g, *state, *scratch)
+Piece = tuple[int, int, list[Block]]  # (first, behind last parameter of the segment, blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the engine asks of an optimizer's class; see its attributes of these names."""
+
+    elementwise: bool
+    scratch: int = 0
+    one_pass: int = 0
+    numbers: tuple[str, ...] = ()
 
 
 class Segment:
     """Parameters ``first`` to ``last - 1`` of ``storage``, updated together.
 
     Attributes:
-        state: for each state name a flat array parallel to the storage's range of this segment.
-        steps: how many updates each parameter has had: float32, one element each, seen by users through
-            ``state["step"]``.
-        undivided: whether one block holds it all: on a device, and where the update is compiled to one pass.
-        together: that number while all have the same, else None.
+        lo, hi: the elements of the storage that this process updates here.
+        state: for each state name ever used a flat array for these elements.
+        names: those among them that an update is given.
+        steps: how many updates each parameter has had, seen by users through ``state["step"]``.
+        numbers: for each name of the rule's numbers, one number a parameter; users see them too.
+        together: that number of updates while all parameters have the same, and the same numbers; else None.
+        begun: for each parameter, whether it has state.
+        fresh: how many have none.
     """
 
-    def __init__(
-        self, storage: FlatStorage, first: int, last: int, elementwise: bool, scratch: int, one_pass: bool = False
-    ) -> None:
-        self.storage, self.first, self.last = storage, first, last
+    def __init__(self, storage: FlatStorage, first: int, last: int, rule: Rule) -> None:
+        self.storage, self.first, self.last, self.rule = storage, first, last, rule
         self.params = storage.params[first:last]
         self.views = storage.views[first:last]
         self.ranges = storage.ranges[first:last]
-        self.lo, self.hi = self.ranges[0][0], self.ranges[-1][1]
-        compiled = one_pass and usable(storage.data)  # then blocks would only cost calls, and nothing is computed aside
-        self.elementwise, self.scratch = elementwise, 0 if compiled else scratch
-        self.undivided = compiled or storage.device.type != "cpu"
+        self.owned = storage.owned
+        self.lo, self.hi = self._span()
         self.xp = backend.module_for(storage.device)
-        self.state: dict[str, Array] = {}
-        self.steps = np.zeros(last - first, np.float32)
+        self.half = storage.dtype.itemsize == 2  # computed in float32, as PyTorch's kernels do
+        compiled = 0 < rule.one_pass <= self.hi - self.lo and usable(_real(storage.data))
+        self.scratch = 0 if compiled else rule.scratch  # in one pass, blocks would cost calls and save nothing
+        self.plain = self.xp is np and not self.half
+        self.undivided = compiled or storage.device.type != "cpu"
+        n = last - first
+        number = np.float64 if dtypes.get_default_dtype() is dtypes.float64 else np.float32
+        self.steps: np.ndarray = np.zeros(n, number)
+        self.numbers = {name: np.zeros(n, number) for name in rule.numbers}
         self.together: int | None = 0
-        self.blocks: list[tuple[Any, ...]] | None = None
+        self.begun = [False] * n
+        self.fresh = n
+        self.state: dict[str, Array] = {}
+        self.names: tuple[str, ...] = ()
+        self.cell = Cell()  # the version of steps and numbers, which users may write to
+        self._seen = 0
+        self._divide = False
+        self._whole: list[Piece] | None = None
         self._spare: list[Array] = []
 
-    def ensure_state(self, names: Sequence[str]) -> bool:
-        """Zeroed buffers for ``names``, in this order; whether that changed anything."""
-        if tuple(self.state) == tuple(names):
-            return False
+    def _span(self) -> tuple[int, int]:
+        low, high = self.owned
+        if self.rule.elementwise:
+            lo = max(self.ranges[0][0], low)
+            return lo, max(min(self.ranges[-1][1], high), lo)
+        mine = [r for r in self.ranges if low <= r[0] < high]
+        return (mine[0][0], mine[-1][1]) if mine else (low, low)
+
+    def part(self, k: int) -> tuple[int, int]:
+        """The elements of the storage that are parameter ``k``'s and this process's."""
+        lo, hi = self.ranges[k]
+        return min(max(lo, self.lo), self.hi), max(min(hi, self.hi), self.lo)
+
+    @property
+    def partial(self) -> bool:
+        """Whether other processes hold some of the state."""
+        return (self.lo, self.hi) != (self.ranges[0][0], self.ranges[-1][1])
+
+    def use(self, names: tuple[str, ...], divide: bool) -> None:
+        """Give updates the state ``names``; ``divide``: in blocks even where one would do."""
+        if names == self.names and divide == self._divide:
+            return
         with backend.on(self.storage.device):
-            n = self.hi - self.lo
-            self.state = {k: self.state[k] if k in self.state else self.xp.zeros(n, self.storage.dtype) for k in names}
-        self.blocks = None
-        return True
+            for name in names:
+                if name not in self.state:
+                    self.state[name] = self.xp.zeros(self.hi - self.lo, self.storage.dtype)
+        self.names, self._divide, self._whole = names, divide, None
 
     def state_of(self, k: int, name: str) -> Array:
-        """Parameter ``k``'s part of a state buffer, in its shape."""
-        lo, hi = self.ranges[k]
-        return self.state[name][lo - self.lo : hi - self.lo].reshape(self.views[k].shape)
+        """Parameter ``k``'s part of a state buffer: in its shape, or flat where only some of it is here."""
+        a, b = self.part(k)
+        found = self.state[name][a - self.lo : b - self.lo]
+        return found.reshape(self.views[k].shape) if (a, b) == self.ranges[k] else found
+
+    # --- steps and numbers ------------------------------------------------------------------------------------------
+
+    def reread(self) -> None:
+        """Find out anew what :attr:`steps` and :attr:`numbers` have in common."""
+        self._seen = self.cell.version
+        rows = [self.steps, *self.numbers.values()]
+        agree = all(bool((row == row[0]).all()) for row in rows)
+        self.together = int(self.steps[0]) if agree else None
+
+    def sync(self) -> None:
+        """Write into :attr:`steps` what :attr:`together` says."""
+        if self.together is not None:
+            self.steps[...] = self.together
+
+    def step_of(self, k: int) -> int:
+        """How many updates parameter ``k`` has had, the one under way included."""
+        return int(self.steps[k]) if self.together is None else self.together
+
+    def forget(self, k: int) -> None:
+        """Parameter ``k`` has no state (any more)."""
+        if self.begun[k]:
+            self.begun[k] = False
+            self.fresh += 1
+        self.steps[k] = 0
+        for row in self.numbers.values():
+            row[k] = 0
 
     def whole(self) -> bool:
         """Whether every parameter is where it was put, with its gradient in its slot, in step."""
-        if self.together is None:
+        if self.cell.version != self._seen:
+            self.reread()
+        if self.together is None or self.owned is not self.storage.owned:
             return False
         for p, view in zip(self.params, self.views):  # noqa: B905 - of one length; strict costs time here
             leaf = p._node
@@ -80,32 +159,38 @@ class Segment:
                 return False
         return True
 
-    def count(self, shown: bool) -> int:
-        """One more step for all, noted as a write to each; its number.  ``shown``: users can see :attr:`steps`."""
+    def touch(self) -> None:
+        """Note a write to each parameter."""
         for p in self.params:
             cell = p._vc
             if cell is None:
                 cell = p._vc = Cell()
             cell.version += 1
-        n = self.together = self.together + 1  # type: ignore[operator]
+
+    def count(self, shown: bool) -> None:
+        """One more step for all.  ``shown``: users can see :attr:`steps`."""
+        self.together += 1  # type: ignore[operator]
         if shown:
-            self.steps[...] = n
-        return n
+            self.steps[...] = self.together
 
     def moved(self) -> bool:
-        """Whether a parameter has other memory of another device, dtype or shape."""
+        """Whether a parameter has other memory of another device, dtype or shape, or the work is shared otherwise."""
         for p, view in zip(self.params, self.views, strict=True):
             data = p._data
             if data is not view and (
                 data.shape != view.shape or data.dtype != view.dtype or type(data) is not type(view)
             ):
                 return True
-        return False
+        return self.owned is not self.storage.owned
 
-    def _cut(self, p: Array, g: Array, state: Sequence[Array]) -> list[tuple[Any, ...]]:
+    # --- blocks -----------------------------------------------------------------------------------------------------
+
+    def _cut(self, p: Array, g: Array, state: Sequence[Array]) -> list[Block]:
         """One-dimensional arrays cut into blocks, with scratch behind."""
+        if p.dtype.kind == "c":  # as pairs of real numbers, as in PyTorch
+            p, g, state = _real(p), _real(g), [_real(s) for s in state]
         n = len(p)
-        size = n if self.undivided else max(BLOCK_BYTES // p.itemsize, 1)
+        size = max(n if self.undivided and not self._divide else BLOCK_BYTES // p.itemsize, 1)
         spare = self._scratch(min(size, n))
         return [
             (
@@ -119,78 +204,90 @@ class Segment:
 
     def _scratch(self, n: int) -> list[Array]:
         if self.scratch and (not self._spare or len(self._spare[0]) < n):
+            kind = self.storage.dtype
+            if self.half:
+                kind = np.dtype(np.float32)
+            elif kind.kind == "c" and self.rule.elementwise:
+                kind = np.zeros(0, kind).real.dtype
             with backend.on(self.storage.device):
-                self._spare = [self.xp.empty(n, self.storage.dtype) for _ in range(self.scratch)]
+                self._spare = [self.xp.empty(n, kind) for _ in range(self.scratch)]
         return self._spare
 
-    def all_blocks(self) -> list[tuple[Any, ...]]:
-        """Blocks (p, g, *state, *scratch) of the whole segment, made once."""
-        if self.blocks is None:
+    def whole_piece(self) -> list[Piece]:
+        """The whole segment in one piece, its blocks made once."""
+        if self._whole is None:
             lo, hi = self.lo, self.hi
-            self.blocks = self._cut(self.storage.data[lo:hi], self.storage.grad[lo:hi], list(self.state.values()))
-        return self.blocks
+            state = [self.state[name] for name in self.names]
+            blocks = self._cut(self.storage.data[lo:hi], self.storage.grad[lo:hi], state)
+            self._whole = [(0, len(self.params), blocks)]
+        return self._whole
 
-    def pieces(self) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
-        """For what has a gradient: (number of this step, blocks), neighbours that are in step together.
+    def pieces(self, counted: bool) -> Iterator[Piece]:
+        """What has a gradient, in pieces of neighbours that are in step, each of which is counted.
 
         A parameter whose memory was replaced (same shape, dtype and device) is updated where it lies now.
         """
-        if self.together is not None:
-            self.steps[...] = self.together
+        self.sync()
+        self.together = None
         k, n = 0, len(self.params)
         while k < n:
-            p = self.params[k]
-            if p._grad is None:
-                k += 1
-                continue
-            i = self.first + k
-            p._bump()
-            self.storage.gather(i, i + 1)
-            self.steps[k] += 1
-            step = int(self.steps[k])
-            if p._data is not self.views[k] or not self.elementwise:
-                yield step, [self._single(k)]
-                self._written(k)
+            if self.params[k]._grad is None:
                 k += 1
                 continue
             end = k + 1
-            while end < n and self._joins(end, step):
-                end += 1
-            a, b = self.ranges[k][0], self.ranges[end - 1][1]
-            state = [s[a - self.lo : b - self.lo] for s in self.state.values()]
-            yield step, self._cut(self.storage.data[a:b], self.storage.grad[a:b], state)
+            if self.params[k]._data is self.views[k] and self.rule.elementwise:
+                while end < n and self._joins(end, k):
+                    end += 1
+            for p in self.params[k:end]:
+                p._bump()
+            self.storage.gather(self.first + k, self.first + end)
+            if counted:
+                self.steps[k:end] += 1
+            copied = None
+            if not self.rule.elementwise:
+                blocks = self._single(k)
+            elif self.params[k]._data is self.views[k]:
+                blocks = self._cut(*self._flat(self.part(k)[0], self.part(end - 1)[1], self.storage.data))
+            else:
+                data = self.params[k]._data
+                copied = data.reshape(-1)  # a copy if it is not contiguous
+                blocks = self._cut(*self._flat(*self.part(k), copied, self.ranges[k][0]))
+            yield k, end, blocks
+            if copied is not None and not data.flags.c_contiguous:
+                data[...] = copied.reshape(data.shape)
             k = end
-        self.together = int(self.steps[0]) if bool((self.steps == self.steps[0]).all()) else None
+        self.reread()
 
-    def _joins(self, k: int, step: int) -> bool:
-        """Whether parameter ``k`` can be updated with the one before it; if so its gradient is brought in."""
+    def _joins(self, k: int, first: int) -> bool:
+        """Whether parameter ``k`` can be updated in one piece with those from ``first`` on."""
         p = self.params[k]
-        if p._grad is None or p._data is not self.views[k] or self.steps[k] + 1 != step:
-            return False
-        p._bump()
-        self.storage.gather(self.first + k, self.first + k + 1)
-        self.steps[k] += 1
-        return True
+        return (
+            p._grad is not None
+            and p._data is self.views[k]
+            and self.steps[k] == self.steps[first]
+            and all(row[k] == row[first] for row in self.numbers.values())
+        )
 
-    def _single(self, k: int) -> tuple[Any, ...]:
-        """One parameter's arrays: in its shape for an optimizer of whole tensors, else flat."""
+    def _flat(self, a: int, b: int, data: Array, offset: int = 0) -> tuple[Array, Array, list[Array]]:
+        """Elements ``a`` to ``b - 1``: of ``data``, which begins at ``offset``, of the gradients, and of the state."""
+        state = [self.state[name][a - self.lo : b - self.lo] for name in self.names]
+        return data[a - offset : b - offset], self.storage.grad[a:b], state
+
+    def _single(self, k: int) -> list[Block]:
+        """One parameter's arrays in its shape, for an optimizer of whole tensors; nothing if it is not ours."""
+        if not self.owned[0] <= self.ranges[k][0] < self.owned[1]:
+            return []
         data, slot = self.params[k]._data, self.storage.slots[self.first + k]
-        self._copied = None
-        if not data.flags.c_contiguous and self.elementwise:
-            self._copied = data = data.copy()
-        states = [self.state_of(k, name) for name in self.state]
-        if self.elementwise:
-            data, slot, states = data.reshape(-1), slot.reshape(-1), [s.reshape(-1) for s in states]
-        return (data, slot, *states, *[t[: data.size].reshape(data.shape) for t in self._scratch(data.size)])
-
-    def _written(self, k: int) -> None:
-        if self._copied is not None:
-            self.params[k]._data[...] = self._copied
+        states = [self.state_of(k, name) for name in self.names]
+        return [(data, slot, *states, *[t[: data.size].reshape(data.shape) for t in self._scratch(data.size)])]
 
 
-def segments_of(
-    params: Sequence[Tensor], storages: Sequence[FlatStorage], elementwise: bool, scratch: int, one_pass: bool = False
-) -> list[Segment]:
+def _real(x: Array) -> Array:
+    """A one-dimensional complex array as the real one of twice its length over the same memory."""
+    return x.view(x.real.dtype) if x.dtype.kind == "c" else x
+
+
+def segments_of(params: Sequence[Tensor], storages: Sequence[FlatStorage], rule: Rule) -> list[Segment]:
     """The runs of neighbours that ``params`` make in their storages."""
     wanted = {id(p) for p in params}
     found = []
@@ -201,6 +298,6 @@ def segments_of(
             if inside and first is None:
                 first = i
             elif not inside and first is not None:
-                found.append(Segment(storage, first, i, elementwise, scratch, one_pass))
+                found.append(Segment(storage, first, i, rule))
                 first = None
     return found

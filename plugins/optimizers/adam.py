@@ -31,7 +31,7 @@ class Adam(Optimizer):
     """
 
     scratch = 2
-    one_pass = True
+    one_pass = 1
 
     def __init__(
         self,

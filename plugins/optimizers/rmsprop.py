@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from distgrad import hookimpl
 from distgrad.backend import Array, ArrayModule
 from distgrad.optim import Optimizer
+from distgrad.optim.compiled import compiled
 
 
 class RMSprop(Optimizer):
@@ -28,6 +31,7 @@ class RMSprop(Optimizer):
     """
 
     scratch = 2
+    one_pass = 1
 
     def __init__(
         self,
@@ -73,6 +77,16 @@ class RMSprop(Optimizer):
         momentum: float,
         centered: bool,
     ) -> None:
+        loop = compiled(_centered_pass if centered else _momentum_pass if momentum > 0 else _pass, p)
+        if loop is not None:
+            numbers = map(p.dtype.type, (weight_decay, alpha, 1 - alpha, eps, lr, momentum))
+            if centered:
+                loop(p, g, v, arrays[0] if momentum > 0 else v, arrays[int(momentum > 0)], *numbers)
+            elif momentum > 0:
+                loop(p, g, v, arrays[0], *numbers)
+            else:
+                loop(p, g, v, *numbers)
+            return
         *more, t, s = arrays
         if weight_decay:
             g = xp.add(xp.multiply(p, weight_decay, out=s), g, out=s)
@@ -96,6 +110,47 @@ class RMSprop(Optimizer):
         else:
             t *= lr
         p -= t
+
+
+def _pass(p, g, v, decay, alpha, gain, eps, lr, _):  # type: ignore[no-untyped-def]
+    """:meth:`RMSprop.update` element by element, the same operations in the same order: for :func:`compiled`."""
+    for i in range(p.size):
+        x = g[i]
+        if decay != 0:
+            x = p[i] * decay + x
+        a = v[i] * alpha + (x * x) * gain
+        v[i] = a
+        p[i] -= x / (np.sqrt(a) + eps) * lr
+
+
+def _momentum_pass(p, g, v, b, decay, alpha, gain, eps, lr, momentum):  # type: ignore[no-untyped-def]
+    """:func:`_pass` with momentum."""
+    for i in range(p.size):
+        x = g[i]
+        if decay != 0:
+            x = p[i] * decay + x
+        a = v[i] * alpha + (x * x) * gain
+        v[i] = a
+        x = b[i] * momentum + x / (np.sqrt(a) + eps)
+        b[i] = x
+        p[i] -= x * lr
+
+
+def _centered_pass(p, g, v, b, mean, decay, alpha, gain, eps, lr, momentum):  # type: ignore[no-untyped-def]
+    """:func:`_pass`, centered; ``b`` is not touched without momentum."""
+    for i in range(p.size):
+        x = g[i]
+        if decay != 0:
+            x = p[i] * decay + x
+        a = v[i] * alpha + (x * x) * gain
+        v[i] = a
+        c = mean[i] + (x - mean[i]) * gain
+        mean[i] = c
+        x = x / (np.sqrt(a - c * c) + eps)
+        if momentum > 0:
+            x = b[i] * momentum + x
+            b[i] = x
+        p[i] -= x * lr
 
 
 @hookimpl

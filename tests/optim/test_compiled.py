@@ -21,11 +21,11 @@ def asked_anew():
     compiled.available.cache_clear()
 
 
-def trajectory(dtype, **options):
-    """Every array of five Adam steps on three parameters, one of which has no gradient in the third step."""
+def trajectory(name, dtype, **options):
+    """Every array of five steps on three parameters, one of which has no gradient in the third step."""
     rng = np.random.default_rng(0)
-    params = [distgrad.tensor(rng.standard_normal(n), dtype=dtype, requires_grad=True) for n in (7, 33, 1000)]
-    optimizer = optim.Adam(params, lr=0.1, **options)
+    params = [distgrad.tensor(rng.standard_normal(n), dtype=dtype, requires_grad=True) for n in (7, 33, 5000)]
+    optimizer = getattr(optim, name)(params, lr=0.1, **options)
     seen = []
     for i in range(5):
         for k, p in enumerate(params):
@@ -37,25 +37,41 @@ def trajectory(dtype, **options):
 
 
 OPTIONS = [
-    {},
-    {"weight_decay": 0.1},
-    {"weight_decay": 0.1, "decoupled_weight_decay": True},
-    {"amsgrad": True},
-    {"amsgrad": True, "weight_decay": 0.1, "maximize": True},
+    ("Adam", {}),
+    ("Adam", {"weight_decay": 0.1}),
+    ("Adam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("Adam", {"amsgrad": True}),
+    ("Adam", {"amsgrad": True, "weight_decay": 0.1, "maximize": True}),
+    ("AdamW", {}),
+    ("RMSprop", {}),
+    ("RMSprop", {"weight_decay": 0.1, "centered": True}),
+    ("RMSprop", {"momentum": 0.9, "maximize": True}),
+    ("RMSprop", {"momentum": 0.9, "weight_decay": 0.1, "centered": True}),
+    ("SGD", {}),
+    ("SGD", {"weight_decay": 0.1}),
+    ("SGD", {"momentum": 0.9, "maximize": True}),
+    ("SGD", {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
+    ("SGD", {"momentum": 0.9, "nesterov": True}),
+    ("SGD", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
 ]
+
+
+def test_every_compiled_optimizer_is_compared():
+    compiled_ones = {n for n in dir(optim) if getattr(getattr(optim, n), "one_pass", False)}
+    assert compiled_ones == {name for name, _ in OPTIONS}
 
 
 @needs_numba
 @pytest.mark.parametrize("dtype", [distgrad.float32, distgrad.float64], ids=str)
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_the_compiled_pass_gives_numpys_bits(monkeypatch, dtype, options):
+@pytest.mark.parametrize(("name", "options"), OPTIONS, ids=str)
+def test_the_compiled_pass_gives_numpys_bits(monkeypatch, name, dtype, options):
     monkeypatch.delenv("DISTGRAD_JIT", raising=False)
     assert compiled.usable(np.zeros(1, np.float32))
-    fast = trajectory(dtype, **options)
+    fast = trajectory(name, dtype, **options)
     monkeypatch.setenv("DISTGRAD_JIT", "0")
     compiled.available.cache_clear()
     assert not compiled.usable(np.zeros(1, np.float32))
-    slow = trajectory(dtype, **options)
+    slow = trajectory(name, dtype, **options)
     assert len(fast) == len(slow)
     for a, b in zip(fast, slow, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -31,6 +31,29 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("RMSprop", dict(lr=0.05, centered=True)),
     ("RMSprop", dict(lr=0.05, momentum=0.9)),
     ("RMSprop", dict(lr=0.05, momentum=0.9, centered=True, weight_decay=0.1, maximize=True)),
+    ("SGD", dict(lr=0.1, momentum=0.9, nesterov=True, foreach=True, differentiable=False, fused=False)),
+    ("Adam", dict(lr=0.1, foreach=True, capturable=False, differentiable=False, fused=False)),
+    ("RMSprop", dict(lr=0.05, momentum=0.9, foreach=True, maximize=True)),
+    ("AdamW", dict()),
+    ("AdamW", dict(lr=0.1, betas=(0.5, 0.8), eps=1e-3, weight_decay=0.3)),
+    ("AdamW", dict(lr=0.1, weight_decay=0.1, amsgrad=True, maximize=True)),
+    ("Adamax", dict(lr=0.1)),
+    ("Adamax", dict(lr=0.1, betas=(0.5, 0.8), eps=1e-3, weight_decay=0.1, maximize=True)),
+    ("NAdam", dict(lr=0.1)),
+    ("NAdam", dict(lr=0.1, betas=(0.5, 0.8), eps=1e-3, weight_decay=0.1, momentum_decay=0.1)),
+    ("NAdam", dict(lr=0.1, weight_decay=0.1, decoupled_weight_decay=True, maximize=True)),
+    ("RAdam", dict(lr=0.1)),
+    ("RAdam", dict(lr=0.1, betas=(0.5, 0.8), eps=1e-3, weight_decay=0.1)),
+    ("RAdam", dict(lr=0.1, weight_decay=0.1, decoupled_weight_decay=True, maximize=True)),
+    ("Adadelta", dict()),
+    ("Adadelta", dict(lr=0.5, rho=0.5, eps=1e-3, weight_decay=0.1, maximize=True)),
+    ("Adagrad", dict(lr=0.1)),
+    ("Adagrad", dict(lr=0.1, lr_decay=0.1, weight_decay=0.1, initial_accumulator_value=0.5, eps=1e-3, maximize=True)),
+    ("Rprop", dict()),
+    ("Rprop", dict(lr=0.1, etas=(0.4, 1.5), step_sizes=(1e-3, 0.2), maximize=True)),
+    ("ASGD", dict(lr=0.1)),
+    ("ASGD", dict(lr=0.1, lambd=0.1, alpha=0.5, t0=5, weight_decay=0.1)),
+    ("ASGD", dict(lr=0.1, maximize=True)),
 ]
 each_case = pytest.mark.parametrize(("name", "options"), CASES, ids=lambda v: v if isinstance(v, str) else ",".join(v))
 
@@ -61,6 +84,76 @@ def test_trajectories_equal_pytorchs(name: str, options: dict[str, Any]) -> None
         np.testing.assert_allclose(a, b, rtol=1e-8)
 
 
+def changing(t: Any, name: str) -> list[np.ndarray]:
+    """Groups with their own options, a learning rate in a tensor, and options that change between steps."""
+    rng = np.random.default_rng(6)
+    params = [t.tensor(rng.standard_normal(s), dtype=t.float64, requires_grad=True) for s in ((3, 4), (4,), ())]
+    cls = getattr(t.optim, name)
+    own = {k: v for k, v in cls(params).defaults.items() if k in ("weight_decay", "eps", "betas", "rho", "etas")}
+    for k, v in dict(weight_decay=0.2, eps=1e-2, betas=(0.6, 0.7), rho=0.4, etas=(0.3, 1.3)).items():
+        if k in own:
+            own[k] = v
+    optimizer = cls([{"params": params[:1]}, {"params": params[1:], **own}], lr=t.tensor(0.05, dtype=t.float64))
+    for k in range(STEPS):
+        optimizer.zero_grad()
+        sum((p * p).sum() * (k % 3 + 1) + (p * 3).sin().sum() for p in params if p.ndim or k % 4 != 2).backward()
+        optimizer.step()
+        first, second = optimizer.param_groups
+        second["lr"] = 0.03 / (k + 1)
+        first["maximize"] = k % 5 == 3
+        if k == 7:
+            first["lr"].mul_(0.5)
+        for option, value in dict(weight_decay=0.1, momentum=0.5, dampening=0.2, rho=0.7, lr_decay=0.1).items():
+            if option in first and k == 9 and not (name == "RMSprop" and option == "momentum"):
+                first[option] = value
+        if "betas" in first and k == 11:
+            first["betas"] = (0.7, 0.8)
+        if k == 15 and name == "SGD":
+            first["momentum"] = 0  # PyTorch keeps the buffer meanwhile
+        if k == 18 and name == "SGD":
+            first["momentum"] = 0.8
+    return [p.detach().numpy() for p in params]
+
+
+NAMES = sorted({name for name, _ in CASES})
+
+
+# PyTorch has no Lion; SparseAdam takes other gradients.  Both have tests of their own.
+ELSEWHERE = {"Lion", "SparseAdam"}
+
+
+def test_every_elementwise_optimizer_has_its_cases() -> None:
+    found = {n: getattr(optim, n) for n in dir(optim) if isinstance(getattr(optim, n), type)}
+    built_in = {n for n, c in found.items() if c.__module__.startswith("distgrad_optimizers") and c.elementwise}
+    assert built_in - ELSEWHERE == set(NAMES)
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+def test_lion_is_the_papers_algorithm(maximize: bool) -> None:
+    rng = np.random.default_rng(4)
+    p, m, sign = rng.standard_normal(40), np.zeros(40), -1 if maximize else 1
+    param = distgrad.tensor(p, requires_grad=True)
+    optimizer = optim.Lion([param], lr=0.01, betas=(0.8, 0.95), weight_decay=0.1, maximize=maximize)
+    for _ in range(STEPS):
+        g = rng.standard_normal(40)
+        param.grad = distgrad.tensor(g)
+        optimizer.step()
+        c = 0.8 * m + 0.2 * sign * g
+        p = p - 0.01 * (np.sign(c) + 0.1 * p)
+        m = 0.95 * m + 0.05 * sign * g
+    np.testing.assert_allclose(param.detach().numpy(), p, rtol=1e-12)
+    np.testing.assert_allclose(optimizer.state[param]["exp_avg"].numpy(), m, rtol=1e-12)
+    assert (optim.Lion([param]).defaults) == dict(lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0, maximize=False)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", NAMES)
+def test_changing_options_are_followed_as_pytorch_follows_them(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    for a, b in zip(changing(distgrad, name), changing(torch, name), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-8)
+
+
 # |p| and Σ p after 10 steps of train(), from PyTorch 2.13 (float64), so that the suite proves them without it.
 RECORDED: dict[int, tuple[float, ...]] = {
     0: (3.11850846566, -0.620445018408, 2.55900927827, -1.0348527647, 0.552000212259, -0.552000212259),
@@ -82,6 +175,29 @@ RECORDED: dict[int, tuple[float, ...]] = {
     16: (3.76860296274, 0.833642950568, 5.69122864968, -1.59961102376, 2.4228069939, -2.4228069939),
     17: (16.1977951486, -9.36706440685, 9.4901282628, 1.70716415455, 9.83382296251, -9.83382296251),
     18: (5.0694577238, 2.04904878184, 2.95713736722, 5.10731853929, 7.81108552962, 7.81108552962),
+    19: (3.19810797517, -0.617001023282, 2.65186345849, -1.6404412463, 2.0530166138, -2.0530166138),
+    20: (3.2963415711, -1.65284947012, 3.45838479465, -1.56264273774, 0.884459967403, -0.884459967403),
+    21: (25.4697805358, -1.34263278716, 8.61507131106, -0.349422888556, 9.62857003329, 9.62857003329),
+    22: (3.11262803639, -0.631206525761, 2.55070757403, -0.899274530453, 0.0916716206405, -0.0916716206405),
+    23: (2.90365007451, 0.33064914303, 2.31848309675, -2.53038800479, 0.792378570798, -0.792378570798),
+    24: (3.36034538387, -1.24099625609, 3.1438579686, 0.389542731812, 0.695275950046, 0.695275950046),
+    25: (3.13042104111, -1.18200113015, 3.15313682397, -1.51574199049, 0.795006266251, -0.795006266251),
+    26: (1.08894852874, 0.0593549847001, 1.50557649809, 1.03127177472, 0.737761837624, 0.737761837624),
+    27: (3.42346343168, -1.34133879902, 3.44345522401, -1.21365978959, 0.741289925753, -0.741289925753),
+    28: (1.1743632391, -0.0309860286237, 1.82271411701, -2.24572853656, 0.822481973564, -0.822481973564),
+    29: (3.64601315641, -1.1419777764, 3.0189289569, -0.0387290604153, 0.563748298424, 0.563748298424),
+    30: (3.12052341604, -0.624185527266, 2.54960775751, -0.989588786627, 0.379874447706, -0.379874447706),
+    31: (2.37717229863, -0.487664026863, 2.07621352, -1.03179994448, 0.5100569877, -0.5100569877),
+    32: (2.83329436782, -0.535654867852, 2.32237570467, -0.695510885797, 0.204221981979, 0.204221981979),
+    33: (3.11829969525, -0.621508216832, 2.54822739005, -0.927388350967, 0.110546536174, -0.110546536174),
+    34: (2.42144517291, -0.461792940569, 2.10743414028, -0.371090114338, 0.156316045138, 0.156316045138),
+    35: (3.17380236234, -1.20857330243, 3.04990639389, -1.07407481042, 0.527430006971, -0.527430006971),
+    36: (2.84031448059, -0.564928187282, 2.33522238246, -0.663860662969, 0.189965483282, 0.189965483282),
+    37: (3.14097722885, -0.675311903473, 2.59865590482, -1.20003241661, 0.248687040817, -0.248687040817),
+    38: (3.854143422, -1.54493262347, 4.52533372131, 0.986501481632, 1.36630380718, 1.36630380718),
+    39: (3.11819687949, -0.62038180492, 2.55875532902, -1.03477137018, 0.551954142763, -0.551954142763),
+    40: (2.5602295491, -0.506982132311, 2.1042187187, -0.893053284383, 0.481142407971, -0.481142407971),
+    41: (3.12793055109, -0.632440835334, 2.56416108879, -0.748300470414, 0.388583984767, 0.388583984767),
 }
 
 

@@ -1,0 +1,267 @@
+"""How an optimizer's update gets done: groups laid out in flat storage, options read, pieces stepped, state kept.
+
+:class:`Engine` is the part of :class:`~distgrad.optim.Optimizer` that nobody subclassing it needs to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+from .. import backend, storage
+from ..autograd.tensor import TENSORS
+from ..backend import Array, ArrayModule
+from . import states
+from .flat import Piece, Rule, Segment, segments_of
+from .hooks import Hooked
+
+__all__ = ["Engine"]
+
+_WAYS = {"foreach", "fused", "capturable", "differentiable"}  # options that choose nothing here
+
+
+class Engine(Hooked):
+    """Steps the groups of an optimizer; its class attributes are explained there."""
+
+    defaults: dict[str, Any] = {}
+    state: Any = ()
+    numbers: ClassVar[Mapping[str, float | str]] = {}
+    elementwise: ClassVar[bool] = True
+    scratch: ClassVar[int] = 0
+    one_pass: ClassVar[int] = 0
+    counter: ClassVar[str | None] = "step"
+    advance: ClassVar[Callable[..., dict[str, float]] | None] = None
+
+    param_groups: list[dict[str, Any]]
+    update: Callable[..., None]
+    slots: Callable[[dict[str, Any]], tuple[str, ...]]
+
+    # what a subclass declares, read once for the class
+    _reads: ClassVar[tuple[str, ...]] = ()  # the keyword-only parameters of update()
+    _advance_reads: ClassVar[tuple[str, ...]] = ()  # and of advance()
+    _names: ClassVar[tuple[str, ...]] = ()  # the state arrays
+    _starts: ClassVar[Mapping[str, float | str]] = {}  # where they and the numbers start
+    _own_update: ClassVar[bool] = False
+    _own_slots: ClassVar[bool] = False
+    _own_step: ClassVar[bool] = False
+
+    # --- layout -----------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """What is not part of an optimizer's own state: it is made anew when one is copied."""
+        self._states = self.state = states.States(dict)
+        self._segments: list[list[Segment]] = []
+        self._counted: list[int] = []  # the parameters that the segments were made for
+        self._cached: list[tuple[Any, dict[str, Any]] | None] = []  # hyperparameters and the options made of them
+        cls = type(self)
+        self._rule = Rule(cls.elementwise, cls.scratch, cls.one_pass, tuple(cls.numbers))
+        given = {"step", *cls.numbers}
+        asked = dict.fromkeys((*cls._reads, *cls._advance_reads))
+        self._hyper = tuple(name for name in asked if name not in given and name in self.defaults)
+        # slots() may look at any option; what is compared at each step must have it all
+        wanted = (self.defaults.keys() - _WAYS) if cls._own_slots else {*self._hyper, "maximize"}
+        self._keys = tuple(k for k in self.defaults if k in wanted)
+        unknown = [name for name in asked if name not in given and name not in self.defaults]
+        if unknown and self._by_engine() and (cls.advance is None or set(unknown) & set(cls._advance_reads)):
+            raise TypeError(
+                f"{cls.__name__} asks for {', '.join(unknown)}; there are its hyperparameters "
+                f"({', '.join(self.defaults)}), {', '.join(sorted(given))}, and for update() what advance() returns"
+            )
+        self._wants_step = "step" in cls._reads
+        self._advances = cls.advance is not None
+        self._shown = cls.counter is not None
+
+    def _by_engine(self) -> bool:
+        """Whether the flat engine updates; False for a subclass in PyTorch's way, whose state is its own affair."""
+        return self._own_update or not self._own_step
+
+    def _add_room(self) -> None:
+        self._segments.append([])
+        self._counted.append(0)
+        self._cached.append(None)
+        if self._by_engine():
+            self._lay_out(len(self._segments) - 1)
+
+    def _lay_out(self, i: int) -> None:
+        """Put group ``i`` into flat storage and find its segments."""
+        params = self.param_groups[i]["params"]
+        self._cached[i] = None
+        self._counted[i] = len(params)
+        self._segments[i] = segments_of(params, storage.flatten(params), self._rule) if params else []
+
+    def _resettled(self, i: int) -> list[Segment]:
+        """Lay group ``i`` out anew and take the state along."""
+        if any(old.partial and old.state for old in self._segments[i]):
+            whole = states.whole_states(self._segments[i])
+            for p in self.param_groups[i]["params"]:
+                if self.state.get(p):
+                    self.state[p] = {**self.state[p], **whole[id(p)]}
+        self._lay_out(i)
+        self._options(i, self.param_groups[i])
+        self._take_over(i)
+        return self._segments[i]
+
+    # --- steps ------------------------------------------------------------------------------------------------------
+
+    def _options(self, i: int, group: dict[str, Any]) -> dict[str, Any]:
+        """What :meth:`update` and :meth:`advance` ask for, for group ``i``, with the state they need in place."""
+        values = tuple(map(group.__getitem__, self._keys))
+        options = {name: _number(group[name]) for name in self._hyper}
+        names = tuple(self.slots(group))
+        divide = bool(group.get("maximize"))  # gradients are then negated block by block
+        for segment in self._segments[i]:
+            new = [name for name in names if name not in segment.state]
+            segment.use(names, divide)
+            if new and any(segment.begun):
+                self._extend(i, segment, new)
+        # a tensor or a list may change without ceasing to equal itself
+        fixed = all(_is_constant(v) for v in values)
+        self._cached[i] = (values, options) if fixed else None
+        return options
+
+    def _step_group(self, i: int, group: dict[str, Any]) -> None:
+        segments = self._segments[i]
+        same = self._counted[i] == len(group["params"])
+        intact = same and self.elementwise
+        for segment in segments:
+            if not segment.whole():
+                intact = False
+        if not intact and (not same or any(segment.moved() for segment in segments)):
+            segments = self._resettled(i)
+        cached = self._cached[i]
+        if cached is not None and cached[0] == tuple(map(group.__getitem__, self._keys)):
+            options = cached[1]
+        else:
+            options = self._options(i, group)
+        maximize = group["maximize"]
+        for segment in segments:
+            counted = self._shown or bool(segment.names)
+            if segment.fresh and (counted or self.numbers):
+                self._begin(i, segment)
+            update = self.update
+            if not segment.plain:
+                update = _where_it_lies(update, segment)
+            if maximize:
+                update = _uphill(update)
+            pieces: Iterable[Piece]
+            if intact:
+                segment.touch()
+                if counted:
+                    segment.count(self._shown)
+                pieces = segment.whole_piece()
+            else:
+                pieces = segment.pieces(counted)
+            xp = segment.xp
+            for first, end, blocks in pieces:
+                now = options
+                if self._advances:
+                    now = self._advanced(segment, first, end, segment.step_of(first) if counted else 1, options)
+                elif self._wants_step:
+                    options["step"] = segment.step_of(first) if counted else 1
+                for block in blocks:
+                    update(xp, *block, **now)
+
+    def _advanced(self, segment: Segment, first: int, end: int, step: int, options: dict[str, Any]) -> dict[str, Any]:
+        """What :meth:`update` asks for where there is :meth:`advance`, for a piece of a segment; keeps the numbers."""
+        given = {**options, "step": step, **{name: float(row[first]) for name, row in segment.numbers.items()}}
+        new = self.advance(**{name: given[name] for name in self._advance_reads})  # type: ignore[misc]
+        for name, row in segment.numbers.items():
+            if name in new:
+                row[first:end] = new[name]
+                new[name] = float(row[first])
+        given.update(new)
+        return {name: given[name] for name in self._reads}
+
+    # --- state ------------------------------------------------------------------------------------------------------
+
+    def _start_values(self, i: int) -> dict[str, float]:
+        group = self.param_groups[i]
+        return {name: _number(group[v]) if isinstance(v, str) else v for name, v in self._starts.items()}
+
+    def _begin(self, i: int, segment: Segment, everyone: bool = False) -> None:
+        """State for the parameters that have none yet and now a gradient."""
+        which = [k for k, p in enumerate(segment.params) if not segment.begun[k] and (everyone or p._grad is not None)]
+        if which:
+            states.begin(segment, which, self._start_values(i))
+            for k in which:
+                states.show(self._states, segment, k, self.counter)
+
+    def _extend(self, i: int, segment: Segment, names: list[str]) -> None:
+        """Arrays that options newly ask for: from what users see, if it is there, else new."""
+        starts = self._start_values(i)
+        for k, p in enumerate(segment.params):
+            if segment.begun[k]:
+                left = states.extend(segment, k, names, self._states.get(p, {}), starts)
+                states.show(self._states, segment, k, self.counter, left)
+
+    def _take_over(self, i: int) -> None:
+        """Make what ``self.state`` says of group ``i`` its segments' state."""
+        starts = self._start_values(i)
+        for segment in self._segments[i]:
+            segment.sync()
+            for k, p in enumerate(segment.params):
+                entry = self.state.get(p)
+                if entry:
+                    left = states.take_over(segment, k, entry, starts, self.counter)
+                    states.show(self._states, segment, k, self.counter, left)
+                else:
+                    segment.forget(k)
+            segment.reread()
+
+    def _take_over_all(self) -> None:
+        """Take over ``self.state``, which somebody changed or replaced."""
+        self._adopt(self.state)
+        if self._by_engine():
+            for i, group in enumerate(self.param_groups):
+                if any(segment.moved() for segment in self._segments[i]):
+                    self._lay_out(i)
+                self._options(i, group)
+                self._take_over(i)
+        self._states.touched = False
+
+    def _adopt(self, given: Mapping[Any, Any]) -> None:
+        if given is not self._states:
+            self._states = self.state = states.States(dict)
+            self._states.update(given)
+
+
+def _uphill(update: Callable[..., None]) -> Callable[..., None]:
+    """``update`` with the gradient turned round."""
+
+    def turned(xp: ArrayModule, p: Array, g: Array, *arrays: Array, **options: Any) -> None:
+        update(xp, p, -g, *arrays, **options)
+
+    return turned
+
+
+def _where_it_lies(update: Callable[..., None], segment: Segment) -> Callable[..., None]:
+    """``update`` on the arrays' device, and in float32 for those of two bytes an element."""
+    written = 2 + len(segment.names)
+
+    def there(xp: ArrayModule, *block: Array, **options: Any) -> None:
+        with backend.where_it_lies(block[0]):
+            if not segment.half:
+                update(xp, *block, **options)
+                return
+            wide = [x.astype(xp.float32) for x in block[:written]]
+            update(xp, *wide, *block[written:], **options)
+            for x, new in zip((block[0], *block[2:written]), (wide[0], *wide[2:]), strict=True):
+                x[...] = new
+
+    return there
+
+
+def _number(value: Any) -> Any:
+    """An option with the numbers in place of one-element tensors."""
+    if value.__class__ in TENSORS:
+        return value.item()
+    if value.__class__ in (tuple, list):
+        return type(value)(map(_number, value))
+    return value
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether ``value`` cannot change without becoming another object."""
+    if isinstance(value, tuple):
+        return all(_is_constant(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))

@@ -1,0 +1,191 @@
+"""What users see of optimizer state: ``optimizer.state[p]``, views of the flat buffers, and dicts to save.
+
+The buffers are where state lives.  Whatever users do to ``optimizer.state`` (delete, replace, clear) is noticed at the
+next step and taken over, as if the dict were all there is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..autograd import Tensor
+from ..autograd.tensor import TENSORS
+from ..backend import Array
+from .flat import Segment
+
+__all__ = ["Entry", "States", "begin", "cast", "extend", "host", "show", "take_over", "whole_states"]
+
+
+class States(defaultdict[Any, Any]):
+    """``optimizer.state``; ``touched`` tells that somebody else than the engine changed it or an entry."""
+
+    touched = False
+
+
+class Entry(dict[str, Any]):
+    """One parameter's state."""
+
+    __slots__ = ("states",)
+    states: States
+
+    def __reduce__(self) -> Any:
+        return dict, (), None, None, iter(self.items())  # a copy is a plain dict
+
+
+def _noting(cls: type, name: str, owner: Callable[[Any], States]) -> None:
+    method = getattr(cls, name)
+
+    def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        owner(self).touched = True
+        return method(self, *args, **kwargs)
+
+    setattr(cls, name, noted)
+
+
+for _name in ("__delitem__", "__ior__", "__setitem__", "clear", "pop", "popitem", "setdefault", "update"):
+    _noting(States, _name, lambda states: states)
+    _noting(Entry, _name, lambda entry: entry.states)
+
+
+def show(states: States, segment: Segment, k: int, counter: str | None, extra: Mapping[str, Any] = {}) -> None:
+    """Let users see parameter ``k``'s state: number of steps, numbers, arrays, and what else there is of it."""
+    found: dict[str, Any] = {}
+    if counter is not None:
+        found[counter] = _number(segment, segment.steps, k)
+    for name, row in segment.numbers.items():
+        found[name] = _number(segment, row, k)
+    for name in segment.state:
+        found[name] = Tensor._wrap(segment.state_of(k, name), None)
+    entry = Entry({**found, **{name: value for name, value in extra.items() if name not in found}})
+    entry.states = states
+    before = states.touched
+    states[segment.params[k]] = entry
+    states.touched = before
+
+
+def _number(segment: Segment, row: np.ndarray, k: int) -> Tensor:
+    tensor = Tensor._wrap(row[k : k + 1].reshape(()), None)
+    tensor._vc = segment.cell  # a write by the user is noticed
+    return tensor
+
+
+def begin(segment: Segment, which: Iterable[int], starts: Mapping[str, float]) -> None:
+    """Give the parameters ``which`` the state that they start with; ``starts``: where it is not zero."""
+    segment.sync()
+    for k in which:
+        segment.begun[k] = True
+        segment.fresh -= 1
+        segment.steps[k] = 0
+        for name, row in segment.numbers.items():
+            row[k] = starts.get(name, 0)
+        for name in segment.state:
+            _fill(segment, k, name, starts)
+    segment.reread()
+
+
+def _fill(segment: Segment, k: int, name: str, starts: Mapping[str, float]) -> None:
+    a, b = segment.part(k)
+    part = segment.state[name][a - segment.lo : b - segment.lo]
+    value = starts.get(name, 0)
+    part[...] = complex(value, value) if part.dtype.kind == "c" else value
+
+
+def take_over(
+    segment: Segment, k: int, entry: Mapping[str, Any], starts: Mapping[str, float], counter: str | None
+) -> dict[str, Any]:
+    """Make ``entry`` (ours, PyTorch's, or a user's) parameter ``k``'s state; what is left of it.
+
+    ValueError if an array has another shape than the parameter.
+    """
+    left = extend(segment, k, segment.state, entry, starts)
+    count = left.pop(counter, None) if counter is not None else None
+    for name, row in segment.numbers.items():
+        value = left.pop(name, None)
+        row[k] = starts.get(name, 0) if value is None else float(host(value))
+    if not segment.begun[k]:
+        segment.begun[k] = True
+        segment.fresh -= 1
+    had_state = any(entry.get(name) is not None for name in segment.state)
+    segment.steps[k] = float(host(count)) if count is not None else float(had_state)
+    return left
+
+
+def extend(
+    segment: Segment, k: int, names: Iterable[str], entry: Mapping[str, Any], starts: Mapping[str, float]
+) -> dict[str, Any]:
+    """Take the arrays ``names`` of parameter ``k`` from ``entry``, or where they start; what is left of it."""
+    shape = tuple(segment.views[k].shape)
+    a, b = segment.part(k)
+    left = dict(entry)
+    for name in names:
+        value = left.pop(name, None)
+        if value is None:
+            _fill(segment, k, name, starts)
+            continue
+        array = value._data if value.__class__ in TENSORS else host(value)
+        if array.shape == shape:
+            array = array.reshape(-1)[a - segment.ranges[k][0] : b - segment.ranges[k][0]]
+        elif array.shape != (b - a,) or (a, b) == segment.ranges[k]:
+            raise ValueError(f"loaded state '{name}' has shape {list(array.shape)}, its parameter {list(shape)}")
+        with backend.on(segment.storage.device):
+            part = segment.state[name][a - segment.lo : b - segment.lo]
+            part[...] = backend.to_device(array, segment.storage.device).astype(part.dtype)
+    return left
+
+
+def whole_states(segments: Iterable[Segment]) -> dict[int, dict[str, Any]]:
+    """By ``id`` of its parameter, the state of which some lies with other processes, complete.
+
+    Collective among the processes that share the segments' storages.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    for segment in segments:
+        if segment.storage.assemble is None:
+            if segment.partial and segment.state:
+                raise RuntimeError(
+                    f"this process holds optimizer state only for elements {segment.lo} to {segment.hi - 1} of "
+                    f"{segment.ranges[0][0]} to {segment.ranges[-1][1] - 1}, and its storage has no assemble() that "
+                    "would fetch the rest"
+                )
+            continue
+        for name, part in segment.state.items():
+            whole = segment.storage.assemble(part)
+            for p, (lo, hi), view in zip(segment.params, segment.ranges, segment.views, strict=True):
+                start = segment.ranges[0][0]
+                value = Tensor._wrap(whole[lo - start : hi - start].reshape(view.shape), None)
+                found.setdefault(id(p), {})[name] = value
+    return found
+
+
+def cast(value: Any, p: Tensor, name: str | None = None) -> Any:
+    """A loaded value for an optimizer that keeps its own state: tensors in the parameter's dtype and on its device.
+
+    A number of steps keeps its dtype, as in PyTorch; dicts and sequences are gone through.
+    """
+    if value.__class__ in TENSORS or hasattr(value, "detach"):
+        tensor = value if value.__class__ in TENSORS else Tensor(host(value))
+        if name == "step":
+            return tensor.detach().clone()
+        return tensor.detach().to(device=p.device, dtype=p.dtype if p.is_floating_point() else None, copy=True)
+    if isinstance(value, dict):
+        return {k: cast(v, p, k) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return type(value)(cast(v, p) for v in value)
+    return value
+
+
+def host(value: Any) -> Array:
+    """A state value (ours, PyTorch's, an array or a number) as a NumPy array."""
+    if value.__class__ in TENSORS:
+        return backend.to_host(value._data)
+    if hasattr(value, "detach"):  # PyTorch's own tensor
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":
+            value = value.float()
+        value = value.numpy()
+    return np.asarray(value)
