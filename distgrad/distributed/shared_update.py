@@ -166,9 +166,7 @@ class SharedUpdate:
         if not self._weights:
             combine(ReduceOp.AVG, parts, out)
         else:
-            weighed = zip(parts, self._weights, strict=True)
-            scaled = [part * out.dtype.type(w) if w else np.zeros_like(out) for part, w in weighed]  # 0 · NaN is NaN
-            combine(ReduceOp.SUM, scaled, out)
+            combine(ReduceOp.SUM, [_scaled(part, w) for part, w in zip(parts, self._weights, strict=True)], out)
 
     def _arrive(self, p: Tensor) -> Tensor:
         """The gradient of ``p`` for somebody who asks for it: where it is shared, the mean, in memory of its own."""
@@ -292,3 +290,11 @@ class SharedUpdate:
                 for r, (pid, fd, n) in enumerate(told.tolist())
             ]
         )
+
+
+def _scaled(part: Array, weight: float) -> Array:
+    if weight == 0.0:
+        return np.zeros_like(part)  # not multiplied: the mean over no samples is NaN
+    scaled = part.copy()
+    scaled *= weight
+    return scaled
