@@ -8,7 +8,9 @@ communicator gives the same bits.
 from __future__ import annotations
 
 import json
+import time
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -57,6 +59,8 @@ class Communicator(Protocol):
         rank, size: this rank and the number of ranks.
         local_rank, local_size: the same among the ranks that share this rank's memory (its node).
         device_pointers: whether arrays on an accelerator may be passed; if not, callers stage them through the host.
+        shares_memory: whether all ranks are of one node and may use
+            :class:`~distgrad.distributed.node_memory.NodeMemory`.
         per_thread: whether a rank is a thread (True) or a process (False).
         timeout: seconds an operation may wait for other ranks before :class:`DistTimeoutError`; None: for ever.
     """
@@ -67,6 +71,7 @@ class Communicator(Protocol):
     local_size: int
     device_pointers: ClassVar[bool] = False
     per_thread: ClassVar[bool] = False
+    shares_memory: bool = False
     timeout: float | None = 1800.0
 
     def __init__(self, comm: Any = None) -> None: ...
@@ -114,6 +119,17 @@ class Communicator(Protocol):
     @abstractmethod
     def Free(self) -> None:
         """Give back what the communicator holds; it cannot be used afterwards."""
+
+    def Await(self, condition: Callable[[], bool], what: str) -> None:
+        """Return once ``condition()``, which other ranks bring about through shared memory; ``what`` names it.
+
+        Raises :class:`DistError` when it cannot come about because a rank has left, and after :attr:`timeout`.
+        """
+        started = time.monotonic()
+        while not condition():
+            time.sleep(0)
+            if self.timeout is not None and time.monotonic() - started > self.timeout:
+                raise DistTimeoutError(f"rank {self.rank} waited {self.timeout:g} s {what}")
 
     def Allreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> None:
         """Replace ``array`` on every rank by ``op`` over the ranks' arrays, taken in rank order."""
