@@ -59,8 +59,9 @@ class Communicator(Protocol):
         rank, size: this rank and the number of ranks.
         local_rank, local_size: the same among the ranks that share this rank's memory (its node).
         device_pointers: whether arrays on an accelerator may be passed; if not, callers stage them through the host.
-        shares_memory: whether all ranks are of one node and may use
-            :class:`~distgrad.distributed.node_memory.NodeMemory`.
+        shares_memory: whether ranks of one node may use :class:`~distgrad.distributed.node_memory.NodeMemory`.
+        node, peers: where they do, the ranks of this one's node, and those of its index on all nodes; peers is None
+            where there is one node.
         per_thread: whether a rank is a thread (True) or a process (False).
         timeout: seconds an operation may wait for other ranks before :class:`DistTimeoutError`; None: for ever.
     """
@@ -72,6 +73,7 @@ class Communicator(Protocol):
     device_pointers: ClassVar[bool] = False
     per_thread: ClassVar[bool] = False
     shares_memory: bool = False
+    peers: Communicator | None = None
     timeout: float | None = 1800.0
 
     def __init__(self, comm: Any = None) -> None: ...
@@ -119,6 +121,11 @@ class Communicator(Protocol):
     @abstractmethod
     def Free(self) -> None:
         """Give back what the communicator holds; it cannot be used afterwards."""
+
+    @property
+    def node(self) -> Communicator:
+        """The ranks of this one's node."""
+        return self
 
     def Await(self, condition: Callable[[], bool], what: str) -> None:
         """Return once ``condition()``, which other ranks bring about through shared memory; ``what`` names it.

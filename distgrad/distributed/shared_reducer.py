@@ -1,4 +1,4 @@
-"""What :class:`~distgrad.distributed.reducer.Reducer` does, where ranks share memory: nothing is sent."""
+"""What :class:`~distgrad.distributed.reducer.Reducer` does, where ranks of a node share memory and send nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from distgrad import autograd
 from distgrad.autograd import Tensor
+from distgrad.distributed.cluster_update import ClusterUpdate
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.shared_update import SharedUpdate
 
@@ -18,7 +19,7 @@ class SharedReducer:
     Making it is collective; all ranks' parameters are then rank 0's.
 
     Args:
-        comm: the ranks, of one node.
+        comm: the ranks.
         params: the parameters, equal on all ranks but for their values.
         by_samples: weigh each rank by the samples it announced with :meth:`forward`, else all ranks alike.
     """
@@ -26,12 +27,16 @@ class SharedReducer:
     def __init__(self, comm: Communicator, params: Sequence[Tensor], by_samples: bool) -> None:
         self.comm, self.by_samples = comm, by_samples
         kinds = dict.fromkeys(p._data.dtype for p in params)
-        self.updates = [SharedUpdate(comm, [p for p in params if p._data.dtype == kind]) for kind in kinds]
+        self.updates = [self._update(comm, [p for p in params if p._data.dtype == kind]) for kind in kinds]
         self._sync = self._running = False
         self._samples, self._samples_of_eval = 0, 0
         for p in params:
             p.register_post_accumulate_grad_hook(self._ready)
             p._bump()
+
+    @staticmethod
+    def _update(comm: Communicator, params: list[Tensor]) -> SharedUpdate:
+        return SharedUpdate(comm, params) if comm.peers is None else ClusterUpdate(comm.node, comm.peers, params)
 
     @staticmethod
     def can_serve(comm: Communicator, params: Sequence[Tensor]) -> bool:

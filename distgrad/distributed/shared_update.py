@@ -32,10 +32,10 @@ from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.reduction import ReduceOp, combine
 from distgrad.storage import FlatStorage
 
-__all__ = ["SharedUpdate"]
+__all__ = ["REDUCED", "SharedUpdate", "scaled"]
 
 _LINE = 8  # words of 8 bytes a rank: a cache line of its own
-_DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, _DIRTY = range(7)
+_DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, _DIRTY, REDUCED = range(8)
 _PAGE = 4096
 _STATES = 256  # arrays of optimizer state that can be told of, over the life of a storage
 
@@ -55,6 +55,7 @@ class SharedUpdate:
         n = storage.data.size
         shared = self._region.bytes.view(storage.dtype)
         if self.rank == 0:
+            self._begin_with(storage.data)
             shared[...] = storage.data
         comm.Barrier()
         self._view.drop()
@@ -76,6 +77,9 @@ class SharedUpdate:
         bounds = [n * r // self.size // 16 * 16 for r in range(self.size)] + [n]
         storage.share(self, (bounds[self.rank], bounds[self.rank + 1]), self._assemble)
         self._lay_slots()
+
+    def _begin_with(self, values: Array) -> None:
+        """The parameters' first values, on local rank 0."""
 
     def _make_data(self, n: int, dtype: np.dtype, where: device) -> np.ndarray:
         self._make = self._make_gradients
@@ -124,6 +128,8 @@ class SharedUpdate:
         Args:
             samples: what this rank weighs in the mean; None: all ranks weigh the same.
         """
+        if self._pending:
+            self.gate()  # no slot was written: gradients were added to what the user had asked for
         storage, used = self.storage, self._used[self.rank]
         missing = []
         for i, p in enumerate(storage.params):
@@ -145,19 +151,27 @@ class SharedUpdate:
         self._pending, self._weights = True, None
         self._tell(_DONE, self._pass)
         if missing:
-            self._wait_gradients()
-            anywhere = self._used.max(axis=0)
+            anywhere = self._used_anywhere()
             for i in missing:
                 p = storage.params[i]
                 p._grad = storage.grad_slot(i) if anywhere[i] and type(p._node) is Leaf else None
 
+    def _used_anywhere(self) -> np.ndarray:
+        """For each parameter whether some rank has a gradient of it."""
+        self._wait_gradients()
+        return self._used.max(axis=0)
+
     def _wait_gradients(self) -> None:
         self._wait(_DONE, self._pass, f"for the other ranks' backward() number {self._pass}")
         if self._weights is None:
-            samples = [self._flags[r * _LINE + _SAMPLES] for r in range(self.size)]
+            samples = self._counts()
             total = sum(samples)
             same = total <= 0 or samples.count(samples[0]) == self.size
             self._weights = [] if same else [s / total for s in samples]
+
+    def _counts(self) -> list[int]:
+        """How many samples each rank's gradients are of; -1 where ranks weigh the same."""
+        return [self._flags[r * _LINE + _SAMPLES] for r in range(self.size)]
 
     def _mean(self, lo: int, hi: int, out: Array) -> None:
         """Elements ``lo`` to ``hi - 1`` of the mean over the ranks; the same operations as an all-reduce's."""
@@ -165,7 +179,7 @@ class SharedUpdate:
         if not self._weights:
             combine(ReduceOp.AVG, parts, out)
         else:
-            combine(ReduceOp.SUM, [_scaled(part, w) for part, w in zip(parts, self._weights, strict=True)], out)
+            combine(ReduceOp.SUM, [scaled(part, w) for part, w in zip(parts, self._weights, strict=True)], out)
 
     def _arrive(self, p: Tensor) -> Tensor:
         """The gradient of ``p`` for somebody who asks for it: where it is shared, the mean, in memory of its own."""
@@ -299,7 +313,8 @@ class SharedUpdate:
         )
 
 
-def _scaled(part: Array, weight: float) -> Array:
+def scaled(part: Array, weight: float) -> Array:
+    """``part`` times ``weight``; zeros for a weight of 0, whatever ``part`` holds."""
     if weight == 0.0:
         return np.zeros_like(part)  # not multiplied: the mean over no samples is NaN
     scaled = part.copy()
