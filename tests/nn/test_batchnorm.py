@@ -307,6 +307,19 @@ def test_on_a_device(shape: tuple[int, ...], dtype: str, device: str) -> None:
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
+def test_on_a_device_that_is_not_the_current_one(device_double: Any) -> None:  # noqa: F811
+    found = []
+    for where in ("cpu", "cuda:1"):
+        layer = nn.BatchNorm1d(3, momentum=None, dtype=distgrad.float64, device=where)
+        x = distgrad.tensor(f64(4, 3, 2), device=where).requires_grad_()
+        (layer(x) ** 3).sum().backward()
+        (layer.eval()(x) ** 3).sum().backward()
+        layer.reset_running_stats()
+        found.append([v.cpu().numpy() for v in (x.grad, layer.weight.grad, *layer.buffers())])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
 def test_a_host_input_is_refused_there(device: str) -> None:
     with pytest.raises(RuntimeError, match="cuda:0 and cpu"):
         nn.BatchNorm1d(3, device=device)(distgrad.ones(2, 3))
