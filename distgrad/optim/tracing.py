@@ -1,8 +1,8 @@
 """An optimizer's elementwise mathematics as one program: what ``update()`` does to arrays, written down by running it.
 
 ``update()`` is called with stand-ins for its arrays (:class:`Traced`) and for the array module (:class:`Functions`);
-each operation becomes one line.  Python decides by the options, as always, so the lines are those of this call; numbers are
-kept apart from the lines, so that a learning rate or a step count that changes gives the same program with other
+each operation becomes one line.  Python decides by the options, as always, so the lines are those of this call; numbers
+are kept apart from the lines, so that a learning rate or a step count that changes gives the same program with other
 numbers.  On a device the program is one kernel that reads and writes each array once (:func:`source`), where each
 operation would be a kernel of its own.
 """
