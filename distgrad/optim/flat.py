@@ -198,7 +198,8 @@ class Segment:
         if p.dtype.kind == "c":  # as pairs of real numbers, as in PyTorch
             p, g, state = _real(p), _real(g), [_real(s) for s in state]
         n = len(p)
-        size = max(n if self.undivided and not (self._divide and self.on_host) else BLOCK_BYTES // p.itemsize, 1)
+        divide = self.sharing is not None or (self._divide and self.on_host)  # gradients are made block by block
+        size = max(n if self.undivided and not divide else BLOCK_BYTES // p.itemsize, 1)
         spare = self._scratch(min(size, n))
         return [
             (

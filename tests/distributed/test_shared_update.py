@@ -313,11 +313,14 @@ def test_state_is_whole_on_the_rank_that_asks_and_loads_on_another_number(monkey
 def test_memory_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parameters once, gradients whole, Adam's two moments by share: at two ranks 5/8 of one rank's."""
 
+    monkeypatch.setattr("distgrad.optim.flat.BLOCK_BYTES", 1024)
+
     def body() -> Any:
         t = Training(adam)
         plain(t)
         update = t.model._reducer.updates[0]
         state = sum(v.nbytes for s in t.optimizer._segments[0] for v in s.state.values())
+        assert update._scratch.nbytes <= 1024  # blocks, not this rank's part
         return update._region.nbytes, update._rows[0].nbytes, state
 
     (parameters, gradients, first), (_, _, second) = outcome(2, True, body, monkeypatch)
