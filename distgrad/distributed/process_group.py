@@ -1,8 +1,12 @@
-"""The default process group: which communicator this process (or thread) trains with, and questions about it."""
+"""Process groups: the default one, which this process (or thread) trains with, and questions about any.
+
+Groups of some of the ranks are made in :mod:`distgrad.distributed.groups`.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,11 +17,12 @@ from distgrad.distributed.guard import Guard
 from distgrad.distributed.launcher import check_oversubscription, launcher_size
 
 __all__ = [
-    "ProcessGroup", "barrier", "destroy_process_group", "get_backend", "get_group", "get_local_rank", "get_rank",
-    "get_world_size", "init_process_group", "is_available", "is_initialized",
+    "NON_GROUP_MEMBER", "ProcessGroup", "destroy_process_group", "get_backend", "get_group", "get_local_rank",
+    "get_rank", "get_world_size", "init_process_group", "is_available", "is_initialized",
 ]  # fmt: skip
 
 _NOT_INITIALIZED = "Default process group has not been initialized, please make sure to call init_process_group."
+NON_GROUP_MEMBER = -100  # what new_group gives a rank outside the group; PyTorch's number
 
 
 class ProcessGroup:
@@ -26,12 +31,28 @@ class ProcessGroup:
     Attributes:
         comm: the communicator; see :class:`distgrad.distributed.communicator.Communicator`.
         backend: the name it is registered by.
+        ranks: the members' numbers in the default group, by their numbers here.
+        group_name, group_desc: what tells it from others, in errors.
+        children: on the default group, those made by :func:`~distgrad.distributed.groups.new_group`, until destroyed.
+        destroyed: whether it can be used no longer.
     """
 
-    __slots__ = ("backend", "comm", "guard")
+    __slots__ = ("backend", "children", "comm", "destroyed", "group_desc", "group_name", "guard", "ranks")
 
-    def __init__(self, comm: Communicator, backend: str, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        comm: Communicator,
+        backend: str,
+        guard: Guard | None = None,
+        ranks: Sequence[int] | None = None,
+        group_name: str = "0",
+        group_desc: str = "default_pg",
+    ) -> None:
         self.comm, self.backend, self.guard = comm, backend, guard
+        self.ranks = tuple(range(comm.size) if ranks is None else ranks)
+        self.group_name, self.group_desc = group_name, group_desc
+        self.children: list[ProcessGroup] = []
+        self.destroyed = False
 
     def rank(self) -> int:
         """This rank's number in the group."""
@@ -55,11 +76,19 @@ def _current() -> ProcessGroup | None:
 
 
 def get_group(group: ProcessGroup | None = None) -> ProcessGroup:
-    """``group``, or the default group; ValueError where there is none."""
-    found = _current() if group is None else group
-    if found is None:
-        raise ValueError(_NOT_INITIALIZED)
-    return found
+    """``group``, or the default group; ValueError where there is none, or this rank is outside ``group``."""
+    if group is None:
+        found = _current()
+        if found is None:
+            raise ValueError(_NOT_INITIALIZED)
+        return found
+    if group == NON_GROUP_MEMBER:
+        raise ValueError(f"rank {get_rank()} does not belong to the given group")
+    if not isinstance(group, ProcessGroup):
+        raise TypeError(f"group must be a ProcessGroup or None, got {type(group).__name__}")
+    if group.destroyed:
+        raise ValueError(f"Invalid process group specified or has been destroyed: {group!r}")
+    return group
 
 
 def is_available() -> bool:
@@ -128,12 +157,29 @@ def init_process_group(
 
 
 def destroy_process_group(group: ProcessGroup | None = None) -> None:
-    """Leave the group; every rank calls it, and it returns when all have.  Another may be initialised afterwards."""
+    """Leave the group; every rank of it calls it.  Leaving the default one returns when all have, and ends all groups.
+
+    Another default group may be initialised afterwards.
+    """
     global _of_process
+    if group == NON_GROUP_MEMBER:
+        return
     found = get_group(group)
+    default = _current()
+    if default is not None and found is not default:
+        found.comm.Free()
+        found.destroyed = True
+        if found in default.children:
+            default.children.remove(found)
+        return
     if found.guard is not None:
         found.guard.leave()
+    for child in found.children:
+        child.comm.Free()
+        child.destroyed = True
+    found.children.clear()
     found.comm.Free()
+    found.destroyed = True
     leave_device(found.comm)
     if found is getattr(_of_thread, "group", None):
         _of_thread.group = None
@@ -142,13 +188,13 @@ def destroy_process_group(group: ProcessGroup | None = None) -> None:
 
 
 def get_rank(group: ProcessGroup | None = None) -> int:
-    """This rank's number, 0 to ``get_world_size() - 1``."""
-    return get_group(group).comm.rank
+    """This rank's number, 0 to ``get_world_size() - 1``; -1 where it is outside ``group``."""
+    return -1 if group == NON_GROUP_MEMBER else get_group(group).comm.rank
 
 
 def get_world_size(group: ProcessGroup | None = None) -> int:
-    """How many ranks there are."""
-    return get_group(group).comm.size
+    """How many ranks there are; -1 where this one is outside ``group``."""
+    return -1 if group == NON_GROUP_MEMBER else get_group(group).comm.size
 
 
 def get_local_rank(group: ProcessGroup | None = None) -> int:
@@ -160,7 +206,3 @@ def get_backend(group: ProcessGroup | None = None) -> str:
     """The name of the group's communicator."""
     return get_group(group).backend
 
-
-def barrier(group: ProcessGroup | None = None) -> None:
-    """Return once every rank has called it."""
-    get_group(group).comm.Barrier()
