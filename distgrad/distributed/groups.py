@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from distgrad.distributed.communicator import Communicator
-from distgrad.distributed.process_group import NON_GROUP_MEMBER, ProcessGroup, get_group, is_initialized
+from distgrad.distributed.process_group import NON_GROUP_MEMBER, ProcessGroup, get_group, is_initialized, outside
 
 __all__ = [
     "GroupMember", "get_global_rank", "get_group_rank", "get_process_group_ranks", "group", "member", "new_group",
@@ -132,7 +132,7 @@ def new_subgroups_by_enumeration(
     if twice:
         raise ValueError(f"Rank {twice[0]} has appeared in more than one subgroup")
     groups = [new_group(r, timeout, backend, pg_options, group_desc=group_desc) for r in ranks_per_subgroup_list]
-    mine = [one for one in groups if one != NON_GROUP_MEMBER]
+    mine = [one for one in groups if not outside(one)]
     return (mine[0] if mine else None), groups
 
 
@@ -159,7 +159,7 @@ def get_global_rank(group: ProcessGroup, group_rank: int) -> int:
 
 def member(group: ProcessGroup | None, what: str) -> Communicator | None:
     """The communicator of ``group`` (None: the default); None, and a warning, on a rank outside it, as in PyTorch."""
-    if group == NON_GROUP_MEMBER:
+    if outside(group):
         warnings.warn(
             f"Running {what} on global rank {get_group().comm.rank} which does not belong to the given group.",
             stacklevel=3,

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from distgrad import registry
+from distgrad.distributed import desync
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.gpu import leave_device, take_device
 from distgrad.distributed.guard import Guard
@@ -18,7 +19,7 @@ from distgrad.distributed.launcher import check_oversubscription, launcher_size
 
 __all__ = [
     "NON_GROUP_MEMBER", "ProcessGroup", "destroy_process_group", "get_backend", "get_group", "get_local_rank",
-    "get_rank", "get_world_size", "init_process_group", "is_available", "is_initialized",
+    "get_rank", "get_world_size", "init_process_group", "is_available", "is_initialized", "outside",
 ]  # fmt: skip
 
 _NOT_INITIALIZED = "Default process group has not been initialized, please make sure to call init_process_group."
@@ -75,6 +76,11 @@ def _current() -> ProcessGroup | None:
     return _of_process if mine is None else mine
 
 
+def outside(group: Any) -> bool:
+    """Whether ``group`` is what :func:`~distgrad.distributed.groups.new_group` gives ranks that are not members."""
+    return isinstance(group, int) and group == NON_GROUP_MEMBER
+
+
 def get_group(group: ProcessGroup | None = None) -> ProcessGroup:
     """``group``, or the default group; ValueError where there is none, or this rank is outside ``group``."""
     if group is None:
@@ -82,7 +88,7 @@ def get_group(group: ProcessGroup | None = None) -> ProcessGroup:
         if found is None:
             raise ValueError(_NOT_INITIALIZED)
         return found
-    if group == NON_GROUP_MEMBER:
+    if outside(group):
         raise ValueError(f"rank {get_rank()} does not belong to the given group")
     if not isinstance(group, ProcessGroup):
         raise TypeError(f"group must be a ProcessGroup or None, got {type(group).__name__}")
@@ -116,6 +122,9 @@ def init_process_group(
     From here on an uncaught exception on any rank, in any thread, ends the whole job with that rank's traceback and a
     non-zero exit code, and a rank that ends while others wait for it is an error on them.
 
+    With ``DISTGRAD_DEBUG=detail`` in the environment the ranks compare every collective before they run it, and raise
+    where they differ, instead of waiting for each other.
+
     On a node with GPUs, ``"cuda"`` is from here on the GPU of this rank's number on the node.
 
     Args:
@@ -147,6 +156,8 @@ def init_process_group(
             raise ValueError(f"{what}={asked} was asked for, but the {backend} communicator was started with {found}")
     if timeout is not None:
         made.timeout = timeout.total_seconds()
+    if desync.wanted():
+        made = desync.compared(made)
     take_device(made)
     if made.per_thread:
         _of_thread.group = ProcessGroup(made, backend)
@@ -162,7 +173,7 @@ def destroy_process_group(group: ProcessGroup | None = None) -> None:
     Another default group may be initialised afterwards.
     """
     global _of_process
-    if group == NON_GROUP_MEMBER:
+    if outside(group):
         return
     found = get_group(group)
     default = _current()
@@ -189,12 +200,12 @@ def destroy_process_group(group: ProcessGroup | None = None) -> None:
 
 def get_rank(group: ProcessGroup | None = None) -> int:
     """This rank's number, 0 to ``get_world_size() - 1``; -1 where it is outside ``group``."""
-    return -1 if group == NON_GROUP_MEMBER else get_group(group).comm.rank
+    return -1 if outside(group) else get_group(group).comm.rank
 
 
 def get_world_size(group: ProcessGroup | None = None) -> int:
     """How many ranks there are; -1 where this one is outside ``group``."""
-    return -1 if group == NON_GROUP_MEMBER else get_group(group).comm.size
+    return -1 if outside(group) else get_group(group).comm.size
 
 
 def get_local_rank(group: ProcessGroup | None = None) -> int:

@@ -69,14 +69,14 @@ class MPICommunicator(Communicator):
 
     def __init__(self, comm: Any = None) -> None:
         _start_mpi()
-        if comm is not None and not isinstance(comm, MPI.Comm):
-            raise TypeError(f"comm must be an mpi4py communicator or None, got {type(comm).__name__}")
+        if comm is not None and not isinstance(comm, MPI.Intracomm):
+            raise TypeError(f"comm must be an mpi4py communicator (an Intracomm) or None, got {type(comm).__name__}")
         library = MPI.Get_library_version().split(",")[0].split("\n")[0].strip()
         check_launcher_size(MPI.COMM_WORLD.Get_size(), library)
         mine = (MPI.COMM_WORLD if comm is None else comm).Dup()
         self._attach(mine, Family(mine, MPI), "", range(mine.Get_size()))
 
-    def _attach(self, comm: MPI.Comm, family: Family, path: str, ranks: Sequence[int]) -> None:
+    def _attach(self, comm: MPI.Intracomm, family: Family, path: str, ranks: Sequence[int]) -> None:
         self._comm, self.family, self._path, self.ranks = comm, family, path, tuple(ranks)
         self._family = family
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
@@ -273,7 +273,7 @@ class MPICommunicator(Communicator):
         number = self._children[members] = self._children.get(members, 0) + 1
         return f"{self._path}/{kind} {number} of {members}"
 
-    def _made(self, comm: MPI.Comm, name: str, ranks: Sequence[int]) -> MPICommunicator:
+    def _made(self, comm: MPI.Intracomm, name: str, ranks: Sequence[int]) -> MPICommunicator:
         new = type(self).__new__(type(self))
         new.timeout, new.max_count = self.timeout, self.max_count
         new._attach(comm, self.family, name, ranks)
