@@ -6,6 +6,7 @@ the next (``Send_init``, ``Recv_init``), and as long as nothing else is under wa
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _RANKS = 8  # above, a tree (MPI's all-gather) needs fewer messages than one to everybody
 _BYTES = 1 << 17  # of all ranks but one together: above, two hops (a slice to each) are quicker
 _KINDS = 64  # (dtype, length) that buffers are kept for
-_SPINS = 200  # polls before other operations, other ranks and the clock are looked after
+_SPINS = 400  # polls before other operations, other ranks and the clock are looked after
 
 
 class _Slot:
@@ -46,7 +47,8 @@ class SmallReductions:
         self._comm, self._tag, self._mpi = comm, tag, mpi
         self._limit = _BYTES // (comm.size - 1) if 1 < comm.size <= _RANKS else -1
         self._idle: dict[tuple[np.dtype, int], list[_Slot]] = {}
-        self._startall, self._testall = mpi.Prequest.Startall, mpi.Request.Testall
+        # Where ranks outnumber cores the one waited for may need this core.
+        self._spins = _SPINS if comm.local_size <= (os.cpu_count() or 1) else 1
 
     def takes(self, nbytes: int) -> bool:
         """Whether arrays of so many bytes are small; the same answer on all ranks."""
@@ -57,12 +59,15 @@ class SmallReductions:
         kind = (flat.dtype, flat.size)
         slot = self._begin(kind, flat)
         if not self._comm.family.active:
-            testall, requests = self._testall, slot.requests
-            for _ in range(_SPINS):
-                if testall(requests):
-                    combine(op, slot.rows, flat)
-                    self._idle[kind].append(slot)
-                    return
+            requests = slot.requests
+            i, last = 0, len(requests) - 1
+            for _ in range(self._spins):  # one after the other: a Testall costs as much as three Tests
+                if requests[i].Test():
+                    if i == last:
+                        combine(op, slot.rows, flat)
+                        self._idle[kind].append(slot)
+                        return
+                    i += 1
         self._operation(kind, slot, flat, op).Wait()
 
     def start(self, flat: np.ndarray, op: ReduceOp) -> Request:
@@ -86,7 +91,8 @@ class SmallReductions:
                 self._idle[kind] = []
             slot = _Slot(comm._comm, comm.rank, comm.size, kind, self._tag, self._mpi.BYTE)
         slot.mine[...] = flat
-        self._startall(slot.requests)
+        for request in slot.requests:
+            request.Start()
         comm.count += 1
         return slot
 

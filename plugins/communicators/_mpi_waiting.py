@@ -167,6 +167,8 @@ class Family:
         notice = np.array([(ident, comm.count) for ident, comm in self.members.items()], np.int64).reshape(-1)
         others = [peer for peer in range(self.size) if peer != self.rank]
         sends = [self.comm.Isend([notice, mpi.INT64_T], peer, LEAVE_TAG) for peer in others]
+        for comm in self.members.values():
+            comm.rest()
         deadline = time.monotonic() + timeout
         while len(self._left) < len(others) or not self._testall(sends):
             self._read_notices()

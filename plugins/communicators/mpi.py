@@ -288,8 +288,12 @@ class MPICommunicator(Communicator):
     def Abort(self, code: int = 1) -> None:
         MPI.COMM_WORLD.Abort(code)
 
-    def Free(self) -> None:
+    def rest(self) -> None:
+        """Give back to MPI what is kept for further operations."""
         self._small.free()
+
+    def Free(self) -> None:
+        self.rest()
         self.family.members.pop(self.ident, None)
         self._comm.Free()
 

@@ -1,4 +1,4 @@
-"""What process groups and their collectives must do, on any number of ranks: on threads and (as a program) under mpirun."""
+"""What process groups and their collectives must do, on any number of ranks: on threads, and as a program by mpirun."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def check_all_to_all() -> None:
     out = Tensor(np.zeros(2 * size, np.int16))
     dist.all_to_all_single(out, flat)
     assert out.tolist() == [100 * r + 2 * rank + i for r in range(size) for i in range(2)]
-    gives, takes = [r for r in range(size)], [rank] * size  # nothing to rank 0
+    gives, takes = list(range(size)), [rank] * size  # nothing to rank 0
     given = Tensor(np.repeat(np.arange(size), gives).reshape(-1, 1) + np.zeros((1, 2)) + 10 * rank)
     taken = Tensor(np.zeros((rank * size, 2)))
     dist.all_to_all_single(taken, given, takes, gives)
@@ -187,8 +187,8 @@ def check_messages_between_two_ranks() -> None:
 def check_objects() -> None:
     rank, size = dist.get_rank(), dist.get_world_size()
     mine = {"rank": rank, (1, 2): [None, True, 2**70, -1.5, float("inf"), 1 + 2j, "zwölf\ud800", b"\0" * rank, {3}],
-            "array": np.arange(rank, dtype=np.int16), "tensor": numbers(rank, 4, dg.bfloat16, (2, 2)), "kind": dg.float16,
-            "number": np.float32(rank)}  # fmt: skip
+            "array": np.arange(rank, dtype=np.int16), "tensor": numbers(rank, 4, dg.bfloat16, (2, 2)),
+            "kind": dg.float16, "number": np.float32(rank)}  # fmt: skip
     found: list[Any] = [None] * size
     dist.all_gather_object(found, mine)
     for r, other in enumerate(found):
@@ -233,7 +233,7 @@ def check_groups() -> None:
             with warnings.catch_warnings(record=True) as seen:
                 warnings.simplefilter("always")
                 assert dist.all_reduce(Tensor(np.ones(1)), group=group) is None
-            if not dist.get_backend() == "threads":  # whose warnings are recorded by all together
+            if dist.get_backend() != "threads":  # whose warnings are recorded by all together
                 assert f"Running all_reduce on global rank {rank} which does not" in str(seen[0].message)
             continue
         me = ranks.index(rank)
@@ -302,7 +302,7 @@ def check_bad_arguments_are_refused_before_anything_is_sent() -> None:
         dist.broadcast(one)
     with raises(ValueError, "Invalid usage of tensors with different dtypes"):
         dist.all_gather([Tensor(np.zeros(1, np.float32))] * size, one)
-    with raises(ValueError, "must be specified on destination rank" if rank == 0 else "must NOT be specified on non-dest"):
+    with raises(ValueError, "must be specified on dest" if rank == 0 else "must NOT be specified on non-dest"):
         dist.gather(one, [one] * size if rank else None)
     with raises(ValueError, "must be specified on source rank" if rank == 0 else "must NOT be specified on non-source"):
         dist.scatter(one, [one] * size if rank else None)
