@@ -4,7 +4,7 @@ python benchmarks/scaling.py [--ranks 1 2] [--models mlp wide_mlp] [--out benchm
 NAME.png]
 
 Weak: every rank has the whole batch; efficiency is T(1) / T(N).  Strong: the ranks share it; efficiency T(1) / (N
-    T(N)).
+    T(N)).  distgrad is the default communicator (shared, on one node), distgrad:mpi the one that sends messages.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     for panel, mode in zip(panels, ("weak", "strong"), strict=True):
         for key in sorted({(r["model"], r["library"]) for r in rows if r["mode"] == mode}):
             chosen = [r for r in rows if (r["model"], r["library"]) == key and r["mode"] == mode]
-            style = "o-" if key[1] == "distgrad" else "x--"
+            style = "x--" if key[1] == "torch" else "o-"
             panel.plot(
                 [r["ranks"] for r in chosen], [100 * r["efficiency"] for r in chosen], style, label=" ".join(key)
             )
@@ -87,16 +87,19 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     ranks = sorted({1, *args.ranks})
-    libraries = ["distgrad", *(["torch"] if importlib.util.find_spec("torch") else [])]
+    libraries = ["distgrad", "distgrad:mpi", *(["torch"] if importlib.util.find_spec("torch") else [])]
     rows: list[dict[str, Any]] = []
-    print(f"{'model':<10}{'mode':<8}{'library':<10}{'ranks':>6}{'step, us':>12}{'efficiency':>12}")
+    print(f"{'model':<10}{'mode':<8}{'library':<14}{'ranks':>6}{'step, us':>12}{'efficiency':>12}")
     for model in args.models:
         for mode in args.modes:
             times: dict[tuple[str, int], list[float]] = {}
+            splits: dict[tuple[str, int], dict[str, float]] = {}
             for _ in range(args.rounds):  # in turn, so that a slow minute hits all alike
                 for n in ranks:
                     for library in libraries:
-                        times.setdefault((library, n), []).append(run(library, model, mode, n)["us"])
+                        found = run(library, model, mode, n)
+                        times.setdefault((library, n), []).append(found["us"])
+                        splits[library, n] = found.get("split", {})
             for library in libraries:
                 alone = statistics.median(times[library, 1])
                 for n in ranks:
@@ -111,9 +114,11 @@ def main() -> None:
                             us=us,
                             efficiency=efficiency,
                             all=times[library, n],
+                            split=splits[library, n],
                         )
                     )
-                    print(f"{model:<10}{mode:<8}{library:<10}{n:>6}{us:>12.1f}{efficiency:>12.1%}", flush=True)
+                    shares = ", ".join(f"{what} {share:.0%}" for what, share in splits[library, n].items())
+                    print(f"{model:<10}{mode:<8}{library:<14}{n:>6}{us:>12.1f}{efficiency:>12.1%}  {shares}")
     if args.out:
         args.out.write_text(json.dumps({"machine": describe(), "rows": rows}, indent=1) + "\n")
     if args.plot:

@@ -1,6 +1,8 @@
 """One rank of a scaling run: trains, and rank 0 prints the median step time of the slowest rank as JSON.
 
-Run by scaling.py under mpirun; LIBRARY is distgrad (over MPI) or torch (DDP over gloo).
+Run by scaling.py under mpirun; LIBRARY is distgrad, distgrad:BACKEND (the default is "shared" on one node) or torch
+(DDP over gloo).  For distgrad the time is also split, in a second run: waiting for other ranks, adding up gradients,
+the update, and the rest, which is computing.
 """
 
 from __future__ import annotations
@@ -16,10 +18,47 @@ from steps import _mlp, library
 
 # name: (layer sizes, batch of one rank in weak scaling and of all ranks in strong, steps a sample)
 MODELS: dict[str, tuple[tuple[int, ...], int, int]] = {
-    "linear": ((1, 1), 64, 200),
+    "linear": ((1, 1), 11, 500),
     "mlp": ((784, 256, 128, 10), 64, 50),
-    "wide_mlp": ((1024, 2048, 2048, 1024), 64, 3),
+    "wide_mlp": ((1024, 2048, 2048, 1024), 128, 3),
 }
+
+
+class Clock:
+    """Time spent inside functions, less what other clocks measured there."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def around(self, owner: Any, name: str) -> None:
+        """Measure ``owner.name`` from here on."""
+        function = getattr(owner, name)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start, inner = time.perf_counter(), sum(c.seconds for c in CLOCKS.values())
+            try:
+                return function(*args, **kwargs)
+            finally:
+                elsewhere = sum(c.seconds for c in CLOCKS.values()) - inner
+                self.seconds += time.perf_counter() - start - elsewhere
+
+        setattr(owner, name, timed)
+
+
+CLOCKS = {name: Clock() for name in ("waiting", "reduction", "update")}
+
+
+def _put_clocks(optimizer: Any) -> None:
+    import distgrad_communicators.mpi as over_mpi
+    from distgrad_communicators.mpi import MPICommunicator
+
+    from distgrad.distributed import shared_update
+
+    CLOCKS["waiting"].around(shared_update.SharedUpdate, "_wait")
+    CLOCKS["reduction"].around(shared_update.SharedUpdate, "_mean")
+    CLOCKS["waiting"].around(MPICommunicator, "wait")
+    CLOCKS["reduction"].around(over_mpi, "combine")
+    CLOCKS["update"].around(type(optimizer), "step")
 
 
 def _join(lib: Any, name: str) -> None:
@@ -31,11 +70,11 @@ def _join(lib: Any, name: str) -> None:
         os.environ.setdefault("MASTER_PORT", "29513")
         lib.distributed.init_process_group("gloo")
     else:
-        lib.distributed.init_process_group()
+        lib.distributed.init_process_group(name.partition(":")[2] or None)
 
 
 def main(name: str, model_name: str, mode: str) -> None:
-    lib = library(name)
+    lib = library(name.partition(":")[0])
     if name == "torch":
         import torch.distributed  # noqa: F401
     _join(lib, name)
@@ -47,7 +86,8 @@ def main(name: str, model_name: str, mode: str) -> None:
     model = lib.nn.parallel.DistributedDataParallel(_mlp(lib, sizes))
     lib.manual_seed(1 + rank)
     x, y = lib.randn(batch, sizes[0]), lib.randn(batch, sizes[-1])
-    loss_fn, optimizer = lib.nn.MSELoss(), lib.optim.Adam(model.parameters(), lr=1e-3)
+    loss_fn = lib.nn.MSELoss()
+    optimizer = (lib.optim.SGD if model_name == "linear" else lib.optim.Adam)(model.parameters(), lr=1e-3)
 
     def step() -> None:
         loss = loss_fn(model(x), y)
@@ -57,17 +97,31 @@ def main(name: str, model_name: str, mode: str) -> None:
 
     for _ in range(max(steps // 5, 3)):
         step()
-    found = []
-    for _ in range(7):
-        lib.distributed.barrier()
+
+    def measure() -> float:
+        """Seconds of a step on the slowest rank."""
+        found = []
+        for _ in range(7):
+            lib.distributed.barrier()
+            start = time.perf_counter()
+            for _ in range(steps):
+                step()
+            mine = lib.tensor([(time.perf_counter() - start) / steps], dtype=lib.float64)
+            lib.distributed.all_reduce(mine, op=lib.distributed.ReduceOp.MAX)
+            found.append(float(mine))
+        return statistics.median(found)
+
+    result: dict[str, Any] = {"us": measure() * 1e6, "ranks": size, "batch": batch}
+    if name != "torch":
+        _put_clocks(optimizer)
         start = time.perf_counter()
-        for _ in range(steps):
+        for _ in range(7 * steps):
             step()
-        mine = lib.tensor([(time.perf_counter() - start) / steps], dtype=lib.float64)
-        lib.distributed.all_reduce(mine, op=lib.distributed.ReduceOp.MAX)
-        found.append(float(mine))
+        whole = time.perf_counter() - start
+        parts = {what: clock.seconds / whole for what, clock in CLOCKS.items()}
+        result["split"] = {"compute": 1 - sum(parts.values()), **parts}
     if rank == 0:
-        print(json.dumps({"us": statistics.median(found) * 1e6, "ranks": size, "batch": batch}), flush=True)
+        print(json.dumps(result), flush=True)
     lib.distributed.destroy_process_group()
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from .autograd.engine import unshared
 from .autograd.graph import Leaf
 from .backend import Array
 
-__all__ = ["Allocate", "FlatStorage", "allocate", "flatten"]
+__all__ = ["Allocate", "FlatStorage", "Sharing", "allocate", "changes", "flatten", "home"]
 
 # How a buffer is made: (number of elements, NumPy dtype, device) -> zeroed one-dimensional array.
 Allocate = Callable[[int, np.dtype, backend.device], Array]
@@ -39,6 +40,27 @@ def allocate(n: int, dtype: np.dtype, device: backend.device) -> Array:
     return raw[start : start + n * dtype.itemsize].view(dtype)
 
 
+class Sharing(Protocol):
+    """How processes share out the update of a storage; see :attr:`FlatStorage.sharing`."""
+
+    def begin(self) -> None:
+        """An optimizer is about to update; gradients are complete.  Collective."""
+
+    def end(self) -> None:
+        """It has: make the new values everybody's.  Collective."""
+
+    def release(self) -> None:
+        """Gradients may have been forgotten."""
+
+    def gradient(self, lo: int, hi: int) -> Array:
+        """Elements ``lo`` to ``hi - 1`` of the gradient to update with; valid until the next call."""
+        ...
+
+    def allocate(self, n: int, dtype: np.dtype) -> Array:
+        """Zeroed memory for this process's part of optimizer state, that the others can read."""
+        ...
+
+
 class FlatStorage:
     """One pair of buffers.
 
@@ -51,10 +73,26 @@ class FlatStorage:
             unless processes share the update out.  The pair is replaced, never changed.
         assemble: makes a sharing process's view of optimizer state whole: given this process's part of an array, it
             returns the parts of all, in order of their ranges, in one array.  Collective; None where nobody shares.
+        sharing: those that this process shares the update with; None where there are none.  An update then takes its
+            gradients from there instead of :attr:`grad`, which holds this process's own.
+        settled: where gradients that are shared lie once somebody has asked for them: a buffer laid out as :attr:`grad`
+            and each parameter's part of it.
     """
 
     __slots__ = (
-        "__weakref__", "_leaves", "assemble", "data", "device", "dtype", "grad", "owned", "params", "ranges", "slots",
+        "__weakref__",
+        "_leaves",
+        "assemble",
+        "data",
+        "device",
+        "dtype",
+        "grad",
+        "owned",
+        "params",
+        "ranges",
+        "settled",
+        "sharing",
+        "slots",
         "views",
     )  # fmt: skip
 
@@ -76,9 +114,13 @@ class FlatStorage:
         self.slots: list[Array] = []
         self.owned: tuple[int, int] = (0, end)
         self.assemble: Callable[[Array], Array] | None = None
+        self.sharing: Sharing | None = None
+        self.settled: tuple[Array, list[Array]] | None = None
         self._leaves: list[Leaf | None] = [None] * len(self.params)  # who was given the slots
         with backend.where_it_lies(self.data):
             self._move_in()
+        global changes
+        changes += 1
 
     def _move_in(self) -> None:
         """Make every parameter, and the gradient it may have, a view of the buffers."""
@@ -108,6 +150,20 @@ class FlatStorage:
             if leaf.slot is None or leaf.slot._data is not self.slots[i]:
                 leaf.slot = Tensor._wrap(self.slots[i], None)
         return leaf.slot
+
+    def share(self, sharing: Sharing, owned: tuple[int, int], assemble: Callable[[Array], Array]) -> None:
+        """Have this process update ``owned`` only, in common with the others of ``sharing``."""
+        global changes
+        self.sharing, self.owned, self.assemble = sharing, owned, assemble
+        changes += 1
+
+    def buffer_of(self, i: int, gradient: Array) -> Array | None:
+        """The flat buffer of which ``gradient`` is parameter ``i``'s part, if it is."""
+        if gradient is self.slots[i]:
+            return self.grad
+        if self.settled is not None and gradient is self.settled[1][i]:
+            return self.settled[0]
+        return None
 
     def holds(self, i: int) -> bool:
         """Whether parameter ``i`` still lives in :attr:`data`."""
@@ -139,7 +195,11 @@ class FlatStorage:
                     slot[...] = 0 if grad is None else grad._data
 
 
-def _home(p: Tensor) -> FlatStorage | None:
+changes = 0
+"""How often a storage was made or shared: who keeps what follows from them looks whether it has moved on."""
+
+
+def home(p: Tensor) -> FlatStorage | None:
     """The storage that ``p`` lives in, if it still does."""
     flat = p.__dict__.get("_flat")
     if flat is None:
@@ -161,9 +221,9 @@ def flatten(params: Iterable[Tensor], make: Allocate | None = None) -> list[Flat
     for p in unique:
         if not p.is_leaf:
             raise ValueError("can't put a non-leaf Tensor into flat storage; parameters are leaves")
-        if _home(p) is None:
+        if home(p) is None:
             loose.setdefault((str(p.device), p._data.dtype), []).append(p)
     for several in loose.values():
         FlatStorage(several, make or allocate)
-    found = {id(s): s for s in (_home(p) for p in unique) if s is not None}
+    found = {id(s): s for s in (home(p) for p in unique) if s is not None}
     return list(found.values())

@@ -19,7 +19,7 @@ from .coo import Coo
 from .grad_mode import recording
 from .graph import Leaf, Node, Output
 from .sparse import tensor_of
-from .tensor import TENSORS, Tensor
+from .tensor import TENSORS, DeferredGrad, Tensor
 
 ndarray = np.ndarray
 getrefcount = sys.getrefcount
@@ -110,6 +110,8 @@ def _needed(roots: Sequence[Any], targets: Any) -> set[Any]:
 def unshared(leaf: Leaf) -> Tensor:
     """The leaf's slot tensor, ready to be overwritten: whoever else still holds it keeps its values, in a copy."""
     slot = leaf.slot
+    if slot.__class__ is DeferredGrad:
+        slot.open()
     if getrefcount(slot) > _ALONE:
         assert slot is not None
         mine = Tensor._wrap(slot._data, None)
@@ -141,6 +143,9 @@ def _deliver(leaf: Leaf, g: Any, as_tensor: bool) -> None:
     if t is None:
         return
     grad = t._grad
+    if grad.__class__ is DeferredGrad:
+        grad.open()
+        grad = t._grad
     if as_tensor:
         t._grad = g if grad is None else grad + g
     elif g.__class__ is Coo:

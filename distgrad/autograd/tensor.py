@@ -6,6 +6,7 @@ Operations become methods of Tensor where they are declared (``primitive("__mul_
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -278,7 +279,8 @@ class Tensor:
     @property
     def grad(self) -> Tensor | None:
         """The accumulated gradient of a leaf (or of a tensor that retains its gradient), or None."""
-        return self._grad
+        found = self._grad
+        return found if found.__class__ is not DeferredGrad else found.settle(self)
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
@@ -588,3 +590,15 @@ TENSORS.add(Tensor)
 
 
 from . import engine as _engine  # noqa: E402 - backward() calls it; it needs Tensor
+
+
+class DeferredGrad(Tensor):
+    """A leaf's gradient slot whose value is found out when somebody asks for it.
+
+    Fields:
+        settle: given the leaf, returns what is to be its ``.grad`` from then on.
+        open: called before a backward pass writes to the slot or adds to what the leaf has.
+    """
+
+    settle: Callable[[Tensor], Tensor]
+    open: Callable[[], None]

@@ -8,6 +8,7 @@ are enough; the others are made of them, and a communicator overrides those that
 from __future__ import annotations
 
 import json
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
@@ -103,6 +104,9 @@ class Communicator(Protocol):
         rank, size: this rank and the number of ranks.
         local_rank, local_size: the same among the ranks that share this rank's memory (its node).
         device_pointers: whether arrays on an accelerator may be passed; if not, callers stage them through the host.
+        shares_memory: whether ranks of one node may use :class:`~distgrad.distributed.node_memory.NodeMemory`.
+        node, peers: where they do, the ranks of this one's node, and those of its index on all nodes; peers is None
+            where there is one node.
         per_thread: whether a rank is a thread (True) or a process (False).
         timeout: seconds an operation may wait for other ranks before :class:`DistTimeoutError`; None: for ever.
     """
@@ -113,6 +117,8 @@ class Communicator(Protocol):
     local_size: int
     device_pointers: ClassVar[bool] = False
     per_thread: ClassVar[bool] = False
+    shares_memory: bool = False
+    peers: Communicator | None = None
     timeout: float | None = 1800.0
 
     def __init__(self, comm: Any = None) -> None: ...
@@ -177,6 +183,22 @@ class Communicator(Protocol):
         raise DistError(f"{type(self).__name__} cannot receive from an unnamed rank: it has no Iprobe method")
 
     # --- what is made of the above -----------------------------------------------------------------------------------
+
+    @property
+    def node(self) -> Communicator:
+        """The ranks of this one's node."""
+        return self
+
+    def Await(self, condition: Callable[[], bool], what: str) -> None:
+        """Return once ``condition()``, which other ranks bring about through shared memory; ``what`` names it.
+
+        Raises :class:`DistError` when it cannot come about because a rank has left, and after :attr:`timeout`.
+        """
+        started = time.monotonic()
+        while not condition():
+            time.sleep(0)
+            if self.timeout is not None and time.monotonic() - started > self.timeout:
+                raise DistTimeoutError(f"rank {self.rank} waited {self.timeout:g} s {what}")
 
     def Ibcast(self, array: np.ndarray, root: int = 0) -> Request:
         """Start :meth:`Bcast`."""

@@ -5,6 +5,7 @@ Groups of some of the ranks are made in :mod:`distgrad.distributed.groups`.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from datetime import timedelta
@@ -12,7 +13,7 @@ from typing import Any
 
 from distgrad import registry
 from distgrad.distributed import desync
-from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.communicator import Communicator, DistError
 from distgrad.distributed.gpu import leave_device, take_device
 from distgrad.distributed.guard import Guard
 from distgrad.distributed.launcher import check_oversubscription, launcher_size
@@ -128,8 +129,10 @@ def init_process_group(
     On a node with GPUs, ``"cuda"`` is from here on the GPU of this rank's number on the node.
 
     Args:
-        backend: the name of a communicator: ``"mpi"``, ``"serial"``, ``"threads"`` or a plugin's.  None: ``"mpi"`` when
-            an MPI launcher started this process or ``comm`` is given, else ``"serial"`` (one process, no MPI needed).
+        backend: the name of a communicator: ``"shared"``, ``"mpi"``, ``"serial"``, ``"threads"`` or a plugin's.  None:
+            when an MPI launcher started this process or ``comm`` is given, ``"shared"`` (MPI between ranks of one node:
+            parameters lie once in memory, and the update is shared out) or, where that cannot serve, ``"mpi"`` and a
+            line that says why; else ``"serial"`` (one process, no MPI needed).
         init_method: None or ``"env://"``; ranks find each other through the launcher, not through an address.
         timeout: how long a collective may wait for other ranks; the default is the communicator's, 30 minutes for MPI.
         world_size, rank: where given, they are checked against the launcher's.
@@ -149,8 +152,11 @@ def init_process_group(
             f"init_method must be None or 'env://', got {init_method!r}: the launcher brings ranks together"
         )
     if backend is None:
-        backend = "serial" if comm is None and launcher_size() is None else "mpi"
-    made: Communicator = registry.get("communicator", backend)(comm)
+        backend = "serial" if comm is None and launcher_size() is None else "shared"
+        made = _shared_or_mpi(comm) if backend == "shared" else registry.get("communicator", backend)(comm)
+        backend = "mpi" if backend == "shared" and not made.shares_memory else backend
+    else:
+        made = registry.get("communicator", backend)(comm)
     for what, asked, found in (("world_size", world_size, made.size), ("rank", rank, made.rank)):
         if asked not in (-1, found):
             raise ValueError(f"{what}={asked} was asked for, but the {backend} communicator was started with {found}")
@@ -165,6 +171,17 @@ def init_process_group(
     guard = Guard(made, exit_timeout.total_seconds()) if made.size > 1 else None
     _of_process = ProcessGroup(made, backend, guard)
     check_oversubscription(made)
+
+
+def _shared_or_mpi(comm: Any) -> Communicator:
+    """The ``shared`` communicator; where it cannot serve ``mpi``, which is said once."""
+    try:
+        made: Communicator = registry.get("communicator", "shared")(comm)
+    except DistError as reason:
+        made = registry.get("communicator", "mpi")(comm)
+        if made.rank == 0:
+            sys.stderr.write(f"distgrad: {reason}; using mpi\n")
+    return made
 
 
 def destroy_process_group(group: ProcessGroup | None = None) -> None:

@@ -12,6 +12,7 @@ from . import (
     indexing,
     linalg,
     losses,
+    normalization,
     reduction,
     selection,
     shape,
@@ -19,5 +20,5 @@ from . import (
 
 __all__ = [
     "activation", "arithmetic", "conversion", "creation", "elementwise", "embedding", "indexing", "linalg", "losses",
-    "reduction", "selection", "shape",
+    "normalization", "reduction", "selection", "shape",
 ]  # fmt: skip

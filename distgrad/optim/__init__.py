@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from .optimizer import Optimizer
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from distgrad_optimizers.sgd import SGD as SGD
     from distgrad_optimizers.sparse_adam import SparseAdam as SparseAdam
 
-__all__ = ["Optimizer", "get"]
+    from . import lr_scheduler, swa_utils
+
+__all__ = ["Optimizer", "get", "lr_scheduler", "swa_utils"]
 
 
 def get(name: str) -> type[Optimizer]:
@@ -35,6 +38,8 @@ def get(name: str) -> type[Optimizer]:
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("lr_scheduler", "swa_utils"):  # only when asked for: the second imports nn, as no other part here does
+        return importlib.import_module("." + name, __name__)
     if not name.startswith("_"):
         from .. import registry
 

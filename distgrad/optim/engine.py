@@ -52,6 +52,8 @@ class Engine(Hooked):
         """What is not part of an optimizer's own state: it is made anew when one is copied."""
         self._states = self.state = states.States(dict)
         self._segments: list[list[Segment]] = []
+        self._sharings: list[storage.Sharing] = []  # those of the segments' storages
+        self._changes = -1  # storage.changes when that was found out
         self._counted: list[int] = []  # the parameters that the segments were made for
         self._cached: list[tuple[Any, dict[str, Any]] | None] = []  # hyperparameters and the options made of them
         cls = type(self)
@@ -102,6 +104,15 @@ class Engine(Hooked):
         self._take_over(i)
         return self._segments[i]
 
+    def _settle(self) -> None:
+        """Storages were made or shared since the last step: follow the parameters, and know whom to share with."""
+        for i, segments in enumerate(self._segments):
+            if any(segment.left() or segment.owned is not segment.storage.owned for segment in segments):
+                self._resettled(i)
+        found = [s.sharing for segments in self._segments for s in segments if s.sharing is not None]
+        self._sharings = list({id(s): s for s in found}.values())
+        self._changes = storage.changes
+
     # --- steps ------------------------------------------------------------------------------------------------------
 
     def _options(self, i: int, group: dict[str, Any]) -> dict[str, Any]:
@@ -146,6 +157,8 @@ class Engine(Hooked):
                 update = _uphill(update)
             if not segment.plain:
                 update = _where_it_lies(update, segment)
+            if segment.sharing is not None:
+                update = _when_due(update)
             pieces: Iterable[Piece]
             if intact:
                 segment.touch()
@@ -238,6 +251,15 @@ class Engine(Hooked):
         if given is not self._states:
             self._states = self.state = states.States(dict)
             self._states.update(given)
+
+
+def _when_due(update: Callable[..., None]) -> Callable[..., None]:
+    """``update`` with the gradient asked for just before."""
+
+    def due(xp: ArrayModule, p: Array, g: Any, *arrays: Array, **options: Any) -> None:
+        update(xp, p, g.now(), *arrays, **options)
+
+    return due
 
 
 def _uphill(update: Callable[..., None]) -> Callable[..., None]:

@@ -13,6 +13,7 @@ it is the parameters that begin in the range.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +24,10 @@ from .. import backend, dtypes
 from ..autograd import Tensor
 from ..autograd.graph import Cell
 from ..backend import Array
-from ..storage import FlatStorage
+from ..storage import FlatStorage, Sharing, home
 from .compiled import usable
 
-__all__ = ["BLOCK_BYTES", "Block", "Piece", "Rule", "Segment", "segments_of"]
+__all__ = ["BLOCK_BYTES", "Block", "Later", "Piece", "Rule", "Segment", "segments_of"]
 
 BLOCK_BYTES = 192 * 1024
 
@@ -63,7 +64,7 @@ class Segment:
         self.params = storage.params[first:last]
         self.views = storage.views[first:last]
         self.ranges = storage.ranges[first:last]
-        self.owned = storage.owned
+        self.owned, self.sharing = storage.owned, storage.sharing
         self.lo, self.hi = self._span()
         self.xp = backend.module_for(storage.device)
         self.half = storage.dtype.itemsize == 2  # computed in float32, as PyTorch's kernels do
@@ -111,7 +112,8 @@ class Segment:
         with backend.on(self.storage.device):
             for name in names:
                 if name not in self.state:
-                    self.state[name] = self.xp.zeros(self.hi - self.lo, self.storage.dtype)
+                    zeros = self.xp.zeros if self.sharing is None else self.sharing.allocate
+                    self.state[name] = zeros(self.hi - self.lo, self.storage.dtype)
         self.names, self._divide, self._whole = names, divide, None
 
     def state_of(self, k: int, name: str) -> Array:
@@ -173,6 +175,10 @@ class Segment:
         if shown:
             self.steps[...] = self.together
 
+    def left(self) -> bool:
+        """Whether a parameter lives in another storage now."""
+        return any(home(p) not in (None, self.storage) for p in self.params)
+
     def moved(self) -> bool:
         """Whether a parameter has other memory of another device, dtype or shape, or the work is shared otherwise."""
         for p, view in zip(self.params, self.views, strict=True):
@@ -216,10 +222,7 @@ class Segment:
     def whole_piece(self) -> list[Piece]:
         """The whole segment in one piece, its blocks made once."""
         if self._whole is None:
-            lo, hi = self.lo, self.hi
-            state = [self.state[name] for name in self.names]
-            blocks = self._cut(self.storage.data[lo:hi], self.storage.grad[lo:hi], state)
-            self._whole = [(0, len(self.params), blocks)]
+            self._whole = [(0, len(self.params), self._cut(*self._flat(self.lo, self.hi, self.storage.data)))]
         return self._whole
 
     def pieces(self, counted: bool) -> Iterator[Piece]:
@@ -248,7 +251,8 @@ class Segment:
                     end += 1
             for p in self.params[k:end]:
                 p._bump()
-            self.storage.gather(self.first + k, self.first + end)
+            if self.sharing is None:
+                self.storage.gather(self.first + k, self.first + end)
             if counted:
                 self.steps[k:end] += 1
             copied = None
@@ -271,15 +275,36 @@ class Segment:
     def _flat(self, a: int, b: int, data: Array, offset: int = 0) -> tuple[Array, Array, list[Array]]:
         """Elements ``a`` to ``b - 1``: of ``data``, which begins at ``offset``, of the gradients, and of the state."""
         state = [self.state[name][a - self.lo : b - self.lo] for name in self.names]
-        return data[a - offset : b - offset], self.storage.grad[a:b], state
+        grad = self.storage.grad[a:b] if self.sharing is None else Later(self.sharing, a, (b - a,))
+        return data[a - offset : b - offset], grad, state
 
     def _single(self, k: int) -> list[Block]:
         """One parameter's arrays in its shape, for an optimizer of whole tensors; nothing if it is not ours."""
         if not self.owned[0] <= self.ranges[k][0] < self.owned[1]:
             return []
         data, slot = self.params[k]._data, self.storage.slots[self.first + k]
+        if self.sharing is not None:
+            a, b = self.ranges[k]
+            data, slot = self.storage.data[a:b].reshape(data.shape), Later(self.sharing, a, data.shape)
         states = [self.state_of(k, name) for name in self.names]
         return [(data, slot, *states, *[t[: data.size].reshape(data.shape) for t in self._scratch(data.size)])]
+
+
+class Later:
+    """Some of a gradient that processes share, added up when its block's turn comes: it is then still in the cache."""
+
+    __slots__ = ("_first", "_shape", "_sharing")
+
+    def __init__(self, sharing: Sharing, first: int, shape: tuple[int, ...]) -> None:
+        self._sharing, self._first, self._shape = sharing, first, shape
+
+    def __getitem__(self, part: slice) -> Later:
+        lo, hi, _ = part.indices(self._shape[0])
+        return Later(self._sharing, self._first + lo, (hi - lo,))
+
+    def now(self) -> Array:
+        """The gradient; valid until the next is asked for."""
+        return self._sharing.gradient(self._first, self._first + math.prod(self._shape)).reshape(self._shape)
 
 
 def _real(x: Array) -> Array:

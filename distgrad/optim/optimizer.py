@@ -19,7 +19,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from .. import backend
+from .. import backend, storage
 from ..autograd import enable_grad
 from ..backend import Array, ArrayModule
 from . import states
@@ -171,8 +171,14 @@ class Optimizer(Engine):
                 loss = closure()
         if self.state is not self._states or self._states.touched:
             self._take_over_all()
+        if self._changes != storage.changes:
+            self._settle()
+        for sharing in self._sharings:
+            sharing.begin()
         for i, group in enumerate(self.param_groups):
             self._step_group(i, group)
+        for sharing in self._sharings:
+            sharing.end()
         return loss
 
     # --- gradients and state ----------------------------------------------------------------------------------------
@@ -181,19 +187,22 @@ class Optimizer(Engine):
         """Forget the gradients: None, or zeros in place if ``set_to_none`` is False."""
         for group in self.param_groups:
             for p in group["params"]:
-                grad = p._grad
-                if grad is None:
+                if p._grad is None:
                     continue
                 if set_to_none:
                     p._grad = None
-                elif grad.is_sparse:
+                    continue
+                grad = p.grad
+                if grad.is_sparse:
                     grad.zero_()
-                else:
-                    if grad._node is not None:
-                        p._grad = grad = grad.detach()
-                    with backend.where_it_lies(grad._data):
-                        grad._data[...] = 0
-                    grad._bump()
+                    continue
+                if grad._node is not None:
+                    p._grad = grad = grad.detach()
+                with backend.where_it_lies(grad._data):
+                    grad._data[...] = 0
+                grad._bump()
+        for sharing in self._sharings:
+            sharing.release()
 
     def state_dict(self) -> dict[str, Any]:
         """PyTorch's layout: ``{"state": {index: {name: value}}, "param_groups": [options with "params": indices]}``.

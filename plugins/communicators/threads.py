@@ -252,6 +252,18 @@ class ThreadsCommunicator(Communicator):
     def Free(self) -> None:
         return
 
+    def Await(self, condition: Callable[[], bool], what: str) -> None:
+        world = self.world
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        while not condition():
+            if world.failure is not None:
+                raise DistError(f"rank {self.rank} waits {what} in vain: {world.failure}")
+            if world.left - {self.rank} and not condition():
+                raise DistError(f"rank {self.rank} waits {what} in vain: rank {min(world.left)} has left")
+            if deadline is not None and time.monotonic() >= deadline:
+                raise DistTimeoutError(f"rank {self.rank} waited {self.timeout:g} s {what}")
+            time.sleep(0)
+
     def wait_until(self, ready: Callable[[], bool], missing: Callable[[], set[int]], what: str) -> None:
         """Wait, with the world's condition held, until ``ready()``; else say who of ``missing()`` is to blame."""
         world = self.world

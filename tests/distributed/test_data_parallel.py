@@ -44,8 +44,9 @@ def test_threads_end_with_the_parameters_of_one_rank(size: int) -> None:
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_mpi_ends_with_the_parameters_of_one_rank(size: int) -> None:
-    run_ranks(size, HERE / "training.py", "mpi").check(equal=size * len(OPTIMIZERS))
+@pytest.mark.parametrize("backend", ["mpi", "shared"])
+def test_mpi_ends_with_the_parameters_of_one_rank(backend: str, size: int) -> None:
+    run_ranks(size, HERE / "training.py", backend).check(equal=size * len(OPTIMIZERS))
 
 
 def test_names_shapes_and_printing_are_pytorchs(alone: None) -> None:

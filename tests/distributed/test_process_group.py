@@ -128,7 +128,7 @@ def test_all_reduce_counts_as_an_in_place_write(serial: None) -> None:
 
 
 @pytest.mark.mpi
-def test_under_a_launcher_the_default_is_mpi() -> None:
+def test_under_a_launcher_the_default_is_shared() -> None:
     job = run_ranks(2, """
 import distgrad.distributed as dist
 dist.init_process_group()
@@ -137,7 +137,7 @@ dist.destroy_process_group()
 dist.init_process_group("mpi", rank=-1, world_size=2)
 """)
     job.check()
-    assert sorted(job.stdout.splitlines()) == ["mpi 0 2 0", "mpi 1 2 1"], job
+    assert sorted(job.stdout.splitlines()) == ["shared 0 2 0", "shared 1 2 1"], job
 
 
 @pytest.mark.mpi

@@ -84,7 +84,7 @@ def difference(got: Sequence[np.ndarray], want: Sequence[np.ndarray]) -> float:
     return max(float(np.abs(g - w).max() / np.abs(w).max()) for g, w in zip(got, want, strict=True))
 
 
-def run_all(backend: str) -> Iterator[str]:
+def run_all(backend: str | None) -> Iterator[str]:
     """Train with every registered optimizer and compare; yields its name and the difference."""
     dist.init_process_group(backend)
     for name in OPTIMIZERS:

@@ -228,7 +228,7 @@ def test_two_ranks_learn_the_digits_and_resume_with_the_same_bits(tmp_path):
         return done.stdout
 
     out = on_two("--epochs", "4", "--checkpoint-dir", str(tmp_path / "whole"))
-    assert "2 ranks (mpi)" in out
+    assert "2 ranks (shared)" in out
     assert len(accuracies(out)) == 4  # rank 0 alone speaks
     assert accuracies(out)[-1] > 90
     on_two("--epochs", "2", "--checkpoint-dir", str(tmp_path / "halves"))

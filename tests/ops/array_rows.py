@@ -190,6 +190,19 @@ PRODUCTS: list[Row] = [
         (R(3), R(2, 3)),
         complex=True,
     ),
+    row(
+        "batch_norm",
+        lambda t, x, w, b: t.nn.functional.batch_norm(x, None, None, w, b, True),
+        (R(4, 3), R(3), R(3)),
+        (R(2, 3, 4), R(3), R(3)),
+        (R(2, 2, 1, 2, 2), R(2), R(2)),
+    ),
+    row(
+        "batch_norm of given",
+        lambda t, x, w, m, v: t.nn.functional.batch_norm(x, m, v * v + 1, w, eps=0.1),
+        (R(4, 3), R(3), K(3), K(3)),
+        (R(1, 3, 2, 2), R(3), K(3), K(3)),
+    ),
     row("linear of itself", lambda t, x: t.nn.functional.linear(x, x, x[0]), R(3, 3)),
     row(
         "einsum",

@@ -10,7 +10,7 @@ from distgrad.testing import CHECKS, check
 from tests.ranks import run_ranks
 
 BUILT_IN = [(p.kind, p.name) for p in registry.plugins() if p.distribution == "distgrad"]
-PROCESSES = {"mpi"}  # communicators whose ranks mpirun starts
+PROCESSES = {"mpi", "shared"}  # communicators whose ranks mpirun starts
 
 # What may be skipped, and a part of the reason; whatever else is skipped fails.
 SKIPPED: dict[str, str | tuple[str, ...]] = {

@@ -12,6 +12,7 @@ from distgrad.distributed.collectives import broadcast_array
 from distgrad.distributed.consistency import check_same_model
 from distgrad.distributed.process_group import ProcessGroup, get_group
 from distgrad.distributed.reducer import Reducer, make_buckets
+from distgrad.distributed.shared_reducer import SharedReducer
 from distgrad.nn.module import Module
 
 __all__ = ["DistributedDataParallel"]
@@ -84,11 +85,16 @@ class DistributedDataParallel(Module):
         self.require_backward_grad_sync = True
         self.process_group = get_group(process_group)
         self._comm = self.process_group.comm
-        self._reducer: Reducer | None = None
+        self._reducer: Reducer | SharedReducer | None = None
         if self._comm.size == 1:
             return
         if init_sync:
             check_same_model(self._comm, module.named_parameters(), module.named_buffers())
+        if init_sync and SharedReducer.can_serve(self._comm, params):
+            self._reducer = SharedReducer(self._comm, params, by_samples=weighting == "samples")
+            self._broadcast([p for p in module.parameters() if not p.requires_grad])
+            self._broadcast(module.buffers())
+            return
         order = {id(p): i for i, p in enumerate(params)}
         cap = cap_mb * 2**20
         buckets = make_buckets(storage.flatten(params), order, cap, min(cap, _FIRST_BUCKET_MB * 2**20))

@@ -33,30 +33,29 @@ def _arrays(params: Iterable[Tensor], together: bool = True) -> Iterator[Array]:
 
     A sparse gradient is coalesced first, in place, so that its values are its elements and can be written to.
     """
-    storage, lo, hi = None, 0, 0
+    run: tuple[Any, Array] | None = None  # the storage and its buffer
+    lo = hi = 0
     for p in params:
-        grad = p._grad
+        grad = p.grad
         if grad is None:
             continue
-        flat = p.__dict__.get("_flat") if together else None
-        if flat is not None and grad._data is not flat[0].slots[flat[1]]:
-            flat = None
-        if flat is not None and flat[0] is storage and flat[1] == hi:
+        storage, i = p.__dict__.get("_flat", (None, 0)) if together else (None, 0)
+        buffer = None if storage is None or grad.is_sparse else storage.buffer_of(i, grad._data)
+        if run is not None and buffer is run[1] and i == hi:
             hi += 1
             continue
-        if storage is not None:
-            yield storage.grad[storage.ranges[lo][0] : storage.ranges[hi - 1][1]]
-            storage = None
-        if flat is not None:
-            storage, lo = flat
-            hi = lo + 1
+        if run is not None:
+            yield run[1][run[0].ranges[lo][0] : run[0].ranges[hi - 1][1]]
+            run = None
+        if buffer is not None:
+            run, lo, hi = (storage, buffer), i, i + 1
         elif grad.is_sparse:
             grad._data = grad._data.coalesce()
             yield grad._data.values
         else:
             yield grad._data
-    if storage is not None:
-        yield storage.grad[storage.ranges[lo][0] : storage.ranges[hi - 1][1]]
+    if run is not None:
+        yield run[1][run[0].ranges[lo][0] : run[0].ranges[hi - 1][1]]
 
 
 def _norm(x: Array, p: float) -> Any:

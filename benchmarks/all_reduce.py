@@ -1,0 +1,125 @@
+"""Time and bandwidth of summing an array over the ranks of this node, against its size, for each communicator.
+
+python benchmarks/all_reduce.py [--ranks 2] [--sizes 8 65536 …] [--out benchmarks/results/NAME.json]
+
+Beside ours: ``MPI_Allreduce`` through mpi4py, and the limit that memory sets, one copy of the array by each rank at
+once.  ``shared`` is what a step does instead of an all-reduce: ranks meet, each adds up its part of all ranks' arrays
+where they lie, and they meet again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent / "launch"))
+
+WAYS = ("mpi", "shared", "MPI_Allreduce", "copy")
+
+
+def ways(size: int) -> dict[str, Callable[[], Any]]:
+    """For ``size`` bytes of float32, what each way does once."""
+    import numpy as np
+    from mpi4py import MPI
+
+    import distgrad as dg
+    from distgrad import registry
+    from distgrad.distributed.shared_update import SharedUpdate
+
+    n = max(size // 4, 1)
+    array, other = np.ones(n, np.float32), np.empty(n, np.float32)
+    messages = registry.get("communicator", "mpi")()
+    update = SharedUpdate(registry.get("communicator", "shared")(), [dg.zeros(n, requires_grad=True)])
+    update._rows[update.rank][:] = 1
+    lo, hi = update.storage.owned
+    block = 1 << 15
+
+    def shared() -> None:
+        update._pass += 1
+        update._tell(0, update._pass)  # complete
+        update._wait_gradients()
+        for a in range(lo, hi, block):
+            update._mean(a, min(a + block, hi), other[a : min(a + block, hi)])
+        update._tell(1, update._pass)  # released
+        update._wait(1, update._pass, "for the others")
+
+    def copy() -> None:
+        other[...] = array
+
+    return {
+        "mpi": lambda: messages.Allreduce(array),
+        "shared": shared,
+        "MPI_Allreduce": lambda: MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, array),
+        "copy": copy,
+    }
+
+
+def measure(sizes: list[int]) -> list[dict[str, Any]]:
+    """On each rank: the median seconds of every way and size, on the slowest rank."""
+    from mpi4py import MPI
+
+    world, rows = MPI.COMM_WORLD, []
+    for size in sizes:
+        what = ways(size)
+        times: dict[str, list[float]] = {name: [] for name in what}
+        for turn in range(12):
+            for name, once in what.items():
+                repeat = max(1, min(200, (1 << 22) // max(size, 1)))
+                world.Barrier()
+                start = time.perf_counter()
+                for _ in range(repeat):
+                    once()
+                seconds = world.allreduce((time.perf_counter() - start) / repeat, MPI.MAX)
+                if turn > 1:
+                    times[name].append(seconds)
+        rows.append({"bytes": size, "us": {name: statistics.median(found) * 1e6 for name, found in times.items()}})
+    return rows
+
+
+def main() -> None:
+    from environment import mpi_environ, mpirun
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ranks", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--sizes", type=int, nargs="+", default=[8, 512, 8192, 65536, 1 << 20, 1 << 23, 1 << 26])
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
+    env |= mpi_environ(args.ranks) | one | {"DISTGRAD_ALL_REDUCE": json.dumps(args.sizes)}
+    command = [*mpirun(sys.executable), "-n", str(args.ranks), sys.executable, __file__]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    rows = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("[")))
+    print(f"{'bytes':>10}" + "".join(f"{name + ', us':>18}" for name in WAYS) + f"{'shared / MPI':>14}{'GB/s':>8}")
+    for row in rows:
+        us = row["us"]
+        row["ratio"], row["gb_per_s"] = us["shared"] / us["MPI_Allreduce"], row["bytes"] / us["shared"] / 1e3
+        cells = "".join(f"{us[name]:>18.1f}" for name in WAYS)
+        print(f"{row['bytes']:>10}{cells}{row['ratio']:>14.2f}{row['gb_per_s']:>8.2f}")
+    if args.out:
+        from machine import describe
+
+        args.out.write_text(json.dumps({"machine": describe(), "ranks": args.ranks, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    if "DISTGRAD_ALL_REDUCE" in os.environ:
+        found = measure(json.loads(os.environ["DISTGRAD_ALL_REDUCE"]))
+        from mpi4py import MPI
+
+        if MPI.COMM_WORLD.Get_rank() == 0:
+            print(json.dumps(found), flush=True)
+    else:
+        main()

@@ -1,0 +1,126 @@
+"""Memory that the ranks of a node share, and that each may also see as its own.
+
+A region is an anonymous file (``memfd_create``), which every rank maps.  Mapped shared, a write is everybody's.  Mapped
+private, reads see what the others publish, and a write makes a copy of its page for this rank alone: the kernel's
+copy-on-write, so it holds for every alias of the memory, whoever writes through it.  :class:`PrivateView` finds such
+pages and drops them.
+
+Why not ``MPI_Win_allocate_shared``: its memory cannot be mapped privately, which is what keeps a user's own write to a
+parameter from reaching the other ranks; and both MPIs' windows lie in ``/dev/shm``, of which a container has 64 MB.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import platform
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from distgrad.distributed.communicator import Communicator
+
+__all__ = ["NodeMemory", "PrivateView", "why_not"]
+
+_PAGE = mmap.PAGESIZE
+_ENTRY = np.dtype(np.uint64)
+_EXISTS, _OF_FILE = np.uint64(3 << 62), np.uint64(1 << 61)  # in /proc/self/pagemap: in memory or swap; a file's page
+
+
+def why_not() -> str | None:
+    """Why this machine cannot share memory so; None where it can."""
+    if not hasattr(os, "memfd_create"):
+        return "this system has no memfd_create (it is not Linux)"
+    if platform.machine() not in ("x86_64", "AMD64"):  # others may show a rank's writes out of order
+        return f"on {platform.machine()} processors it would need memory barriers, which Python has not"
+    try:
+        PrivateView.probe()
+    except (OSError, ValueError) as error:
+        return f"pages written privately cannot be told apart ({error})"
+    return None
+
+
+class NodeMemory:
+    """A zeroed region of ``nbytes`` bytes, mapped by this process.
+
+    Args:
+        handle: ``(pid, file descriptor)`` of the process that made it; None to make it.
+
+    Attributes:
+        bytes: the region as bytes; a write is seen by all ranks.
+        handle: what others open it by, as long as this process keeps it open.
+    """
+
+    def __init__(self, nbytes: int, handle: tuple[int, int] | None = None) -> None:
+        self.nbytes = nbytes
+        if handle is None:
+            self._fd = os.memfd_create("distgrad", os.MFD_CLOEXEC)
+            os.ftruncate(self._fd, max(nbytes, 1))
+        elif handle[0] == os.getpid():  # ranks that are threads
+            self._fd = os.dup(handle[1])
+        else:
+            self._fd = os.open(f"/proc/{handle[0]}/fd/{handle[1]}", os.O_RDWR | os.O_CLOEXEC)
+        self.handle = (os.getpid(), self._fd)
+        self.bytes: np.ndarray = np.frombuffer(mmap.mmap(self._fd, max(nbytes, 1)), np.uint8, nbytes)
+
+    @classmethod
+    def common(cls, comm: Communicator, nbytes: int) -> NodeMemory:
+        """One region for all ranks of ``comm``, which are of one node.  Collective."""
+        mine = cls(nbytes) if comm.rank == 0 else None
+        handle = comm.bcast(None if mine is None else mine.handle)
+        mine = mine or cls(nbytes, (int(handle[0]), int(handle[1])))
+        comm.Barrier()  # nobody's handle is needed any more
+        return mine
+
+    def private(self) -> PrivateView:
+        """The region as this process sees it, writes of its own included."""
+        return PrivateView(self._fd, self.nbytes)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_fd"):
+            os.close(self._fd)
+
+
+class PrivateView:
+    """A private mapping of a region.
+
+    Attributes:
+        bytes: the region; a write is seen by this process alone, until :meth:`drop`.
+    """
+
+    _pagemap = -1
+
+    def __init__(self, fd: int, nbytes: int) -> None:
+        self._map = mmap.mmap(fd, max(nbytes, 1), flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        self.bytes: np.ndarray = np.frombuffer(self._map, np.uint8, nbytes)
+        self._first = np.frombuffer(self._map, np.uint8).ctypes.data // _PAGE
+        self._entries = np.zeros(-(-max(nbytes, 1) // _PAGE), _ENTRY)
+        if PrivateView._pagemap < 0:
+            PrivateView._pagemap = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+
+    @classmethod
+    def probe(cls) -> None:
+        """Raise ValueError or OSError where written pages are not found."""
+        region = NodeMemory(3 * _PAGE)
+        view = region.private()
+        view.bytes[_PAGE] = 1
+        region.bytes[0] = 2
+        if view.written() != [(_PAGE, 2 * _PAGE)] or view.bytes[0] != 2 or region.bytes[_PAGE] != 0:
+            raise ValueError("a private mapping does not behave as Linux's do")
+
+    def written(self) -> list[tuple[int, int]]:
+        """The runs of pages, as (first byte, behind last byte), that this process has a copy of its own of."""
+        entries = self._entries
+        done = os.preadv(self._pagemap, [entries.data], self._first * _ENTRY.itemsize)
+        if done != entries.nbytes:
+            raise OSError(f"/proc/self/pagemap gave {done} bytes of {entries.nbytes}")
+        own = ((entries & _EXISTS) != 0) & ((entries & _OF_FILE) == 0)
+        if not own.any():
+            return []
+        edges = np.flatnonzero(np.diff(own, prepend=False, append=False)).reshape(-1, 2) * _PAGE
+        return [(int(lo), min(int(hi), self.bytes.size)) for lo, hi in edges]
+
+    def drop(self) -> None:
+        """Forget this process's own writes: see again what all ranks share."""
+        self._map.madvise(mmap.MADV_DONTNEED)

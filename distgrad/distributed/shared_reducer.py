@@ -1,0 +1,69 @@
+"""What :class:`~distgrad.distributed.reducer.Reducer` does, where ranks of a node share memory and send nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distgrad import autograd
+from distgrad.autograd import Tensor
+from distgrad.distributed.cluster_update import ClusterUpdate
+from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.shared_update import SharedUpdate
+
+__all__ = ["SharedReducer"]
+
+
+class SharedReducer:
+    """Attaches to parameters; after each ``backward()`` every ``p.grad`` is the mean over the ranks.
+
+    Making it is collective; all ranks' parameters are then rank 0's.
+
+    Args:
+        comm: the ranks.
+        params: the parameters, equal on all ranks but for their values.
+        by_samples: weigh each rank by the samples it announced with :meth:`forward`, else all ranks alike.
+    """
+
+    def __init__(self, comm: Communicator, params: Sequence[Tensor], by_samples: bool) -> None:
+        self.comm, self.by_samples = comm, by_samples
+        kinds = dict.fromkeys(p._data.dtype for p in params)
+        self.updates = [self._update(comm, [p for p in params if p._data.dtype == kind]) for kind in kinds]
+        self._sync = self._running = False
+        self._samples, self._samples_of_eval = 0, 0
+        for p in params:
+            p.register_post_accumulate_grad_hook(self._ready)
+            p._bump()
+
+    @staticmethod
+    def _update(comm: Communicator, params: list[Tensor]) -> SharedUpdate:
+        return SharedUpdate(comm, params) if comm.peers is None else ClusterUpdate(comm.node, comm.peers, params)
+
+    @staticmethod
+    def can_serve(comm: Communicator, params: Sequence[Tensor]) -> bool:
+        """Whether ``params`` can lie in memory that the ranks of ``comm`` share."""
+        return comm.shares_memory and all(p.device.type == "cpu" and p._data.dtype.kind in "fV" for p in params)
+
+    def forward(self, sync: bool, samples: int, training: bool) -> None:
+        """Announce a forward pass that records gradients: whether its backward reduces, and of how many samples."""
+        if self._running:
+            raise RuntimeError(
+                f"rank {self.comm.rank}: the last backward() failed before all gradients were reduced, "
+                "so the other ranks cannot be in step with this one"
+            )
+        self._sync = sync
+        if training:
+            self._samples += samples
+        else:  # an evaluation that forgot no_grad() must not count as training
+            self._samples_of_eval = samples
+
+    def _ready(self, _: Tensor) -> None:
+        if self._sync and not self._running:
+            self._running = True
+            autograd.queue_callback(self._finish)
+
+    def _finish(self) -> None:
+        samples = (self._samples or self._samples_of_eval) if self.by_samples else None
+        self._samples = 0
+        for update in self.updates:
+            update.complete(samples)
+        self._running = False

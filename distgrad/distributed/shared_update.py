@@ -1,0 +1,322 @@
+"""One update for all ranks of a node: parameters lie once in shared memory, and each rank updates its part of them.
+
+Each rank's gradients lie where the others can read them.  In a step a rank adds up its own part of all ranks'
+gradients, block by block as the optimizer comes to it, and writes the new parameters of that part, which the others
+then see.  Nothing is sent.  The ranks meet twice a step: before the update (all have come to ``step()``, so nobody
+reads parameters any more) and behind it.
+
+What PyTorch allows still works:
+
+- After ``backward()`` any rank may look at ``p.grad``, alone: it is then added up for this rank, into memory of its own
+  (:meth:`SharedUpdate._arrive`).  Changed there (clipped, scaled), it is what this rank updates its part with.
+- A rank's own write to a parameter goes to a private copy of the page (see
+  :class:`~distgrad.distributed.node_memory.PrivateView`).  At the next step each rank publishes its part of what it
+  wrote, so what all ranks write alike happens once.
+- Nobody overwrites gradients that another rank might still read: before a backward pass writes the first of them it
+  waits (:meth:`SharedUpdate.gate`) until all ranks have done with those of the pass before.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+
+import numpy as np
+
+from distgrad.autograd import Tensor
+from distgrad.autograd.graph import Leaf
+from distgrad.autograd.tensor import DeferredGrad
+from distgrad.backend import Array, device
+from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.node_memory import NodeMemory
+from distgrad.distributed.reduction import ReduceOp, combine
+from distgrad.storage import FlatStorage
+
+__all__ = ["REDUCED", "SharedUpdate", "scaled"]
+
+_LINE = 8  # words of 8 bytes a rank: a cache line of its own
+_DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, _DIRTY, REDUCED = range(8)
+_PAGE = 4096
+_STATES = 256  # arrays of optimizer state that can be told of, over the life of a storage
+
+
+class SharedUpdate:
+    """The ranks of a node as they share the update of one storage.
+
+    Args:
+        comm: the ranks; all of one node.
+        params: parameters of one real floating-point dtype on the CPU, the same on all ranks; rank 0's values count.
+    """
+
+    def __init__(self, comm: Communicator, params: Sequence[Tensor]) -> None:
+        self.comm, self.rank, self.size = comm, comm.rank, comm.size
+        self._make = self._make_data
+        self.storage = storage = FlatStorage(params, lambda *asked: self._make(*asked))
+        n = storage.data.size
+        shared = self._region.bytes.view(storage.dtype)
+        if self.rank == 0:
+            self._begin_with(storage.data)
+            shared[...] = storage.data
+        comm.Barrier()
+        self._view.drop()
+        storage.data = shared
+        words = self.size * (_LINE + 3 * _STATES)
+        self._words = NodeMemory.common(comm, words * 8)
+        self._flags = memoryview(self._words.bytes.data).cast("q")
+        self._told = self._words.bytes.view(np.int64)[self.size * _LINE :].reshape(self.size, _STATES, 3)
+        self._used = NodeMemory.common(comm, self.size * len(storage.params)).bytes.reshape(self.size, -1)
+        self._others = [r for r in range(self.size) if r != self.rank]
+        self._pass = self._steps = 0
+        self._pending = self._dirty = False
+        self._weights: list[float] | None = None
+        self._own: list[tuple[int, int, Array]] = []
+        self._asked: list[weakref.ref[Tensor]] = []  # the gradients that were asked for in pass _asked_in
+        self._asked_in = 0
+        self._scratch = np.empty(0, storage.dtype)
+        self._states: list[tuple[weakref.ref[np.ndarray], NodeMemory]] = []
+        bounds = [n * r // self.size // 16 * 16 for r in range(self.size)] + [n]
+        storage.share(self, (bounds[self.rank], bounds[self.rank + 1]), self._assemble)
+        self._lay_slots()
+
+    def _begin_with(self, values: Array) -> None:
+        """The parameters' first values, on local rank 0."""
+
+    def _make_data(self, n: int, dtype: np.dtype, where: device) -> np.ndarray:
+        self._make = self._make_gradients
+        self._region = NodeMemory.common(self.comm, n * dtype.itemsize)
+        self._view = self._region.private()
+        return self._view.bytes.view(dtype)
+
+    def _make_gradients(self, n: int, dtype: np.dtype, where: device) -> np.ndarray:
+        stride = -(-n * dtype.itemsize // _PAGE) * _PAGE
+        rows = NodeMemory.common(self.comm, stride * self.size).bytes.reshape(self.size, stride)
+        self._rows = [row[: n * dtype.itemsize].view(dtype) for row in rows]
+        return self._rows[self.rank]
+
+    def _lay_slots(self) -> None:
+        """Give every leaf a slot whose value the ranks share."""
+        for i, p in enumerate(self.storage.params):
+            leaf = p._node
+            if type(leaf) is not Leaf or type(self.storage.grad_slot(i)) is DeferredGrad:
+                continue
+            slot = DeferredGrad(self.storage.slots[i])
+            slot.settle, slot.open = self._arrive, self.gate
+            if p._grad is leaf.slot:
+                p._grad = slot
+            leaf.slot = slot
+
+    # --- meeting ----------------------------------------------------------------------------------------------------
+
+    def _tell(self, what: int, value: int) -> None:
+        self._flags[self.rank * _LINE + what] = value
+
+    def _wait(self, what: int, value: int, words: str) -> None:
+        """Return when all ranks have told at least ``value``."""
+        flags, others = self._flags, self._others
+
+        def reached() -> bool:
+            return all([flags[r * _LINE + what] >= value for r in others])  # noqa: C419 - a generator takes longer
+
+        if not reached():
+            self.comm.Await(reached, words)
+
+    # --- gradients --------------------------------------------------------------------------------------------------
+
+    def complete(self, samples: int | None) -> None:
+        """This rank's gradients are complete: from here on ``p.grad`` is the mean over the ranks.
+
+        Args:
+            samples: what this rank weighs in the mean; None: all ranks weigh the same.
+        """
+        if self._pending:
+            self.gate()  # no slot was written: gradients were added to what the user had asked for
+        storage, used = self.storage, self._used[self.rank]
+        missing = []
+        for i, p in enumerate(storage.params):
+            grad = p._grad
+            if grad is None:
+                storage.slots[i][...] = 0
+                missing.append(i)
+                continue
+            slot = storage.grad_slot(i)
+            if grad is not slot:
+                if grad._data is not slot._data:
+                    slot._data[...] = grad._data
+                p._grad = slot
+        used[...] = 1
+        used[missing] = 0
+        self._lay_slots()
+        self._tell(_SAMPLES, -1 if samples is None else samples)
+        self._pass += 1
+        self._pending, self._weights = True, None
+        self._tell(_DONE, self._pass)
+        if missing:
+            anywhere = self._used_anywhere()
+            for i in missing:
+                p = storage.params[i]
+                p._grad = storage.grad_slot(i) if anywhere[i] and type(p._node) is Leaf else None
+
+    def _used_anywhere(self) -> np.ndarray:
+        """For each parameter whether some rank has a gradient of it."""
+        self._wait_gradients()
+        return self._used.max(axis=0)
+
+    def _wait_gradients(self) -> None:
+        self._wait(_DONE, self._pass, f"for the other ranks' backward() number {self._pass}")
+        if self._weights is None:
+            samples = self._counts()
+            total = sum(samples)
+            same = total <= 0 or samples.count(samples[0]) == self.size
+            self._weights = [] if same else [s / total for s in samples]
+
+    def _counts(self) -> list[int]:
+        """How many samples each rank's gradients are of; -1 where ranks weigh the same."""
+        return [self._flags[r * _LINE + _SAMPLES] for r in range(self.size)]
+
+    def _mean(self, lo: int, hi: int, out: Array) -> None:
+        """Elements ``lo`` to ``hi - 1`` of the mean over the ranks; the same operations as an all-reduce's."""
+        parts = [row[lo:hi] for row in self._rows]
+        if not self._weights:
+            combine(ReduceOp.AVG, parts, out)
+        else:
+            combine(ReduceOp.SUM, [scaled(part, w) for part, w in zip(parts, self._weights, strict=True)], out)
+
+    def _arrive(self, p: Tensor) -> Tensor:
+        """The gradient of ``p`` for somebody who asks for it: where it is shared, the mean, in memory of its own."""
+        storage, i = p.__dict__["_flat"]
+        if not self._pending or storage is not self.storage:
+            return p._grad  # type: ignore[return-value]
+        self._wait_gradients()
+        if self._asked_in != self._pass:
+            self._asked_in = self._pass
+            if storage.settled is None or any(kept() is not None for kept in self._asked):
+                buffer = np.zeros_like(storage.grad)  # not the last one: somebody has kept a gradient there
+                parts = zip(storage.ranges, storage.slots, strict=True)
+                storage.settled = buffer, [buffer[lo:hi].reshape(slot.shape) for (lo, hi), slot in parts]
+            self._asked = []
+        assert storage.settled is not None
+        mean, (lo, hi) = storage.settled[1][i], storage.ranges[i]
+        self._mean(lo, hi, mean.reshape(-1))
+        p._grad = Tensor._wrap(mean, None)
+        self._asked.append(weakref.ref(p._grad))
+        return p._grad
+
+    def gate(self) -> None:
+        """A backward pass is about to write gradients: all ranks must have done with the last ones."""
+        if not self._pending:
+            return
+        for p in self.storage.params:
+            if type(p._grad) is DeferredGrad:
+                self._arrive(p)  # it will be added to
+        self._pending = False
+        self._tell(_RELEASED, self._pass)
+        self._wait(_RELEASED, self._pass, f"for the other ranks to begin backward() number {self._pass + 1}")
+
+    def release(self) -> None:
+        """If no gradient is left that this rank might read, the others need not wait for it."""
+        if self._pending:
+            for p in self.storage.params:
+                if p._grad.__class__ is DeferredGrad:
+                    return
+            self._tell(_RELEASED, self._pass)
+
+    # --- the update -------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Wait for all ranks to come to ``step()``, and make what they wrote to parameters everybody's."""
+        storage = self.storage
+        for p, view in zip(storage.params, storage.views, strict=True):
+            if p._data is not view:
+                self._adopt(p, view)
+        written = self._view.written()
+        self._steps += 1
+        self._tell(_DIRTY, self._steps if written else 0)
+        self._tell(_ENTERED, self._steps)
+        self._wait(_ENTERED, self._steps, f"for the other ranks to come to step() number {self._steps}")
+        if self._pending:
+            self._wait_gradients()
+        if any(self._flags[r * _LINE + _DIRTY] == self._steps for r in range(self.size)):
+            self._publish(written)
+        self._dirty = bool(written)
+        self._own = []
+        for p, (lo, hi) in zip(storage.params, storage.ranges, strict=True):
+            if p._grad is not None and not (self._pending and type(p._grad) is DeferredGrad):
+                self._own.append((lo, hi, p._grad._data))
+
+    def _adopt(self, p: Tensor, view: Array) -> None:
+        """``p.data = …`` since the last step: its values move in."""
+        if p._data.shape != view.shape or p._data.dtype != view.dtype or type(p._data) is not type(view):
+            raise RuntimeError(
+                f"rank {self.rank}: a parameter of shape {view.shape} was {view.dtype} on the CPU and is now "
+                f"{tuple(p.shape)} {p._data.dtype} on {p.device}: move and convert a model before wrapping it"
+            )
+        view[...] = p._data
+        p._data = view
+
+    def _publish(self, written: list[tuple[int, int]]) -> None:
+        """This rank's own writes within its part, for all; every rank comes here if one has written."""
+        (low, high), width = self.storage.owned, self.storage.dtype.itemsize
+        for lo, hi in written:
+            part = slice(max(lo, low * width), min(hi, high * width))
+            if part.start < part.stop:
+                self._region.bytes[part] = self._view.bytes[part]
+        self._tell(_PUBLISHED, self._steps)
+        self._wait(_PUBLISHED, self._steps, f"for what the other ranks wrote to parameters before step() {self._steps}")
+
+    def gradient(self, lo: int, hi: int) -> Array:
+        """Elements ``lo`` to ``hi - 1`` of what to update with; valid until the next call."""
+        if self._scratch.size < hi - lo:
+            self._scratch = np.empty(hi - lo, self.storage.dtype)
+        out = self._scratch[: hi - lo]
+        if self._pending:
+            self._mean(lo, hi, out)
+        else:
+            out[...] = 0
+        for a, b, values in self._own:
+            first, last = max(a, lo), min(b, hi)
+            if first < last:
+                out[first - lo : last - lo] = values.reshape(-1)[first - a : last - a]
+        return out
+
+    def end(self) -> None:
+        """Wait for all ranks' updates, and see them."""
+        self._own = []
+        self._tell(_UPDATED, self._steps)
+        self._wait(_UPDATED, self._steps, f"for the other ranks' updates in step() number {self._steps}")
+        if self._dirty:
+            self._view.drop()
+
+    # --- state ------------------------------------------------------------------------------------------------------
+
+    def allocate(self, n: int, dtype: np.dtype) -> Array:
+        """Zeroed memory that the other ranks find in :meth:`_assemble`."""
+        number = len(self._states)
+        if number == _STATES:
+            raise RuntimeError(f"more than {_STATES} arrays of optimizer state for the parameters of one model")
+        memory = NodeMemory(max(n, 1) * dtype.itemsize)
+        array = memory.bytes.view(dtype)[:n]
+        self._states.append((weakref.ref(array), memory))
+        self._told[self.rank, number, 1:] = memory.handle[1], n
+        self._told[self.rank, number, 0] = memory.handle[0]  # last: it tells that the others are there
+        return array
+
+    def _assemble(self, part: Array) -> Array:
+        """All ranks' parts of the state of which ``part`` is this one's; the others need not take part."""
+        number = next(k for k, (array, _) in enumerate(self._states) if array() is part)
+        told, width = self._told[:, number], part.dtype.itemsize
+        self.comm.Await(lambda: bool(told[:, 0].all()), "for the other ranks to have optimizer state")
+        return np.concatenate(
+            [
+                part if r == self.rank else NodeMemory(max(n, 1) * width, (pid, fd)).bytes.view(part.dtype)[:n]
+                for r, (pid, fd, n) in enumerate(told.tolist())
+            ]
+        )
+
+
+def scaled(part: Array, weight: float) -> Array:
+    """``part`` times ``weight``; zeros for a weight of 0, whatever ``part`` holds."""
+    if weight == 0.0:
+        return np.zeros_like(part)  # not multiplied: the mean over no samples is NaN
+    scaled = part.copy()
+    scaled *= weight
+    return scaled
