@@ -162,15 +162,15 @@ def init_process_group(
             raise ValueError(f"{what}={asked} was asked for, but the {backend} communicator was started with {found}")
     if timeout is not None:
         made.timeout = timeout.total_seconds()
-    if desync.wanted():
-        made = desync.compared(made)
     take_device(made)
     if made.per_thread:
-        _of_thread.group = ProcessGroup(made, backend)
+        _of_thread.group = ProcessGroup(desync.compared(made) if desync.wanted() else made, backend)
         return
     guard = Guard(made, exit_timeout.total_seconds()) if made.size > 1 else None
     _of_process = ProcessGroup(made, backend, guard)
     check_oversubscription(made)
+    if desync.wanted():
+        desync.compared(made)
 
 
 def _shared_or_mpi(comm: Any) -> Communicator:
