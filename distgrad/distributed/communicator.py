@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from distgrad.distributed.reduction import ReduceOp
 
-__all__ = ["Communicator", "CompletedRequest", "DistError", "DistTimeoutError", "Request"]
+__all__ = ["CommState", "Communicator", "CompletedRequest", "DistError", "DistTimeoutError", "Request"]
 
 
 class DistError(RuntimeError):
@@ -24,6 +25,21 @@ class DistError(RuntimeError):
 
 class DistTimeoutError(DistError):
     """A rank waited longer than its time-out for the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommState:
+    """What a rank did last, for the report of a job that hangs; read from another thread, so it may be a moment old.
+
+    Attributes:
+        number: how many collectives it has started; equal numbers on two ranks mean the same place in the program.
+        operation: the last one in words, such as ``"Allreduce SUM of 10 float32"``; empty where there was none.
+        waits: seconds that it has been waiting for other ranks, None where it is not.
+    """
+
+    number: int
+    operation: str
+    waits: float | None
 
 
 class Request(Protocol):
@@ -114,6 +130,10 @@ class Communicator(Protocol):
     @abstractmethod
     def Free(self) -> None:
         """Give back what the communicator holds; it cannot be used afterwards."""
+
+    def state(self) -> CommState | None:
+        """What this rank did last and whether it waits, asked from another thread; None where that is not recorded."""
+        return None
 
     def Allreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> None:
         """Replace ``array`` on every rank by ``op`` over the ranks' arrays, taken in rank order."""

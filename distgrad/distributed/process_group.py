@@ -10,7 +10,7 @@ from distgrad import registry
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.gpu import leave_device, take_device
 from distgrad.distributed.guard import Guard
-from distgrad.distributed.launcher import check_oversubscription, launcher_size
+from distgrad.distributed.launcher import check_oversubscription, deadline, launcher_size
 
 __all__ = [
     "ProcessGroup", "barrier", "destroy_process_group", "get_backend", "get_group", "get_local_rank", "get_rank",
@@ -93,7 +93,8 @@ def init_process_group(
         backend: the name of a communicator: ``"mpi"``, ``"serial"``, ``"threads"`` or a plugin's.  None: ``"mpi"`` when
             an MPI launcher started this process or ``comm`` is given, else ``"serial"`` (one process, no MPI needed).
         init_method: None or ``"env://"``; ranks find each other through the launcher, not through an address.
-        timeout: how long a collective may wait for other ranks; the default is the communicator's, 30 minutes for MPI.
+        timeout: how long a collective may wait for other ranks.  Then what every rank was doing is printed and the job
+            ends.  None: ``DISTGRAD_TIMEOUT`` in the environment (seconds), else the communicator's, 30 minutes for MPI.
         world_size, rank: where given, they are checked against the launcher's.
         comm: ranks to use instead of all: with ``"mpi"``, an mpi4py communicator.  It is duplicated.
         exit_timeout: how long a rank that has ended waits for the others before it ends the job.  Call
@@ -116,8 +117,9 @@ def init_process_group(
     for what, asked, found in (("world_size", world_size, made.size), ("rank", rank, made.rank)):
         if asked not in (-1, found):
             raise ValueError(f"{what}={asked} was asked for, but the {backend} communicator was started with {found}")
-    if timeout is not None:
-        made.timeout = timeout.total_seconds()
+    seconds = deadline(timeout)
+    if seconds is not None:
+        made.timeout = seconds
     take_device(made)
     if made.per_thread:
         _of_thread.group = ProcessGroup(made, backend)

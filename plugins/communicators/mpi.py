@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distgrad.distributed.communicator import Communicator, CompletedRequest, DistError, DistTimeoutError, Request
+from distgrad.distributed.communicator import (
+    CommState,
+    Communicator,
+    CompletedRequest,
+    DistError,
+    DistTimeoutError,
+    Request,
+)
 from distgrad.distributed.launcher import check_launcher_size
 from distgrad.distributed.reduction import ReduceOp, check_op, combine
 from distgrad.hookspecs import hookimpl
@@ -83,7 +90,7 @@ class _Operation:
 
     def __str__(self) -> str:
         name, how, array = self.what
-        return " ".join(filter(None, [name, how, "" if array is None else f"of {array.size} {array.dtype}"]))
+        return _words(name, how, None if array is None else (array.size, array.dtype))
 
     def Test(self) -> bool:
         if not self.done:
@@ -95,6 +102,10 @@ class _Operation:
         if not self.done:
             self.comm.check_caller()
             self.comm.wait(self)
+
+
+def _words(name: str, how: str, elements: tuple[int, np.dtype] | None) -> str:
+    return " ".join(filter(None, [name, how, "" if elements is None else f"of {elements[0]} {elements[1]}"]))
 
 
 _What = tuple[str, str, "np.ndarray | None"]
@@ -135,6 +146,9 @@ class MPICommunicator(Communicator):
         if family is self:
             self._count = 0  # operations started on this communicator and its duplicates
             self._left: dict[int, int] = {}  # the count with which a rank left
+            # For state(): the last operation, without its array, which must not live longer for it; since when it waits.
+            self._last: tuple[int, str, str, tuple[int, np.dtype] | None] = (0, "", "", None)
+            self._waits_since: float | None = None
 
     # --- collectives -------------------------------------------------------------------------------------------------
 
@@ -250,9 +264,16 @@ class MPICommunicator(Communicator):
     def _start(self, what: _What, requests: list[MPI.Request], then: _Step | None = None) -> _Operation:
         """A collective whose first messages are on their way, with its number."""
         operation = _Operation(self, what, requests, then)
-        self._family._count += 1
-        operation.number = self._family._count
+        family = self._family
+        family._count = operation.number = family._count + 1
+        name, how, array = what
+        family._last = (operation.number, name, how, None if array is None else (array.size, array.dtype))
         return operation
+
+    def state(self) -> CommState:
+        number, name, how, elements = self._family._last
+        since = self._family._waits_since
+        return CommState(number, _words(name, how, elements), None if since is None else time.monotonic() - since)
 
     def progress(self) -> None:
         """Move on every operation under way: a peer may wait for the second hop of a later one."""
@@ -265,8 +286,14 @@ class MPICommunicator(Communicator):
             self.progress()
             if operation.done:
                 return
+        self._family._waits_since = time.monotonic()
+        try:
+            self._wait_long(operation, self._family._waits_since)
+        finally:
+            self._family._waits_since = None
+
+    def _wait_long(self, operation: _Operation, started: float) -> None:
         family = self._family
-        started = time.monotonic()
         while True:
             for _ in range(_SPINS):
                 self.progress()
