@@ -103,7 +103,9 @@ def library_of(python: str = sys.executable, timeout: float = 60.0) -> Library:
     if "missing" in found:
         return Library(problem=f"mpi4py is not installed ({found['missing']})")
     if "broken" in found:
-        return Library(mpi4py=found["mpi4py"], problem=f"mpi4py finds no MPI library: {found['broken'].splitlines()[0]}")
+        return Library(
+            mpi4py=found["mpi4py"], problem=f"mpi4py finds no MPI library: {found['broken'].splitlines()[0]}"
+        )
     text = found["library"]
     return Library(*_recognised(text), text=text.splitlines()[0], mpi4py=found["mpi4py"])
 

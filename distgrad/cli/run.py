@@ -40,13 +40,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", metavar="HOSTS", help="hosts: name:2,name:2")
     parser.add_argument("--bind-to", choices=_BINDINGS, help="bind each rank, to as many cores as it has threads")
     parser.add_argument("--no-bind", action="store_true", help="bind no rank (the default)")
-    parser.add_argument("--threads", type=int, metavar="T", help="BLAS threads a rank; default: cores / ranks of a node")
+    parser.add_argument(
+        "--threads", type=int, metavar="T", help="BLAS threads a rank; default: cores / ranks of a node"
+    )
     parser.add_argument("--mpi", metavar="NAME", help="openmpi, mpich, intel, or the path of an mpirun")
     parser.add_argument("--dry-run", action="store_true", help="print the line and start nothing")
-    # A flag before the name, since what follows an option with REMAINDER ends at the first --.
     parser.add_argument("-m", dest="module", action="store_true", help="what is named is a module, not a file")
-    parser.add_argument("script", nargs="?", help="a Python script, or with -m a module")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its arguments")
+    # One list of everything from the script on: where it is two arguments, argparse takes out a -- between them.
+    parser.add_argument(
+        "program", nargs=argparse.REMAINDER, metavar="SCRIPT ...", help="a Python script (or module) and its arguments"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -99,16 +102,28 @@ def _prepare(options: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
     batch = _hosts.from_batch_system(os.environ, options.ranks)
     local = max(hosts.values()) if hosts else options.ranks if batch is None else batch
     threads = options.threads or _threads(local)
-    environ, crowded = _environment(threads, options.threads is not None), not hosts and batch is None and local > cores()
+    environ, crowded = (
+        _environment(threads, options.threads is not None),
+        not hosts and batch is None and local > cores(),
+    )
     spell = _open_mpi if launcher.family == "openmpi" else _mpich
     placing = spell(hosts, options.bind_to or "none", threads, crowded, environ, launcher)
-    line = [str(launcher.path), "-n", str(options.ranks), *placing, *extra, sys.executable, *program]
+    # MPICH's mpiexec takes what is for the whole job only before -n.
+    line = [str(launcher.path), *placing, *extra, "-n", str(options.ranks), sys.executable, *program]
     return line, environ
+
+
+def line_for(launcher: _mpirun.Launcher, ranks: int) -> tuple[list[str], dict[str, str]]:
+    """The words before the program, and the environment, of ``ranks`` ranks of one thread on this machine."""
+    environ = _environment(1, override=True)
+    spell = _open_mpi if launcher.family == "openmpi" else _mpich
+    placing = spell({}, "none", 1, ranks > cores(), environ, launcher)
+    return [str(launcher.path), *placing, "-n", str(ranks)], environ
 
 
 def _program(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """What Python runs, and what mpirun is given besides: the words behind the last ``--``."""
-    words: list[str] = [] if options.script is None else [options.script, *options.arguments]
+    words: list[str] = options.program
     extra: list[str] = []
     if "--" in words:
         at = len(words) - 1 - words[::-1].index("--")

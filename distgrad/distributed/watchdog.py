@@ -149,7 +149,7 @@ class Watchdog:
         return _told([answers[rank] for rank in range(self.comm.size)], self._hosts, [p[0] for p in self._peers])
 
     def _ask(self, ranks: list[int]) -> dict[int, dict[str, Any] | str]:
-        """Each rank's state, or why it is not known.  In one thread: at the interpreter's end no other can be started."""
+        """Each rank's state, or why it is not known.  In this thread: at the interpreter's end none can be started."""
         asked: dict[int, socket.socket] = {}
         answers: dict[int, dict[str, Any] | str] = {}
         give_up_at = time.monotonic() + _ANSWER_SECONDS
@@ -163,7 +163,9 @@ class Watchdog:
                 try:
                     connection.settimeout(max(0.1, give_up_at - time.monotonic()))
                     found = json.loads(_read(connection, _ANSWER_BYTES))
-                    answers[rank] = found if isinstance(found, dict) and found.get("rank") == rank else "has another's port"
+                    answers[rank] = (
+                        found if isinstance(found, dict) and found.get("rank") == rank else "has another's port"
+                    )
                 except (OSError, ValueError) as error:
                     answers[rank] = self._no_answer(rank, error)
         return answers

@@ -146,7 +146,7 @@ class MPICommunicator(Communicator):
         if family is self:
             self._count = 0  # operations started on this communicator and its duplicates
             self._left: dict[int, int] = {}  # the count with which a rank left
-            # For state(): the last operation, without its array, which must not live longer for it; since when it waits.
+            # For state(): the last operation, without its array, which must not live longer; since when it waits.
             self._last: tuple[int, str, str, tuple[int, np.dtype] | None] = (0, "", "", None)
             self._waits_since: float | None = None
 

@@ -1,4 +1,4 @@
-"""Launchers that start nothing: each says what it is, and otherwise prints its arguments and some of its environment."""
+"""Launchers that start nothing: each says what it is, else prints its arguments and its environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m distgrad run``: which mpirun, which line, which errors; then jobs under the MPI that is installed here."""
+"""``python -m distgrad run``: which mpirun, which line, which errors; then jobs under the MPI that is here."""
 
 from __future__ import annotations
 
@@ -28,9 +28,11 @@ def script(tmp_path: Path) -> str:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine of 8 cores whose Python uses Open MPI, with Open MPI's mpirun on PATH and none beside the interpreter."""
+    """8 cores, a Python that uses Open MPI, and Open MPI's mpirun on PATH, none beside the interpreter."""
     for name in list(os.environ):
-        if name.startswith(("OMP_", "OPENBLAS_", "MKL_", "SLURM_", "PBS_", "OMPI_", "PMI_", "DISTGRAD_", "OPAL_", "PRTE_")):
+        if name.startswith(
+            ("OMP_", "OPENBLAS_", "MKL_", "SLURM_", "PBS_", "OMPI_", "PMI_", "DISTGRAD_", "OPAL_", "PRTE_")
+        ):
             monkeypatch.delenv(name)
     monkeypatch.setattr(run, "cores", lambda: 8)
     monkeypatch.setattr(run.sys, "executable", str(tmp_path / "env" / "python"))
@@ -64,7 +66,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_the_line(machine: Path, script: str, capsys: pytest.CaptureFixture[str]) -> None:
     environ, line = dry(capsys, "-n", "4", script, "--epochs", "3", "-n", "7")
     assert line == [
-        str(machine / "bin/mpirun"), "-n", "4", "--bind-to", "none", run.sys.executable, script, "--epochs", "3", "-n", "7",
+        str(machine / "bin/mpirun"), "--bind-to", "none", "-n", "4", run.sys.executable, script, "--epochs", "3", "-n", "7",
     ]  # fmt: skip
     assert {environ[name] for name in run.THREADS} == {"2"}
     assert ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM" in environ) == (os.geteuid() == 0)
@@ -73,14 +75,19 @@ def test_the_line(machine: Path, script: str, capsys: pytest.CaptureFixture[str]
 def test_the_line_shown_runs_in_a_plain_shell(machine: Path, script: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["run", "--dry-run", "-n", "2", "--threads", "3", script, "$HOME", "a  b"])
     line = capsys.readouterr().out
-    done = subprocess.run(["/bin/sh", "-c", line], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=30
+    )
     assert done.stdout.splitlines()[4:8] == [run.sys.executable, script, "$HOME", "a  b"]
     assert "OMP_NUM_THREADS=3" in done.stdout.splitlines()
 
 
 def test_modules_and_arguments_for_mpirun(machine: Path, script: str, capsys: pytest.CaptureFixture[str]) -> None:
     _, line = dry(capsys, "-n", "2", "-m", "json.tool", "--indent", "2", "--", "--mca", "pml", "ob1")
-    assert line[3:] == ["--bind-to", "none", "--mca", "pml", "ob1", run.sys.executable, "-m", "json.tool", "--indent", "2"]
+    assert line[3:8] == ["--mca", "pml", "ob1", "-n", "2"]
+    assert line[8:] == [run.sys.executable, "-m", "json.tool", "--indent", "2"]
+    _, line = dry(capsys, "-n", "2", script, "--", "--verbose")
+    assert line[3:] == ["--verbose", "-n", "2", run.sys.executable, script]
     _, line = dry(capsys, "-n", "2", script, "a", "--", "b", "--")
     assert line[-4:] == [script, "a", "--", "b"]
 
@@ -96,25 +103,29 @@ def test_the_users_threads_and_slurms_are_kept(
 
 
 def test_binding_gives_a_rank_a_core_a_thread(machine: Path, script: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert dry(capsys, "-n", "2", "--bind-to", "core", script)[1][3:7] == ["--map-by", "slot:PE=4", "--bind-to", "core"]
-    assert dry(capsys, "-n", "2", "--bind-to", "socket", script)[1][3:5] == ["--bind-to", "package"]
-    assert "--no-bind contradicts --bind-to core" in refused(capsys, "-n", "2", "--no-bind", "--bind-to", "core", script)
+    assert dry(capsys, "-n", "2", "--bind-to", "core", script)[1][1:5] == ["--map-by", "slot:PE=4", "--bind-to", "core"]
+    assert dry(capsys, "-n", "2", "--bind-to", "socket", script)[1][1:3] == ["--bind-to", "package"]
+    assert "--no-bind contradicts --bind-to core" in refused(
+        capsys, "-n", "2", "--no-bind", "--bind-to", "core", script
+    )
 
 
 def test_more_ranks_than_cores(machine: Path, script: str, capsys: pytest.CaptureFixture[str]) -> None:
     environ, line = dry(capsys, "-n", "9", script)
-    assert line[3:7] == ["--map-by", ":OVERSUBSCRIBE", "--bind-to", "none"]
+    assert line[1:5] == ["--map-by", ":OVERSUBSCRIBE", "--bind-to", "none"]
     assert (environ["OMPI_MCA_mpi_yield_when_idle"], environ["OMP_NUM_THREADS"]) == ("1", "1")
 
 
-@pytest.mark.parametrize("text", ["one slots=2 max_slots=4\ntwo slots=2 # last\n\n", "# both\none:2\ntwo:2", "one\ntwo\none\ntwo"])
+@pytest.mark.parametrize(
+    "text", ["one slots=2 max_slots=4\ntwo slots=2 # last\n\n", "# both\none:2\ntwo:2", "one\ntwo\none\ntwo"]
+)
 def test_hostfiles(machine: Path, script: str, capsys: pytest.CaptureFixture[str], text: str) -> None:
     (machine / "hosts").write_text(text, encoding="utf-8")
     environ, line = dry(capsys, "-n", "4", "--hostfile", str(machine / "hosts"), script)
-    assert line[3:5] == ["--host", "one:2,two:2"]
+    assert line[1:3] == ["--host", "one:2,two:2"]
     assert environ["OMP_NUM_THREADS"] == "4"  # 8 cores for the 2 ranks of a host
     assert line[line.index("-x") + 1] == "OMP_NUM_THREADS"
-    assert dry(capsys, "-n", "3", "--host", "one:2,two:2", script)[1][3:5] == ["--host", "one:2,two:1"]
+    assert dry(capsys, "-n", "3", "--host", "one:2,two:2", script)[1][1:3] == ["--host", "one:2,two:1"]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +144,9 @@ def test_bad_hostfiles(machine: Path, script: str, capsys: pytest.CaptureFixture
     assert message in refused(capsys, "-n", "4", "--hostfile", str(machine / "hosts"), script)
 
 
-def test_other_errors(machine: Path, script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_errors(
+    machine: Path, script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "-n must be at least 1, got 0" in refused(capsys, "-n", "0", script)
     assert "invalid int value: 'two'" in refused(capsys, "-n", "two", script)
     assert "required: -n" in refused(capsys, script)
@@ -166,18 +179,22 @@ def test_the_launcher_of_another_mpi_is_not_taken(
     assert dry(capsys, "-n", "2", script)[1][0] == str(beside)
 
 
-def test_mpich_and_its_kin(machine: Path, script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mpich_and_its_kin(
+    machine: Path, script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(_mpirun, "library_of", lambda: MPICH)
     launchers.make(machine / "intel", "intel", "mpiexec")
     launchers.make(machine / "mpich", "mpich", "mpiexec.hydra")
     monkeypatch.setenv("PATH", f"{machine / 'bin'}:{machine / 'intel'}:{machine / 'mpich'}:/usr/bin:/bin")
     environ, line = dry(capsys, "-n", "2", "--host", "a,b", "--bind-to", "core", script)
-    assert line[:7] == [str(machine / "intel/mpiexec"), "-n", "2", "-hosts", "a:1,b:1", "-bind-to", "core:8"]
+    assert line[:7] == [str(machine / "intel/mpiexec"), "-hosts", "a:1,b:1", "-bind-to", "core:8", "-n", "2"]
     assert "OMPI_ALLOW_RUN_AS_ROOT" not in environ
     assert dry(capsys, "-n", "2", "--mpi", "mpich", script)[1][0] == str(machine / "mpich/mpiexec.hydra")
 
 
-def test_open_mpi_4_is_not_5(machine: Path, script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_open_mpi_4_is_not_5(
+    machine: Path, script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     launchers.make(machine / "bin", "openmpi4")
     assert "(Open MPI 4.1.6)" in refused(capsys, "-n", "2", script)
     old = _mpirun.Library("openmpi", "4.1.4", "Open MPI v4.1.4", "4.1.2")
@@ -209,7 +226,9 @@ def test_allocations_of_batch_systems(tmp_path: Path) -> None:
 def job(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     environ = {k: v for k, v in job_environment(1).items() if not k.endswith("_NUM_THREADS")}
     command = [sys.executable, "-m", "distgrad", "run", *arguments]
-    return subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False)
+    return subprocess.run(
+        command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False
+    )
 
 
 @pytest.mark.mpi
@@ -241,13 +260,17 @@ def test_signals_reach_the_job(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     command = [sys.executable, "-m", "distgrad", "run", "-n", "2", str(script)]
-    with subprocess.Popen(command, env=job_environment(2), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as started:
+    with subprocess.Popen(
+        command, env=job_environment(2), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    ) as started:
         assert started.stdout is not None
         assert [started.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
         started.send_signal(signal.SIGUSR1)
         assert started.stdout.read() == "asked\n" * 2
         assert started.wait(30) == 0
-    with subprocess.Popen(command, env=job_environment(2), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as started:
+    with subprocess.Popen(
+        command, env=job_environment(2), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    ) as started:
         assert started.stdout is not None
         started.stdout.readline()
         began = time.monotonic()
