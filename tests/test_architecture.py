@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ops": TAPE | {"random"},
     "optim": TAPE | {"registry", "storage"},
     "printing": {"dtypes"},
+    "profiler": TAPE | {"distributed", "nn", "optim"},
     "random": GROUND,
     "registry": {"_plugins", "hookspecs"},
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one

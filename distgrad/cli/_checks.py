@@ -23,7 +23,7 @@ _SMALL_SHM = 512 << 20  # bytes; a container's default of 64 MiB holds no model'
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One line; ``status`` is ``"ok"``, ``"warn"`` (works, but slower or with less) or ``"fail"``; a remedy if not ok."""
+    """One line: ``status`` is "ok", "warn" (works, but slower or with less) or "fail"; with a remedy if not ok."""
 
     name: str
     status: str

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -32,10 +33,13 @@ class Guard:
     Args:
         comm: the communicator whose job is ended.
         exit_timeout: seconds that a rank which has ended waits for the others before it ends the job.
+        at_end: called, if not None, when all ranks have ended their part.
     """
 
-    def __init__(self, comm: Communicator, exit_timeout: float) -> None:
-        self.comm, self.exit_timeout = comm, exit_timeout
+    def __init__(
+        self, comm: Communicator, exit_timeout: float, at_end: Callable[[], None] | None = None
+    ) -> None:
+        self.comm, self.exit_timeout, self._at_end = comm, exit_timeout, at_end
         self._pid = os.getpid()
         self.watchdog = Watchdog(comm, self._waited_too_long)
         self._hooks = (sys.excepthook, threading.excepthook)
@@ -83,6 +87,8 @@ class Guard:
                 "or give init_process_group a longer exit_timeout\n",
                 report=True,
             )
+        if self._at_end is not None:
+            self._at_end()
         self._disarm()
 
     def _abort(self, text: str, report: bool = False) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from distgrad import registry
+from distgrad.distributed import timeline
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.gpu import leave_device, take_device
 from distgrad.distributed.guard import Guard
@@ -121,10 +122,12 @@ def init_process_group(
     if seconds is not None:
         made.timeout = seconds
     take_device(made)
+    kind = type(made)
+    write_trace = timeline.join(made, lambda: kind(comm))
     if made.per_thread:
         _of_thread.group = ProcessGroup(made, backend)
         return
-    guard = Guard(made, exit_timeout.total_seconds()) if made.size > 1 else None
+    guard = Guard(made, exit_timeout.total_seconds(), write_trace) if made.size > 1 else None
     _of_process = ProcessGroup(made, backend, guard)
     check_oversubscription(made)
 

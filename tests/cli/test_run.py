@@ -66,7 +66,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_the_line(machine: Path, script: str, capsys: pytest.CaptureFixture[str]) -> None:
     environ, line = dry(capsys, "-n", "4", script, "--epochs", "3", "-n", "7")
     assert line == [
-        str(machine / "bin/mpirun"), "--bind-to", "none", "-n", "4", run.sys.executable, script, "--epochs", "3", "-n", "7",
+        str(machine / "bin/mpirun"), "--bind-to", "none", "-n", "4",
+        run.sys.executable, script, "--epochs", "3", "-n", "7",
     ]  # fmt: skip
     assert {environ[name] for name in run.THREADS} == {"2"}
     assert ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM" in environ) == (os.geteuid() == 0)
@@ -210,8 +211,8 @@ def test_without_mpi4py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "exit code 3" in _mpirun.library_of().problem
     (tmp_path / "mpi4py.py").write_text("import time; time.sleep(60)\n", encoding="utf-8")
     assert _mpirun.library_of(timeout=0.5).problem == "importing mpi4py took longer than 0.5 s"
+    monkeypatch.setattr(_mpirun, "library_of", lambda: _mpirun.Library(problem="mpi4py is not installed"))
     with pytest.raises(run.CannotRun, match="pip install 'distgrad"):
-        monkeypatch.setattr(_mpirun, "library_of", lambda: _mpirun.Library(problem="mpi4py is not installed"))
         run.choose(None)
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -46,20 +47,28 @@ def submitted(tmp_path: Path, script: str, arguments: list[str], **settings: str
     (tmp_path / "site/mpi4py/MPI.py").write_text(
         "def Get_library_version():\n    return 'Open MPI v5.0.11'\n", encoding="utf-8"
     )
-    # Through another name for the interpreter, so that what lies beside the real one is not found.
+    # By another name of the interpreter, so that the mpirun beside the real one is not found.
     python = tmp_path / "env" / "python"
     python.parent.mkdir(exist_ok=True)
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
-    python.chmod(0o755)
+    if not python.exists():
+        python.symlink_to(sys.executable)
     environ = {
         "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin",
-        "PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}",
+        "PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}:{sysconfig.get_path('purelib')}",
+        "HOME": str(tmp_path),
         "PYTHON": str(python),
         **settings,
     }
     command = ["bash", str(ROOT / "launch" / script), *arguments]
     done = subprocess.run(
-        command, env=environ, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+        command,
+        env=environ,
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
