@@ -1,7 +1,7 @@
 """A timeline of training: forward, backward, each bucket's reduction and the optimizer's update, rank by rank.
 
-``DISTGRAD_TRACE=trace.json mpirun -n 4 python train.py`` records the whole program; :func:`trace` records a block.  Open
-the file in chrome://tracing or ui.perfetto.dev.  While nothing is recorded nothing is attached, and nothing is paid.
+``DISTGRAD_TRACE=trace.json mpirun -n 4 python train.py`` records the whole program, :func:`trace` a block.  Open the
+file in chrome://tracing or ui.perfetto.dev.  While nothing is recorded nothing is attached, and nothing is paid.
 """
 
 from __future__ import annotations

@@ -139,7 +139,8 @@ def test_nothing_is_left_attached(tmp_path: Path) -> None:
     def attached() -> tuple[Any, ...]:
         return (
             nn.Module.__call__, vars(Tensor)["backward"], autograd.backward,
-            dict(hooks.EVERY_PRE), dict(hooks.EVERY_POST), vars(serial.SerialCommunicator)["Iallreduce"], timeline.current,
+            dict(hooks.EVERY_PRE), dict(hooks.EVERY_POST),
+            vars(serial.SerialCommunicator)["Iallreduce"], timeline.current,
         )  # fmt: skip
 
     before = attached()

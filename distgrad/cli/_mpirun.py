@@ -15,7 +15,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-__all__ = ["FAMILIES", "Launcher", "Library", "clean_environment", "find_launchers", "launcher_at", "library_of", "matching"]
+__all__ = [
+    "FAMILIES", "Launcher", "Library", "clean_environment", "find_launchers", "launcher_at", "library_of", "matching",
+]  # fmt: skip
 
 # Families of MPIs whose libraries and launchers understand each other.  Intel's and MVAPICH's are MPICH's descendants:
 # one binary interface and one process-manager protocol.
