@@ -170,7 +170,7 @@ def lost_in_thought():
 @pytest.mark.mpi
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_f4_a_sleeping_rank_is_named_with_its_stacks_and_last_operation(size: int) -> None:
-    """Seen to fail without the report in Guard._abort, and without the time-out in MPICommunicator._wait_long."""
+    """Seen to fail without the report in Guard._abort."""
     job = run_ranks(size, WATCHED + """
 if rank == 1:
     threading.Thread(target=lost_in_thought, name="helper", daemon=True).start()
