@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib as _importlib
 import math as _math
+import os as _os
 import typing as _typing
 import warnings as _warnings
 
@@ -604,3 +605,6 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+if "DISTGRAD_TRACE" in _os.environ:
+    _importlib.import_module(".profiler", __name__).start_from_environment(_os.environ["DISTGRAD_TRACE"])

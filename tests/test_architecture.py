@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "optim": TAPE | {"registry", "storage"},
     "optim.swa_utils": TAPE | {"nn", "ops", "optim"},  # an averaged model is a module
     "printing": {"dtypes"},
+    "profiler": TAPE | {"distributed", "nn", "optim"},
     "random": GROUND,
     "registry": {"_plugins", "hookspecs"},
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one

@@ -11,6 +11,7 @@ import json
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -18,8 +19,8 @@ import numpy as np
 from distgrad.distributed.reduction import ReduceOp, check_op, combine
 
 __all__ = [
-    "Communicator", "CompletedRequest", "DEFAULTS_TAG", "DistError", "DistTimeoutError", "FinishingRequest", "MAX_TAG",
-    "MONITOR_TAG", "OBJECTS_TAG", "Request",
+    "CommState", "Communicator", "CompletedRequest", "DEFAULTS_TAG", "DistError", "DistTimeoutError",
+    "FinishingRequest", "MAX_TAG", "MONITOR_TAG", "OBJECTS_TAG", "Request",
 ]  # fmt: skip
 
 MAX_TAG = 16383  # of a message of the user's; the next few are ours
@@ -34,6 +35,21 @@ class DistError(RuntimeError):
 
 class DistTimeoutError(DistError):
     """A rank waited longer than its time-out for the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommState:
+    """What a rank did last, for the report of a job that hangs; read from another thread, so it may be a moment old.
+
+    Attributes:
+        number: how many collectives it has started; equal numbers on two ranks mean the same place in the program.
+        operation: the last one in words, such as ``"Allreduce SUM of 10 float32"``; empty where there was none.
+        waits: seconds that it has been waiting for other ranks, None where it is not.
+    """
+
+    number: int
+    operation: str
+    waits: float | None
 
 
 class Request(Protocol):
@@ -280,6 +296,9 @@ class Communicator(Protocol):
         flat = out.reshape(-1)
         table = np.empty((self.size, flat.size), flat.dtype)
         return FinishingRequest(self.Ialltoallv(send, list(table)), lambda: combine(op, list(table), flat))
+    def state(self) -> CommState | None:
+        """What this rank did last and whether it waits, asked from another thread; None where that is not recorded."""
+        return None
 
     def Allreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> None:
         """Replace ``array`` on every rank by ``op`` over the ranks' arrays, taken in rank order."""

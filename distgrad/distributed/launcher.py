@@ -7,11 +7,13 @@ import os
 import socket
 import warnings
 from collections.abc import Mapping
+from datetime import timedelta
 
 from distgrad.distributed.communicator import Communicator
 
 __all__ = [
-    "blas_threads", "check_launcher_size", "check_oversubscription", "launcher_size", "warn_oversubscription",
+    "blas_threads", "check_launcher_size", "check_oversubscription", "deadline", "launcher_size",
+    "warn_oversubscription",
 ]  # fmt: skip
 
 # The number of processes, by launcher.  Slurm's variable is last: under `srun --pty` it describes an outer step.
@@ -52,6 +54,23 @@ def check_launcher_size(size: int, library: str, environment: Mapping[str, str] 
         f"({library}) sees {size}: the launcher belongs to another MPI, and the job would run as {announced} separate "
         "ones. Start it with the mpirun that was installed beside this Python (the one in its environment's bin folder)"
     )
+
+
+def deadline(timeout: timedelta | None, environment: Mapping[str, str] = os.environ) -> float | None:
+    """Seconds that ranks may wait for each other: ``timeout``, else ``DISTGRAD_TIMEOUT``; None where neither is given.
+
+    Raises:
+        ValueError: a number of seconds that is not positive and finite.
+    """
+    if timeout is None and "DISTGRAD_TIMEOUT" not in environment:
+        return None
+    given = environment["DISTGRAD_TIMEOUT"] if timeout is None else timeout.total_seconds()
+    with contextlib.suppress(ValueError):
+        seconds = float(given)
+        if 0 < seconds < float("inf"):
+            return seconds
+    source = "DISTGRAD_TIMEOUT" if timeout is None else "timeout"
+    raise ValueError(f"{source} must be a positive number of seconds, got {given!r}")
 
 
 def blas_threads(environment: Mapping[str, str] = os.environ) -> int:

@@ -12,11 +12,11 @@ from datetime import timedelta
 from typing import Any
 
 from distgrad import registry
-from distgrad.distributed import desync
+from distgrad.distributed import desync, timeline
 from distgrad.distributed.communicator import Communicator, DistError
 from distgrad.distributed.gpu import leave_device, take_device
 from distgrad.distributed.guard import Guard
-from distgrad.distributed.launcher import check_oversubscription, launcher_size
+from distgrad.distributed.launcher import check_oversubscription, deadline, launcher_size
 
 __all__ = [
     "NON_GROUP_MEMBER", "ProcessGroup", "destroy_process_group", "get_backend", "get_group", "get_local_rank",
@@ -134,7 +134,8 @@ def init_process_group(
             parameters lie once in memory, and the update is shared out) or, where that cannot serve, ``"mpi"`` and a
             line that says why; else ``"serial"`` (one process, no MPI needed).
         init_method: None or ``"env://"``; ranks find each other through the launcher, not through an address.
-        timeout: how long a collective may wait for other ranks; the default is the communicator's, 30 minutes for MPI.
+        timeout: how long a collective may wait for other ranks.  Then what every rank was doing is printed and the job
+            ends.  None: ``DISTGRAD_TIMEOUT`` in the environment (seconds), else the communicator's, 30 minutes for MPI.
         world_size, rank: where given, they are checked against the launcher's.
         comm: ranks to use instead of all: with ``"mpi"``, an mpi4py communicator.  It is duplicated.
         exit_timeout: how long a rank that has ended waits for the others before it ends the job.  Call
@@ -160,13 +161,16 @@ def init_process_group(
     for what, asked, found in (("world_size", world_size, made.size), ("rank", rank, made.rank)):
         if asked not in (-1, found):
             raise ValueError(f"{what}={asked} was asked for, but the {backend} communicator was started with {found}")
-    if timeout is not None:
-        made.timeout = timeout.total_seconds()
+    seconds = deadline(timeout)
+    if seconds is not None:
+        made.timeout = seconds
     take_device(made)
+    kind = type(made)
+    write_trace = timeline.join(made, lambda: kind(comm))
     if made.per_thread:
         _of_thread.group = ProcessGroup(desync.compared(made) if desync.wanted() else made, backend)
         return
-    guard = Guard(made, exit_timeout.total_seconds()) if made.size > 1 else None
+    guard = Guard(made, exit_timeout.total_seconds(), write_trace) if made.size > 1 else None
     _of_process = ProcessGroup(made, backend, guard)
     check_oversubscription(made)
     if desync.wanted():

@@ -57,7 +57,7 @@ class SmallReductions:
     def reduce(self, flat: np.ndarray, op: ReduceOp) -> None:
         """Reduce ``flat`` in place."""
         kind = (flat.dtype, flat.size)
-        slot = self._begin(kind, flat)
+        slot = self._begin(kind, flat, op)
         if not self._comm.family.active:
             requests = slot.requests
             i, last = 0, len(requests) - 1
@@ -73,14 +73,14 @@ class SmallReductions:
     def start(self, flat: np.ndarray, op: ReduceOp) -> Request:
         """Start reducing ``flat`` in place."""
         kind = (flat.dtype, flat.size)
-        return self._operation(kind, self._begin(kind, flat), flat, op)
+        return self._operation(kind, self._begin(kind, flat, op), flat, op)
 
     def free(self) -> None:
         """Give the requests back to MPI."""
         while self._idle:
             self._drop(next(iter(self._idle)))
 
-    def _begin(self, kind: tuple[np.dtype, int], flat: np.ndarray) -> _Slot:
+    def _begin(self, kind: tuple[np.dtype, int], flat: np.ndarray, op: ReduceOp) -> _Slot:
         comm, idle = self._comm, self._idle.get(kind)
         if idle:
             slot = idle.pop()
@@ -94,6 +94,7 @@ class SmallReductions:
         for request in slot.requests:
             request.Start()
         comm.count += 1
+        comm.family.started(comm.count, ("Allreduce", op.name, flat))
         return slot
 
     def _operation(self, kind: tuple[np.dtype, int], slot: _Slot, flat: np.ndarray, op: ReduceOp) -> Operation:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distgrad.distributed.communicator import DistError, DistTimeoutError
+from distgrad.distributed.communicator import CommState, DistError, DistTimeoutError
 
 if TYPE_CHECKING:
     from distgrad_communicators.mpi import MPICommunicator
@@ -24,6 +24,11 @@ _GRACE = 0.2  # seconds that a message of a rank which has left may still be on 
 
 What = tuple[str, str, "np.ndarray | None"]
 Step = Callable[[], "tuple[list[Any], Step | None]"]
+
+
+def words(name: str, how: str, elements: tuple[int, np.dtype] | None) -> str:
+    """An operation as it is told to users."""
+    return " ".join(filter(None, [name, how, "" if elements is None else f"of {elements[0]} {elements[1]}"]))
 
 
 class Operation:
@@ -64,7 +69,7 @@ class Operation:
 
     def __str__(self) -> str:
         name, how, array = self.what
-        return " ".join(filter(None, [name, how, "" if array is None else f"of {array.size} {array.dtype}"]))
+        return words(name, how, None if array is None else (array.size, array.dtype))
 
     def Test(self) -> bool:
         if not self.done:
@@ -98,6 +103,20 @@ class Family:
         self._left: dict[int, dict[int, int]] = {}  # by rank: the count of each communicator's operations at the end
         self._testall = mpi.Request.Testall
         self._lock = threading.Lock()  # two threads must not test one request
+        # For state(): the last operation, without its array, which must not live longer; since when this rank waits.
+        self._last: tuple[int, str, str, tuple[int, np.dtype] | None] = (0, "", "", None)
+        self.waits_since: float | None = None
+
+    def started(self, number: int, what: What) -> None:
+        """Note the operation that this rank is about to take part in."""
+        name, how, array = what
+        self._last = (number, name, how, None if array is None else (array.size, array.dtype))
+
+    def state(self) -> CommState:
+        """See :meth:`distgrad.distributed.communicator.Communicator.state`."""
+        number, name, how, elements = self._last
+        since = self.waits_since
+        return CommState(number, words(name, how, elements), None if since is None else time.monotonic() - since)
 
     def progress(self) -> None:
         """Move on every operation under way."""
@@ -120,7 +139,14 @@ class Family:
             self.progress()
             if operation.done:
                 return
-        comm, started = operation.comm, time.monotonic()
+        self.waits_since = time.monotonic()
+        try:
+            self._wait_long(operation, self.waits_since)
+        finally:
+            self.waits_since = None
+
+    def _wait_long(self, operation: Operation, started: float) -> None:
+        comm = operation.comm
         while True:
             for _ in range(_SPINS):
                 self.progress()

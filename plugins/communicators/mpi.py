@@ -19,7 +19,7 @@ import numpy as np
 from distgrad_communicators._mpi_small import SmallReductions
 from distgrad_communicators._mpi_waiting import Family, Operation, Step, What
 
-from distgrad.distributed.communicator import Communicator, CompletedRequest, DistError, Request
+from distgrad.distributed.communicator import CommState, Communicator, CompletedRequest, DistError, Request
 from distgrad.distributed.launcher import check_launcher_size
 from distgrad.distributed.reduction import ReduceOp, check_op, combine
 from distgrad.hookspecs import hookimpl
@@ -78,7 +78,6 @@ class MPICommunicator(Communicator):
 
     def _attach(self, comm: MPI.Intracomm, family: Family, path: str, ranks: Sequence[int]) -> None:
         self._comm, self.family, self._path, self.ranks = comm, family, path, tuple(ranks)
-        self._family = family
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         node = comm.Split_type(MPI.COMM_TYPE_SHARED, key=self.rank)
         self.local_rank, self.local_size = node.Get_rank(), node.Get_size()
@@ -306,7 +305,11 @@ class MPICommunicator(Communicator):
         operation = Operation(self, what, requests, then, peers)
         self.count += 1
         operation.number = self.count
+        self.family.started(self.count, what)
         return operation
+
+    def state(self) -> CommState:
+        return self.family.state()
 
     def progress(self) -> None:
         """Move on every operation under way."""

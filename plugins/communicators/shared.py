@@ -72,8 +72,14 @@ class SharedCommunicator(MPICommunicator):
     def Await(self, condition: Callable[[], bool], what: str) -> None:
         if condition():
             return
+        self.family.waits_since = time.monotonic()
+        try:
+            self._await(condition, what, self.family.waits_since)
+        finally:
+            self.family.waits_since = None
+
+    def _await(self, condition: Callable[[], bool], what: str, started: float) -> None:
         family, timeout = self.family, (self._world or self).timeout
-        started = time.monotonic()
         while True:
             for _ in range(100):
                 if condition():

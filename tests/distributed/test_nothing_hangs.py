@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,12 +13,14 @@ import pytest
 from distgrad.distributed.launcher import (
     blas_threads,
     check_launcher_size,
+    deadline,
     launcher_size,
     warn_oversubscription,
 )
 from tests.ranks import Finished, is_open_mpi, job_environment, run_alone, run_ranks
 
 LIMIT = 5.0  # seconds from start to end of a job that fails, its start included
+SLOW = 20.0  # the same where a deadline passes first and other ranks are asked
 TRAINING = """
 import sys, threading, time, warnings
 from datetime import timedelta
@@ -39,11 +42,11 @@ def train(steps):
 """
 
 
-def fails(job: Finished, *texts: str) -> None:
+def fails(job: Finished, *texts: str, limit: float = LIMIT) -> None:
     assert job.returncode != 0, job
     for text in texts:
         assert text in job.stderr, job
-    assert job.seconds < LIMIT, job
+    assert job.seconds < limit, job
 
 
 @pytest.mark.mpi
@@ -89,7 +92,10 @@ if rank == 1:
 from mpi4py import MPI
 MPI.COMM_WORLD.Barrier()  # not ours: only the deadline helps
 """)
-    fails(job, "[rank1]: this rank ended, and 1 s later rank(s) 0 had not", "destroy_process_group()")
+    fails(
+        job, "[rank1]: this rank ended, and 1 s later rank(s) 0 had not", "destroy_process_group()",
+        "stacks of rank 0:", "MPI.COMM_WORLD.Barrier()" if sys.version_info >= (3, 13) else "in <module>", limit=SLOW,
+    )  # fmt: skip
 
 
 @pytest.mark.mpi
@@ -144,6 +150,133 @@ if dist.get_rank() == 1:
 dist.barrier()
 """)
     fails(job, "[rank0]: ", "DistTimeoutError: rank 0 waited 0.5 s in operation", "(Barrier)")
+
+
+WATCHED = """
+import os, signal, threading, time
+import numpy as np
+import distgrad.distributed as dist
+from distgrad.autograd import Tensor
+dist.init_process_group("mpi")
+rank, size = dist.get_rank(), dist.get_world_size()
+dist.all_reduce(Tensor(np.ones(10, np.float32)))
+
+def lost_in_thought():
+    time.sleep(50)
+
+"""
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_f4_a_sleeping_rank_is_named_with_its_stacks_and_last_operation(size: int) -> None:
+    """Seen to fail without the report in Guard._abort."""
+    job = run_ranks(size, WATCHED + """
+if rank == 1:
+    threading.Thread(target=lost_in_thought, name="helper", daemon=True).start()
+    lost_in_thought()
+dist.all_reduce(Tensor(np.ones(100_000)))
+""", env={"DISTGRAD_TIMEOUT": "2"})
+    fails(
+        job,
+        "DistTimeoutError: rank 0 waited 2 s in operation",
+        "what each rank does:",
+        "is in none; its last was operation",
+        "(Allreduce SUM of 10 float32)",
+        "behind the others, who came to operation",
+        "stacks of rank 1:",
+        "in lost_in_thought",
+        "Thread helper (most recent call last):",
+        limit=SLOW,
+    )
+    assert job.stderr.count("what each rank does:") == 1, job  # one rank reports for all
+    assert ": rank 1\n" in job.stderr, job
+
+
+@pytest.mark.mpi
+def test_f4_different_collectives_are_named() -> None:
+    """Seen to fail without the sentence in watchdog._verdict."""
+    job = run_ranks(2, WATCHED + """
+if rank == 1:
+    dist.broadcast(Tensor(np.ones(10)), 0)
+else:
+    dist.all_reduce(Tensor(np.ones(100_000)))
+time.sleep(50)
+""", env={"DISTGRAD_TIMEOUT": "2"})
+    fails(job, "is not the same on all ranks: Allreduce SUM; Bcast from 0", "stacks of rank 1:", limit=SLOW)
+
+
+@pytest.mark.mpi
+def test_f4_a_rank_that_cannot_answer_is_told_apart() -> None:
+    """Seen to fail (it hangs) without the time-out in Watchdog._ask."""
+    job = run_ranks(2, WATCHED + """
+if rank == 1:
+    os.kill(os.getpid(), signal.SIGSTOP)
+dist.barrier()
+""", env={"DISTGRAD_TIMEOUT": "1"})
+    fails(job, "no answer within 2 s", "its process is in state T (stopped)", limit=SLOW)
+
+
+@pytest.mark.mpi
+def test_f4_a_wait_that_raises_nothing_is_ended_by_the_watchdog() -> None:
+    """As inside native code.  Seen to fail (it hangs) without Watchdog._look."""
+    job = run_ranks(2, WATCHED + """
+from distgrad.distributed.communicator import CommState
+comm = dist.process_group.get_group().comm
+if rank == 0:
+    began = time.monotonic()
+    comm.state = lambda: CommState(7, "Allreduce of the plugin", time.monotonic() - began)
+lost_in_thought()
+""", env={"DISTGRAD_TIMEOUT": "1"})
+    fails(
+        job, "[rank0]: rank 0 has waited", "in operation 7 (Allreduce of the plugin), where 1 s are allowed",
+        "stacks of rank 1:", limit=SLOW,
+    )  # fmt: skip
+
+
+@pytest.mark.mpi
+def test_f4_nobody_is_answered_without_the_secret() -> None:
+    """Seen to fail with the comparison in Watchdog._answer taken out."""
+    job = run_ranks(2, WATCHED + """
+import socket
+watchdog = dist.process_group.get_group().guard.watchdog
+port = watchdog._peers[1 - rank][1]
+for sent in (b"", b"x" * 300, b"0" * 32 + b" 0", watchdog._secret.encode() + b" no rank"):
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        try:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(10) == b""
+        except OSError as error:  # reset, where the rest of what was sent is not even read
+            assert not isinstance(error, TimeoutError)
+found = watchdog._ask([1 - rank])[1 - rank]
+assert isinstance(found, dict) and "MainThread" in found["stacks"], found
+dist.barrier()
+print("answered")
+""")
+    job.check(answered=2)
+
+
+@pytest.mark.mpi
+def test_f4_without_sockets_training_works_and_the_report_has_a_gap() -> None:
+    job = run_ranks(2, "import socket\ndef refuse(*a, **k): raise PermissionError('no sockets here')\n"
+                    "socket.create_server = refuse\n" + WATCHED + """
+if rank == 1:
+    lost_in_thought()
+dist.barrier()
+""", env={"DISTGRAD_TIMEOUT": "1"})
+    fails(job, "could not open a socket (no sockets here)", limit=SLOW)
+
+
+def test_f4_the_deadline_is_the_argument_or_the_environment() -> None:
+    assert deadline(None, {}) is None
+    assert deadline(None, {"DISTGRAD_TIMEOUT": "2.5"}) == 2.5
+    assert deadline(timedelta(minutes=1), {"DISTGRAD_TIMEOUT": "2.5"}) == 60.0
+    for given in ("", "0", "-1", "nan", "inf", "soon"):
+        with pytest.raises(ValueError, match="DISTGRAD_TIMEOUT must be a positive number of seconds"):
+            deadline(None, {"DISTGRAD_TIMEOUT": given})
+    with pytest.raises(ValueError, match="timeout must be"):
+        deadline(timedelta(0), {})
 
 
 @pytest.mark.mpi

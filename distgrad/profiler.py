@@ -1,0 +1,121 @@
+"""A timeline of training: forward, backward, each bucket's reduction and the optimizer's update, rank by rank.
+
+``DISTGRAD_TRACE=trace.json mpirun -n 4 python train.py`` records the whole program, :func:`trace` a block.  Open the
+file in chrome://tracing or ui.perfetto.dev.  While nothing is recorded nothing is attached, and nothing is paid.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from distgrad import autograd
+from distgrad.autograd import Tensor
+from distgrad.distributed import process_group, timeline
+from distgrad.distributed.timeline import Timeline
+from distgrad.nn.module import Module
+from distgrad.optim import hooks
+
+__all__ = ["start_from_environment", "trace"]
+
+_undo: list[Callable[[], None]] = []
+_depth = threading.local()
+
+
+@contextlib.contextmanager
+def trace(path: str | os.PathLike[str]) -> Iterator[Timeline]:
+    """Record the block and write its timeline to ``path`` (rank 0, of all ranks).  Every rank enters and leaves it.
+
+    Raises:
+        RuntimeError: a timeline is being recorded already.
+    """
+    if timeline.current is not None:
+        raise RuntimeError(f"a timeline is being recorded already, for {timeline.current.path}")
+    made = Timeline(path)
+    if process_group.is_initialized():
+        comm = process_group.get_group().comm
+        made.join(comm, None if comm.per_thread or comm.size == 1 else comm.Dup())
+    _attach(made)
+    try:
+        yield made
+    finally:
+        _detach()
+    made.write()
+
+
+def start_from_environment(path: str) -> None:
+    """Record until the process group is left or, without one, the process ends; called where DISTGRAD_TRACE is set."""
+    made = Timeline(path)
+    _attach(made)
+
+    def end() -> None:
+        if made.alone:
+            made.write()
+
+    atexit.register(end)
+
+
+def _attach(made: Timeline) -> None:
+    timeline.current = made
+    _replace(Module, "__call__", _outermost(made))
+    _replace(Tensor, "backward", _backward(made))
+    _replace(autograd, "backward", _backward(made))
+    started: dict[int, int] = {}
+
+    def before(optimizer: Any, args: Any, kwargs: Any) -> None:
+        started[threading.get_ident()] = time.perf_counter_ns()
+
+    def after(optimizer: Any, args: Any, kwargs: Any) -> None:
+        made.add(f"update {type(optimizer).__name__}", "update", started.pop(threading.get_ident()))
+
+    handles = [hooks.register_optimizer_step_pre_hook(before), hooks.register_optimizer_step_post_hook(after)]
+    _undo.extend(handle.remove for handle in handles)
+    _undo.append(made.detach)
+
+
+def _detach() -> None:
+    timeline.current = None
+    while _undo:
+        _undo.pop()()
+
+
+def _replace(owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    plain = vars(owner)[name]
+    setattr(owner, name, functools.wraps(plain)(wrap(plain)))
+    _undo.append(functools.partial(setattr, owner, name, plain))
+
+
+def _outermost(made: Timeline) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A module called by another is part of that one's span."""
+
+    def wrap(plain: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Module, *args: Any, **kwargs: Any) -> Any:
+            if getattr(_depth, "inside", False):
+                return plain(self, *args, **kwargs)
+            _depth.inside = True
+            try:
+                with made.span(f"forward {type(self).__name__}", "forward"):
+                    return plain(self, *args, **kwargs)
+            finally:
+                _depth.inside = False
+
+        return call
+
+    return wrap
+
+
+def _backward(made: Timeline) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def wrap(plain: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with made.backward():
+                return plain(*args, **kwargs)
+
+        return call
+
+    return wrap

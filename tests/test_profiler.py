@@ -1,0 +1,159 @@
+"""The timeline: valid, with rows for each rank, and gone without a trace when it is off."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distgrad_communicators import serial, threads
+
+import distgrad as dg
+import distgrad.distributed as dist
+from distgrad import autograd, nn, optim, profiler
+from distgrad.autograd import Tensor
+from distgrad.distributed import timeline
+from distgrad.nn.parallel import DistributedDataParallel
+from distgrad.optim import hooks
+from tests.ranks import job_environment, run_ranks
+
+STEPS = 3
+TRAINING = f"""
+import distgrad as dg
+import distgrad.distributed as dist
+from distgrad import nn, optim
+from distgrad.nn.parallel import DistributedDataParallel
+
+dist.init_process_group("mpi")
+model = DistributedDataParallel(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 1)), bucket_cap_mb=0.00002)
+optimizer = optim.Adam(model.parameters())
+for _ in range({STEPS}):
+    optimizer.zero_grad()
+    model(dg.ones(2, 4)).sum().backward()
+    optimizer.step()
+"""
+
+
+def spans(path: Path) -> dict[int, list[dict[str, Any]]]:
+    """The file's events by rank, after the rules of the format that every event must keep."""
+    trace = json.loads(path.read_text(encoding="utf-8"))
+    assert set(trace) == {"traceEvents", "displayTimeUnit"}
+    ranks: dict[int, list[dict[str, Any]]] = {}
+    for event in trace["traceEvents"]:
+        assert event["ph"] in "MXbe"
+        if event["ph"] != "M":
+            assert event["ts"] >= 0
+            assert event.get("dur", 0) >= 0
+            ranks.setdefault(event["pid"], []).append(event)
+    named = {e["pid"]: e["args"]["name"] for e in trace["traceEvents"] if e["name"] == "process_name"}
+    assert named == {rank: f"rank {rank}" for rank in ranks}
+    return ranks
+
+
+def count(events: list[dict[str, Any]], kind: str, phase: str = "X") -> int:
+    return sum(event["cat"] == kind and event["ph"] == phase for event in events)
+
+
+def check_training(events: list[dict[str, Any]]) -> None:
+    assert count(events, "forward") == count(events, "backward") == count(events, "update") == STEPS
+    buckets = [e for e in events if e["name"].startswith("bucket") and e["ph"] == "b"]
+    assert {e["name"] for e in buckets} >= {"bucket 0", "bucket 1"}
+    assert len(buckets) % STEPS == 0
+    assert all(e["args"]["bytes"] > 0 for e in buckets)
+    assert count(events, "reduction", "b") == count(events, "reduction", "e")
+    ends = {e["id"]: e["ts"] for e in events if e["ph"] == "e"}
+    passes = [(e["ts"], e["ts"] + e["dur"]) for e in events if e["cat"] == "backward"]
+    for bucket in buckets:
+        assert any(t0 <= bucket["ts"] <= ends[bucket["id"]] <= t1 + 1 for t0, t1 in passes)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("end", ["", "dist.destroy_process_group()"])
+def test_ranks_are_merged(tmp_path: Path, size: int, end: str) -> None:
+    if end and size in (1, 3):
+        pytest.skip("either end, on the other sizes")
+    job = run_ranks(size, TRAINING + end, env={"DISTGRAD_TRACE": str(tmp_path / "out" / "trace.json")})
+    job.check()
+    found = spans(tmp_path / "out" / "trace.json")
+    assert sorted(found) == list(range(size))
+    for events in found.values():
+        if size > 1:
+            check_training(events)
+        else:
+            assert count(events, "backward") == STEPS
+
+
+@pytest.mark.mpi
+def test_a_block_on_ranks(tmp_path: Path) -> None:
+    program = TRAINING.replace("for _ in", "from distgrad.profiler import trace\nfor _ in")
+    program = program.replace(
+        "    optimizer.zero_grad()", f"  with trace({str(tmp_path / 'trace.json')!r}):\n    optimizer.zero_grad()"
+    )
+    run_ranks(2, program).check()
+    found = spans(tmp_path / "trace.json")
+    assert [count(found[rank], "update") for rank in (0, 1)] == [1, 1]  # the last block's
+    assert count(found[1], "reduction", "b") > 1
+
+
+@pytest.mark.mpi
+def test_a_trace_on_some_ranks_only_is_refused() -> None:
+    forget = """
+import os
+if os.environ.get("OMPI_COMM_WORLD_RANK", os.environ.get("PMI_RANK")) == "1":
+    del os.environ["DISTGRAD_TRACE"]
+"""
+    job = run_ranks(2, forget + TRAINING, env={"DISTGRAD_TRACE": "never.json"})
+    assert job.returncode != 0, job
+    assert "not on rank(s) 1: DISTGRAD_TRACE must reach all of them" in job.stderr, job
+
+
+def test_one_process_writes_when_it_ends(tmp_path: Path) -> None:
+    program = TRAINING.replace('"mpi"', '"serial"')
+    env = job_environment(1) | {"DISTGRAD_TRACE": str(tmp_path / "trace.json")}
+    subprocess.run([sys.executable, "-c", program], env=env, timeout=60, check=True)
+    (events,) = spans(tmp_path / "trace.json").values()
+    assert count(events, "forward") == count(events, "update") == STEPS
+
+
+def test_ranks_that_are_threads(tmp_path: Path) -> None:
+    def main() -> None:
+        dist.init_process_group("threads")
+        model = DistributedDataParallel(nn.Linear(4, 1))
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+        model(dg.ones(2, 4)).sum().backward()
+        optimizer.step()
+        dist.destroy_process_group()
+
+    with profiler.trace(tmp_path / "trace.json"):
+        threads.run(3, main)
+    found = spans(tmp_path / "trace.json")
+    assert sorted(found) == [0, 1, 2]
+    assert all(count(events, "update") == 1 and count(events, "reduction", "b") > 0 for events in found.values())
+
+
+def test_nothing_is_left_attached(tmp_path: Path) -> None:
+    def attached() -> tuple[Any, ...]:
+        return (
+            nn.Module.__call__, vars(Tensor)["backward"], autograd.backward,
+            dict(hooks.EVERY_PRE), dict(hooks.EVERY_POST),
+            vars(serial.SerialCommunicator)["Iallreduce"], timeline.current,
+        )  # fmt: skip
+
+    before = attached()
+    dist.init_process_group("serial")
+    try:
+        with profiler.trace(tmp_path / "trace.json"):
+            assert all(was is not now for was, now in zip(before, attached(), strict=True))
+            with pytest.raises(RuntimeError, match="being recorded already"), profiler.trace(tmp_path / "other.json"):
+                pass
+            raise KeyError("the block's own")
+    except KeyError:
+        pass
+    finally:
+        dist.destroy_process_group()
+    after = attached()
+    assert all(was is now or was == now for was, now in zip(before, after, strict=True))
