@@ -72,7 +72,8 @@ def check_training(events: list[dict[str, Any]]) -> None:
 
 @pytest.mark.mpi
 @pytest.mark.parametrize(
-    ("size", "end"), [(1, ""), (2, ""), (2, "dist.destroy_process_group()"), (3, "dist.destroy_process_group()"), (4, "")]
+    ("size", "end"),
+    [(1, ""), (2, ""), (2, "dist.destroy_process_group()"), (3, "dist.destroy_process_group()"), (4, "")],
 )
 def test_ranks_are_merged(tmp_path: Path, size: int, end: str) -> None:
     job = run_ranks(size, TRAINING + end, env={"DISTGRAD_TRACE": str(tmp_path / "out" / "trace.json")})
