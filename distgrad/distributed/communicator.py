@@ -18,8 +18,8 @@ import numpy as np
 from distgrad.distributed.reduction import ReduceOp, check_op, combine
 
 __all__ = [
-    "DEFAULTS_TAG", "MAX_TAG", "MONITOR_TAG", "OBJECTS_TAG", "Communicator", "CompletedRequest", "DistError",
-    "DistTimeoutError", "FinishingRequest", "Request",
+    "Communicator", "CompletedRequest", "DEFAULTS_TAG", "DistError", "DistTimeoutError", "FinishingRequest", "MAX_TAG",
+    "MONITOR_TAG", "OBJECTS_TAG", "Request",
 ]  # fmt: skip
 
 MAX_TAG = 16383  # of a message of the user's; the next few are ours
