@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LEAVE_TAG = 0  # a rank's notice that it will start no further operation
 _SPINS = 50  # polls before the clock is looked at
+_LOOKS = 64  # Tests before the ranks that left are looked after
 _GRACE = 0.2  # seconds that a message of a rank which has left may still be on its way
 
 What = tuple[str, str, "np.ndarray | None"]
@@ -74,9 +75,14 @@ class Operation:
     def Test(self) -> bool:
         if not self.done:
             self.comm.check_caller()
-            self.comm.family.progress()
-            if not self.done and self.comm.family._left:
-                self.comm.family.check_peers(self)
+            family = self.comm.family
+            family.progress()
+            if not self.done:
+                family.tests += 1
+                if family.tests % _LOOKS == 0:
+                    family._read_notices()
+                if family._left:
+                    family.check_peers(self)
         return self.done
 
     def Wait(self) -> None:
@@ -100,6 +106,7 @@ class Family:
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self.active: list[Operation] = []
         self.members: dict[int, MPICommunicator] = {}
+        self.tests = 0
         self._left: dict[int, dict[int, int]] = {}  # by rank: the count of each communicator's operations at the end
         self._testall = mpi.Request.Testall
         self._lock = threading.Lock()  # two threads must not test one request

@@ -217,6 +217,20 @@ if rank < 2:
 
 
 @pytest.mark.mpi
+def test_f2_work_that_is_polled_learns_that_a_rank_has_left() -> None:
+    job = run_ranks(2, START + """
+if rank == 1:
+    sys.exit(0)
+work = dist.all_reduce(Tensor(np.ones(50_000)), async_op=True)
+while not work.is_completed():
+    pass
+print(work.is_success(), work.exception())
+""")
+    assert "False rank 0 waits in operation" in job.stdout, job
+    assert "but rank 1 has left" in job.stdout, job
+
+
+@pytest.mark.mpi
 def test_f4_a_group_that_a_member_does_not_come_to_is_an_error() -> None:
     job = run_ranks(3, """
 import time
