@@ -18,6 +18,7 @@ What PyTorch allows still works:
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Sequence
 
@@ -27,6 +28,7 @@ from distgrad.autograd import Tensor
 from distgrad.autograd.graph import Leaf
 from distgrad.autograd.tensor import DeferredGrad
 from distgrad.backend import Array, device
+from distgrad.distributed import timeline
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.reduction import ReduceOp, combine
@@ -118,7 +120,10 @@ class SharedUpdate:
             return all([flags[r * _LINE + what] >= value for r in others])  # noqa: C419 - a generator takes longer
 
         if not reached():
+            start = time.perf_counter_ns()
             self.comm.Await(reached, words)
+            if timeline.current is not None:
+                timeline.current.add(f"waiting {words}", "reduction", start)
 
     # --- gradients --------------------------------------------------------------------------------------------------
 
