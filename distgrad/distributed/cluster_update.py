@@ -43,13 +43,14 @@ class ClusterUpdate(SharedUpdate):
     def _begin_with(self, values: Array) -> None:
         self.peers.Bcast(values, 0)
 
-    def complete(self, samples: int | None) -> None:
-        super().complete(samples)
+    def complete(self, samples: int | None, check: bool = False) -> None:
+        super().complete(samples, check)
         if self._reduced != self._pass:
             self._reduce()
 
     def _used_anywhere(self) -> np.ndarray:
-        self._reduce()
+        if self._reduced != self._pass:
+            self._reduce()
         return self._anywhere
 
     def _reduce(self) -> None:

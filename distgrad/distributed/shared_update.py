@@ -28,6 +28,7 @@ from distgrad.autograd.graph import Leaf
 from distgrad.autograd.tensor import DeferredGrad
 from distgrad.backend import Array, device
 from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, all_finite
 from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.reduction import ReduceOp, combine
 from distgrad.storage import FlatStorage
@@ -122,11 +123,21 @@ class SharedUpdate:
 
     # --- gradients --------------------------------------------------------------------------------------------------
 
-    def complete(self, samples: int | None) -> None:
+    @property
+    def told(self) -> np.ndarray:
+        """What this rank told of each parameter's gradient; see :mod:`~distgrad.distributed.finite`."""
+        return self._used[self.rank]
+
+    def nonfinite(self) -> bool:
+        """Whether some rank's gradient of the pass just completed is not finite; waits for all ranks'."""
+        return bool((self._used_anywhere() == NONFINITE).any())
+
+    def complete(self, samples: int | None, check: bool = False) -> None:
         """This rank's gradients are complete: from here on ``p.grad`` is the mean over the ranks.
 
         Args:
             samples: what this rank weighs in the mean; None: all ranks weigh the same.
+            check: tell the others which of them are not finite.
         """
         if self._pending:
             self.gate()  # no slot was written: gradients were added to what the user had asked for
@@ -143,8 +154,10 @@ class SharedUpdate:
                 if grad._data is not slot._data:
                     slot._data[...] = grad._data
                 p._grad = slot
-        used[...] = 1
-        used[missing] = 0
+        used[...] = PRESENT
+        used[missing] = ABSENT
+        if check and not all_finite(storage.grad):
+            used[[i for i, slot in enumerate(storage.slots) if not all_finite(slot)]] = NONFINITE
         self._lay_slots()
         self._tell(_SAMPLES, -1 if samples is None else samples)
         self._pass += 1
