@@ -41,6 +41,7 @@ class Reducer:
     Attributes:
         params: all parameters; ranks tell of them in this order.
         hook, hook_state: how a bucket is reduced; None: all-reduced as it is.
+        before: called when a backward that reduces has its first gradient.
         by_presence: where ranks have run out of data, divide by the number of those that have not, not by all.
     """
 
@@ -58,6 +59,7 @@ class Reducer:
         self.rebucket, self.finite, self.static_graph = rebucket, finite, static_graph
         self.hook: CommHook | None = None
         self.hook_state: Any = None
+        self.before: Callable[[], None] | None = None
         self.params = [p for b in buckets for p in b.params]
         self._position = {id(p): k for k, p in enumerate(self.params)}
         self._use(buckets)
@@ -127,6 +129,8 @@ class Reducer:
             if not self._sync:
                 return
             if not self._running:
+                if self.before is not None:
+                    self.before()
                 self._begin()
                 autograd.queue_callback(self._finish)
             if self._order is not None:

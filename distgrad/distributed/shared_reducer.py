@@ -48,6 +48,11 @@ class SharedReducer:
         for handle in self._handles:
             handle.remove()
 
+    @property
+    def has_state(self) -> bool:
+        """Whether an optimizer keeps state where the other ranks read it."""
+        return any(update.has_state for update in self.updates)
+
     @staticmethod
     def _update(comm: Communicator, params: list[Tensor]) -> SharedUpdate:
         return SharedUpdate(comm, params) if comm.peers is None else ClusterUpdate(comm.node, comm.peers, params)

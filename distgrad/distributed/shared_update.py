@@ -301,6 +301,11 @@ class SharedUpdate:
 
     # --- state ------------------------------------------------------------------------------------------------------
 
+    @property
+    def has_state(self) -> bool:
+        """Whether an optimizer has asked for memory here."""
+        return bool(self._states)
+
     def allocate(self, n: int, dtype: np.dtype) -> Array:
         """Zeroed memory that the other ranks find in :meth:`_assemble`."""
         number = len(self._states)

@@ -71,7 +71,11 @@ class Join:
     """
 
     def __init__(
-        self, joinables: Sequence[Joinable], enable: bool = True, throw_on_early_termination: bool = False, **kwargs: Any
+        self,
+        joinables: Sequence[Joinable],
+        enable: bool = True,
+        throw_on_early_termination: bool = False,
+        **kwargs: Any,
     ) -> None:
         if not joinables:
             raise ValueError("Join needs at least one Joinable, got none")

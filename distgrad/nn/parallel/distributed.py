@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from distgrad import autograd, storage
+from distgrad import autograd
 from distgrad.autograd import Tensor
 from distgrad.distributed.algorithms.join import Join, Joinable, JoinHook
-from distgrad.distributed.buckets import make_buckets
 from distgrad.distributed.collectives import broadcast_array
 from distgrad.distributed.consistency import check_same_model
-from distgrad.distributed.finite import FiniteCheck
 from distgrad.distributed.grad_bucket import CommHook
+from distgrad.distributed.gradient_sync import GradientSync
 from distgrad.distributed.process_group import ProcessGroup, get_group
 from distgrad.distributed.reducer import Reducer
 from distgrad.distributed.reduction import ReduceOp
-from distgrad.distributed.shared_reducer import SharedReducer
 from distgrad.nn.module import Module
 
 __all__ = ["DistributedDataParallel"]
-
-_FIRST_BUCKET_MB = 1.0
 
 
 class DistributedDataParallel(Module, Joinable):
@@ -105,60 +100,26 @@ class DistributedDataParallel(Module, Joinable):
         self.require_backward_grad_sync = True
         self.process_group = get_group(process_group)
         self._comm = self.process_group.comm
-        self._cap, self._by_samples, self._check_finite = cap_mb * 2**20, weighting == "samples", check_finite
-        self._trained, self._names = list(trained.values()), {id(p): name for name, p in trained.items()}
-        self._hooked = False
-        self._reducer: Reducer | SharedReducer | None = None
-        self._former: SharedReducer | None = None
+        self._weighting, self._device = weighting, next(iter(trained.values())).device
+        self._options: dict[str, Any] = dict(
+            by_samples=weighting == "samples", cap_bytes=cap_mb * 2**20, check_finite=check_finite,
+            static_graph=static_graph, shared=init_sync,
+        )  # fmt: skip
+        self._trained = trained
+        self._gradients: GradientSync | None = None
         if self._comm.size == 1:
             return
         if init_sync:
             check_same_model(self._comm, module.named_parameters(), module.named_buffers())
-        if init_sync and SharedReducer.can_serve(self._comm, self._trained):
-            self._reducer = SharedReducer(self._comm, self._trained, self._by_samples)
-            self._reducer.finite = self._finite(self._reducer.params)
-            self._broadcast([p for p in module.parameters() if not p.requires_grad])
-            self._broadcast(module.buffers())
-            return
-        self._reducer = self._by_messages()
+        sync = self._attach()
         if init_sync:
-            self._broadcast(module.parameters())
+            self._broadcast(p for p in module.parameters() if not (sync.shares_memory and p.requires_grad))
             self._broadcast(module.buffers())
 
-    def _finite(self, params: Iterable[Tensor]) -> FiniteCheck | None:
-        if self._check_finite is None:
-            return None
-        return FiniteCheck(self._check_finite, [self._names[id(p)] for p in params])
-
-    def _by_messages(self) -> Reducer:
-        """The reducer that needs no common memory; the one in use from then on."""
-        if isinstance(self._reducer, Reducer):
-            return self._reducer
-        if isinstance(self._reducer, SharedReducer):
-            self._leave_shared_memory(self._reducer)
-        order = {id(p): i for i, p in enumerate(self._trained)}
-        rebucket = functools.partial(
-            make_buckets,
-            storage.flatten(self._trained),
-            cap_bytes=self._cap,
-            first_cap_bytes=min(self._cap, _FIRST_BUCKET_MB * 2**20),
-        )
-        reducer = Reducer(
-            self._comm, rebucket(order), self._by_samples, rebucket=rebucket, static_graph=self.static_graph
-        )
-        reducer.finite = self._finite(reducer.params)
-        self._reducer = reducer
-        return reducer
-
-    def _leave_shared_memory(self, reducer: SharedReducer) -> None:
-        """Give each rank parameters of its own, with the values and gradients that it sees.  Collective."""
-        for p in self._trained:
-            p.grad  # noqa: B018 - a gradient that is shared is settled when it is asked for
-        self._comm.Barrier()  # all have read the others'
-        reducer.detach()
-        for kind in dict.fromkeys(p._data.dtype for p in self._trained):
-            storage.FlatStorage([p for p in self._trained if p._data.dtype == kind], storage.allocate)
-        self._former = reducer  # other ranks' optimizers have yet to fetch the state that lies in this rank's memory
+    def _attach(self) -> GradientSync:
+        if self._gradients is None:
+            self._gradients = GradientSync(self._comm, self._trained, **self._options)
+        return self._gradients
 
     def register_comm_hook(self, state: Any, hook: CommHook) -> None:
         """Have ``hook(state, bucket)`` reduce each bucket of gradients.  Collective; once for a model.
@@ -171,16 +132,11 @@ class DistributedDataParallel(Module, Joinable):
             TypeError: ``hook`` cannot be called.
             RuntimeError: there is one already.
         """
-        if not callable(hook):
-            raise TypeError("Communication hook must be callable.")
-        if self._hooked:
-            raise RuntimeError("register_comm_hook or register_builtin_comm_hook can only be called once.")
-        reducer = self._by_messages()
-        reducer.hook, reducer.hook_state, self._hooked = hook, state, True
+        self._attach().register_hook(state, hook)
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """The module's forward pass; where gradients are recorded, its samples count for this rank's weight."""
-        if self._reducer is not None and autograd.is_grad_enabled():
+        if self._gradients is not None and autograd.is_grad_enabled():
             sync, root = self.require_backward_grad_sync, 0
             buffers = self.training and self.broadcast_buffers
             if sync and self._join_config.enable:
@@ -188,7 +144,7 @@ class DistributedDataParallel(Module, Joinable):
                 root, buffers = self._agree(True, buffers)
             if sync and buffers:
                 self._broadcast(self.module.buffers(), root)
-            self._reducer.forward(sync, self._samples(inputs, kwargs), self.training)
+            self._gradients.reducer.forward(sync, self._samples(inputs, kwargs), self.training)
         return self.module(*inputs, **kwargs)
 
     @contextlib.contextmanager
@@ -223,15 +179,16 @@ class DistributedDataParallel(Module, Joinable):
 
     def join_hook(self, **kwargs: Any) -> JoinHook:
         """What a rank without inputs does; keyword ``divide_by_initial_world_size`` as for :meth:`join`."""
-        if self._comm.size > 1:
-            divide = kwargs.get("divide_by_initial_world_size", True)
-            self._by_messages().by_presence = not divide and not self._by_samples
-        return _TakesPart(self)
+        if self._comm.size == 1:
+            return JoinHook()
+        reducer = self._attach().by_messages()
+        reducer.by_presence = self._weighting == "ranks" and not kwargs.get("divide_by_initial_world_size", True)
+        return _TakesPart(self, reducer)
 
     @property
     def join_device(self) -> Any:
         """The device of the parameters."""
-        return self._trained[0].device
+        return self._device
 
     @property
     def join_process_group(self) -> ProcessGroup:
@@ -259,19 +216,17 @@ class DistributedDataParallel(Module, Joinable):
 class _TakesPart(JoinHook):
     """The part of a rank that has no inputs any more in the others' forward and backward passes."""
 
-    def __init__(self, model: DistributedDataParallel) -> None:
-        self.model = model
+    def __init__(self, model: DistributedDataParallel, reducer: Reducer) -> None:
+        self.model, self.reducer = model, reducer
 
     def main_hook(self) -> None:
         root, buffers = self.model._agree(False, False)
         if buffers:
             self.model._broadcast(self.model.module.buffers(), root)
-        assert isinstance(self.model._reducer, Reducer)
-        self.model._reducer.shadow()
+        self.reducer.shadow()
 
     def post_hook(self, is_last_joiner: bool) -> None:
         root, _ = self.model._agree(is_last_joiner, False)
         self.model._broadcast(self.model.module.parameters(), root)
         self.model._broadcast(self.model.module.buffers(), root)
-        if isinstance(self.model._reducer, Reducer):
-            self.model._reducer.by_presence = False
+        self.reducer.by_presence = False

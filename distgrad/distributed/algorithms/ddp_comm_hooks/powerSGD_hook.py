@@ -87,7 +87,7 @@ class PowerSGDState:
             self.iter += 1
 
     def compression_stats(self) -> tuple[float, int, int]:
-        """(rate, elements before, elements sent) so far, uncompressed steps left out; the rate is 0 before the first."""
+        """(rate, elements before, elements sent) so far, without uncompressed steps; a rate of 0 before the first."""
         before, after = self.total_numel_before_compression, self.total_numel_after_compression
         return (before / after if after else 0.0), before, after
 
