@@ -15,6 +15,7 @@ import numpy as np
 from distgrad.autograd import Tensor
 from distgrad.backend import Array
 from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.finite import NONFINITE
 from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.reduction import ReduceOp, combine
 from distgrad.distributed.shared_update import REDUCED, SharedUpdate, scaled
@@ -52,6 +53,9 @@ class ClusterUpdate(SharedUpdate):
         if self._reduced != self._pass:
             self._reduce()
         return self._anywhere
+
+    def nonfinite(self) -> bool:
+        return bool((self._used_anywhere() == NONFINITE).any())  # not only on this node
 
     def _reduce(self) -> None:
         """Sum this rank's part over its node, then over the nodes."""

@@ -38,6 +38,7 @@ __all__ = ["REDUCED", "SharedUpdate", "scaled"]
 _LINE = 8  # words of 8 bytes a rank: a cache line of its own
 _DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, _DIRTY, REDUCED = range(8)
 _PAGE = 4096
+_BAD = bytes([NONFINITE])
 _STATES = 256  # arrays of optimizer state that can be told of, over the life of a storage
 
 
@@ -130,7 +131,8 @@ class SharedUpdate:
 
     def nonfinite(self) -> bool:
         """Whether some rank's gradient of the pass just completed is not finite; waits for all ranks'."""
-        return bool((self._used_anywhere() == NONFINITE).any())
+        self._wait_gradients()
+        return _BAD in self._used.tobytes()  # bytes: for few parameters NumPy's calls would take as long as a step
 
     def complete(self, samples: int | None, check: bool = False) -> None:
         """This rank's gradients are complete: from here on ``p.grad`` is the mean over the ranks.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,9 @@ from distgrad import registry
 from distgrad.distributed import node_memory
 from distgrad.distributed.process_group import get_group
 from distgrad.distributed.reduction import ReduceOp
+
+ROOT = Path(__file__).parents[2]
+AS_PROGRAM = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'launch'}"}  # for a test file that is run on ranks itself
 
 Threads: Any = registry.get("communicator", "threads")
 

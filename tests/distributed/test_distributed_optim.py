@@ -21,10 +21,9 @@ from distgrad.distributed.optim import (
     broadcast_parameters,
 )
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import WAYS, counting, on_ranks
+from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, counting, on_ranks
 from tests.ranks import run_ranks
 
-ROOT = {"PYTHONPATH": str(Path(__file__).parents[2])}  # this file is also run as a program
 ALL = [n for n in registry.names("optimizer") if registry.get("optimizer", n).gradients != "sparse"]
 SHARED_OUT = [n for n in ALL if not registry.get("optimizer", n)._own_step]
 WIDTH = 48
@@ -304,7 +303,7 @@ def test_other_parameters_are_refused() -> None:
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("backend", ["mpi", "shared"])
 def test_over_mpi(backend: str, size: int) -> None:
-    run_ranks(size, Path(__file__), backend, env=ROOT).check(equal=2 * size)
+    run_ranks(size, Path(__file__), backend, env=AS_PROGRAM).check(equal=2 * size)
 
 
 if __name__ == "__main__":

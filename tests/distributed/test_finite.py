@@ -15,10 +15,9 @@ from distgrad import nn, optim
 from distgrad.distributed.algorithms.ddp_comm_hooks.topk_hook import TopKState, topk_hook
 from distgrad.distributed.finite import all_finite
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import WAYS, on_ranks
+from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks
 from tests.ranks import run_ranks
 
-ROOT = {"PYTHONPATH": str(Path(__file__).parents[2])}  # this file is also run as a program
 BAD = {"nan": float("nan"), "inf": float("inf")}
 
 
@@ -149,7 +148,7 @@ def test_an_unknown_action_is_refused() -> None:
 @pytest.mark.parametrize("size", [2, 3, 4])
 @pytest.mark.parametrize("backend", ["mpi", "shared"])
 def test_over_mpi(backend: str, size: int) -> None:
-    run_ranks(size, Path(__file__), backend, env=ROOT).check(contained=size)
+    run_ranks(size, Path(__file__), backend, env=AS_PROGRAM).check(contained=size)
 
 
 @pytest.mark.mpi

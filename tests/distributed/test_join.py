@@ -15,10 +15,9 @@ from distgrad import nn, optim
 from distgrad.distributed.algorithms import Join
 from distgrad.distributed.optim import DistributedOptimizer, ZeroRedundancyOptimizer
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import WAYS, on_ranks
+from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks
 from tests.ranks import run_ranks
 
-ROOT = {"PYTHONPATH": str(Path(__file__).parents[2])}  # this file is also run as a program
 BATCHES = {1: [7], 2: [5, 7], 3: [2, 0, 3], 4: [1, 3, 2, 3]}
 RNG = np.random.default_rng(5)
 X, Y = RNG.standard_normal((4, 8, 3, 4)), RNG.standard_normal((4, 8, 3, 2))  # rank, batch, sample, feature
@@ -86,7 +85,7 @@ def test_uneven_batches_equal_the_serial_mean(how: str, epochs: int, size: int, 
 @pytest.mark.parametrize("size", BATCHES)
 @pytest.mark.parametrize("backend", ["mpi", "shared"])
 def test_uneven_batches_over_mpi(backend: str, size: int) -> None:
-    run_ranks(size, Path(__file__), backend, env=ROOT).check(equal=2 * size)
+    run_ranks(size, Path(__file__), backend, env=AS_PROGRAM).check(equal=2 * size)
 
 
 def test_a_distributed_optimizer_joins_alone() -> None:
