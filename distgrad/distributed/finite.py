@@ -15,7 +15,7 @@ import numpy as np
 from distgrad import backend
 from distgrad.backend import Array
 
-__all__ = ["ABSENT", "NONFINITE", "PRESENT", "FiniteCheck", "all_finite"]
+__all__ = ["ABSENT", "FiniteCheck", "NONFINITE", "PRESENT", "all_finite"]
 
 ABSENT, PRESENT, NONFINITE = 0, 1, 2  # what a rank tells of a parameter's gradient; the largest counts
 
@@ -23,7 +23,7 @@ ABSENT, PRESENT, NONFINITE = 0, 1, 2  # what a rank tells of a parameter's gradi
 def all_finite(array: Array) -> bool:
     """Whether no element of ``array`` (any shape, contiguous) is NaN or infinite."""
     if type(array) is np.ndarray and array.dtype.char in "fd":
-        flat = array.reshape(-1)
+        flat = array if array.ndim == 1 else array.reshape(-1)
         if math.isfinite(np.dot(flat, flat)):
             return True  # else large elements may have overflowed in the square
     return bool(backend.array_module(array).isfinite(array).all())

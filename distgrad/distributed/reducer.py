@@ -19,7 +19,8 @@ from distgrad.autograd import Tensor
 from distgrad.distributed.buckets import Bucket
 from distgrad.distributed.communicator import Communicator, Request
 from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, FiniteCheck, all_finite
-from distgrad.distributed.grad_bucket import CommHook, Future, GradBucket, all_reduced
+from distgrad.distributed.futures import Future
+from distgrad.distributed.grad_bucket import CommHook, GradBucket, all_reduced
 from distgrad.distributed.reduction import ReduceOp
 from distgrad.storage import FlatStorage
 

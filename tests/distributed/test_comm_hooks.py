@@ -15,7 +15,8 @@ from distgrad.autograd import Tensor
 from distgrad.distributed.algorithms.ddp_comm_hooks import default_hooks
 from distgrad.distributed.algorithms.ddp_comm_hooks.powerSGD_hook import PowerSGDState, powerSGD_hook
 from distgrad.distributed.algorithms.ddp_comm_hooks.topk_hook import TopKState, topk_hook
-from distgrad.distributed.grad_bucket import Future, GradBucket
+from distgrad.distributed.futures import Future
+from distgrad.distributed.grad_bucket import GradBucket
 from distgrad.nn.parallel import DistributedDataParallel
 from tests.distributed.compression import HOOKS, IN, OUT, Regression, losses
 from tests.distributed.ranks_as_threads import WAYS, counting, on_ranks

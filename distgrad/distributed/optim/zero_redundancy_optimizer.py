@@ -22,7 +22,7 @@ from distgrad.distributed.process_group import ProcessGroup, get_group
 from distgrad.optim.optimizer import Optimizer
 from distgrad.storage import FlatStorage
 
-__all__ = ["ZeroRedundancyOptimizer"]
+__all__ = ["Shards", "ZeroRedundancyOptimizer"]
 
 
 class Shards:

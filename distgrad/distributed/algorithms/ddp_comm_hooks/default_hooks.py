@@ -7,7 +7,8 @@ from typing import Any
 from distgrad import dtypes
 from distgrad.autograd import Tensor
 from distgrad.distributed.communicator import Communicator
-from distgrad.distributed.grad_bucket import CommHook, Future, GradBucket, all_reduced
+from distgrad.distributed.futures import Future
+from distgrad.distributed.grad_bucket import CommHook, GradBucket, all_reduced
 from distgrad.distributed.process_group import ProcessGroup, get_group
 from distgrad.distributed.reduction import ReduceOp
 

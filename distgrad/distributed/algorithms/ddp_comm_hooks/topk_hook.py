@@ -13,7 +13,8 @@ import numpy as np
 from distgrad import backend
 from distgrad.autograd import Tensor
 from distgrad.backend import Array
-from distgrad.distributed.grad_bucket import Future, GradBucket, all_reduced
+from distgrad.distributed.futures import Future
+from distgrad.distributed.grad_bucket import GradBucket, all_reduced
 from distgrad.distributed.process_group import ProcessGroup, get_group
 from distgrad.distributed.reduction import ReduceOp
 
