@@ -1,8 +1,8 @@
 """One rank of a scaling run: trains, and rank 0 prints the median step time of the slowest rank as JSON.
 
-Run by scaling.py under mpirun; LIBRARY is distgrad, distgrad:BACKEND (its default is "shared" on one node) or torch (DDP
-over gloo).  For distgrad the time is also split, in a second run: waiting for other ranks, adding up gradients, the
-update, and the rest, which is computing.
+Run by scaling.py under mpirun; LIBRARY is distgrad, distgrad:BACKEND (the default is "shared" on one node) or torch
+(DDP over gloo).  For distgrad the time is also split, in a second run: waiting for other ranks, adding up gradients,
+the update, and the rest, which is computing.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ CLOCKS = {name: Clock() for name in ("waiting", "reduction", "update")}
 
 
 def _put_clocks(optimizer: Any) -> None:
+    import distgrad_communicators.mpi as over_mpi
     from distgrad_communicators.mpi import MPICommunicator
 
-    import distgrad_communicators.mpi as over_mpi
     from distgrad.distributed import shared_update
 
     CLOCKS["waiting"].around(shared_update.SharedUpdate, "_wait")

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 __all__ = [
-    "Accelerator", "Array", "ArrayModule", "CPU", "NOWHERE", "accelerator", "accelerator_as", "array_module",
+    "Accelerator", "Array", "ArrayModule", "CPU", "Kernel", "NOWHERE", "accelerator", "accelerator_as", "array_module",
     "choose_device", "chosen", "claim_device", "device", "device_count", "device_of", "is_array", "module_for", "on",
-    "release_device", "resolve", "several_devices", "special_module", "switched", "synchronize", "to_device",
-    "to_host", "where_it_lies",
+    "release_device", "resolve", "run_kernel", "several_devices", "special_module", "switched", "synchronize",
+    "to_device", "to_host", "where_it_lies",
 ]  # fmt: skip
 
 Array = Any  # numpy.ndarray, cupy.ndarray or a double's array
@@ -74,6 +74,26 @@ class device:  # noqa: N801 - PyTorch's name
 CPU = device("cpu")
 
 
+class Kernel(NamedTuple):
+    """An elementwise computation in CUDA's C, as CuPy's ``ElementwiseKernel`` takes it.
+
+    Attributes:
+        name: what profilers call it.
+        inputs, outputs: declarations; inputs are arrays and then numbers.
+        body: the statements; outputs are read there too, and written last.
+        read, written: which of the arrays are inputs and outputs.
+        replay: the same through functions of NumPy's names: (module, arrays, numbers) -> the outputs' new values.
+    """
+
+    name: str
+    inputs: str
+    outputs: str
+    body: str
+    read: tuple[int, ...]
+    written: tuple[int, ...]
+    replay: Callable[..., list[Any]]
+
+
 class Accelerator(Protocol):
     """What an array library on a device must offer.  ``module`` has NumPy's API on arrays of type ``array_type``."""
 
@@ -90,6 +110,7 @@ class Accelerator(Protocol):
     def on(self, index: int) -> contextlib.AbstractContextManager[Any]: ...
     def synchronize(self) -> None: ...
     def special_module(self) -> ArrayModule: ...
+    def run_kernel(self, kernel: Kernel, arrays: Sequence[Array], numbers: Sequence[float]) -> None: ...
 
 
 class _CuPy:
@@ -100,6 +121,7 @@ class _CuPy:
 
         self.module = cupy
         self.array_type = cupy.ndarray
+        self._kernels: dict[tuple[str, str, str], Any] = {}
 
     def device_count(self) -> int:
         return int(self.module.cuda.runtime.getDeviceCount()) if self.module.cuda.is_available() else 0
@@ -134,6 +156,14 @@ class _CuPy:
 
         return special
 
+    def run_kernel(self, kernel: Kernel, arrays: Sequence[Array], numbers: Sequence[float]) -> None:
+        key = kernel.inputs, kernel.outputs, kernel.body
+        made = self._kernels.get(key)
+        if made is None:  # CuPy compiles it, and keeps it on disk
+            made = self.module.ElementwiseKernel(kernel.inputs, kernel.outputs, kernel.body, kernel.name)
+            self._kernels[key] = made
+        made(*[arrays[i] for i in kernel.read], *numbers, *[arrays[i] for i in kernel.written])
+
 
 _accelerator: Accelerator | None = None
 _tried = False
@@ -163,6 +193,13 @@ def several_devices() -> bool:
     nothing, and False is the answer until then.
     """
     return _count is not None and _count > 1
+
+
+def run_kernel(kernel: Kernel, arrays: Sequence[Array], numbers: Sequence[float]) -> None:
+    """Run ``kernel`` on arrays of the accelerator, in place."""
+    found = accelerator()
+    assert found is not None
+    found.run_kernel(kernel, arrays, numbers)
 
 
 def is_array(x: object) -> bool:

@@ -124,7 +124,8 @@ class Trainer:
                 return loss
 
             self.optimizer.step(evaluate)  # L-BFGS evaluates several times
-            sums.add(*first, labels)
+            loss, outputs = first
+            sums.add(loss, outputs, labels)
             bar.update()
         train = sums.means()
         found = dict(zip(METRICS, (*train, *self.validate()), strict=True))

@@ -541,8 +541,8 @@ class Tensor:
         memo[id(self)] = t
         if self._node is not None:
             t._node = Leaf(t)
-        if self._grad is not None:
-            t._grad = copy.deepcopy(self._grad, memo)
+        if (grad := self.grad) is not None:
+            t._grad = copy.deepcopy(grad, memo)
         for name, value in self.__dict__.items():
             if name not in ("_grad", "_retains", "_leaf", "_flat"):
                 t.__dict__[name] = copy.deepcopy(value, memo)

@@ -6,11 +6,39 @@ With one process every collective is a no-op, so one script runs everywhere.  ``
 
 from __future__ import annotations
 
-from distgrad.distributed.collectives import Work, all_gather, all_reduce, broadcast, reduce
+from distgrad.distributed.collectives import all_reduce, barrier, broadcast, monitored_barrier, reduce
 from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError
+from distgrad.distributed.gathering import (
+    all_gather,
+    all_gather_into_tensor,
+    all_to_all,
+    all_to_all_single,
+    gather,
+    reduce_scatter,
+    reduce_scatter_tensor,
+    scatter,
+)
+from distgrad.distributed.groups import (
+    GroupMember,
+    get_global_rank,
+    get_group_rank,
+    get_process_group_ranks,
+    group,
+    new_group,
+    new_subgroups,
+    new_subgroups_by_enumeration,
+)
+from distgrad.distributed.objects import (
+    all_gather_object,
+    broadcast_object_list,
+    gather_object,
+    recv_object_list,
+    scatter_object_list,
+    send_object_list,
+)
+from distgrad.distributed.point_to_point import P2POp, batch_isend_irecv, irecv, isend, recv, send
 from distgrad.distributed.process_group import (
     ProcessGroup,
-    barrier,
     destroy_process_group,
     get_backend,
     get_local_rank,
@@ -21,25 +49,54 @@ from distgrad.distributed.process_group import (
     is_initialized,
 )
 from distgrad.distributed.reduction import ReduceOp
+from distgrad.distributed.work import Work
 
 __all__ = [
     "Communicator",
     "DistError",
     "DistTimeoutError",
+    "GroupMember",
+    "P2POp",
     "ProcessGroup",
     "ReduceOp",
     "Work",
     "all_gather",
+    "all_gather_into_tensor",
+    "all_gather_object",
     "all_reduce",
+    "all_to_all",
+    "all_to_all_single",
     "barrier",
+    "batch_isend_irecv",
     "broadcast",
+    "broadcast_object_list",
     "destroy_process_group",
+    "gather",
+    "gather_object",
     "get_backend",
+    "get_global_rank",
+    "get_group_rank",
     "get_local_rank",
+    "get_process_group_ranks",
     "get_rank",
     "get_world_size",
+    "group",
     "init_process_group",
+    "irecv",
     "is_available",
     "is_initialized",
+    "isend",
+    "monitored_barrier",
+    "new_group",
+    "new_subgroups",
+    "new_subgroups_by_enumeration",
+    "recv",
+    "recv_object_list",
     "reduce",
+    "reduce_scatter",
+    "reduce_scatter_tensor",
+    "scatter",
+    "scatter_object_list",
+    "send",
+    "send_object_list",
 ]

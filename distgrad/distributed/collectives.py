@@ -1,13 +1,12 @@
-"""PyTorch's collectives on tensors, in place, and the path of an array to and from a communicator.
+"""PyTorch's collectives on one tensor a rank, in place: all_reduce, reduce, broadcast, barriers.
 
-A communicator takes contiguous host arrays.  Whatever else a tensor holds, a strided view or an array on a device, is
-copied into such an array and back; only a communicator that declares ``device_pointers`` is given device arrays.
+The others are in :mod:`gathering`, :mod:`point_to_point` and :mod:`objects`, beside this file.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -15,91 +14,34 @@ import numpy as np
 
 from distgrad import backend
 from distgrad.autograd import Tensor
-from distgrad.distributed.communicator import Communicator, Request
+from distgrad.distributed.communicator import MONITOR_TAG, Communicator, Request
+from distgrad.distributed.groups import member, one_rank
 from distgrad.distributed.process_group import ProcessGroup, get_group
 from distgrad.distributed.reduction import ReduceOp
+from distgrad.distributed.work import Work, broadcast_array, start_all_reduce, transferable
 
 __all__ = [
-    "Work", "all_gather", "all_reduce", "broadcast", "broadcast_array", "reduce", "start_all_reduce", "transferable",
+    "Work", "all_reduce", "barrier", "broadcast", "broadcast_array", "monitored_barrier", "raw", "reduce", "run",
+    "start_all_reduce", "transferable",
 ]  # fmt: skip
 
-_said_staging = False
 
-
-class Work:
-    """A collective that was started; :meth:`wait` before the tensor is used."""
-
-    __slots__ = ("_finish", "_request")
-
-    def __init__(self, request: Request | None, finish: Callable[[], None] | None = None) -> None:
-        self._request, self._finish = request, finish
-
-    def wait(self, timeout: timedelta | None = None) -> bool:
-        """Return True when the tensor holds the result; the time-out is the process group's."""
-        if self._request is not None:
-            self._request.Wait()
-            self._complete()
-        return True
-
-    def is_completed(self) -> bool:
-        """Whether the tensor holds the result already; lets the operation progress."""
-        if self._request is not None and self._request.Test():
-            self._complete()
-        return self._request is None
-
-    def _complete(self) -> None:
-        self._request = None
-        if self._finish is not None:
-            self._finish()
-
-
-def transferable(comm: Communicator, array: backend.Array) -> tuple[backend.Array, Callable[[], None] | None]:
-    """A contiguous array that ``comm`` can take, and a function that copies it back (None: it is ``array`` itself)."""
-    global _said_staging
-    on_host = isinstance(array, np.ndarray)
-    if on_host or comm.device_pointers:
-        if not on_host:
-            backend.synchronize()  # the communicator does not know the stream that fills the array
-        if array.flags.c_contiguous:
-            return array, None
-        buffer = backend.array_module(array).ascontiguousarray(array)
-    else:
-        if not _said_staging and comm.rank == 0:
-            _said_staging = True
-            warnings.warn(
-                f"{type(comm).__name__} takes no device pointers: arrays on {backend.device_of(array)} travel through "
-                "host memory",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-        buffer = np.ascontiguousarray(backend.to_host(array))
-
-    def copy_back() -> None:
-        array[...] = buffer if on_host else backend.to_device(buffer, backend.device_of(array))
-
-    return buffer, copy_back
-
-
-def start_all_reduce(comm: Communicator, array: backend.Array, op: ReduceOp) -> Work:
-    """Start reducing the raw ``array``, in place, wherever it lies."""
-    buffer, copy_back = transferable(comm, array)
-    return Work(comm.Iallreduce(buffer, op), copy_back)
-
-
-def broadcast_array(comm: Communicator, array: backend.Array, root: int = 0) -> None:
-    """Overwrite the raw ``array`` with rank ``root``'s, wherever it lies."""
-    buffer, copy_back = transferable(comm, array)
-    comm.Bcast(buffer, root)
-    if copy_back is not None and comm.rank != root:
-        copy_back()
-
-
-def _raw(tensor: Any, name: str = "tensor") -> backend.Array:
+def raw(tensor: Any, name: str = "tensor") -> backend.Array:
+    """The array under a tensor; TypeError for anything else."""
     if not isinstance(tensor, Tensor):
         raise TypeError(
             f"Invalid function argument. Expected parameter `{name}` to be a Tensor, got {type(tensor).__name__}"
         )
     return tensor._data
+
+
+def run(request: Request, finish: Callable[[], None], async_op: bool) -> Work | None:
+    """Wait for the request and return None, or with ``async_op`` return a :class:`Work`; then ``finish()``."""
+    work = Work(request, finish)
+    if async_op:
+        return work
+    work.wait()
+    return None
 
 
 def all_reduce(
@@ -112,72 +54,146 @@ def all_reduce(
     Returns:
         None, or with ``async_op`` a :class:`Work` to wait for.
     """
-    array, comm = _raw(tensor), get_group(group).comm
+    array, comm = raw(tensor), member(group, "all_reduce")
+    if comm is None:
+        return None
+    if not async_op and type(array) is np.ndarray and array.flags.c_contiguous:  # the usual case, without detours
+        comm.Allreduce(array, op)
+        tensor._bump()
+        return None
     buffer, copy_back = transferable(comm, array)
-    request = comm.Iallreduce(buffer, op)
 
     def finish() -> None:
         if copy_back is not None:
             copy_back()
         tensor._bump()
 
-    work = Work(request, finish)
-    if async_op:
-        return work
-    work.wait()
-    return None
+    return run(comm.Iallreduce(buffer, op), finish, async_op)
 
 
-def broadcast(tensor: Tensor, src: int = 0, group: ProcessGroup | None = None, async_op: bool = False) -> Work | None:
-    """Overwrite ``tensor`` on every rank with the one of rank ``src``.  Complete on return, ``async_op`` or not."""
-    broadcast_array(get_group(group).comm, _raw(tensor), src)
-    tensor._bump()
-    return Work(None) if async_op else None
+def broadcast(
+    tensor: Tensor,
+    src: int | None = None,
+    group: ProcessGroup | None = None,
+    async_op: bool = False,
+    group_src: int | None = None,
+) -> Work | None:
+    """Overwrite ``tensor`` on every rank with the one of rank ``src`` (``group_src``: by its number in ``group``)."""
+    array, comm = raw(tensor), member(group, "broadcast")
+    if comm is None:
+        return None
+    root = one_rank(group, "src", src, group_src)
+    buffer, copy_back = transferable(comm, array)
+
+    def finish() -> None:
+        if copy_back is not None and comm.rank != root:
+            copy_back()
+        tensor._bump()
+
+    return run(comm.Ibcast(buffer, root), finish, async_op)
 
 
 def reduce(
     tensor: Tensor,
-    dst: int = 0,
+    dst: int | None = None,
     op: ReduceOp = ReduceOp.SUM,
     group: ProcessGroup | None = None,
     async_op: bool = False,
+    group_dst: int | None = None,
 ) -> Work | None:
-    """:func:`all_reduce` whose result rank ``dst`` alone gets.  Complete on return, ``async_op`` or not."""
-    array, comm = _raw(tensor), get_group(group).comm
-    if not 0 <= dst < comm.size:
-        raise ValueError(f"dst={dst} does not exist: ranks are 0 to {comm.size - 1}")
+    """:func:`all_reduce` whose result rank ``dst`` (``group_dst``: by its number in ``group``) alone gets."""
+    array, comm = raw(tensor), member(group, "reduce")
+    if comm is None:
+        return None
+    root = one_rank(group, "dst", dst, group_dst)
     buffer, copy_back = transferable(comm, array)
-    comm.Reduce(buffer, op, dst)
-    if comm.rank == dst:
-        if copy_back is not None:
-            copy_back()
-        tensor._bump()
-    return Work(None) if async_op else None
+
+    def finish() -> None:
+        if comm.rank == root:
+            if copy_back is not None:
+                copy_back()
+            tensor._bump()
+
+    return run(comm.Ireduce(buffer, op, root), finish, async_op)
 
 
-def all_gather(
-    tensor_list: Sequence[Tensor], tensor: Tensor, group: ProcessGroup | None = None, async_op: bool = False
+def barrier(
+    group: ProcessGroup | None = None,
+    async_op: bool = False,
+    device_ids: Any = None,
+    timeout: timedelta | None = None,
 ) -> Work | None:
-    """Write rank ``r``'s ``tensor`` into ``tensor_list[r]``.  Complete on return, ``async_op`` or not.
+    """Return once every rank has called it; with ``async_op``, return a :class:`Work` that waits for that.
 
     Args:
-        tensor_list: one tensor a rank, each with ``tensor``'s shape and dtype.
+        device_ids: accepted for PyTorch's sake.
+        timeout: how long to wait; None is the process group's time-out.
     """
-    array, comm = _raw(tensor), get_group(group).comm
-    if len(tensor_list) != comm.size:
-        raise ValueError(f"tensor_list needs one tensor for each of the {comm.size} ranks, got {len(tensor_list)}")
-    for i, target in enumerate(tensor_list):
-        raw = _raw(target, f"tensor_list[{i}]")
-        if raw.shape != array.shape or raw.dtype != array.dtype:
-            raise ValueError(
-                f"tensor_list[{i}] has shape {tuple(raw.shape)} and dtype {target.dtype}, "
-                f"the gathered tensor {tuple(array.shape)} and {tensor.dtype}; they must be equal"
+    comm = member(group, "barrier")
+    if comm is None:
+        return None
+    work = Work(comm.Ibarrier())
+    if async_op:
+        return work
+    work.wait(timeout)
+    return None
+
+
+def monitored_barrier(
+    group: ProcessGroup | None = None, timeout: timedelta | None = None, wait_all_ranks: bool = False
+) -> None:
+    """A barrier that names the ranks which did not come in time.
+
+    Every rank reports to rank 0 of the group, which then lets them go.
+
+    Args:
+        timeout: how long rank 0 waits for reports, and the others for its answer; None is the group's.
+        wait_all_ranks: name all ranks that are late, else the first.
+
+    Raises:
+        RuntimeError: on rank 0, ranks that did not report; on others, that rank 0 did not answer.
+    """
+    comm = member(group, "monitored_barrier")
+    if comm is None:
+        return
+    seconds = timeout.total_seconds() if timeout is not None else comm.timeout
+    ranks = get_group(group).ranks
+    deadline = None if seconds is None else time.monotonic() + seconds
+    token = np.zeros(1, np.uint8)
+    if comm.rank:
+        comm.Isend(token, 0, MONITOR_TAG)
+        if not _until(comm.Irecv(token, 0, MONITOR_TAG), deadline):
+            raise RuntimeError(
+                f"[Rank {ranks[comm.rank]}]: Rank {ranks[0]} did not answer in monitored_barrier within "
+                f"{(seconds or 0) * 1000:g} ms: it may wait for another rank, or not have called it"
             )
-    buffer, _ = transferable(comm, array)
-    table = backend.array_module(buffer).empty((comm.size, *buffer.shape), buffer.dtype)
-    comm.Allgather(buffer, table)
-    for row, target in zip(table, tensor_list, strict=True):
-        raw = target._data
-        raw[...] = backend.to_device(row, backend.device_of(raw))
-        target._bump()
-    return Work(None) if async_op else None
+        return
+    late = _report(comm, token, deadline, wait_all_ranks)
+    if late:
+        names = ", ".join(str(ranks[r]) for r in late)
+        raise RuntimeError(
+            f"[Rank {ranks[0]}]: Rank{'s' * (len(late) > 1)} {names} failed to pass monitored_barrier in "
+            f"{(seconds or 0) * 1000:g} ms"
+        )
+    for peer in range(1, comm.size):
+        comm.Send(token, peer, MONITOR_TAG)
+
+
+def _report(comm: Communicator, token: np.ndarray, deadline: float | None, everyone: bool) -> list[int]:
+    """On rank 0: the ranks (the first, or all) that have not reported by the deadline."""
+    reports = [comm.Irecv(token.copy(), peer, MONITOR_TAG) for peer in range(1, comm.size)]
+    late = []
+    for peer, report in enumerate(reports, 1):
+        if not _until(report, deadline):
+            late.append(peer)
+            if not everyone:
+                break
+    return late
+
+
+def _until(request: Request, deadline: float | None) -> bool:
+    while not request.Test():
+        if deadline is not None and time.monotonic() > deadline:
+            return False
+        time.sleep(0)
+    return True

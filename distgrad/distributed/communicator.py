@@ -1,8 +1,8 @@
 """What lies between ranks: a small protocol, named after MPI's functions, on contiguous arrays.
 
-A communicator plugin subclasses :class:`Communicator` (the object collectives and the default attributes come with it)
-and moves bytes; how numbers are combined is :func:`distgrad.distributed.reduction.combine`'s business, so that every
-communicator gives the same bits.
+A communicator plugin subclasses :class:`Communicator` and moves bytes; how numbers are combined is
+:func:`distgrad.distributed.reduction.combine`'s business, so that every communicator gives the same bits.  Ten methods
+are enough; the others are made of them, and a communicator overrides those that it can do better.
 """
 
 from __future__ import annotations
@@ -10,14 +10,22 @@ from __future__ import annotations
 import json
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from distgrad.distributed.reduction import ReduceOp
+from distgrad.distributed.reduction import ReduceOp, check_op, combine
 
-__all__ = ["Communicator", "CompletedRequest", "DistError", "DistTimeoutError", "Request"]
+__all__ = [
+    "Communicator", "CompletedRequest", "DEFAULTS_TAG", "DistError", "DistTimeoutError", "FinishingRequest", "MAX_TAG",
+    "MONITOR_TAG", "OBJECTS_TAG", "Request",
+]  # fmt: skip
+
+MAX_TAG = 16383  # of a message of the user's; the next few are ours
+DEFAULTS_TAG = MAX_TAG + 1  # the default Ialltoallv's
+MONITOR_TAG = MAX_TAG + 2  # monitored_barrier's
+OBJECTS_TAG = MAX_TAG + 3  # send_object_list's
 
 
 class DistError(RuntimeError):
@@ -48,12 +56,50 @@ class CompletedRequest:
         return True
 
 
+class FinishingRequest:
+    """An operation after which ``finish()``, which exchanges nothing, makes the result of what arrived."""
+
+    def __init__(self, request: Request, finish: Callable[[], None]) -> None:
+        self._request, self._finish = request, finish
+        self._done = False
+
+    def Wait(self) -> None:
+        if not self._done:
+            self._request.Wait()
+            self._done = True
+            self._finish()
+
+    def Test(self) -> bool:
+        if not self._done and self._request.Test():
+            self._done = True
+            self._finish()
+        return self._done
+
+
+class _LateReceive:
+    """A receive that happens when it is waited for: the default where messages cannot be awaited beside other work."""
+
+    def __init__(self, receive: Callable[[], None]) -> None:
+        self._receive: Callable[[], None] | None = receive
+
+    def Wait(self) -> None:
+        if self._receive is not None:
+            receive, self._receive = self._receive, None
+            receive()
+
+    def Test(self) -> bool:
+        self.Wait()
+        return True
+
+
 class Communicator(Protocol):
     """A fixed set of ranks that can exchange arrays.
 
     Arrays are C-contiguous, of any dtype of :mod:`distgrad.dtypes`, and lie on the host unless ``device_pointers``.
-    Every rank calls the same collectives in the same order with equal shapes and dtypes.  The constructor takes one
-    argument, ``comm``: None for all ranks there are, or the user's own object where the communicator knows such.
+    Every rank calls the same collectives in the same order with equal shapes and dtypes (where the names end in ``v``,
+    shapes may differ between ranks).  The constructor takes one argument, ``comm``: None for all ranks there are, or
+    the user's own object where the communicator knows such.  Arrays given to a method that starts with ``I`` belong to
+    the operation until its request is complete.
 
     Attributes:
         rank, size: this rank and the number of ranks.
@@ -78,6 +124,8 @@ class Communicator(Protocol):
 
     def __init__(self, comm: Any = None) -> None: ...
 
+    # --- what a communicator must do ---------------------------------------------------------------------------------
+
     @abstractmethod
     def Iallreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> Request:
         """Start replacing ``array`` on every rank by ``op`` over the ranks' arrays, taken in rank order."""
@@ -96,7 +144,7 @@ class Communicator(Protocol):
 
     @abstractmethod
     def Send(self, array: np.ndarray, dest: int, tag: int = 0) -> None:
-        """Give ``array`` to rank ``dest``, which must :meth:`Recv` it with the same tag (0 to 255)."""
+        """Give ``array`` to rank ``dest``, which must :meth:`Recv` it with the same tag (0 to ``MAX_TAG + 16``)."""
 
     @abstractmethod
     def Recv(self, array: np.ndarray, source: int, tag: int = 0) -> None:
@@ -122,6 +170,21 @@ class Communicator(Protocol):
     def Free(self) -> None:
         """Give back what the communicator holds; it cannot be used afterwards."""
 
+    # --- what some communicators cannot ------------------------------------------------------------------------------
+
+    def Create_group(self, ranks: Sequence[int]) -> Communicator | None:
+        """A communicator of ``ranks``, in that order.  Collective over them alone; None on a rank that is not one."""
+        raise DistError(f"{type(self).__name__} makes no groups of some of its ranks: it has no Create_group method")
+
+    def Iprobe(self, source: int | None, tag: int = 0) -> int | None:
+        """The rank of which a message with ``tag`` can be received: ``source``, or any where that is None.
+
+        None where no message has come yet.
+        """
+        raise DistError(f"{type(self).__name__} cannot receive from an unnamed rank: it has no Iprobe method")
+
+    # --- what is made of the above -----------------------------------------------------------------------------------
+
     @property
     def node(self) -> Communicator:
         """The ranks of this one's node."""
@@ -138,16 +201,93 @@ class Communicator(Protocol):
             if self.timeout is not None and time.monotonic() - started > self.timeout:
                 raise DistTimeoutError(f"rank {self.rank} waited {self.timeout:g} s {what}")
 
+    def Ibcast(self, array: np.ndarray, root: int = 0) -> Request:
+        """Start :meth:`Bcast`."""
+        self.Bcast(array, root)
+        return CompletedRequest()
+
+    def Iallgather(self, array: np.ndarray, out: np.ndarray) -> Request:
+        """Start :meth:`Allgather`."""
+        self.Allgather(array, out)
+        return CompletedRequest()
+
+    def Ibarrier(self) -> Request:
+        """Start :meth:`Barrier`."""
+        self.Barrier()
+        return CompletedRequest()
+
+    def Isend(self, array: np.ndarray, dest: int, tag: int = 0) -> Request:
+        """Start :meth:`Send`.  To be overridden where that waits until the message is received."""
+        self.Send(array, dest, tag)
+        return CompletedRequest()
+
+    def Irecv(self, array: np.ndarray, source: int, tag: int = 0) -> Request:
+        """Start :meth:`Recv`; receives of one tag from one rank get its messages in the order they were started in."""
+        return _LateReceive(lambda: self.Recv(array, source, tag))
+
+    def Ialltoallv(self, send: Sequence[np.ndarray], recv: Sequence[np.ndarray]) -> Request:
+        """Start writing this rank's ``send[r]`` into rank ``r``'s ``recv`` of this rank.
+
+        Both hold one array a rank, of any lengths, also 0; ``send[r]`` here and ``recv[rank]`` on ``r`` agree in length
+        and dtype.
+        """
+        recv[self.rank].reshape(-1)[...] = send[self.rank].reshape(-1)
+        # Pair after pair, in one order on all ranks: nobody waits in a circle.
+        for peer in range(self.size):
+            if peer < self.rank:
+                if recv[peer].size:
+                    self.Recv(recv[peer], peer, DEFAULTS_TAG)
+                if send[peer].size:
+                    self.Send(send[peer], peer, DEFAULTS_TAG)
+            elif peer > self.rank:
+                if send[peer].size:
+                    self.Send(send[peer], peer, DEFAULTS_TAG)
+                if recv[peer].size:
+                    self.Recv(recv[peer], peer, DEFAULTS_TAG)
+        return CompletedRequest()
+
+    def Iallgatherv(self, array: np.ndarray, out: Sequence[np.ndarray]) -> Request:
+        """Start writing rank ``r``'s ``array`` into ``out[r]``; ranks' arrays may differ in length."""
+        return self.Ialltoallv([array] * self.size, out)
+
+    def Igatherv(self, array: np.ndarray, out: Sequence[np.ndarray] | None, root: int = 0) -> Request:
+        """Start writing rank ``r``'s ``array`` into ``out[r]`` on rank ``root``; ``out`` is None on the others."""
+        self.check_root(root)
+        nothing = [array.reshape(-1)[:0]] * self.size
+        send = [array if r == root else nothing[r] for r in range(self.size)]
+        return self.Ialltoallv(send, nothing if out is None else out)
+
+    def Iscatterv(self, send: Sequence[np.ndarray] | None, array: np.ndarray, root: int = 0) -> Request:
+        """Start writing ``send[r]`` of rank ``root`` into rank ``r``'s ``array``; ``send`` is None on the others."""
+        self.check_root(root)
+        nothing = [array.reshape(-1)[:0]] * self.size
+        recv = [array if r == root else nothing[r] for r in range(self.size)]
+        return self.Ialltoallv(nothing if send is None else send, recv)
+
+    def Ireduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM, root: int = 0) -> Request:
+        """:meth:`Iallreduce` whose result only rank ``root`` gets; the other ranks' arrays are left as they are."""
+        check_op(op, array.dtype)
+        self.check_root(root)
+        if self.rank != root:
+            return self.Igatherv(array, None, root)
+        flat = array.reshape(-1)
+        table = np.empty((self.size, flat.size), flat.dtype)
+        return FinishingRequest(self.Igatherv(flat, list(table), root), lambda: combine(op, list(table), flat))
+
+    def Ireduce_scatter(self, send: Sequence[np.ndarray], out: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> Request:
+        """Start writing ``op`` over the ranks' ``send[r]`` into ``out`` of rank ``r``."""
+        check_op(op, out.dtype)
+        flat = out.reshape(-1)
+        table = np.empty((self.size, flat.size), flat.dtype)
+        return FinishingRequest(self.Ialltoallv(send, list(table)), lambda: combine(op, list(table), flat))
+
     def Allreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> None:
         """Replace ``array`` on every rank by ``op`` over the ranks' arrays, taken in rank order."""
         self.Iallreduce(array, op).Wait()
 
     def Reduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM, root: int = 0) -> None:
         """:meth:`Allreduce` whose result only rank ``root`` gets; the other ranks' arrays are left as they are."""
-        result = array.copy()
-        self.Allreduce(result, op)
-        if self.rank == root:
-            array[...] = result
+        self.Ireduce(array, op, root).Wait()
 
     def bcast(self, value: Any, root: int = 0) -> Any:
         """``value`` of rank ``root``, on every rank; it must be JSON (no pickle is ever loaded)."""
@@ -170,3 +310,8 @@ class Communicator(Protocol):
         table = np.zeros((self.size, padded.size), np.uint8)
         self.Allgather(padded, table)
         return [json.loads(row[: int(n)].tobytes()) for row, n in zip(table, lengths[:, 0], strict=True)]
+
+    def check_root(self, rank: int) -> None:
+        """Refuse a rank that does not exist."""
+        if not 0 <= rank < self.size:
+            raise ValueError(f"rank {rank} does not exist: ranks are 0 to {self.size - 1}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import platform
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +32,8 @@ def why_not() -> str | None:
     """Why this machine cannot share memory so; None where it can."""
     if not hasattr(os, "memfd_create"):
         return "this system has no memfd_create (it is not Linux)"
+    if platform.machine() not in ("x86_64", "AMD64"):  # others may show a rank's writes out of order
+        return f"on {platform.machine()} processors it would need memory barriers, which Python has not"
     try:
         PrivateView.probe()
     except (OSError, ValueError) as error:

@@ -1,24 +1,30 @@
-"""The default process group: which communicator this process (or thread) trains with, and questions about it."""
+"""Process groups: the default one, which this process (or thread) trains with, and questions about any.
+
+Groups of some of the ranks are made in :mod:`distgrad.distributed.groups`.
+"""
 
 from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from distgrad import registry
+from distgrad.distributed import desync
 from distgrad.distributed.communicator import Communicator, DistError
 from distgrad.distributed.gpu import leave_device, take_device
 from distgrad.distributed.guard import Guard
 from distgrad.distributed.launcher import check_oversubscription, launcher_size
 
 __all__ = [
-    "ProcessGroup", "barrier", "destroy_process_group", "get_backend", "get_group", "get_local_rank", "get_rank",
-    "get_world_size", "init_process_group", "is_available", "is_initialized",
+    "NON_GROUP_MEMBER", "ProcessGroup", "destroy_process_group", "get_backend", "get_group", "get_local_rank",
+    "get_rank", "get_world_size", "init_process_group", "is_available", "is_initialized", "outside",
 ]  # fmt: skip
 
 _NOT_INITIALIZED = "Default process group has not been initialized, please make sure to call init_process_group."
+NON_GROUP_MEMBER = -100  # what new_group gives a rank outside the group; PyTorch's number
 
 
 class ProcessGroup:
@@ -27,12 +33,28 @@ class ProcessGroup:
     Attributes:
         comm: the communicator; see :class:`distgrad.distributed.communicator.Communicator`.
         backend: the name it is registered by.
+        ranks: the members' numbers in the default group, by their numbers here.
+        group_name, group_desc: what tells it from others, in errors.
+        children: on the default group, those made by :func:`~distgrad.distributed.groups.new_group`, until destroyed.
+        destroyed: whether it can be used no longer.
     """
 
-    __slots__ = ("backend", "comm", "guard")
+    __slots__ = ("backend", "children", "comm", "destroyed", "group_desc", "group_name", "guard", "ranks")
 
-    def __init__(self, comm: Communicator, backend: str, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        comm: Communicator,
+        backend: str,
+        guard: Guard | None = None,
+        ranks: Sequence[int] | None = None,
+        group_name: str = "0",
+        group_desc: str = "default_pg",
+    ) -> None:
         self.comm, self.backend, self.guard = comm, backend, guard
+        self.ranks = tuple(range(comm.size) if ranks is None else ranks)
+        self.group_name, self.group_desc = group_name, group_desc
+        self.children: list[ProcessGroup] = []
+        self.destroyed = False
 
     def rank(self) -> int:
         """This rank's number in the group."""
@@ -55,12 +77,25 @@ def _current() -> ProcessGroup | None:
     return _of_process if mine is None else mine
 
 
+def outside(group: Any) -> bool:
+    """Whether ``group`` is what :func:`~distgrad.distributed.groups.new_group` gives ranks that are not members."""
+    return isinstance(group, int) and group == NON_GROUP_MEMBER
+
+
 def get_group(group: ProcessGroup | None = None) -> ProcessGroup:
-    """``group``, or the default group; ValueError where there is none."""
-    found = _current() if group is None else group
-    if found is None:
-        raise ValueError(_NOT_INITIALIZED)
-    return found
+    """``group``, or the default group; ValueError where there is none, or this rank is outside ``group``."""
+    if group is None:
+        found = _current()
+        if found is None:
+            raise ValueError(_NOT_INITIALIZED)
+        return found
+    if outside(group):
+        raise ValueError(f"rank {get_rank()} does not belong to the given group")
+    if not isinstance(group, ProcessGroup):
+        raise TypeError(f"group must be a ProcessGroup or None, got {type(group).__name__}")
+    if group.destroyed:
+        raise ValueError(f"Invalid process group specified or has been destroyed: {group!r}")
+    return group
 
 
 def is_available() -> bool:
@@ -87,6 +122,9 @@ def init_process_group(
 
     From here on an uncaught exception on any rank, in any thread, ends the whole job with that rank's traceback and a
     non-zero exit code, and a rank that ends while others wait for it is an error on them.
+
+    With ``DISTGRAD_DEBUG=detail`` in the environment the ranks compare every collective before they run it, and raise
+    where they differ, instead of waiting for each other.
 
     On a node with GPUs, ``"cuda"`` is from here on the GPU of this rank's number on the node.
 
@@ -126,11 +164,13 @@ def init_process_group(
         made.timeout = timeout.total_seconds()
     take_device(made)
     if made.per_thread:
-        _of_thread.group = ProcessGroup(made, backend)
+        _of_thread.group = ProcessGroup(desync.compared(made) if desync.wanted() else made, backend)
         return
     guard = Guard(made, exit_timeout.total_seconds()) if made.size > 1 else None
     _of_process = ProcessGroup(made, backend, guard)
     check_oversubscription(made)
+    if desync.wanted():
+        desync.compared(made)
 
 
 def _shared_or_mpi(comm: Any) -> Communicator:
@@ -145,12 +185,29 @@ def _shared_or_mpi(comm: Any) -> Communicator:
 
 
 def destroy_process_group(group: ProcessGroup | None = None) -> None:
-    """Leave the group; every rank calls it, and it returns when all have.  Another may be initialised afterwards."""
+    """Leave the group; every rank of it calls it.  Leaving the default one returns when all have, and ends all groups.
+
+    Another default group may be initialised afterwards.
+    """
     global _of_process
+    if outside(group):
+        return
     found = get_group(group)
+    default = _current()
+    if default is not None and found is not default:
+        found.comm.Free()
+        found.destroyed = True
+        if found in default.children:
+            default.children.remove(found)
+        return
     if found.guard is not None:
         found.guard.leave()
+    for child in found.children:
+        child.comm.Free()
+        child.destroyed = True
+    found.children.clear()
     found.comm.Free()
+    found.destroyed = True
     leave_device(found.comm)
     if found is getattr(_of_thread, "group", None):
         _of_thread.group = None
@@ -159,13 +216,13 @@ def destroy_process_group(group: ProcessGroup | None = None) -> None:
 
 
 def get_rank(group: ProcessGroup | None = None) -> int:
-    """This rank's number, 0 to ``get_world_size() - 1``."""
-    return get_group(group).comm.rank
+    """This rank's number, 0 to ``get_world_size() - 1``; -1 where it is outside ``group``."""
+    return -1 if outside(group) else get_group(group).comm.rank
 
 
 def get_world_size(group: ProcessGroup | None = None) -> int:
-    """How many ranks there are."""
-    return get_group(group).comm.size
+    """How many ranks there are; -1 where this one is outside ``group``."""
+    return -1 if outside(group) else get_group(group).comm.size
 
 
 def get_local_rank(group: ProcessGroup | None = None) -> int:
@@ -177,7 +234,3 @@ def get_backend(group: ProcessGroup | None = None) -> str:
     """The name of the group's communicator."""
     return get_group(group).backend
 
-
-def barrier(group: ProcessGroup | None = None) -> None:
-    """Return once every rank has called it."""
-    get_group(group).comm.Barrier()

@@ -60,6 +60,10 @@ def combine(op: ReduceOp, operands: Sequence[np.ndarray], out: np.ndarray) -> No
     ufunc, dtype = _UFUNC[op], out.dtype
     if dtype.kind == "c" and op is ReduceOp.PRODUCT:
         ufunc = _complex_multiply
+    if len(operands) == 2 and op is not ReduceOp.AVG and dtype not in _NARROW:  # at once: small sums are all overhead
+        with np.errstate(all="ignore"):
+            ufunc(operands[0], operands[1], out=out)
+        return
     if dtype not in _NARROW:
         _accumulate(ufunc, operands, out)
         if op is ReduceOp.AVG:

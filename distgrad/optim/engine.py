@@ -13,6 +13,7 @@ from ..autograd.tensor import TENSORS
 from ..backend import Array, ArrayModule
 from . import states
 from .flat import Piece, Rule, Segment, segments_of
+from .fusing import fused
 from .hooks import Hooked
 
 __all__ = ["Engine"]
@@ -156,6 +157,8 @@ class Engine(Hooked):
             if maximize:
                 update = _uphill(update)
             if not segment.plain:
+                if self.elementwise and not segment.on_host:
+                    update = fused(update, type(self).__name__, self.scratch)
                 update = _where_it_lies(update, segment)
             if segment.sharing is not None:
                 update = _when_due(update)

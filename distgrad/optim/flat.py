@@ -69,9 +69,11 @@ class Segment:
         self.xp = backend.module_for(storage.device)
         self.half = storage.dtype.itemsize == 2  # computed in float32, as PyTorch's kernels do
         compiled = 0 < rule.one_pass <= self.hi - self.lo and usable(_real(storage.data))
-        self.scratch = 0 if compiled else rule.scratch  # in one pass, blocks would cost calls and save nothing
-        self.plain = self.xp is np and not self.half
-        self.undivided = compiled or storage.device.type != "cpu"
+        self.on_host = storage.device.type == "cpu"
+        one_pass = compiled or (rule.elementwise and not self.on_host)  # then blocks would cost calls and save nothing
+        self.scratch = 0 if one_pass else rule.scratch
+        self.plain = self.on_host and not self.half
+        self.undivided = compiled or not self.on_host
         n = last - first
         number = np.float64 if dtypes.get_default_dtype() is dtypes.float64 else np.float32
         self.steps: np.ndarray = np.zeros(n, number)
@@ -196,7 +198,8 @@ class Segment:
         if p.dtype.kind == "c":  # as pairs of real numbers, as in PyTorch
             p, g, state = _real(p), _real(g), [_real(s) for s in state]
         n = len(p)
-        size = max(n if self.undivided and not self._divide else BLOCK_BYTES // p.itemsize, 1)
+        divide = self.sharing is not None or (self._divide and self.on_host)  # gradients are made block by block
+        size = max(n if self.undivided and not divide else BLOCK_BYTES // p.itemsize, 1)
         spare = self._scratch(min(size, n))
         return [
             (

@@ -16,7 +16,7 @@ from distgrad.distributed.reduction import ReduceOp, combine
 from distgrad.nn.parallel import DistributedDataParallel
 
 from .communicator_trial import CommunicatorTrial
-from .report import check, demand, must_raise, same_bits
+from .report import NotApplicable, check, demand, must_raise, same_bits
 
 SIZES = (0, 1, 7, 1000, 70_000)  # short messages and long ones, which many libraries send in other ways
 OPS = {op: [d for d in dtypes.ALL if not (d.is_complex and op in (ReduceOp.MIN, ReduceOp.MAX))
@@ -167,6 +167,86 @@ def send_and_recv(trial: CommunicatorTrial) -> None:
             _equal(got, np.full(10, left + float(tag)), f"Recv from {left}")
 
     trial.on_ranks(body, least=2)
+
+
+@check("communicator")
+def messages(trial: CommunicatorTrial) -> None:
+    """Isend and Irecv overlap; receives of one tag get messages in the order both were started in."""
+
+    def body(comm: Communicator) -> None:
+        right, left = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
+        for n in (0, 5, 70_000):
+            got = [np.zeros(n), np.zeros(n)]
+            receives = [comm.Irecv(array, left, 3) for array in got]
+            sends = [comm.Isend(np.full(n, comm.rank + 0.5 * i), right, 3) for i in range(2)]
+            for request in (*receives, *sends):
+                request.Wait()
+                demand(request.Test(), "Test() is not True after Wait()")
+            for i in range(2):
+                _equal(got[i], np.full(n, left + 0.5 * i), f"message {i} of {n} from {left}")
+
+    trial.on_ranks(body, least=2)
+
+
+@check("communicator")
+def alltoallv(trial: CommunicatorTrial) -> None:
+    """Ialltoallv moves an array of its own length from every rank to every rank; Igatherv and Iscatterv, to one."""
+
+    def body(comm: Communicator) -> None:
+        rank, size = comm.rank, comm.size
+        send = [np.full(r * 1000, 10.0 * rank + r) for r in range(size)]
+        recv = [np.zeros(rank * 1000) for _ in range(size)]
+        comm.Ialltoallv(send, recv).Wait()
+        for r, array in enumerate(recv):
+            _equal(array, np.full(rank * 1000, 10.0 * r + rank), f"what Ialltoallv brings from {r} to {rank}")
+        for root in range(size):
+            rows = [np.zeros(r) for r in range(size)]
+            comm.Igatherv(np.full(rank, rank + 1.0), rows if rank == root else None, root).Wait()
+            for r, row in enumerate(rows if rank == root else []):
+                _equal(row, np.full(r, r + 1.0), f"what Igatherv brings from {r} to {root}")
+            part = np.zeros(rank)
+            comm.Iscatterv([np.full(r, r + 1.0) for r in range(size)] if rank == root else None, part, root).Wait()
+            _equal(part, np.full(rank, rank + 1.0), f"what Iscatterv brings from {root} to {rank}")
+
+    trial.on_ranks(body)
+
+
+@check("communicator")
+def reduce_scatter(trial: CommunicatorTrial) -> None:
+    """Ireduce_scatter takes the ranks' arrays in rank order, and gives each rank its own."""
+
+    def body(comm: Communicator) -> None:
+        for dtype in (distgrad.float32, distgrad.bfloat16, distgrad.int8):
+            send = list(numbers(comm.rank, 6 * comm.size, dtype).reshape(comm.size, 6))
+            out = np.zeros(6, dtype.np)
+            comm.Ireduce_scatter(send, out).Wait()
+            want = reduced(ReduceOp.SUM, 6 * comm.size, dtype, comm.size).reshape(comm.size, 6)[comm.rank]
+            _equal(out, want, f"Ireduce_scatter of {dtype} on rank {comm.rank}")
+
+    trial.on_ranks(body)
+
+
+@check("communicator")
+def groups(trial: CommunicatorTrial) -> None:
+    """Create_group numbers its members in the order given; its operations never meet those of others."""
+    if trial.cls.Create_group is Communicator.Create_group:  # type: ignore[attr-defined]
+        raise NotApplicable("it has no Create_group, so new_group() is an error with it")
+
+    def body(comm: Communicator) -> None:
+        for ranks in ([0], list(range(comm.size))[::-1], [comm.size - 1, 0][: comm.size]):
+            group = comm.Create_group(ranks)
+            demand((group is None) == (comm.rank not in ranks), f"Create_group({ranks}) on rank {comm.rank}: {group!r}")
+            if group is None:
+                continue
+            me = ranks.index(comm.rank)
+            demand((group.rank, group.size) == (me, len(ranks)), f"rank {group.rank} of {group.size} in {ranks}")
+            table = np.zeros((len(ranks), 1))
+            group.Allgather(np.full(1, float(comm.rank)), table)
+            _equal(table[:, 0], np.array(ranks, float), f"Allgather in the group of {ranks}")
+            group.Free()
+        comm.Barrier()
+
+    trial.on_ranks(body)
 
 
 @check("communicator")

@@ -42,6 +42,7 @@ class StrictAccelerator:
         transfers: how many times something was fetched from a device, by ``get``, ``item``, ``bool``, ``print`` …
         uploads: how many times a host array was copied to a device, asked for or (as an index) in silence.
         synchronizations: how many times :meth:`synchronize` was called.
+        kernels: how many times :meth:`run_kernel` was.
     """
 
     array_type: type = DeviceArray
@@ -49,7 +50,7 @@ class StrictAccelerator:
     def __init__(self, devices: int = 2) -> None:
         self.module: Any = Module(self)
         self._special = Special(self)
-        self.transfers = self.uploads = self.synchronizations = 0
+        self.transfers = self.uploads = self.synchronizations = self.kernels = 0
         self._devices = devices
         self._thread = threading.local()  # as in CUDA, each thread has a current device
 
@@ -93,6 +94,15 @@ class StrictAccelerator:
 
     def special_module(self) -> Any:
         return self._special
+
+    def run_kernel(self, kernel: backend.Kernel, arrays: Any, numbers: Any) -> None:
+        """Not compiled but replayed, operation by operation."""
+        self.check(list(arrays))
+        self.kernels += 1
+        number = arrays[0].dtype.type  # a kernel's numbers are of its arrays' type
+        new = kernel.replay(self.module, list(arrays), [number(c) for c in numbers])
+        for i, values in zip(kernel.written, new, strict=True):
+            arrays[i][...] = values
 
     # ------------------------------------------------------------------------- what arrays and functions share
 

@@ -4,23 +4,22 @@ All traffic is bytes on a private duplicate of the communicator, so every dtype 
 user's can meet ours.  Sums are not left to MPI: an all-reduce is a reduce-scatter and an all-gather of messages (what a
 ring algorithm sends, in two hops), and each rank adds up its slice in rank order with NumPy.  The bits then depend
 neither on the MPI nor on its choice of algorithm, and float16 and bfloat16, which MPI cannot add, need no second path.
-
-Waiting is polling.  That yields the core to other ranks where there are more ranks than cores, lets every operation
-under way progress, notices at once when a rank that must still answer has left (RELIABILITY F2), and gives time-outs.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from distgrad_communicators._mpi_small import SmallReductions
+from distgrad_communicators._mpi_waiting import Family, Operation, Step, What
 
-from distgrad.distributed.communicator import Communicator, CompletedRequest, DistError, DistTimeoutError, Request
+from distgrad.distributed.communicator import Communicator, CompletedRequest, DistError, Request
 from distgrad.distributed.launcher import check_launcher_size
 from distgrad.distributed.reduction import ReduceOp, check_op, combine
 from distgrad.hookspecs import hookimpl
@@ -28,11 +27,10 @@ from distgrad.hookspecs import hookimpl
 if TYPE_CHECKING:
     from mpi4py import MPI  # at run time by _start_mpi: a listing of plugins must not initialise MPI
 
-_LEAVE_TAG = 0  # a rank's notice that it will start no further operation
-_USER_TAG = 1  # .. _USER_TAG + 255: Send and Recv
-_FIRST_TAG, _TAG_SPAN = 512, 32000  # the all-reduces' messages; MPI promises tags up to 32767
-_SMALL = 1 << 16  # bytes over all ranks, below which one hop (everything to everyone) is quicker than two
-_SPINS = 50  # polls before the clock is looked at
+_USER_TAG = 1  # .. 16400: Send and Recv; LEAVE_TAG is 0
+_MEET_TAG = 16448  # the members of a new group
+_SMALL_TAG = 16449
+_FIRST_TAG, _TAG_SPAN = 16512, 16000  # .. 32512: the collectives' messages; MPI promises tags up to 32767
 _LEVELS = ("SINGLE", "FUNNELED", "SERIALIZED", "MULTIPLE")
 _forked = False
 
@@ -57,70 +55,30 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_mark_forked)
 
 
-class _Operation:
-    """An operation under way: MPI requests, then a step that finishes it or starts the next hop.
-
-    ``what`` is put into words only for an error: a dtype's name takes longer to write than a small message to send.
-    """
-
-    def __init__(
-        self, comm: MPICommunicator, what: _What, requests: list[MPI.Request], then: _Step | None = None
-    ) -> None:
-        self.comm, self.what, self.requests, self.then = comm, what, requests, then
-        self.number = 0  # among the collectives of the communicator; 0 for a message between two ranks
-        self.done = False
-        comm.active.append(self)
-
-    def progress(self) -> bool:
-        """Move on as far as possible without waiting; True when done."""
-        while not self.done and MPI.Request.Testall(self.requests):
-            if self.then is None:
-                self.done = True
-                self.comm.active.remove(self)
-            else:
-                self.requests, self.then = self.then()
-        return self.done
-
-    def __str__(self) -> str:
-        name, how, array = self.what
-        return " ".join(filter(None, [name, how, "" if array is None else f"of {array.size} {array.dtype}"]))
-
-    def Test(self) -> bool:
-        if not self.done:
-            self.comm.check_caller()
-            self.comm.progress()
-        return self.done
-
-    def Wait(self) -> None:
-        if not self.done:
-            self.comm.check_caller()
-            self.comm.wait(self)
-
-
-_What = tuple[str, str, "np.ndarray | None"]
-_Step = Callable[[], "tuple[list[MPI.Request], _Step | None]"]
-
-
 class MPICommunicator(Communicator):
     """All processes of the MPI job, or those of an mpi4py communicator of the user's.
 
     Attributes:
         max_count: bytes a message may have; longer arrays are sent in pieces.  2**31 - 1 is what every MPI takes.
         thread_level: what MPI gives: below MULTIPLE only the thread that made the communicator may use it.
+        ranks: of each member, its rank in the communicator that this one was made from; errors name those.
+        count: collectives started so far.
     """
 
     max_count: int = 2**31 - 1
 
     def __init__(self, comm: Any = None) -> None:
         _start_mpi()
-        if comm is not None and not isinstance(comm, MPI.Comm):
-            raise TypeError(f"comm must be an mpi4py communicator or None, got {type(comm).__name__}")
+        if comm is not None and not isinstance(comm, MPI.Intracomm):
+            raise TypeError(f"comm must be an mpi4py communicator (an Intracomm) or None, got {type(comm).__name__}")
         library = MPI.Get_library_version().split(",")[0].split("\n")[0].strip()
         check_launcher_size(MPI.COMM_WORLD.Get_size(), library)
-        self._attach((MPI.COMM_WORLD if comm is None else comm).Dup(), self)
+        mine = (MPI.COMM_WORLD if comm is None else comm).Dup()
+        self._attach(mine, Family(mine, MPI), "", range(mine.Get_size()))
 
-    def _attach(self, comm: MPI.Comm, family: MPICommunicator) -> None:
-        self._comm, self._family = comm, family
+    def _attach(self, comm: MPI.Intracomm, family: Family, path: str, ranks: Sequence[int]) -> None:
+        self._comm, self.family, self._path, self.ranks = comm, family, path, tuple(ranks)
+        self._family = family
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         node = comm.Split_type(MPI.COMM_TYPE_SHARED, key=self.rank)
         self.local_rank, self.local_size = node.Get_rank(), node.Get_size()
@@ -129,14 +87,24 @@ class MPICommunicator(Communicator):
         names = {getattr(MPI, f"THREAD_{name}"): name for name in _LEVELS}
         self.thread_level: str = names[level]
         self._only_thread = None if level == MPI.THREAD_MULTIPLE else threading.get_ident()
-        self.active: list[_Operation] = []
         self._scratch: dict[int, list[np.ndarray]] = {}
         self._tag = 0
-        if family is self:
-            self._count = 0  # operations started on this communicator and its duplicates
-            self._left: dict[int, int] = {}  # the count with which a rank left
+        self._children: dict[tuple[int, ...], int] = {}  # how many of each were made
+        self.count = 0
+        self._small = SmallReductions(self, _SMALL_TAG, MPI)
+        # By its origin, which all members know: ranks that are in different groups count differently.
+        self.ident = int.from_bytes(hashlib.blake2b(path.encode(), digest_size=8).digest(), "little", signed=True)
+        family.members[self.ident] = self
 
-    # --- collectives -------------------------------------------------------------------------------------------------
+    # --- reductions --------------------------------------------------------------------------------------------------
+
+    def Allreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> None:
+        if self._small.takes(array.nbytes):
+            check_op(op, array.dtype)
+            self.check_caller()
+            self._small.reduce(_flat(array), op)
+        else:
+            self.Iallreduce(array, op).Wait()
 
     def Iallreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> Request:
         check_op(op, array.dtype)
@@ -144,147 +112,205 @@ class MPICommunicator(Communicator):
         flat = _flat(array)
         if self.size == 1:
             return CompletedRequest()
-        if flat.nbytes * self.size <= min(_SMALL, self.max_count):
+        if self._small.takes(flat.nbytes):
+            return self._small.start(flat, op)
+        if self._in_one_hop(flat):
             return self._gather_and_reduce(flat, op)
         return self._scatter_and_gather(flat, op)
 
+    def _in_one_hop(self, flat: np.ndarray) -> bool:
+        return bool(flat.nbytes * self.size <= min(1 << 16, self.max_count))
+
     def _gather_and_reduce(self, flat: np.ndarray, op: ReduceOp) -> Request:
-        """One hop: everyone gets everything and adds it up."""
+        """One hop: everyone gets everything and adds it up.  For many ranks, where MPI's tree beats a message each."""
         table = np.empty((self.size, flat.size), flat.dtype)
 
-        def finish() -> tuple[list[MPI.Request], _Step | None]:
+        def finish() -> tuple[list[Any], Step | None]:
             combine(op, list(table), flat)
             return [], None
 
         request = self._comm.Iallgather([_bytes(flat), MPI.BYTE], [_bytes(table), MPI.BYTE])
         return self._start(("Allreduce", op.name, flat), [request], finish)
 
-    def _scatter_and_gather(self, flat: np.ndarray, op: ReduceOp) -> Request:
-        """Two hops: rank ``i`` gets everyone's slice ``i``, adds it up and gives it to everyone."""
+    def _scatter_and_gather(self, flat: np.ndarray, op: ReduceOp, root: int | None = None) -> Request:
+        """Two hops: rank ``i`` gets everyone's slice ``i``, adds it up and gives it to everyone, or to ``root``."""
         size, rank = self.size, self.rank
         bounds = [flat.size * i // size for i in range(size + 1)]
         slices = [flat[lo:hi] for lo, hi in itertools.pairwise(bounds)]
         mine = slices[rank]
-        buffer = self._take_scratch(mine.nbytes * (size - 1))
-        table = buffer[: mine.nbytes * (size - 1)].view(flat.dtype).reshape(size - 1, mine.size)
+        buffer = self._take_scratch(mine.nbytes * size)
+        table = buffer.view(flat.dtype).reshape(size, mine.size)
         others = [peer for peer in range(size) if peer != rank]
-        self._tag = (self._tag + 2) % _TAG_SPAN
-        tag = _FIRST_TAG + self._tag
-        requests = [r for row, peer in zip(table, others, strict=True) for r in self._irecv(row, peer, tag)]
+        tag = self._next_tag(2)
+        requests = [r for peer in others for r in self._irecv(table[peer], peer, tag)]
         requests += [r for peer in others for r in self._isend(slices[peer], peer, tag)]
 
-        def second_hop() -> tuple[list[MPI.Request], _Step | None]:
+        def second_hop() -> tuple[list[Any], Step | None]:
             operands = list(table)
-            operands.insert(rank, mine)
-            combine(op, operands, mine)
-            requests = [r for peer in others for r in self._irecv(slices[peer], peer, tag + 1)]
-            requests += [r for peer in others for r in self._isend(mine, peer, tag + 1)]
+            operands[rank] = mine
+            total = table[rank] if root not in (None, rank) else mine  # only the root's array may change
+            combine(op, operands, total)
+            sources, targets = (others, others) if root is None else (others if rank == root else [], [root])
+            requests = [r for peer in sources for r in self._irecv(slices[peer], peer, tag + 1)]
+            requests += [r for peer in targets if peer != rank for r in self._isend(total, peer, tag + 1)]
             return requests, finish
 
-        def finish() -> tuple[list[MPI.Request], _Step | None]:
+        def finish() -> tuple[list[Any], Step | None]:
             self._scratch.setdefault(buffer.nbytes, []).append(buffer)
             return [], None
 
-        return self._start(("Allreduce", op.name, flat), requests, second_hop)
+        what = ("Allreduce", op.name, flat) if root is None else ("Reduce", f"{op.name} to {root}", flat)
+        return self._start(what, requests, second_hop)
+
+    def Ireduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM, root: int = 0) -> Request:
+        check_op(op, array.dtype)
+        self._check_rank(root)
+        flat = _flat(array)
+        if self.size == 1:
+            return CompletedRequest()
+        if not self._in_one_hop(flat):
+            return self._scatter_and_gather(flat, op, root)
+        return super().Ireduce(array, op, root)
+
+    # --- other collectives -------------------------------------------------------------------------------------------
 
     def Bcast(self, array: np.ndarray, root: int = 0) -> None:
+        self.Ibcast(array, root).Wait()
+
+    def Ibcast(self, array: np.ndarray, root: int = 0) -> Request:
         self._check_rank(root)
-        what = ("Bcast", f"from {root}", array)
         requests = [self._comm.Ibcast([piece, MPI.BYTE], root) for piece in self._pieces(_flat(array))]
-        self._start(what, requests).Wait()
+        return self._start(("Bcast", f"from {root}", array), requests)
 
     def Allgather(self, array: np.ndarray, out: np.ndarray) -> None:
+        self.Iallgather(array, out).Wait()
+
+    def Iallgather(self, array: np.ndarray, out: np.ndarray) -> Request:
         self.check_caller()
         flat, rows = _flat(array), _flat(out).reshape(self.size, -1)
         what = ("Allgather", "", array)
         if rows.nbytes <= self.max_count:
             request = self._comm.Iallgather([_bytes(flat), MPI.BYTE], [_bytes(rows), MPI.BYTE])
-            self._start(what, [request]).Wait()
-            return
+            return self._start(what, [request])
         rows[self.rank] = flat
         pieces = [(piece, root) for root in range(self.size) for piece in self._pieces(rows[root])]
-        self._start(what, [self._comm.Ibcast([piece, MPI.BYTE], root) for piece, root in pieces]).Wait()
+        return self._start(what, [self._comm.Ibcast([piece, MPI.BYTE], root) for piece, root in pieces])
+
+    def Ialltoallv(self, send: Sequence[np.ndarray], recv: Sequence[np.ndarray]) -> Request:
+        self.check_caller()
+        _flat(recv[self.rank])[...] = _flat(send[self.rank])
+        tag = self._next_tag(1)
+        requests, peers = [], []
+        for exchange, arrays in ((self._irecv, recv), (self._isend, send)):
+            for step in range(1, self.size):
+                peer = (self.rank + step) % self.size  # not all ranks to rank 0 first
+                started = exchange(_flat(arrays[peer]), peer, tag)
+                requests += started
+                peers += [peer] * len(started)
+        return self._start(("Alltoallv", "", recv[self.rank]), requests, peers=peers)
 
     def Barrier(self) -> None:
+        self.Ibarrier().Wait()
+
+    def Ibarrier(self) -> Request:
         self.check_caller()
-        self._start(("Barrier", "", None), [self._comm.Ibarrier()]).Wait()
+        return self._start(("Barrier", "", None), [self._comm.Ibarrier()])
+
+    # --- between two ranks -------------------------------------------------------------------------------------------
 
     def Send(self, array: np.ndarray, dest: int, tag: int = 0) -> None:
+        self.Isend(array, dest, tag).Wait()
+
+    def Isend(self, array: np.ndarray, dest: int, tag: int = 0) -> Request:
         self._check_rank(dest)
-        _Operation(self, ("Send", f"to {dest}", array), self._isend(_flat(array), dest, _USER_TAG + tag)).Wait()
+        requests = self._isend(_flat(array), dest, _USER_TAG + tag) or [self._empty_send(dest, _USER_TAG + tag)]
+        return Operation(self, ("Send", f"to {dest}", array), requests, None, [dest] * len(requests))
 
     def Recv(self, array: np.ndarray, source: int, tag: int = 0) -> None:
+        self.Irecv(array, source, tag).Wait()
+
+    def Irecv(self, array: np.ndarray, source: int, tag: int = 0) -> Request:
         self._check_rank(source)
-        _Operation(self, ("Recv", f"from {source}", array), self._irecv(_flat(array), source, _USER_TAG + tag)).Wait()
+        requests = self._irecv(_flat(array), source, _USER_TAG + tag) or [self._empty_recv(source, _USER_TAG + tag)]
+        return Operation(self, ("Recv", f"from {source}", array), requests, None, [source] * len(requests))
+
+    def Iprobe(self, source: int | None, tag: int = 0) -> int | None:
+        self.check_caller()
+        self.family.progress()
+        status = MPI.Status()
+        there = self._comm.Iprobe(MPI.ANY_SOURCE if source is None else source, _USER_TAG + tag, status)
+        return status.Get_source() if there else None
+
+    # --- other communicators -----------------------------------------------------------------------------------------
 
     def Dup(self) -> MPICommunicator:
         self.check_caller()
+        name = self._child_name("dup", self.ranks)
+        self.Barrier()  # MPI's own call would wait for a missing rank for ever
+        return self._made(self._comm.Dup(), name, self.ranks)
+
+    def Create_group(self, ranks: Sequence[int]) -> MPICommunicator | None:
+        for rank in ranks:
+            self._check_rank(rank)
+        members = tuple(self.ranks[r] for r in ranks)
+        if self.rank not in ranks:
+            return None
+        name = self._child_name("group", members)
+        token, answers = np.zeros(1, np.uint8), np.zeros((len(ranks), 1), np.uint8)
+        others = [(i, r) for i, r in enumerate(ranks) if r != self.rank]
+        requests = [r for i, peer in others for r in self._irecv(answers[i], peer, _MEET_TAG)]
+        requests += [r for _, peer in others for r in self._isend(token, peer, _MEET_TAG)]
+        what = ("Create_group", f"of the ranks {', '.join(map(str, members))}", None)
+        Operation(self, what, requests, None, [peer for _, peer in others] * 2).Wait()
+        group = self._comm.Get_group()
+        chosen = group.Incl(list(ranks))
+        made = self._comm.Create_group(chosen, _MEET_TAG)
+        chosen.Free()
+        group.Free()
+        return self._made(made, name, members)
+
+    def _child_name(self, kind: str, members: tuple[int, ...]) -> str:
+        number = self._children[members] = self._children.get(members, 0) + 1
+        return f"{self._path}/{kind} {number} of {members}"
+
+    def _made(self, comm: MPI.Intracomm, name: str, ranks: Sequence[int]) -> MPICommunicator:
         new = type(self).__new__(type(self))
-        new._attach(self._comm.Dup(), self._family)
+        new.timeout, new.max_count = self.timeout, self.max_count
+        new._attach(comm, self.family, name, ranks)
         return new
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def Depart(self, timeout: float) -> list[int]:
         self.check_caller()
-        family = self._family
-        notice = np.array([family._count], np.int64)
-        others = [peer for peer in range(self.size) if peer != self.rank]
-        sends = [family._comm.Isend([notice, MPI.INT64_T], peer, _LEAVE_TAG) for peer in others]
-        deadline = time.monotonic() + timeout
-        while len(family._left) < len(others) or not MPI.Request.Testall(sends):
-            family._read_notices()
-            if time.monotonic() > deadline:
-                return [peer for peer in others if peer not in family._left]
-            time.sleep(0.0005)  # this rank is idle: the cores are for those still at work
-        return []
+        return self.family.depart(timeout)
 
     def Abort(self, code: int = 1) -> None:
         MPI.COMM_WORLD.Abort(code)
 
+    def rest(self) -> None:
+        """Give back to MPI what is kept for further operations."""
+        self._small.free()
+
     def Free(self) -> None:
+        self.rest()
+        self.family.members.pop(self.ident, None)
         self._comm.Free()
 
-    # --- waiting -----------------------------------------------------------------------------------------------------
+    # --- helpers -----------------------------------------------------------------------------------------------------
 
-    def _start(self, what: _What, requests: list[MPI.Request], then: _Step | None = None) -> _Operation:
+    def _start(
+        self, what: What, requests: list[Any], then: Step | None = None, peers: Sequence[int] = ()
+    ) -> Operation:
         """A collective whose first messages are on their way, with its number."""
-        operation = _Operation(self, what, requests, then)
-        self._family._count += 1
-        operation.number = self._family._count
+        operation = Operation(self, what, requests, then, peers)
+        self.count += 1
+        operation.number = self.count
         return operation
 
     def progress(self) -> None:
-        """Move on every operation under way: a peer may wait for the second hop of a later one."""
-        for operation in self.active.copy():
-            operation.progress()
-
-    def wait(self, operation: _Operation) -> None:
-        """Return when ``operation`` is done; raise when it can not be, or not in time."""
-        for _ in range(_SPINS):
-            self.progress()
-            if operation.done:
-                return
-        family = self._family
-        started = time.monotonic()
-        while True:
-            for _ in range(_SPINS):
-                self.progress()
-                if operation.done:
-                    return
-                time.sleep(0)  # sched_yield: with more ranks than cores the peer may be waiting for this one
-            family._read_notices()
-            gone = [peer for peer, count in family._left.items() if count < operation.number]
-            if gone:
-                raise DistError(
-                    f"rank {self.rank} waits in operation {operation.number} ({operation}), but rank {gone[0]} "
-                    f"has left after operation {family._left[gone[0]]}: every rank must take part in every collective"
-                )
-            if self.timeout is not None and time.monotonic() - started > self.timeout:
-                raise DistTimeoutError(
-                    f"rank {self.rank} waited {self.timeout:g} s in operation {operation.number} ({operation}) "
-                    "for other ranks, which never came to it: every rank must take part in every collective"
-                )
+        """Move on every operation under way."""
+        self.family.progress()
 
     def check_caller(self) -> None:
         """Refuse a call that MPI does not allow from here."""
@@ -299,24 +325,26 @@ class MPICommunicator(Communicator):
                 f"communicator may use it, not {threading.current_thread().name!r}; it needs THREAD_MULTIPLE"
             )
 
-    def _read_notices(self) -> None:
-        status = MPI.Status()
-        while self._comm.Iprobe(MPI.ANY_SOURCE, _LEAVE_TAG, status):
-            count = np.empty(1, np.int64)
-            self._comm.Recv([count, MPI.INT64_T], status.Get_source(), _LEAVE_TAG)
-            self._left[status.Get_source()] = int(count[0])
-
-    # --- messages ----------------------------------------------------------------------------------------------------
+    def _next_tag(self, hops: int) -> int:
+        tag = _FIRST_TAG + self._tag
+        self._tag = (self._tag + hops) % _TAG_SPAN
+        return tag
 
     def _pieces(self, flat: np.ndarray) -> list[np.ndarray]:
         whole = _bytes(flat)
         return [whole[lo : lo + self.max_count] for lo in range(0, whole.size, self.max_count)]
 
-    def _isend(self, flat: np.ndarray, peer: int, tag: int) -> list[MPI.Request]:
+    def _isend(self, flat: np.ndarray, peer: int, tag: int) -> list[Any]:
         return [self._comm.Isend([piece, MPI.BYTE], peer, tag) for piece in self._pieces(flat)]
 
-    def _irecv(self, flat: np.ndarray, peer: int, tag: int) -> list[MPI.Request]:
+    def _irecv(self, flat: np.ndarray, peer: int, tag: int) -> list[Any]:
         return [self._comm.Irecv([piece, MPI.BYTE], peer, tag) for piece in self._pieces(flat)]
+
+    def _empty_send(self, peer: int, tag: int) -> Any:
+        return self._comm.Isend([np.empty(0, np.uint8), MPI.BYTE], peer, tag)
+
+    def _empty_recv(self, peer: int, tag: int) -> Any:
+        return self._comm.Irecv([np.empty(0, np.uint8), MPI.BYTE], peer, tag)
 
     def _take_scratch(self, nbytes: int) -> np.ndarray:
         """A byte buffer, kept for the next step: fresh pages cost more than the message."""
@@ -325,8 +353,7 @@ class MPICommunicator(Communicator):
 
     def _check_rank(self, rank: int) -> None:
         self.check_caller()
-        if not 0 <= rank < self.size:
-            raise ValueError(f"rank {rank} does not exist: ranks are 0 to {self.size - 1}")
+        self.check_root(rank)
 
 
 def _flat(array: np.ndarray) -> np.ndarray:

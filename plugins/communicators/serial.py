@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,21 @@ class SerialCommunicator(Communicator):
     def Recv(self, array: np.ndarray, source: int, tag: int = 0) -> None:
         raise DistError(f"rank 0 receives from rank {source}, but this job has 1 rank and no peer to send")
 
+    def Iprobe(self, source: int | None, tag: int = 0) -> int | None:
+        raise DistError("rank 0 receives from any rank, but this job has 1 rank and no peer to send")
+
     def Dup(self) -> SerialCommunicator:
-        return SerialCommunicator()
+        return self._made()
+
+    def Create_group(self, ranks: Sequence[int]) -> SerialCommunicator | None:
+        for rank in ranks:
+            self.check_root(rank)
+        return self._made() if ranks else None
+
+    def _made(self) -> SerialCommunicator:
+        new = type(self)()
+        new.timeout = self.timeout
+        return new
 
     def Depart(self, timeout: float) -> list[int]:
         return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,11 @@ class SharedCommunicator(MPICommunicator):
     shares_memory = True
     _node: SharedCommunicator | None = None
     _world: SharedCommunicator | None = None
+    _names: list[str]  # of the nodes of the ranks that this communicator comes from
 
     def __init__(self, comm: Any = None) -> None:
         super().__init__(comm)
-        names = self.allgather(self.identity())
+        names = self._names = self.allgather(self.identity())
         mine = [rank for rank, name in enumerate(names) if name == names[self.rank]]
         reasons = [reason for reason in self.allgather(node_memory.why_not()) if reason]
         sizes = sorted({names.count(name) for name in names})
@@ -42,7 +43,9 @@ class SharedCommunicator(MPICommunicator):
             self.Free()
             raise DistError(f"the shared communicator cannot serve: {reasons[0]}")
         if len(mine) < self.size:
-            self._node, self.peers = self._split(mine[0]), self._split(mine.index(self.rank))
+            nodes = [[r for r, other in enumerate(names) if other == name] for name in dict.fromkeys(names)]
+            self._node = self._part(mine)
+            self.peers = self._part([node[mine.index(self.rank)] for node in nodes])
 
     @staticmethod
     def identity() -> str:
@@ -51,10 +54,15 @@ class SharedCommunicator(MPICommunicator):
         started = boot.read_text().strip() if boot.exists() else ""
         return f"{socket.gethostname()} {started} {table.stat().st_ino if table.exists() else ''}"
 
-    def _split(self, color: int) -> SharedCommunicator:
-        new = type(self).__new__(type(self))
-        new._attach(self._comm.Split(color, self.rank), new)
-        new._world = self
+    def _part(self, ranks: Sequence[int]) -> SharedCommunicator:
+        part: Any = self.Create_group(ranks)
+        part._world = self
+        return part
+
+    def _made(self, comm: Any, name: str, ranks: Sequence[int]) -> SharedCommunicator:
+        new: Any = super()._made(comm, name, ranks)
+        new._names = self._names
+        new.shares_memory = len({self._names[r] for r in ranks}) == 1  # a group of several nodes goes by messages alone
         return new
 
     @property
@@ -64,22 +72,22 @@ class SharedCommunicator(MPICommunicator):
     def Await(self, condition: Callable[[], bool], what: str) -> None:
         if condition():
             return
-        world = self._world or self
+        family, timeout = self.family, (self._world or self).timeout
         started = time.monotonic()
         while True:
             for _ in range(100):
                 if condition():
                     return
-            world.progress()
+            family.progress()
             time.sleep(0)  # sched_yield: with more ranks than cores the peer may be waiting for this one
-            world._read_notices()
-            if world._left and not condition():
+            family._read_notices()
+            if family._left and not condition():
                 raise DistError(
-                    f"rank {world.rank} waits {what}, but rank {min(world._left)} has left: every rank must take part "
-                    "in every backward() and step()"
+                    f"rank {family.rank} waits {what}, but rank {min(family._left)} has left: every rank must take "
+                    "part in every backward() and step()"
                 )
-            if world.timeout is not None and time.monotonic() - started > world.timeout:
-                raise DistTimeoutError(f"rank {world.rank} waited {world.timeout:g} s {what}, which never came about")
+            if timeout is not None and time.monotonic() - started > timeout:
+                raise DistTimeoutError(f"rank {family.rank} waited {timeout:g} s {what}, which never came about")
 
     def Free(self) -> None:
         for part in (self._node, self.peers):

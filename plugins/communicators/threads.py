@@ -6,10 +6,9 @@ meet at a rendezvous; a rank that fails, leaves or never comes is an error on th
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,11 +25,22 @@ class _Meeting:
 
     def __init__(self, size: int) -> None:
         self.what: tuple[Any, ...] = ()
-        self.brought: list[np.ndarray | None] = [None] * size
+        self.brought: list[Any] = [None] * size
         self.come: set[int] = set()
         self.taken = 0
         self.result: Any = None
         self.done = False
+
+
+class _Box:
+    """Messages from one rank to another with one tag: the n-th message is the n-th receive's."""
+
+    def __init__(self) -> None:
+        self.sent, self.awaited = 0, 0
+        self.messages: dict[int, np.ndarray] = {}
+
+
+_Context = tuple[Any, ...]  # which communicator: its origin, in words that all its ranks have in common
 
 
 class _World:
@@ -41,8 +51,8 @@ class _World:
         self.changed = threading.Condition()
         self.failure: str | None = None
         self.left: set[int] = set()
-        self.meetings: dict[tuple[int, int], _Meeting] = {}
-        self.mail: dict[tuple[int, int, int, int], queue.SimpleQueue[np.ndarray]] = {}
+        self.meetings: dict[tuple[_Context, int], _Meeting] = {}
+        self.mail: dict[tuple[_Context, int, int, int], _Box] = {}
 
     def fail(self, why: str) -> None:
         """Release every waiting rank with an error that says ``why``."""
@@ -57,56 +67,65 @@ class _World:
 
 
 class _Request:
-    """A rank's part in a meeting."""
+    """Something that is ready when other ranks have done their part; then ``finish()`` takes it."""
 
-    def __init__(self, comm: ThreadsCommunicator, key: tuple[int, int], take: Callable[[Any], None]) -> None:
-        self.comm, self.key, self.take = comm, key, take
+    def __init__(
+        self,
+        comm: ThreadsCommunicator,
+        what: str,
+        ready: Callable[[], bool],
+        missing: Callable[[], set[int]],
+        finish: Callable[[], None],
+    ) -> None:
+        self.comm, self.what, self.ready, self.missing, self.finish = comm, what, ready, missing, finish
         self.finished = False
 
     def Wait(self) -> None:
-        world = self.comm.world
         if self.finished:
             return
-        with world.changed:
-            meeting = world.meetings[self.key]
-            self.comm.wait_until(lambda: meeting.done, lambda: set(range(world.size)) - meeting.come, meeting.what[0])
-        self._finish(meeting)
+        with self.comm.world.changed:
+            self.comm.wait_until(self.ready, self.missing, self.what)
+        self._finish()
 
     def Test(self) -> bool:
         if not self.finished:
             with self.comm.world.changed:
-                meeting = self.comm.world.meetings[self.key]
-            if meeting.done:
-                self._finish(meeting)
+                ready = self.ready()
+                if not ready:
+                    self.comm.look_for_failures(self.missing, self.what)
+            if ready:
+                self._finish()
+            else:
+                time.sleep(0)  # callers poll, and the others need the interpreter
         return self.finished
 
-    def _finish(self, meeting: _Meeting) -> None:
-        self.take(meeting.result)
+    def _finish(self) -> None:
         self.finished = True
-        world = self.comm.world
-        with world.changed:
-            meeting.taken += 1
-            if meeting.taken == world.size:
-                del world.meetings[self.key]
+        self.finish()
 
 
 class ThreadsCommunicator(Communicator):
-    """A rank of the :func:`run` that this thread belongs to."""
+    """A rank of the :func:`run` that this thread belongs to.
+
+    Attributes:
+        ranks: of each member, its rank in the world; errors name those.
+    """
 
     per_thread = True
     timeout: float | None = 60.0
 
-    def __init__(self, comm: Any = None, context: int = 0) -> None:
+    def __init__(self, comm: Any = None, context: _Context = (), ranks: tuple[int, ...] | None = None) -> None:
         if comm is not None:
             raise TypeError(f"the threads communicator wraps no other, got comm={comm!r}")
         world = getattr(_here, "world", None)
         if world is None:
             raise DistError("the threads communicator exists inside ThreadsCommunicator.run(world_size, fn) only")
         self.world: _World = world
-        self.rank: int = _here.rank
-        self.size = world.size
+        self.ranks = tuple(range(world.size)) if ranks is None else ranks
+        self.rank, self.size = self.ranks.index(_here.rank), len(self.ranks)
         self.local_rank, self.local_size = self.rank, self.size
-        self._context, self._count, self._children = context, 0, 0
+        self._context, self._count = context, 0
+        self._children: dict[tuple[int, ...], int] = {}  # how many of each were made
 
     def Iallreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> Request:
         check_op(op, array.dtype)
@@ -124,40 +143,100 @@ class ThreadsCommunicator(Communicator):
         return self._meet((f"Allreduce {op.name}", array.shape, array.dtype), array.copy(), reduce, take)
 
     def Bcast(self, array: np.ndarray, root: int = 0) -> None:
-        self._check_rank(root)
+        self.Ibcast(array, root).Wait()
+
+    def Ibcast(self, array: np.ndarray, root: int = 0) -> Request:
+        self.check_root(root)
 
         def take(result: np.ndarray) -> None:
             array[...] = result
 
         what = (f"Bcast from {root}", array.shape, array.dtype)
-        self._meet(what, array.copy(), lambda brought: brought[root], take).Wait()
+        return self._meet(what, array.copy(), lambda brought: brought[root], take)
 
     def Allgather(self, array: np.ndarray, out: np.ndarray) -> None:
+        self.Iallgather(array, out).Wait()
+
+    def Iallgather(self, array: np.ndarray, out: np.ndarray) -> Request:
         def take(result: np.ndarray) -> None:
             out[...] = result
 
-        self._meet(("Allgather", array.shape, array.dtype), array.copy(), np.stack, take).Wait()
+        return self._meet(("Allgather", array.shape, array.dtype), array.copy(), np.stack, take)
+
+    def Ialltoallv(self, send: Sequence[np.ndarray], recv: Sequence[np.ndarray]) -> Request:
+        def take(result: list[list[np.ndarray]]) -> None:
+            for target, given in zip(recv, result, strict=True):
+                target.reshape(-1)[...] = given[self.rank]
+
+        copies = [x.reshape(-1).copy() for x in send]
+        return self._meet(("Alltoallv", recv[self.rank].dtype), copies, lambda brought: brought, take)
 
     def Barrier(self) -> None:
-        self._meet(("Barrier",), np.empty(0), lambda brought: None, lambda result: None).Wait()
+        self.Ibarrier().Wait()
+
+    def Ibarrier(self) -> Request:
+        return self._meet(("Barrier",), (), lambda brought: None, lambda result: None)
 
     def Send(self, array: np.ndarray, dest: int, tag: int = 0) -> None:
-        self._check_rank(dest)
-        self._box(self.rank, dest, tag).put(array.copy())
+        self.check_root(dest)
         with self.world.changed:
+            box = self._box(self.rank, dest, tag)
+            box.messages[box.sent] = array.copy()
+            box.sent += 1
             self.world.changed.notify_all()
 
     def Recv(self, array: np.ndarray, source: int, tag: int = 0) -> None:
-        self._check_rank(source)
-        box = self._box(source, self.rank, tag)
+        self.Irecv(array, source, tag).Wait()
+
+    def Irecv(self, array: np.ndarray, source: int, tag: int = 0) -> Request:
+        self.check_root(source)
         with self.world.changed:
-            self.wait_until(lambda: not box.empty(), lambda: {source}, f"Recv from {source}")
-        array[...] = box.get()
+            box = self._box(source, self.rank, tag)
+            number = box.awaited
+            box.awaited += 1
+        culprit = {self.ranks[source]}
+
+        def take() -> None:
+            with self.world.changed:
+                message = box.messages.pop(number)
+            if message.nbytes != array.nbytes:
+                raise DistError(
+                    f"rank {self.rank} receives {array.nbytes} bytes, but rank {source} sent {message.nbytes}"
+                )
+            array[...] = message.reshape(array.shape)
+
+        return _Request(self, f"Recv from {source}", lambda: number in box.messages, lambda: culprit, take)
+
+    def Iprobe(self, source: int | None, tag: int = 0) -> int | None:
+        candidates = range(self.size) if source is None else [source]
+        with self.world.changed:
+            for rank in candidates:
+                box = self._box(rank, self.rank, tag)
+                if box.sent > box.awaited:
+                    return rank
+            self.look_for_failures(lambda: {self.ranks[r] for r in candidates if r != self.rank}, "Iprobe")
+        time.sleep(0)
+        return None
 
     def Dup(self) -> ThreadsCommunicator:
+        context = self._child("dup", self.ranks)
         self.Barrier()
-        self._children += 1
-        return ThreadsCommunicator(context=self._context * 1000 + self._children)
+        return self._made(context, self.ranks)
+
+    def Create_group(self, ranks: Sequence[int]) -> ThreadsCommunicator | None:
+        for rank in ranks:
+            self.check_root(rank)
+        members = tuple(self.ranks[r] for r in ranks)
+        return self._made(self._child("group", members), members) if self.rank in ranks else None
+
+    def _child(self, kind: str, members: tuple[int, ...]) -> _Context:
+        number = self._children[members] = self._children.get(members, 0) + 1
+        return (*self._context, kind, number, members)
+
+    def _made(self, context: _Context, ranks: tuple[int, ...]) -> ThreadsCommunicator:
+        new = type(self)(context=context, ranks=ranks)
+        new.timeout = self.timeout
+        return new
 
     def Depart(self, timeout: float) -> list[int]:
         world = self.world
@@ -190,50 +269,63 @@ class ThreadsCommunicator(Communicator):
         world = self.world
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         while not ready():
-            if world.failure is not None:
-                raise DistError(f"rank {self.rank} cannot complete {what}: {world.failure}")
-            gone = sorted(missing() & world.left)
-            if gone:
-                raise DistError(f"rank {self.rank} cannot complete {what}: rank {gone[0]} has left")
+            self.look_for_failures(missing, what)
             if deadline is not None and time.monotonic() >= deadline:
                 late = ", ".join(map(str, sorted(missing())))
                 raise DistTimeoutError(f"rank {self.rank} waited {self.timeout:g} s in {what} for rank(s) {late}")
             world.changed.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
 
+    def look_for_failures(self, missing: Callable[[], set[int]], what: str) -> None:
+        """Raise where what is waited for cannot come any more."""
+        world = self.world
+        if world.failure is not None:
+            raise DistError(f"rank {self.rank} cannot complete {what}: {world.failure}")
+        needed = missing()
+        gone = sorted(needed & world.left)
+        if gone and (what != "Iprobe" or len(gone) == len(needed)):
+            raise DistError(f"rank {self.rank} cannot complete {what}: rank {gone[0]} has left")
+
     def _meet(
         self,
         what: tuple[Any, ...],
-        payload: np.ndarray,
-        reduce: Callable[[list[np.ndarray]], Any],
+        payload: Any,
+        reduce: Callable[[list[Any]], Any],
         take: Callable[[Any], None],
     ) -> _Request:
         world, key = self.world, (self._context, self._count)
         self._count += 1
         with world.changed:
-            meeting = world.meetings.setdefault(key, _Meeting(world.size))
+            meeting = world.meetings.setdefault(key, _Meeting(self.size))
             if not meeting.come:
                 meeting.what = what
             elif meeting.what != what:
-                first = min(meeting.come)
-                why = f"operation {key[1]} is {what} on rank {self.rank} but {meeting.what} on rank {first}"
+                first = self.ranks[min(meeting.come)]
+                why = f"operation {key[1]} is {what} on rank {self.ranks[self.rank]} but {meeting.what} on rank {first}"
                 world.fail(why)
                 raise DistError(f"ranks disagree: {why}")
             meeting.come.add(self.rank)
             meeting.brought[self.rank] = payload
-            if len(meeting.come) == world.size:
-                meeting.result = reduce([x for x in meeting.brought if x is not None])
-                meeting.brought.clear()
+            if len(meeting.come) == self.size:
+                meeting.result = reduce(meeting.brought)
+                meeting.brought = []
                 meeting.done = True
                 world.changed.notify_all()
-        return _Request(self, key, take)
 
-    def _check_rank(self, rank: int) -> None:
-        if not 0 <= rank < self.size:
-            raise ValueError(f"rank {rank} does not exist: ranks are 0 to {self.size - 1}")
+        def finish() -> None:
+            take(meeting.result)
+            with world.changed:
+                meeting.taken += 1
+                if meeting.taken == self.size:
+                    del world.meetings[key]
 
-    def _box(self, source: int, dest: int, tag: int) -> queue.SimpleQueue[np.ndarray]:
-        with self.world.changed:
-            return self.world.mail.setdefault((self._context, source, dest, tag), queue.SimpleQueue())
+        def missing() -> set[int]:
+            return {self.ranks[r] for r in set(range(self.size)) - meeting.come}
+
+        return _Request(self, meeting.what[0], lambda: meeting.done, missing, finish)
+
+    def _box(self, source: int, dest: int, tag: int) -> _Box:
+        """The mail of three numbers; the world's condition is held."""
+        return self.world.mail.setdefault((self._context, source, dest, tag), _Box())
 
     @staticmethod
     def run(world_size: int, fn: Callable[..., Any], *args: Any) -> list[Any]:

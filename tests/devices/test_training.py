@@ -10,7 +10,7 @@ import pytest
 
 import distgrad as dg
 import distgrad.distributed as dist
-from distgrad import nn, registry, storage
+from distgrad import backend, nn, registry, storage
 from distgrad.nn.parallel import DistributedDataParallel
 from tests.distributed import training
 
@@ -94,18 +94,18 @@ def test_a_step_copies_nothing_but_the_loss_that_is_asked_for(
 
 
 @pytest.mark.parametrize("name", [n for n in training.OPTIMIZERS if registry.get("optimizer", n).elementwise])
-def test_one_update_takes_the_whole_buffer(name: str, device: str) -> None:
+def test_one_kernel_takes_the_whole_buffer(name: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Sequential(nn.Linear(300, 300), nn.Linear(300, 300)).to(device)
     optimizer = registry.get("optimizer", name)(model.parameters(), lr=0.01)
     (flat,) = storage.flatten(model.parameters())
     assert all(flat.holds(i) for i in range(len(flat.params)))
-    sizes, update = [], optimizer.update
+    sizes, run = [], backend.run_kernel
 
-    def counted(xp: Any, p: Any, *rest: Any, **options: Any) -> None:
-        sizes.append(p.size)
-        update(xp, p, *rest, **options)
+    def counted(kernel: Any, arrays: Any, numbers: Any) -> None:
+        sizes.append(arrays[0].size)
+        run(kernel, arrays, numbers)
 
-    optimizer.update = counted
+    monkeypatch.setattr(backend, "run_kernel", counted)
     for _ in range(2):
         optimizer.zero_grad()
         model(dg.ones(2, 300, device=device)).sum().backward()

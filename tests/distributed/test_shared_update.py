@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -177,6 +178,27 @@ def alone_for_a_while(t: Training) -> None:
             t.bare.train()
 
 
+def copied(t: Training) -> None:
+    """A copy of the model and one of a gradient are nobody else's."""
+    t.step()
+    kept, gradient = copy.deepcopy(t.bare), copy.deepcopy(t.bare[0].weight.grad)
+    t.step()
+    assert float((gradient - t.bare[0].weight.grad).abs().max()) > 0
+    plain(t)
+    assert float((kept[0].weight - t.bare[0].weight).abs().max()) > 0
+
+
+def kept_gradients(t: Training) -> None:
+    """What somebody keeps of an earlier step stays as it was."""
+    t.step()
+    kept = t.bare[0].weight.grad
+    values = kept.clone()
+    for _ in range(3):
+        t.step()
+        assert float(t.bare[0].weight.grad.sum()) != float(values.sum())
+    assert bool((kept == values).all())
+
+
 def learning_rate_changed(t: Training) -> None:
     plain(t)
     t.optimizer.param_groups[0]["lr"] = 0.5
@@ -185,7 +207,8 @@ def learning_rate_changed(t: Training) -> None:
 
 SCENARIOS = [
     plain, reading_alone, clipped, norm_clipped, gradients_replaced, written_in_place, data_reassigned, loaded,
-    accumulated, zeroed_in_place, frozen_and_thawed, updated_by_hand, alone_for_a_while, learning_rate_changed,
+    accumulated, zeroed_in_place, frozen_and_thawed, updated_by_hand, alone_for_a_while, copied,
+    kept_gradients, learning_rate_changed,
 ]  # fmt: skip
 
 
@@ -313,11 +336,14 @@ def test_state_is_whole_on_the_rank_that_asks_and_loads_on_another_number(monkey
 def test_memory_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parameters once, gradients whole, Adam's two moments by share: at two ranks 5/8 of one rank's."""
 
+    monkeypatch.setattr("distgrad.optim.flat.BLOCK_BYTES", 1024)
+
     def body() -> Any:
         t = Training(adam)
         plain(t)
         update = t.model._gradients.reducer.updates[0]
         state = sum(v.nbytes for s in t.optimizer._segments[0] for v in s.state.values())
+        assert update._scratch.nbytes <= 1024  # blocks, not this rank's part
         return update._region.nbytes, update._rows[0].nbytes, state
 
     (parameters, gradients, first), (_, _, second) = outcome(2, True, body, monkeypatch)

@@ -12,7 +12,6 @@ import distgrad
 from distgrad import nn
 from distgrad.autograd import gradcheck, gradgradcheck
 from distgrad.nn import functional as F
-from tests.double import device_double  # noqa: F401 - the fixture
 
 SHAPES = [(5, 3), (4, 3, 1), (4, 3, 5), (2, 3, 2, 4), (2, 3, 2, 1, 3)]
 LAYERS = {2: "BatchNorm1d", 3: "BatchNorm1d", 4: "BatchNorm2d", 5: "BatchNorm3d"}
@@ -307,7 +306,7 @@ def test_on_a_device(shape: tuple[int, ...], dtype: str, device: str) -> None:
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
-def test_on_a_device_that_is_not_the_current_one(device_double: Any) -> None:  # noqa: F811
+def test_on_a_device_that_is_not_the_current_one(device_double: Any) -> None:
     found = []
     for where in ("cpu", "cuda:1"):
         layer = nn.BatchNorm1d(3, momentum=None, dtype=distgrad.float64, device=where)

@@ -20,7 +20,6 @@ from distgrad.optim.swa_utils import (
     get_swa_multi_avg_fn,
     update_bn,
 )
-from tests.double import device_double  # noqa: F401 - the fixture
 from tests.optim.schedules import RATES, optimizer, rates
 
 VALUES = [1.0, 4.0, -2.0, 7.0, 0.5]

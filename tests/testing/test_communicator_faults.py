@@ -30,13 +30,13 @@ class OwnOrder(Threads):
 
 class NoBcast(Threads):
     def Bcast(self, array: np.ndarray, root: int = 0) -> None:
-        self._check_rank(root)
+        self.check_root(root)
         self.Barrier()
 
 
 class BcastFromZero(Threads):
     def Bcast(self, array: np.ndarray, root: int = 0) -> None:
-        self._check_rank(root)
+        self.check_root(root)
         super().Bcast(array, 0)
 
 
@@ -75,9 +75,37 @@ class ChecksNothing(Threads):
         return super().Iallreduce(array, ReduceOp.SUM if op == "sum" else op)
 
 
+class MixesMessages(Threads):
+    """Every other message overtakes the one before."""
+
+    held: np.ndarray | None = None
+
+    def Isend(self, array: np.ndarray, dest: int, tag: int = 0) -> Request:
+        if self.held is None:
+            self.held = array.copy()
+            return CompletedRequest()
+        first, self.held = self.held, None
+        self.Send(array, dest, tag)
+        self.Send(first, dest, tag)
+        return CompletedRequest()
+
+
+class LosesTheLast(Threads):
+    def Ialltoallv(self, send: Any, recv: Any) -> Request:
+        request = super().Ialltoallv(send, recv)
+        request.Wait()
+        recv[-1][...] = 0
+        return request
+
+
+class SortsGroups(Threads):
+    def Create_group(self, ranks: Any) -> Any:
+        return super().Create_group(sorted(ranks))
+
+
 class WrongRank(Threads):
-    def __init__(self, comm: Any = None, context: int = 0) -> None:
-        super().__init__(comm, context)
+    def __init__(self, comm: Any = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(comm, *args, **kwargs)
         self.local_rank = self.size
 
 
@@ -91,6 +119,10 @@ FAULTS: list[tuple[type, str, str]] = [
     (GathersBackwards, "allgather", "row 0 of Allgather"),
     (NoDuplicate, "duplicates", "an Allreduce met one of the duplicate"),
     (ChecksNothing, "bad_calls", "op='sum' is accepted; it must raise TypeError"),
+    (MixesMessages, "messages", "message 0 of 5 from"),
+    (LosesTheLast, "alltoallv", "what Ialltoallv brings from"),
+    (LosesTheLast, "reduce_scatter", "Ireduce_scatter of torch.float32 on rank"),
+    (SortsGroups, "groups", "in ["),
     (WrongRank, "constructs", "local rank"),
 ]  # fmt: skip
 

@@ -1,0 +1,112 @@
+"""Small all-reduces: everything to everyone in persistent messages, added up in rank order.
+
+What a small all-reduce costs is calls, not bytes.  So the buffers and MPI's own preparation are kept from one step to
+the next (``Send_init``, ``Recv_init``), and as long as nothing else is under way no object is made for the operation.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from distgrad_communicators._mpi_waiting import Operation, Step
+
+from distgrad.distributed.communicator import Request
+from distgrad.distributed.reduction import ReduceOp, combine
+
+if TYPE_CHECKING:
+    from distgrad_communicators.mpi import MPICommunicator
+
+_RANKS = 8  # above, a tree (MPI's all-gather) needs fewer messages than one to everybody
+_BYTES = 1 << 17  # of all ranks but one together: above, two hops (a slice to each) are quicker
+_KINDS = 64  # (dtype, length) that buffers are kept for
+_SPINS = 400  # polls before other operations, other ranks and the clock are looked after
+
+
+class _Slot:
+    """Buffers of one all-reduce and the persistent requests that fill them."""
+
+    __slots__ = ("mine", "peers", "requests", "rows")
+
+    def __init__(self, comm: Any, rank: int, size: int, kind: tuple[np.dtype, int], tag: int, byte: Any) -> None:
+        table = np.empty((size, kind[1]), kind[0])
+        others = [peer for peer in range(size) if peer != rank]
+        self.rows, self.mine = list(table), table[rank]
+        raw = [row.view(np.uint8) for row in table]
+        # One tag for all: messages of one tag arrive in the order they were sent in, whichever slot they are for.
+        self.requests = [comm.Recv_init([raw[peer], byte], peer, tag) for peer in others]
+        self.requests += [comm.Send_init([raw[rank], byte], peer, tag) for peer in others]
+        self.peers = others * 2
+
+
+class SmallReductions:
+    """The small all-reduces of one communicator."""
+
+    def __init__(self, comm: MPICommunicator, tag: int, mpi: Any) -> None:
+        self._comm, self._tag, self._mpi = comm, tag, mpi
+        self._limit = _BYTES // (comm.size - 1) if 1 < comm.size <= _RANKS else -1
+        self._idle: dict[tuple[np.dtype, int], list[_Slot]] = {}
+        # Where ranks outnumber cores the one waited for may need this core.
+        self._spins = _SPINS if comm.local_size <= (os.cpu_count() or 1) else 1
+
+    def takes(self, nbytes: int) -> bool:
+        """Whether arrays of so many bytes are small; the same answer on all ranks."""
+        return nbytes <= self._limit and nbytes <= self._comm.max_count
+
+    def reduce(self, flat: np.ndarray, op: ReduceOp) -> None:
+        """Reduce ``flat`` in place."""
+        kind = (flat.dtype, flat.size)
+        slot = self._begin(kind, flat)
+        if not self._comm.family.active:
+            requests = slot.requests
+            i, last = 0, len(requests) - 1
+            for _ in range(self._spins):  # one after the other: a Testall costs as much as three Tests
+                if requests[i].Test():
+                    if i == last:
+                        combine(op, slot.rows, flat)
+                        self._idle[kind].append(slot)
+                        return
+                    i += 1
+        self._operation(kind, slot, flat, op).Wait()
+
+    def start(self, flat: np.ndarray, op: ReduceOp) -> Request:
+        """Start reducing ``flat`` in place."""
+        kind = (flat.dtype, flat.size)
+        return self._operation(kind, self._begin(kind, flat), flat, op)
+
+    def free(self) -> None:
+        """Give the requests back to MPI."""
+        while self._idle:
+            self._drop(next(iter(self._idle)))
+
+    def _begin(self, kind: tuple[np.dtype, int], flat: np.ndarray) -> _Slot:
+        comm, idle = self._comm, self._idle.get(kind)
+        if idle:
+            slot = idle.pop()
+        else:
+            if idle is None:
+                if len(self._idle) == _KINDS:
+                    self._drop(next(iter(self._idle)))
+                self._idle[kind] = []
+            slot = _Slot(comm._comm, comm.rank, comm.size, kind, self._tag, self._mpi.BYTE)
+        slot.mine[...] = flat
+        for request in slot.requests:
+            request.Start()
+        comm.count += 1
+        return slot
+
+    def _operation(self, kind: tuple[np.dtype, int], slot: _Slot, flat: np.ndarray, op: ReduceOp) -> Operation:
+        def finish() -> tuple[list[Any], Step | None]:
+            combine(op, slot.rows, flat)
+            self._idle.setdefault(kind, []).append(slot)
+            return [], None
+
+        operation = Operation(self._comm, ("Allreduce", op.name, flat), slot.requests, finish, slot.peers)
+        operation.number = self._comm.count
+        return operation
+
+    def _drop(self, kind: tuple[np.dtype, int]) -> None:
+        for slot in self._idle.pop(kind):
+            for request in slot.requests:
+                request.Free()

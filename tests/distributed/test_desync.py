@@ -1,0 +1,112 @@
+"""Debug mode: ranks that are about to run different collectives are told so, on every rank (RELIABILITY F4, F5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import distgrad.distributed as dist
+from distgrad import registry
+from distgrad.autograd import Tensor
+from distgrad.distributed import desync
+from distgrad.distributed.process_group import get_group
+from tests.distributed import desync_mistakes
+from tests.distributed.desync_mistakes import MISTAKES
+from tests.ranks import run_ranks
+
+Threads: Any = registry.get("communicator", "threads")
+PROGRAM = Path(desync_mistakes.__file__)
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTGRAD_DEBUG", "detail")
+    assert Threads.run(3, desync_mistakes.make, name, "threads") == [None] * 3
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mpi(name: str) -> None:
+    job = run_ranks(3, PROGRAM, name, "mpi", env={"DISTGRAD_DEBUG": "detail"})
+    job.check(told=3)
+
+
+@pytest.mark.mpi
+def test_f4_a_rank_that_never_comes_is_named_with_the_operation() -> None:
+    job = run_ranks(3, """
+import time
+from datetime import timedelta
+import numpy as np
+import distgrad.distributed as dist
+from distgrad.autograd import Tensor
+dist.init_process_group("mpi", timeout=timedelta(seconds=0.5))
+dist.barrier()
+if dist.get_rank() == 1:
+    time.sleep(50)
+dist.all_reduce(Tensor(np.zeros(3)))
+""", env={"DISTGRAD_DEBUG": "detail"})
+    assert job.returncode != 0, job
+    assert job.seconds < 8, job
+    assert "operation 2 of the group of ranks 0, 1, 2, Allreduce SUM of shape (3,) and dtype float64" in job.stderr, job
+    assert "for rank(s) 1, which never came" in job.stderr, job
+
+
+def test_groups_are_compared_among_their_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTGRAD_DEBUG", "detail")
+
+    def main() -> str:
+        dist.init_process_group("threads")
+        rank = dist.get_rank()
+        group = dist.new_group([1, 2])
+        if rank == 0:
+            return "outside"
+        dist.all_reduce(Tensor(np.zeros(2)), group=group)
+        with pytest.raises(desync.DesyncError) as caught:
+            dist.all_reduce(Tensor(np.zeros(rank)), group=group)
+        return str(caught.value)
+
+    outside, *told = Threads.run(3, main)
+    assert outside == "outside"
+    for rank, text in enumerate(told, 1):
+        assert text.startswith(f"rank {rank}: operation 2 of the group of ranks 1, 2: the ranks are about to run"), text
+        assert "of shape (1,) and dtype float64 on rank 1; operation 2" in text
+        assert "of shape (2,) and dtype float64 on rank 2" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "on"), [(None, False), ("", False), ("info", False), ("detail", True), ("timeline,DETAIL", True)]
+)
+def test_it_is_off_unless_asked_for(value: str | None, on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert desync.wanted({} if value is None else {"DISTGRAD_DEBUG": value}) is on
+    monkeypatch.delenv("DISTGRAD_DEBUG", raising=False)
+    if value is not None:
+        monkeypatch.setenv("DISTGRAD_DEBUG", value)
+    dist.init_process_group("serial")
+    plain = registry.get("communicator", "serial")
+    assert (type(get_group().comm) is plain) is not on
+    assert isinstance(get_group().comm, plain)
+    dist.destroy_process_group()
+
+
+def test_what_is_compared_twice_is_compared_once() -> None:
+    """A collective that is made of others carries one signature."""
+    counts: list[int] = []
+
+    def main() -> None:
+        comm: Any = desync.compared(Threads())
+        comm = desync.compared(comm)
+        calls: list[Callable[[], Any]] = [
+            lambda: comm.Reduce(np.zeros(2)),
+            lambda: comm.Iallgatherv(np.zeros(1), list(np.zeros((2, 1)))).Wait(),
+            lambda: comm.Bcast(np.zeros(2)),
+        ]
+        for number, call in enumerate(calls, 1):
+            call()
+            counts.append(comm._number - number)
+
+    Threads.run(2, main)
+    assert counts == [0] * 6
