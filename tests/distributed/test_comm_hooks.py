@@ -147,6 +147,22 @@ def test_a_hook_in_pytorchs_words() -> None:
     assert on_ranks(2, main) == [[[[7.0, 7.0]], [7.0], [0]]] * 2
 
 
+def test_a_hook_as_scripts_write_it() -> None:
+    def main() -> list[float]:
+        def hook(state: None, bucket: GradBucket) -> Any:
+            work = dist.all_reduce(bucket.buffer().div_(dist.get_world_size()), async_op=True)
+            assert work is not None
+            return work.get_future().then(lambda future: future.value()[0])
+
+        model = nn.Linear(1, 1, bias=False)
+        wrapped = DistributedDataParallel(model)
+        wrapped.register_comm_hook(None, hook)
+        wrapped(dg.full((1, 1), 1.0 + dist.get_rank())).sum().backward()
+        return model.weight.grad.tolist()[0]  # type: ignore[union-attr, no-any-return]
+
+    assert on_ranks(3, main) == [[2.0]] * 3
+
+
 def test_a_bucket_shows_its_parts() -> None:
     def main() -> None:
         model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
