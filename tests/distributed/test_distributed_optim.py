@@ -21,7 +21,7 @@ from distgrad.distributed.optim import (
     broadcast_parameters,
 )
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, counting, on_ranks
+from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, counting, on_ranks, pretend_nodes
 from tests.ranks import run_ranks
 
 ALL = [n for n in registry.names("optimizer") if registry.get("optimizer", n).gradients != "sparse"]
@@ -306,7 +306,14 @@ def test_over_mpi(backend: str, size: int) -> None:
     run_ranks(size, Path(__file__), backend, env=AS_PROGRAM).check(equal=2 * size)
 
 
+@pytest.mark.mpi
+@pytest.mark.parametrize("per_node", ["1", "2"])
+def test_over_nodes(per_node: str) -> None:
+    run_ranks(4, Path(__file__), "shared", per_node, env=AS_PROGRAM).check(equal=8)
+
+
 if __name__ == "__main__":
+    pretend_nodes(*sys.argv[2:])
     dist.init_process_group(sys.argv[1])
     for name in ("adam", "lamb"):
         ours, optimizer = train(zero(name))

@@ -15,7 +15,7 @@ from distgrad import nn, optim
 from distgrad.distributed.algorithms.ddp_comm_hooks.topk_hook import TopKState, topk_hook
 from distgrad.distributed.finite import all_finite
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks
+from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, pretend_nodes
 from tests.ranks import run_ranks
 
 BAD = {"nan": float("nan"), "inf": float("inf")}
@@ -152,6 +152,12 @@ def test_over_mpi(backend: str, size: int) -> None:
 
 
 @pytest.mark.mpi
+@pytest.mark.parametrize("per_node", ["1", "2"])
+def test_over_nodes(per_node: str) -> None:
+    run_ranks(4, Path(__file__), "shared", per_node, env=AS_PROGRAM).check(contained=4)
+
+
+@pytest.mark.mpi
 def test_an_uncaught_one_ends_the_job() -> None:
     program = """
 import distgrad as dg, distgrad.distributed as dist
@@ -166,6 +172,7 @@ model(dg.full((1, 2), float("nan") if dist.get_rank() == 1 else 1.0)).sum().back
 
 
 if __name__ == "__main__":
+    pretend_nodes(*sys.argv[2:])
     dist.init_process_group(sys.argv[1])
     text, weights = raising(BAD["nan"])
     assert text.startswith(f"rank {dist.get_rank()}: on rank 1 the gradient of parameter '0.weight' is not finite")

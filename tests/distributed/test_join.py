@@ -15,7 +15,7 @@ from distgrad import nn, optim
 from distgrad.distributed.algorithms import Join
 from distgrad.distributed.optim import DistributedOptimizer, ZeroRedundancyOptimizer
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks
+from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, pretend_nodes
 from tests.ranks import run_ranks
 
 BATCHES = {1: [7], 2: [5, 7], 3: [2, 0, 3], 4: [1, 3, 2, 3]}
@@ -86,6 +86,12 @@ def test_uneven_batches_equal_the_serial_mean(how: str, epochs: int, size: int, 
 @pytest.mark.parametrize("backend", ["mpi", "shared"])
 def test_uneven_batches_over_mpi(backend: str, size: int) -> None:
     run_ranks(size, Path(__file__), backend, env=AS_PROGRAM).check(equal=2 * size)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("per_node", ["1", "2"])
+def test_over_nodes(per_node: str) -> None:
+    run_ranks(4, Path(__file__), "shared", per_node, env=AS_PROGRAM).check(equal=8)
 
 
 def test_a_distributed_optimizer_joins_alone() -> None:
@@ -184,6 +190,7 @@ def test_nothing_to_join_is_an_error() -> None:
 
 
 if __name__ == "__main__":
+    pretend_nodes(*sys.argv[2:])
     dist.init_process_group(sys.argv[1])
     for how, epochs in (("join", 1), ("zero", 2)):
         for g, w in zip(train(how, epochs), serial(dist.get_world_size(), epochs), strict=True):
