@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": ANYTHING,
     "cuda": GROUND | {"random"},  # manual_seed_all
     "distributed": TAPE | {"registry", "storage"},  # never nn: the wrapper of modules is nn.parallel
+    "distributed.optim": TAPE | {"distributed", "optim", "storage"},  # optimizers around optimizers, as nn.parallel
     "dtypes": set(),
     "hookspecs": set(),
     "nn": TAPE | {"ops", "random", "registry"},

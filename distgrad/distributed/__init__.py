@@ -18,6 +18,7 @@ from distgrad.distributed.gathering import (
     reduce_scatter_tensor,
     scatter,
 )
+from distgrad.distributed.grad_bucket import GradBucket
 from distgrad.distributed.groups import (
     GroupMember,
     get_global_rank,
@@ -55,6 +56,7 @@ __all__ = [
     "Communicator",
     "DistError",
     "DistTimeoutError",
+    "GradBucket",
     "GroupMember",
     "P2POp",
     "ProcessGroup",

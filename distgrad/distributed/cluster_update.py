@@ -15,6 +15,7 @@ import numpy as np
 from distgrad.autograd import Tensor
 from distgrad.backend import Array
 from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.finite import NONFINITE
 from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.reduction import ReduceOp, combine
 from distgrad.distributed.shared_update import REDUCED, SharedUpdate, scaled
@@ -43,14 +44,18 @@ class ClusterUpdate(SharedUpdate):
     def _begin_with(self, values: Array) -> None:
         self.peers.Bcast(values, 0)
 
-    def complete(self, samples: int | None) -> None:
-        super().complete(samples)
+    def complete(self, samples: int | None, check: bool = False) -> None:
+        super().complete(samples, check)
         if self._reduced != self._pass:
             self._reduce()
 
     def _used_anywhere(self) -> np.ndarray:
-        self._reduce()
+        if self._reduced != self._pass:
+            self._reduce()
         return self._anywhere
+
+    def nonfinite(self) -> bool:
+        return bool((self._used_anywhere() == NONFINITE).any())  # not only on this node
 
     def _reduce(self) -> None:
         """Sum this rank's part over its node, then over the nodes."""

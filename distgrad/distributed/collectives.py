@@ -35,9 +35,11 @@ def raw(tensor: Any, name: str = "tensor") -> backend.Array:
     return tensor._data
 
 
-def run(request: Request, finish: Callable[[], None], async_op: bool) -> Work | None:
+def run(
+    request: Request, finish: Callable[[], None], async_op: bool, result: list[Tensor] | None = None
+) -> Work | None:
     """Wait for the request and return None, or with ``async_op`` return a :class:`Work`; then ``finish()``."""
-    work = Work(request, finish)
+    work = Work(request, finish, result=result)
     if async_op:
         return work
     work.wait()
@@ -68,7 +70,7 @@ def all_reduce(
             copy_back()
         tensor._bump()
 
-    return run(comm.Iallreduce(buffer, op), finish, async_op)
+    return run(comm.Iallreduce(buffer, op), finish, async_op, [tensor])
 
 
 def broadcast(
@@ -90,7 +92,7 @@ def broadcast(
             copy_back()
         tensor._bump()
 
-    return run(comm.Ibcast(buffer, root), finish, async_op)
+    return run(comm.Ibcast(buffer, root), finish, async_op, [tensor])
 
 
 def reduce(
@@ -114,7 +116,7 @@ def reduce(
                 copy_back()
             tensor._bump()
 
-    return run(comm.Ireduce(buffer, op, root), finish, async_op)
+    return run(comm.Ireduce(buffer, op, root), finish, async_op, [tensor])
 
 
 def barrier(

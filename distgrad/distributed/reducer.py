@@ -10,67 +10,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from distgrad import autograd
 from distgrad.autograd import Tensor
-from distgrad.distributed.collectives import Work, start_all_reduce
+from distgrad.distributed.buckets import Bucket
 from distgrad.distributed.communicator import Communicator, Request
+from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, FiniteCheck, all_finite
+from distgrad.distributed.futures import Future
+from distgrad.distributed.grad_bucket import CommHook, GradBucket, all_reduced
 from distgrad.distributed.reduction import ReduceOp
 from distgrad.storage import FlatStorage
 
-__all__ = ["Bucket", "Reducer", "make_buckets"]
-
-
-class Bucket:
-    """Parameters ``lo`` to ``hi - 1`` of one flat storage, reduced in one operation.
-
-    Attributes:
-        waiting: how many of them have no complete gradient yet in this backward.
-    """
-
-    __slots__ = ("hi", "lo", "storage", "waiting")
-
-    def __init__(self, storage: FlatStorage, lo: int, hi: int) -> None:
-        self.storage, self.lo, self.hi = storage, lo, hi
-        self.waiting = hi - lo
-
-    @property
-    def params(self) -> Sequence[Tensor]:
-        """The bucket's parameters, in the storage's order."""
-        return self.storage.params[self.lo : self.hi]
-
-    @property
-    def range(self) -> slice:
-        """Its part of the storage's buffers; padding between parameters is zero."""
-        return slice(self.storage.ranges[self.lo][0], self.storage.ranges[self.hi - 1][1])
-
-
-def make_buckets(
-    storages: Sequence[FlatStorage], order: dict[int, int], cap_bytes: float, first_cap_bytes: float
-) -> list[Bucket]:
-    """Cut the storages into buckets, in the order in which gradients usually become complete: last parameter first.
-
-    Args:
-        order: the position in the model of each parameter, by ``id``.
-        cap_bytes: how many bytes of gradients a bucket may have (a larger parameter is one of its own).
-        first_cap_bytes: the same for the first bucket of a storage; a small one starts early.
-    """
-    buckets = []
-    for storage in storages:
-        ours = [id(p) in order for p in storage.params]  # an optimizer may have put other models' there
-        cap, hi = first_cap_bytes, len(storage.params)
-        while hi > 0:
-            if not ours[hi - 1]:
-                hi -= 1
-                continue
-            end, lo = storage.ranges[hi - 1][1], hi - 1
-            while lo > 0 and ours[lo - 1] and (end - storage.ranges[lo - 1][0]) * storage.grad.itemsize <= cap:
-                lo -= 1
-            buckets.append(Bucket(storage, lo, hi))
-            cap, hi = cap_bytes, lo
-    return sorted(buckets, key=lambda b: max(order[id(p)] for p in b.params), reverse=True)
+__all__ = ["Reducer"]
 
 
 class Reducer:
@@ -80,20 +34,55 @@ class Reducer:
         comm: the ranks.
         buckets: in the order in which they are reduced, equal on all ranks.
         by_samples: weigh each rank by the samples it announced with :meth:`forward`, else all ranks alike.
+        rebucket: given numbers by ``id`` of the parameters that are the larger the earlier a gradient was complete,
+            the buckets to use from then on; asked once, after the first backward, with what rank 0 saw.
+        finite: what to do about gradients that are not finite; None: nothing.
+        static_graph: the parameters used are the same in each backward, which is checked; None asks each time.
+
+    Attributes:
+        params: all parameters; ranks tell of them in this order.
+        hook, hook_state: how a bucket is reduced; None: all-reduced as it is.
+        before: called when a backward that reduces has its first gradient.
+        by_presence: where ranks have run out of data, divide by the number of those that have not, not by all.
     """
 
-    def __init__(self, comm: Communicator, buckets: Sequence[Bucket], by_samples: bool) -> None:
-        self.comm, self.buckets, self.by_samples = comm, list(buckets), by_samples
-        self._check_layout()
-        self._sync = False
+    def __init__(
+        self,
+        comm: Communicator,
+        buckets: Sequence[Bucket],
+        by_samples: bool,
+        *,
+        rebucket: Callable[[dict[int, int]], list[Bucket]] | None = None,
+        finite: FiniteCheck | None = None,
+        static_graph: bool = False,
+    ) -> None:
+        self.comm, self.by_samples, self.by_presence = comm, by_samples, False
+        self.rebucket, self.finite, self.static_graph = rebucket, finite, static_graph
+        self.hook: CommHook | None = None
+        self.hook_state: Any = None
+        self.before: Callable[[], None] | None = None
+        self.params = [p for b in buckets for p in b.params]
+        self._position = {id(p): k for k, p in enumerate(self.params)}
+        self._use(buckets)
+        self._sync = self._idle = False
         self._samples, self._samples_of_eval = 0, 0
+        self._order: list[int] | None = [] if rebucket is not None else None  # positions, as gradients were complete
+        self._static: np.ndarray | None = None  # which parameters the first backward used, here
         self._clear()
+        self._handles = [p.register_post_accumulate_grad_hook(self._hook(k)) for k, p in enumerate(self.params)]
+
+    def detach(self) -> None:
+        """Let go of the parameters."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _use(self, buckets: Sequence[Bucket]) -> None:
+        """Reduce in these buckets from now on.  Collective: all ranks' must cover the same, or sums would mix."""
+        self.buckets = list(buckets)
+        self._of = [self.buckets[0]] * len(self.params)
         for bucket in self.buckets:
             for p in bucket.params:
-                p.register_post_accumulate_grad_hook(self._hook(bucket))
-
-    def _check_layout(self) -> None:
-        """All ranks' buckets must cover the same elements, or sums would mix parameters."""
+                self._of[self._position[id(p)]] = bucket
         layout = [(str(b.storage.dtype), b.storage.ranges[b.lo : b.hi]) for b in self.buckets]
         relative = [(kind, [(lo - ranges[0][0], hi - ranges[0][0]) for lo, hi in ranges]) for kind, ranges in layout]
         digests = self.comm.allgather(hashlib.sha256(str(relative).encode()).hexdigest())
@@ -117,25 +106,41 @@ class Reducer:
         else:  # an evaluation that forgot no_grad() must not count as training
             self._samples_of_eval = samples
 
+    def shadow(self) -> None:
+        """Take part in the other ranks' backward without data of one's own; ``p.grad`` is then the mean, as theirs."""
+        for p in self.params:
+            p._grad = None
+        self._idle = True
+        try:
+            self._begin()
+            self._finish()
+        finally:
+            self._idle = False
+
     def _clear(self) -> None:
         self._running = False
         self._next = 0
-        self._works: list[Work] = []
-        self._used: list[bool] = []
+        self._works: list[Future[Tensor]] = []
+        self._told = np.zeros(len(self.params), np.uint8)
         self._counts: np.ndarray | None = None
         self._counting: Request | None = None
 
-    def _hook(self, bucket: Bucket) -> Callable[[Tensor], None]:
+    def _hook(self, position: int) -> Callable[[Tensor], None]:
         def ready(_: Tensor) -> None:
             if not self._sync:
                 return
             if not self._running:
+                if self.before is not None:
+                    self.before()
                 self._begin()
-            bucket.waiting -= 1
+                autograd.queue_callback(self._finish)
+            if self._order is not None:
+                self._order.append(position)
+            self._of[position].waiting -= 1
             while self._next < len(self.buckets) and self.buckets[self._next].waiting == 0:
                 self._start(self.buckets[self._next])
             if self._works:
-                self._works[-1].is_completed()  # messages move only while somebody calls MPI
+                self._works[-1].poll()  # messages move only while somebody calls MPI
 
         return ready
 
@@ -143,18 +148,19 @@ class Reducer:
         self._running = True
         for bucket in self.buckets:
             bucket.waiting = bucket.hi - bucket.lo
-        autograd.queue_callback(self._finish)
-        if self.by_samples:
+        if self.by_samples or self.by_presence:
+            mine = (self._samples or self._samples_of_eval) if self.by_samples else 1
             self._counts = np.zeros(self.comm.size, np.int64)
-            self._counts[self.comm.rank] = self._samples or self._samples_of_eval
+            self._counts[self.comm.rank] = 0 if self._idle else mine
             self._samples = 0
             self._counting = self.comm.Iallreduce(self._counts)
 
     def _start(self, bucket: Bucket) -> None:
+        index = self._next
         self._next += 1
         storage = bucket.storage
         for p in bucket.params:
-            self._used.append(p._grad is not None)
+            self._told[self._position[id(p)]] = ABSENT if p._grad is None else PRESENT
             if p._data.dtype != storage.dtype or type(p._data) is not type(storage.grad):
                 raise RuntimeError(
                     f"rank {self.comm.rank}: a parameter of shape {tuple(p.shape)} was {storage.dtype} on "
@@ -162,15 +168,31 @@ class Reducer:
                     "move and convert a model before wrapping it"
                 )
         storage.gather(bucket.lo, bucket.hi)
-        gradients, weight = storage.grad[bucket.range], self._weight()
-        if weight is None:
-            self._works.append(start_all_reduce(self.comm, gradients, ReduceOp.AVG))
+        gradients = storage.grad[bucket.range]
+        if self.finite is not None and not all_finite(gradients):
+            for i in range(bucket.lo, bucket.hi):
+                if not all_finite(storage.slots[i]):
+                    self._told[self._position[id(storage.params[i])]] = NONFINITE
+            gradients[...] = 0  # nobody will use the sum, but a hook may remember what it could not send
+        weight = self._weight()
+        if self.hook is not None:
+            if weight is not None:
+                _scale(gradients, weight * self.comm.size)
+            given = GradBucket(bucket, index, self._next == len(self.buckets))
+            self._works.append(self._checked(self.hook(self.hook_state, given)))
             return
-        if weight == 0.0:
-            gradients[...] = 0  # not multiplied: the mean over no samples is NaN
-        else:
-            gradients *= weight
-        self._works.append(start_all_reduce(self.comm, gradients, ReduceOp.SUM))
+        if weight is not None:
+            _scale(gradients, weight)
+        op = ReduceOp.AVG if weight is None else ReduceOp.SUM
+        self._works.append(all_reduced(self.comm, Tensor._wrap(gradients, None), op))
+
+    def _checked(self, future: Any) -> Future[Tensor]:
+        if not isinstance(future, Future):
+            raise TypeError(
+                f"rank {self.comm.rank}: a communication hook must return a Future of the reduced bucket, but "
+                f"{getattr(self.hook, '__name__', self.hook)} returned {type(future).__name__}"
+            )
+        return future
 
     def _weight(self) -> float | None:
         """This rank's weight in the mean; None where all ranks weigh the same."""
@@ -188,18 +210,82 @@ class Reducer:
         """The end of backward: start what is left, wait for all, and give every parameter its mean."""
         while self._next < len(self.buckets):
             self._start(self.buckets[self._next])
-        used_anywhere = np.array(self._used, np.uint8)
-        flags = self.comm.Iallreduce(used_anywhere, ReduceOp.MAX)
-        for work in self._works:
-            work.wait()
+        told = self._told.copy()
+        flags = self.comm.Iallreduce(told, ReduceOp.MAX)
+        for bucket, work in zip(self.buckets, self._works, strict=True):
+            self._store(bucket, work.wait())
         flags.Wait()
-        position = 0
-        for bucket in self.buckets:
-            for i in range(bucket.lo, bucket.hi):
-                if used_anywhere[position]:
-                    _hand_over(bucket.storage, i)
-                position += 1
+        used, mine = told > ABSENT, self._told
+        idle, buckets = self._idle, self.buckets
         self._clear()
+        for bucket in buckets:
+            for i in range(bucket.lo, bucket.hi):
+                if used[self._position[id(bucket.storage.params[i])]]:
+                    _hand_over(bucket.storage, i)
+        if self._order is not None:
+            self._learn()
+        if (told == NONFINITE).any():
+            self._contain(mine)
+        if self.static_graph and not idle:
+            self._check_static(mine > ABSENT)
+
+    def _store(self, bucket: Bucket, reduced: Any) -> None:
+        """What a hook returned becomes the bucket's gradients."""
+        gradients = bucket.storage.grad[bucket.range]
+        if isinstance(reduced, (list, tuple)) and len(reduced) == 1:  # as futures of collectives hold their results
+            reduced = reduced[0]
+        if not isinstance(reduced, Tensor) or reduced.numel() != gradients.size:
+            what = f"a tensor of {reduced.numel()}" if isinstance(reduced, Tensor) else type(reduced).__name__
+            raise TypeError(
+                f"rank {self.comm.rank}: a communication hook must bring a tensor of the bucket's {gradients.size} "
+                f"elements, but {getattr(self.hook, '__name__', self.hook)} brought {what}"
+            )
+        data = reduced._data.reshape(-1)
+        if data.dtype != gradients.dtype or _address(data) != _address(gradients):
+            gradients[...] = data
+
+    def _learn(self) -> None:
+        """Take the buckets in the order in which gradients became complete on rank 0.  Collective, once."""
+        assert self._order is not None and self.rebucket is not None
+        seen = list(dict.fromkeys(self._order))
+        rest = set(range(len(self.params))) - set(seen)
+        order = np.array(seen + sorted(rest), np.int64)
+        self._order = None
+        self.comm.Bcast(order, 0)
+        n = len(self.params)
+        self._use(self.rebucket({id(self.params[k]): n - place for place, k in enumerate(order.tolist())}))
+
+    def _contain(self, mine: np.ndarray) -> None:
+        """Some rank's gradient is not finite: all forget this step's, and raise if they are to."""
+        assert self.finite is not None
+        everyone = np.zeros((self.comm.size, mine.size), np.uint8)
+        self.comm.Allgather(mine, everyone)
+        for p in self.params:
+            p._grad = None
+        self.finite.contain(self.comm.rank, everyone)
+
+    def _check_static(self, used: np.ndarray) -> None:
+        if self._static is None:
+            self._static = used
+        changed = np.flatnonzero(self._static != used)
+        if changed.size:
+            p = self.params[int(changed[0])]
+            raise RuntimeError(
+                f"rank {self.comm.rank}: static_graph=True, but a parameter of shape {tuple(p.shape)} was "
+                f"{'used' if used[changed[0]] else 'not used'} in this backward and was "
+                f"{'not ' if used[changed[0]] else ''}in the first"
+            )
+
+
+def _address(array: Any) -> int:
+    return int(array.__array_interface__["data"][0]) if isinstance(array, np.ndarray) else int(array.data.ptr)
+
+
+def _scale(gradients: Any, weight: float) -> None:
+    if weight == 0.0:
+        gradients[...] = 0  # not multiplied: the mean over no samples is NaN
+    else:
+        gradients *= weight
 
 
 def _hand_over(storage: FlatStorage, i: int) -> None:

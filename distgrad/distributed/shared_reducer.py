@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from distgrad import autograd
 from distgrad.autograd import Tensor
 from distgrad.distributed.cluster_update import ClusterUpdate
 from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.finite import FiniteCheck
 from distgrad.distributed.shared_update import SharedUpdate
 
 __all__ = ["SharedReducer"]
@@ -22,17 +25,33 @@ class SharedReducer:
         comm: the ranks.
         params: the parameters, equal on all ranks but for their values.
         by_samples: weigh each rank by the samples it announced with :meth:`forward`, else all ranks alike.
+
+    Attributes:
+        params: the parameters, in the order in which ranks tell of them.
+        finite: what to do about gradients that are not finite; None: nothing.
     """
 
     def __init__(self, comm: Communicator, params: Sequence[Tensor], by_samples: bool) -> None:
         self.comm, self.by_samples = comm, by_samples
         kinds = dict.fromkeys(p._data.dtype for p in params)
         self.updates = [self._update(comm, [p for p in params if p._data.dtype == kind]) for kind in kinds]
+        self.params = [p for update in self.updates for p in update.storage.params]
+        self.finite: FiniteCheck | None = None
         self._sync = self._running = False
         self._samples, self._samples_of_eval = 0, 0
+        self._handles = [p.register_post_accumulate_grad_hook(self._ready) for p in params]
         for p in params:
-            p.register_post_accumulate_grad_hook(self._ready)
             p._bump()
+
+    def detach(self) -> None:
+        """Let go of the parameters, which stay where they are."""
+        for handle in self._handles:
+            handle.remove()
+
+    @property
+    def has_state(self) -> bool:
+        """Whether an optimizer keeps state where the other ranks read it."""
+        return any(update.has_state for update in self.updates)
 
     @staticmethod
     def _update(comm: Communicator, params: list[Tensor]) -> SharedUpdate:
@@ -65,5 +84,16 @@ class SharedReducer:
         samples = (self._samples or self._samples_of_eval) if self.by_samples else None
         self._samples = 0
         for update in self.updates:
-            update.complete(samples)
+            update.complete(samples, self.finite is not None)
         self._running = False
+        if self.finite is not None and any([update.nonfinite() for update in self.updates]):  # noqa: C419 - all wait
+            self._contain(self.finite)
+
+    def _contain(self, finite: FiniteCheck) -> None:
+        """Some rank's gradient is not finite: all forget this step's, and raise if they are to."""
+        mine = np.concatenate([update.told for update in self.updates])
+        everyone = np.zeros((self.comm.size, mine.size), np.uint8)
+        self.comm.Allgather(mine, everyone)
+        for p in self.params:
+            p._grad = None
+        finite.contain(self.comm.rank, everyone)

@@ -30,6 +30,7 @@ from distgrad.autograd.tensor import DeferredGrad
 from distgrad.backend import Array, device
 from distgrad.distributed import timeline
 from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, all_finite
 from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.reduction import ReduceOp, combine
 from distgrad.storage import FlatStorage
@@ -39,6 +40,7 @@ __all__ = ["REDUCED", "SharedUpdate", "scaled"]
 _LINE = 8  # words of 8 bytes a rank: a cache line of its own
 _DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, _DIRTY, REDUCED = range(8)
 _PAGE = 4096
+_BAD = bytes([NONFINITE])
 _STATES = 256  # arrays of optimizer state that can be told of, over the life of a storage
 
 
@@ -127,11 +129,22 @@ class SharedUpdate:
 
     # --- gradients --------------------------------------------------------------------------------------------------
 
-    def complete(self, samples: int | None) -> None:
+    @property
+    def told(self) -> np.ndarray:
+        """What this rank told of each parameter's gradient; see :mod:`~distgrad.distributed.finite`."""
+        return self._used[self.rank]
+
+    def nonfinite(self) -> bool:
+        """Whether some rank's gradient of the pass just completed is not finite; waits for all ranks'."""
+        self._wait_gradients()
+        return _BAD in self._used.tobytes()  # bytes: for few parameters NumPy's calls would take as long as a step
+
+    def complete(self, samples: int | None, check: bool = False) -> None:
         """This rank's gradients are complete: from here on ``p.grad`` is the mean over the ranks.
 
         Args:
             samples: what this rank weighs in the mean; None: all ranks weigh the same.
+            check: tell the others which of them are not finite.
         """
         if self._pending:
             self.gate()  # no slot was written: gradients were added to what the user had asked for
@@ -148,8 +161,10 @@ class SharedUpdate:
                 if grad._data is not slot._data:
                     slot._data[...] = grad._data
                 p._grad = slot
-        used[...] = 1
-        used[missing] = 0
+        used[...] = PRESENT
+        used[missing] = ABSENT
+        if check and not all_finite(storage.grad):
+            used[[i for i, slot in enumerate(storage.slots) if not all_finite(slot)]] = NONFINITE
         self._lay_slots()
         self._tell(_SAMPLES, -1 if samples is None else samples)
         self._pass += 1
@@ -292,6 +307,11 @@ class SharedUpdate:
             self._view.drop()
 
     # --- state ------------------------------------------------------------------------------------------------------
+
+    @property
+    def has_state(self) -> bool:
+        """Whether an optimizer has asked for memory here."""
+        return bool(self._states)
 
     def allocate(self, n: int, dtype: np.dtype) -> Array:
         """Zeroed memory that the other ranks find in :meth:`_assemble`."""

@@ -14,7 +14,9 @@ from datetime import timedelta
 import numpy as np
 
 from distgrad import backend
+from distgrad.autograd import Tensor
 from distgrad.distributed.communicator import Communicator, DistTimeoutError, Request
+from distgrad.distributed.futures import Future
 from distgrad.distributed.reduction import ReduceOp
 
 __all__ = ["Work", "broadcast_array", "incoming", "outgoing", "start_all_reduce", "transferable"]
@@ -28,16 +30,19 @@ class Work:
     Args:
         request: what to wait for; None where the operation is complete.
         finish: called once, when the request is complete, before :meth:`wait` returns.
+        result: the tensors that are then complete, for :meth:`get_future`.
     """
 
-    __slots__ = ("_error", "_finish", "_request", "_source")
+    __slots__ = ("_error", "_finish", "_request", "_result", "_source")
 
     def __init__(
         self,
         request: Request | None,
         finish: Callable[[], None] | None = None,
         source: Callable[[], int] | None = None,
+        result: list[Tensor] | None = None,
     ) -> None:
+        self._result = result
         self._request, self._finish, self._source = request, finish, source
         self._error: BaseException | None = None
 
@@ -89,6 +94,21 @@ class Work:
     def synchronize(self) -> None:
         """:meth:`wait`, which PyTorch leaves to the device's stream; arrays that travel through the host have none."""
         self.wait()
+
+    def get_future(self) -> Future[list[Tensor]]:
+        """The promise of the tensors (a list of one), as communication hooks return; of reductions and broadcasts.
+
+        Raises RuntimeError for another operation.
+        """
+        tensors = self._result
+        if tensors is None:
+            raise RuntimeError("get_future() is of all_reduce, reduce and broadcast only; wait() for the others")
+
+        def obtain() -> list[Tensor]:
+            self.wait()
+            return tensors
+
+        return Future(obtain, self.is_completed)
 
     def source_rank(self) -> int:
         """The global rank that a receive's message came from; to be asked once it is complete."""

@@ -87,9 +87,10 @@ class SharedCommunicator(MPICommunicator):
             family.progress()
             time.sleep(0)  # sched_yield: with more ranks than cores the peer may be waiting for this one
             family._read_notices()
-            if family._left and not condition():
+            gone = family._left.keys() & set(self.ranks) if family._left else ()  # who is of another node may be done
+            if gone and not condition():
                 raise DistError(
-                    f"rank {family.rank} waits {what}, but rank {min(family._left)} has left: every rank must take "
+                    f"rank {family.rank} waits {what}, but rank {min(gone)} has left: every rank must take "
                     "part in every backward() and step()"
                 )
             if timeout is not None and time.monotonic() - started > timeout:

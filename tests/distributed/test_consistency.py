@@ -12,6 +12,7 @@ from distgrad import registry
 from distgrad.autograd import Tensor
 from distgrad.distributed.consistency import check_same_model
 from distgrad.distributed.process_group import get_group
+from tests.ranks import run_ranks
 
 Threads: Any = registry.get("communicator", "threads")
 Entry = tuple[str, Any]
@@ -71,3 +72,36 @@ def test_a_difference_is_named_with_its_ranks_on_all_of_them(other: list[Entry],
 
 def test_buffers_are_compared() -> None:
     assert "buffer 'mean' with shape (2,)" in compare(2, 0, [entry("mean", 1)], [entry("mean", 2)], buffers=True)[1]
+
+
+MISTAKES = {
+    "order": ("nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))", "nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 3))"),
+    "bytes": ("nn.Linear(2, 3, dtype=dg.float16)", "nn.Linear(2, 3, dtype=dg.bfloat16)"),
+    "count": ("nn.Linear(2, 3)", "nn.Linear(2, 3, bias=False)"),
+}
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("backend", ["mpi", "shared"])
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_the_job_ends_and_says_what_differs(mistake: str, backend: str) -> None:
+    """What would else be summed silently: another order, elements of as many bytes, fewer parameters."""
+    usual, other = MISTAKES[mistake]
+    program = f"""
+import distgrad as dg, distgrad.distributed as dist
+from distgrad import nn
+dist.init_process_group("{backend}")
+model = nn.parallel.DistributedDataParallel({usual} if dist.get_rank() != 1 else {other})
+print("wrapped")
+"""
+    job = run_ranks(3, program, timeout=60)
+    assert job.returncode != 0
+    assert job.seconds < 20
+    assert "wrapped" not in job.stdout
+    expected = {
+        "order": "parameter '0.weight' with shape (2, 3) and dtype float32 on rank 1",
+        "bytes": "parameter 'weight' with shape (3, 2) and dtype bfloat16 on rank 1",
+        "count": "absent on rank 1",
+    }
+    assert "the ranks' models differ at entry" in job.stderr
+    assert expected[mistake] in job.stderr

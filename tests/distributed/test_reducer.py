@@ -12,8 +12,9 @@ import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import registry, storage
 from distgrad.autograd import Tensor
+from distgrad.distributed.buckets import Bucket, make_buckets
 from distgrad.distributed.process_group import get_group
-from distgrad.distributed.reducer import Bucket, Reducer, make_buckets
+from distgrad.distributed.reducer import Reducer
 from distgrad.distributed.reduction import ReduceOp
 
 Threads: Any = registry.get("communicator", "threads")

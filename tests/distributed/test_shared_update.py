@@ -341,7 +341,7 @@ def test_memory_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     def body() -> Any:
         t = Training(adam)
         plain(t)
-        update = t.model._reducer.updates[0]
+        update = t.model._gradients.reducer.updates[0]
         state = sum(v.nbytes for s in t.optimizer._segments[0] for v in s.state.values())
         assert update._scratch.nbytes <= 1024  # blocks, not this rank's part
         return update._region.nbytes, update._rows[0].nbytes, state

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from distgrad import autograd, storage
+import numpy as np
+
+from distgrad import autograd
 from distgrad.autograd import Tensor
+from distgrad.distributed.algorithms.join import Join, Joinable, JoinHook
 from distgrad.distributed.collectives import broadcast_array
 from distgrad.distributed.consistency import check_same_model
+from distgrad.distributed.grad_bucket import CommHook
+from distgrad.distributed.gradient_sync import GradientSync
 from distgrad.distributed.process_group import ProcessGroup, get_group
-from distgrad.distributed.reducer import Reducer, make_buckets
-from distgrad.distributed.shared_reducer import SharedReducer
+from distgrad.distributed.reducer import Reducer
+from distgrad.distributed.reduction import ReduceOp
 from distgrad.nn.module import Module
 
 __all__ = ["DistributedDataParallel"]
 
-_FIRST_BUCKET_MB = 1.0
 
-
-class DistributedDataParallel(Module):
+class DistributedDataParallel(Module, Joinable):
     """A module whose gradients are, after every ``backward()``, the mean over all ranks.
 
     Wrapping is collective: it checks that all ranks have the same model and gives all of them rank 0's parameters and
@@ -29,9 +32,12 @@ class DistributedDataParallel(Module):
     may step.  Parameters that no rank used keep ``grad`` None; those that some ranks used get the mean over all, the
     others counting as zero; ``find_unused_parameters`` is not needed for either.  With one rank it costs nothing.
 
-    One deliberate deviation from PyTorch: ranks are weighted by their number of samples, so that shares of different
-    sizes give the gradient of the mean over the whole batch.  With equal shares the two agree; ``weighting="ranks"`` is
-    PyTorch's plain mean over ranks.
+    Where the ranks of a node share memory (the ``shared`` communicator), gradients are not sent but added up where they
+    lie.  A communication hook and :meth:`join` need messages: the model's memory then becomes each rank's own.
+
+    Two deliberate deviations from PyTorch: ranks are weighted by their number of samples, so that shares of different
+    sizes give the gradient of the mean over the whole batch (with equal shares the two agree; ``weighting="ranks"`` is
+    PyTorch's plain mean over ranks), and a gradient that is not finite on some rank is an error on all.
 
     Args:
         module: the model, the same on every rank.
@@ -41,14 +47,19 @@ class DistributedDataParallel(Module):
         init_sync: check the model and broadcast parameters and buffers now.
         process_group: None for the default one.
         bucket_cap_mb: how many MiB of gradients are reduced at a time; None is 25.  The first bucket has 1 at most.
-        find_unused_parameters, gradient_as_bucket_view, static_graph: accepted for PyTorch's sake; unused parameters
-            are always found, and gradients always are views of buckets.
+            After the first backward, buckets follow the order in which rank 0's gradients were complete.
+        find_unused_parameters, gradient_as_bucket_view: accepted for PyTorch's sake; unused parameters are always
+            found, and gradients always are views of buckets.
         check_reduction: as in PyTorch, without effect.
+        static_graph: each backward uses the same parameters; where messages are sent, another set is an error.
         weighting: ``"samples"`` or ``"ranks"``.
+        check_finite: what ``backward()`` does on all ranks alike when a gradient is NaN or infinite on one: ``"raise"``
+            RuntimeError that names the rank and the parameter; ``"skip"``: all gradients become None, so the optimizer
+            moves nothing; None: nothing, as in PyTorch.
 
     Raises:
         RuntimeError: no parameter requires a gradient, or the ranks' models differ (the parameter and ranks are named).
-        ValueError: no process group, or an unknown ``weighting``.
+        ValueError: no process group, or an unknown ``weighting`` or ``check_finite``.
     """
 
     def __init__(
@@ -67,53 +78,73 @@ class DistributedDataParallel(Module):
         static_graph: bool = False,
         *,
         weighting: str = "samples",
+        check_finite: str | None = "raise",
     ) -> None:
         super().__init__()
         if weighting not in ("samples", "ranks"):
             raise ValueError(f"weighting must be 'samples' or 'ranks', got {weighting!r}")
+        if check_finite not in ("raise", "skip", None):
+            raise ValueError(f"check_finite must be 'raise', 'skip' or None, got {check_finite!r}")
         cap_mb = 25.0 if bucket_cap_mb is None else float(bucket_cap_mb)
         if cap_mb <= 0:
             raise ValueError(f"bucket_cap_mb must be positive, got {bucket_cap_mb}")
-        params = [p for p in module.parameters() if p.requires_grad]
-        if not params:
+        trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        if not trained:
             raise RuntimeError(
                 "DistributedDataParallel is not needed when a module doesn't have any parameter that requires a "
                 "gradient."
             )
         self.module = module
         self.dim, self.broadcast_buffers = dim, broadcast_buffers
+        self.static_graph = static_graph
         self.require_backward_grad_sync = True
         self.process_group = get_group(process_group)
         self._comm = self.process_group.comm
-        self._reducer: Reducer | SharedReducer | None = None
+        self._weighting, self._device = weighting, next(iter(trained.values())).device
+        self._options: dict[str, Any] = dict(
+            by_samples=weighting == "samples", cap_bytes=cap_mb * 2**20, check_finite=check_finite,
+            static_graph=static_graph, shared=init_sync,
+        )  # fmt: skip
+        self._trained = trained
+        self._gradients: GradientSync | None = None
         if self._comm.size == 1:
             return
         if init_sync:
             check_same_model(self._comm, module.named_parameters(), module.named_buffers())
-        if init_sync and SharedReducer.can_serve(self._comm, params):
-            self._reducer = SharedReducer(self._comm, params, by_samples=weighting == "samples")
-            self._broadcast([p for p in module.parameters() if not p.requires_grad])
-            self._broadcast(module.buffers())
-            return
-        order = {id(p): i for i, p in enumerate(params)}
-        cap = cap_mb * 2**20
-        buckets = make_buckets(storage.flatten(params), order, cap, min(cap, _FIRST_BUCKET_MB * 2**20))
-        self._reducer = Reducer(self._comm, buckets, by_samples=weighting == "samples")
+        sync = self._attach()
         if init_sync:
-            for bucket in buckets:
-                broadcast_array(self._comm, bucket.storage.data[bucket.range])
-            for p in params:
-                p._bump()
-            self._broadcast([p for p in module.parameters() if not p.requires_grad])
+            self._broadcast(p for p in module.parameters() if not (sync.shares_memory and p.requires_grad))
             self._broadcast(module.buffers())
+
+    def _attach(self) -> GradientSync:
+        if self._gradients is None:
+            self._gradients = GradientSync(self._comm, self._trained, **self._options)
+        return self._gradients
+
+    def register_comm_hook(self, state: Any, hook: CommHook) -> None:
+        """Have ``hook(state, bucket)`` reduce each bucket of gradients.  Collective; once for a model.
+
+        The hook is called when the bucket is complete on this rank, in the same order on all, with a
+        :class:`~distgrad.distributed.grad_bucket.GradBucket`; it returns the promise of the mean over the ranks, a
+        tensor of as many elements.  Built in: :mod:`distgrad.distributed.algorithms.ddp_comm_hooks`.
+
+        Raises:
+            TypeError: ``hook`` cannot be called.
+            RuntimeError: there is one already.
+        """
+        self._attach().register_hook(state, hook)
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """The module's forward pass; where gradients are recorded, its samples count for this rank's weight."""
-        if self._reducer is not None and autograd.is_grad_enabled():
-            sync = self.require_backward_grad_sync
-            if self.training and sync and self.broadcast_buffers:
-                self._broadcast(self.module.buffers())
-            self._reducer.forward(sync, self._samples(inputs, kwargs), self.training)
+        if self._gradients is not None and autograd.is_grad_enabled():
+            sync, root = self.require_backward_grad_sync, 0
+            buffers = self.training and self.broadcast_buffers
+            if sync and self._join_config.enable:
+                Join.notify_join_context(self)
+                root, buffers = self._agree(True, buffers)
+            if sync and buffers:
+                self._broadcast(self.module.buffers(), root)
+            self._gradients.reducer.forward(sync, self._samples(inputs, kwargs), self.training)
         return self.module(*inputs, **kwargs)
 
     @contextlib.contextmanager
@@ -125,13 +156,77 @@ class DistributedDataParallel(Module):
         finally:
             self.require_backward_grad_sync = before
 
+    # --- uneven inputs ----------------------------------------------------------------------------------------------
+
+    def join(
+        self, divide_by_initial_world_size: bool = True, enable: bool = True, throw_on_early_termination: bool = False
+    ) -> Join:
+        """A context for a loop over inputs of which ranks have different numbers: who has run out keeps taking part.
+
+        At its end all ranks have the parameters and buffers of one that worked to the end.  An optimizer's state stays
+        as each rank has it, as in PyTorch: where it matters, make the optimizer one of
+        :mod:`distgrad.distributed.optim` and use ``Join([model, optimizer])``, under which all ranks step.
+
+        Args:
+            divide_by_initial_world_size: False: ranks that have run out no longer count in the mean.  Only with
+                ``weighting="ranks"``: weighted by samples they never do.
+            enable: False: a context that does nothing.
+            throw_on_early_termination: once a rank has run out, all raise RuntimeError instead.
+        """
+        return Join(
+            [self], enable, throw_on_early_termination, divide_by_initial_world_size=divide_by_initial_world_size
+        )
+
+    def join_hook(self, **kwargs: Any) -> JoinHook:
+        """What a rank without inputs does; keyword ``divide_by_initial_world_size`` as for :meth:`join`."""
+        if self._comm.size == 1:
+            return JoinHook()
+        reducer = self._attach().by_messages()
+        reducer.by_presence = self._weighting == "ranks" and not kwargs.get("divide_by_initial_world_size", True)
+        return _TakesPart(self, reducer)
+
+    @property
+    def join_device(self) -> Any:
+        """The device of the parameters."""
+        return self._device
+
+    @property
+    def join_process_group(self) -> ProcessGroup:
+        """The ranks."""
+        return self.process_group
+
+    def _agree(self, speaks: bool, buffers: bool) -> tuple[int, bool]:
+        """The last rank that speaks for the model, and whether buffers are to be broadcast; the same on all ranks."""
+        told = np.array([self._comm.rank if speaks else -1, buffers], np.int64)
+        self._comm.Allreduce(told, ReduceOp.MAX)
+        return int(told[0]), bool(told[1])
+
     def _samples(self, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         for value in (*inputs, *kwargs.values()):
             if isinstance(value, Tensor):
                 return int(value.shape[self.dim]) if value.ndim else 1
         return 1
 
-    def _broadcast(self, tensors: Any) -> None:
+    def _broadcast(self, tensors: Iterable[Any], root: int = 0) -> None:
         for t in tensors:
-            broadcast_array(self._comm, t._data)
+            broadcast_array(self._comm, t._data, root)
             t._bump()
+
+
+class _TakesPart(JoinHook):
+    """The part of a rank that has no inputs any more in the others' forward and backward passes."""
+
+    def __init__(self, model: DistributedDataParallel, reducer: Reducer) -> None:
+        self.model, self.reducer = model, reducer
+
+    def main_hook(self) -> None:
+        root, buffers = self.model._agree(False, False)
+        if buffers:
+            self.model._broadcast(self.model.module.buffers(), root)
+        self.reducer.shadow()
+
+    def post_hook(self, is_last_joiner: bool) -> None:
+        root, _ = self.model._agree(is_last_joiner, False)
+        self.model._broadcast(self.model.module.parameters(), root)
+        self.model._broadcast(self.model.module.buffers(), root)
+        self.reducer.by_presence = False

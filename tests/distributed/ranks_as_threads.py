@@ -1,0 +1,80 @@
+"""Bodies of tests on ranks that are threads, with a count of what is sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import distgrad.distributed as dist
+from distgrad import registry
+from distgrad.distributed import node_memory
+from distgrad.distributed.process_group import get_group
+from distgrad.distributed.reduction import ReduceOp
+
+ROOT = Path(__file__).parents[2]
+AS_PROGRAM = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'launch'}"}  # for a test file that is run on ranks itself
+
+Threads: Any = registry.get("communicator", "threads")
+
+# Both ways in which ranks get the mean of their gradients.
+WAYS = [
+    "messages",
+    pytest.param(
+        "shared",
+        marks=pytest.mark.skipif(node_memory.why_not() is not None, reason=str(node_memory.why_not())),
+    ),
+]
+
+
+def on_ranks(size: int, main: Callable[[], Any], way: str = "messages") -> list[Any]:
+    """What ``main()`` returned on each of ``size`` ranks; ``way`` "shared": they share memory."""
+
+    def body() -> Any:
+        dist.init_process_group("threads")
+        get_group().comm.shares_memory = way == "shared"
+        return main()
+
+    results: list[Any] = Threads.run(size, body)
+    return results
+
+
+def pretend_nodes(per_node: str = "") -> None:
+    """Let each so many ranks, over MPI, take themselves for a node of their own."""
+    if per_node:
+        rank = int(os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ["PMI_RANK"])
+        name = f"node{rank // int(per_node)}"
+        registry.get("communicator", "shared").identity = staticmethod(lambda: name)
+
+
+class Count:
+    """Bytes that a rank put into collectives."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+@contextmanager
+def counting() -> Iterator[Count]:
+    """Count what this rank sends in all-reduces and all-gathers."""
+    comm, count = get_group().comm, Count()
+    reduce, gather = comm.Iallreduce, comm.Allgather
+
+    def counted_reduce(array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> Any:
+        count.bytes += array.nbytes
+        return reduce(array, op)
+
+    def counted_gather(array: np.ndarray, out: np.ndarray) -> None:
+        count.bytes += array.nbytes
+        gather(array, out)
+
+    comm.Iallreduce, comm.Allgather = counted_reduce, counted_gather  # type: ignore[method-assign]
+    try:
+        yield count
+    finally:
+        del comm.Iallreduce, comm.Allgather

@@ -1,0 +1,184 @@
+"""F8: a gradient that is not finite on one rank is refused by all alike, and no weight moves."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import distgrad as dg
+import distgrad.distributed as dist
+from distgrad import nn, optim
+from distgrad.distributed.algorithms.ddp_comm_hooks.topk_hook import TopKState, topk_hook
+from distgrad.distributed.finite import all_finite
+from distgrad.nn.parallel import DistributedDataParallel
+from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, pretend_nodes
+from tests.ranks import run_ranks
+
+BAD = {"nan": float("nan"), "inf": float("inf")}
+
+
+class Training:
+    """Three steps, in the second of which one rank's gradient of ``0.weight`` has one element that is not finite."""
+
+    def __init__(self, check: str | None, hook: bool = False, dtype: Any = dg.float32) -> None:
+        rng = np.random.default_rng(0)
+        self.bare = nn.Sequential(nn.Linear(4, 3, dtype=dtype), nn.Linear(3, 2, dtype=dtype))
+        with dg.no_grad():
+            for p in self.bare.parameters():
+                p.copy_(dg.tensor(rng.standard_normal(p.shape)))
+        self.model = DistributedDataParallel(self.bare, check_finite=check)
+        if hook:
+            self.model.register_comm_hook(TopKState(ratio=0.5), topk_hook)
+        self.optimizer = optim.Adam(self.model.parameters(), lr=0.1)
+        self.x = dg.full((2, 4), 1.0 + dist.get_rank()).to(dtype)
+
+    def step(self, bad: float | None = None, where: int = 1) -> None:
+        self.optimizer.zero_grad()
+        handle = None
+        if bad is not None and dist.get_rank() == where:
+
+            def spoil(gradient: Any) -> Any:
+                spoilt = gradient.clone()
+                spoilt[1, 2] = bad
+                return spoilt
+
+            handle = self.bare[0].weight.register_hook(spoil)
+        try:
+            self.model(self.x).square().mean().backward()
+            self.optimizer.step()
+        finally:
+            if handle is not None:
+                handle.remove()
+
+    def bits(self) -> bytes:
+        return b"".join(p.detach().float().numpy().tobytes() for p in self.bare.parameters())
+
+
+def raising(bad: float, dtype: Any = dg.float32) -> tuple[str, bytes]:
+    t = Training("raise", dtype=dtype)
+    t.step()
+    before = t.bits()
+    with pytest.raises(RuntimeError, match="is not finite") as caught:
+        t.step(bad)
+    assert t.bits() == before
+    t.step()  # whoever catches it may go on
+    assert t.bits() != before
+    return str(caught.value), t.bits()
+
+
+def skipping(bad: float | None, hook: bool = False) -> bytes:
+    t = Training("skip", hook)
+    t.step()
+    if bad is not None:
+        before = t.bits()
+        t.step(bad)
+        assert t.bits() == before
+        assert all(p.grad is None for p in t.bare.parameters())
+    t.step()
+    return t.bits()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", [dg.float32, dg.float64, dg.bfloat16, dg.float16])
+@pytest.mark.parametrize("bad", BAD)
+def test_all_ranks_raise_and_name_rank_and_parameter(bad: str, dtype: Any, way: str) -> None:
+    results = on_ranks(3, lambda: raising(BAD[bad], dtype), way)
+    for rank, (text, weights) in enumerate(results):
+        assert text.startswith(f"rank {rank}: on rank 1 the gradient of parameter '0.weight' is not finite. No rank")
+        assert weights == results[0][1]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("bad", BAD)
+def test_all_ranks_skip_and_go_on(bad: str, way: str) -> None:
+    results = on_ranks(3, lambda: skipping(BAD[bad]), way)
+    assert set(results) == set(on_ranks(3, lambda: skipping(None), way))
+
+
+def test_memory_of_a_hook_stays_finite() -> None:
+    results = on_ranks(2, lambda: skipping(BAD["nan"], hook=True))
+    assert results[0] == results[1]
+    assert np.isfinite(np.frombuffer(results[0], np.float32)).all()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_without_the_guard_it_spreads(way: str) -> None:
+    def main() -> bool:
+        t = Training(None)
+        t.step(BAD["nan"])
+        return bool(np.isnan(np.frombuffer(t.bits(), np.float32)).any())
+
+    assert on_ranks(2, main, way) == [True, True]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_several_ranks_and_parameters_are_counted(way: str) -> None:
+    def main() -> str:
+        t = Training("raise")
+        x = dg.full((2, 4), float("nan"))
+        with pytest.raises(RuntimeError, match="not finite") as caught:
+            t.model(x).mean().backward()
+        return str(caught.value)
+
+    text = on_ranks(2, main, way)[0]
+    assert "on rank 0 the gradient of parameter '" in text
+    assert "more is not finite; some are not finite on rank(s) 1 either" in text
+
+
+def test_large_but_finite_is_finite() -> None:
+    assert all_finite(np.full(8, 1e30, np.float32))
+    assert not all_finite(np.array([1e30, np.nan], np.float32))
+    assert not all_finite(np.array([[1.0, -np.inf]]))
+    assert all_finite(np.zeros(0, np.float32))
+
+
+def test_an_unknown_action_is_refused() -> None:
+    def main() -> None:
+        with pytest.raises(ValueError, match="check_finite must be 'raise', 'skip' or None, got 'warn'"):
+            DistributedDataParallel(nn.Linear(1, 1), check_finite="warn")
+
+    on_ranks(1, main)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("backend", ["mpi", "shared"])
+def test_over_mpi(backend: str, size: int) -> None:
+    run_ranks(size, Path(__file__), backend, env=AS_PROGRAM).check(contained=size)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("per_node", ["1", "2"])
+def test_over_nodes(per_node: str) -> None:
+    run_ranks(4, Path(__file__), "shared", per_node, env=AS_PROGRAM).check(contained=4)
+
+
+@pytest.mark.mpi
+def test_an_uncaught_one_ends_the_job() -> None:
+    program = """
+import distgrad as dg, distgrad.distributed as dist
+from distgrad import nn
+dist.init_process_group()
+model = nn.parallel.DistributedDataParallel(nn.Linear(2, 1))
+model(dg.full((1, 2), float("nan") if dist.get_rank() == 1 else 1.0)).sum().backward()
+"""
+    job = run_ranks(2, program, timeout=30)
+    assert job.returncode != 0
+    assert "on rank 1 the gradient of parameter 'weight' is not finite" in job.stderr
+
+
+if __name__ == "__main__":
+    pretend_nodes(*sys.argv[2:])
+    dist.init_process_group(sys.argv[1])
+    text, weights = raising(BAD["nan"])
+    assert text.startswith(f"rank {dist.get_rank()}: on rank 1 the gradient of parameter '0.weight' is not finite")
+    everyone = [dg.zeros(len(weights) // 4) for _ in range(dist.get_world_size())]
+    dist.all_gather(everyone, dg.tensor(np.frombuffer(weights, np.float32).copy()))
+    assert all(bool((w == everyone[0]).all()) for w in everyone)
+    assert skipping(BAD["inf"]) == skipping(None)
+    sys.stdout.write("contained\n")
+    dist.destroy_process_group()
