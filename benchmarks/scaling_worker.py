@@ -49,15 +49,14 @@ CLOCKS = {name: Clock() for name in ("waiting", "reduction", "update")}
 
 
 def _put_clocks(optimizer: Any) -> None:
-    import distgrad_communicators.mpi as over_mpi
-    from distgrad_communicators.mpi import MPICommunicator
+    from distgrad_communicators import _mpi_small, _mpi_waiting, mpi
 
     from distgrad.distributed import shared_update
 
     CLOCKS["waiting"].around(shared_update.SharedUpdate, "_wait")
-    CLOCKS["reduction"].around(shared_update.SharedUpdate, "_mean")
-    CLOCKS["waiting"].around(MPICommunicator, "wait")
-    CLOCKS["reduction"].around(over_mpi, "combine")
+    CLOCKS["waiting"].around(_mpi_waiting.Family, "wait")
+    for owner, name in ((shared_update.SharedUpdate, "_mean"), (mpi, "combine"), (_mpi_small, "combine")):
+        CLOCKS["reduction"].around(owner, name)
     CLOCKS["update"].around(type(optimizer), "step")
 
 
