@@ -87,6 +87,22 @@ def _count(roots: Sequence[Any], needed: set[Any] | None) -> dict[Any, list[Any]
     return pending
 
 
+def _count_all(root: Any) -> dict[Any, list[Any]]:
+    """:func:`_count` of one root, straightened."""
+    pending: dict[Any, list[Any]] = {root: [0, None]}
+    stack = [root]
+    while stack:
+        for e in stack.pop().edges:
+            if e is not None:
+                if e in pending:
+                    pending[e][0] += 1
+                else:
+                    pending[e] = [1, None]
+                    if e.edges:
+                        stack.append(e)
+    return pending
+
+
 def _needed(roots: Sequence[Any], targets: Any) -> set[Any]:
     """The edges through which a target is reached from the roots, targets included."""
     order: list[Any] = []
@@ -332,10 +348,14 @@ def _arrive(edge: Any, g: Any, pending: dict[Any, list[Any]], ready: list[Node])
 
 def _run_plain(roots: Sequence[Any], root_grads: Sequence[Any], keep: bool) -> None:
     """:func:`_run` on arrays, to all leaves: the ordinary backward pass, straightened."""
-    pending = _count(roots, None)
-    for e, g in zip(roots, root_grads):  # noqa: B905 - of one length
-        entry = pending[e]
-        entry[1] = g if entry[1] is None else entry[1] + g
+    if len(roots) == 1:
+        pending = _count_all(roots[0])
+        pending[roots[0]][1] = root_grads[0]
+    else:
+        pending = _count(roots, None)
+        for e, g in zip(roots, root_grads):  # noqa: B905 - of one length
+            entry = pending[e]
+            entry[1] = g if entry[1] is None else entry[1] + g
     ready: list[Node] = []
     for e in roots if len(roots) == 1 else dict.fromkeys(roots):
         if pending[e][0] == 0:

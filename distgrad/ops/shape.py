@@ -412,7 +412,7 @@ def _unbind(xp, x, dim):
     return tuple([x[(*(slice(None),) * dim, i, ...)] for i in range(x.shape[dim])])
 
 
-_unbind.defvjp(lambda g, ans, x, dim: _stack(*g, dim=dim))
+_unbind.defvjp(lambda g, ans, x, dim: np.array(g) if isinstance(g[0], np.floating) else _stack(*g, dim=dim))
 
 
 @method("unbind")
