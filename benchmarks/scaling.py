@@ -61,8 +61,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True)
-    for panel, mode in zip(panels, ("weak", "strong"), strict=True):
+    modes = [mode for mode in ("weak", "strong") if any(r["mode"] == mode for r in rows)]
+    figure, panels = pyplot.subplots(1, len(modes), figsize=(5 * len(modes), 4), sharey=True, squeeze=False)
+    for panel, mode in zip(panels[0], modes, strict=True):
         for key in sorted({(r["model"], r["library"]) for r in rows if r["mode"] == mode}):
             chosen = [r for r in rows if (r["model"], r["library"]) == key and r["mode"] == mode]
             style = "x--" if key[1] == "torch" else "o-"
