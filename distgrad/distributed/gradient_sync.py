@@ -60,7 +60,7 @@ class GradientSync:
         self._hooked = False
         self.reducer: Reducer | SharedReducer
         if shared and comm.size > 1 and SharedReducer.can_serve(comm, self.params):
-            self.reducer = SharedReducer(comm, self.params, by_samples)
+            self.reducer = SharedReducer(comm, self.params, by_samples, cap_bytes)
             self.reducer.finite = self._finite(self.reducer)
         else:
             self.reducer = self._messages()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from distgrad import autograd
 from distgrad.autograd import Tensor
+from distgrad.autograd.graph import Leaf
 from distgrad.distributed.cluster_update import ClusterUpdate
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.finite import FiniteCheck
@@ -25,28 +26,36 @@ class SharedReducer:
         comm: the ranks.
         params: the parameters, equal on all ranks but for their values.
         by_samples: weigh each rank by the samples it announced with :meth:`forward`, else all ranks alike.
+        cap_bytes: of a bucket of gradients, where there are several nodes.
 
     Attributes:
         params: the parameters, in the order in which ranks tell of them.
         finite: what to do about gradients that are not finite; None: nothing.
     """
 
-    def __init__(self, comm: Communicator, params: Sequence[Tensor], by_samples: bool) -> None:
+    def __init__(
+        self, comm: Communicator, params: Sequence[Tensor], by_samples: bool, cap_bytes: float = 25 * 2.0**20
+    ) -> None:
         self.comm, self.by_samples = comm, by_samples
         kinds = dict.fromkeys(p._data.dtype for p in params)
-        self.updates = [self._update(comm, [p for p in params if p._data.dtype == kind]) for kind in kinds]
+        self.updates = [self._update(comm, [p for p in params if p._data.dtype == kind], cap_bytes) for kind in kinds]
         self.params = [p for update in self.updates for p in update.storage.params]
         self.finite: FiniteCheck | None = None
         self._sync = self._running = False
         self._samples, self._samples_of_eval = 0, 0
-        self._handles = [p.register_post_accumulate_grad_hook(self._ready) for p in params]
+        self._clusters = [update for update in self.updates if isinstance(update, ClusterUpdate)]
+        hooks = [(p, self._early(u, i)) for u in self._clusters for i, p in enumerate(u.storage.params)]
+        hooks = hooks or [(p, self._ready) for p in params]
+        self._handles = [p.register_post_accumulate_grad_hook(hook) for p, hook in hooks]
         for p in params:
             p._bump()
 
     def detach(self) -> None:
-        """Let go of the parameters, which stay where they are."""
+        """Let go of the parameters, which stay where they are.  Collective."""
         for handle in self._handles:
             handle.remove()
+        for cluster in self._clusters:
+            cluster.overlap.free()
 
     @property
     def has_state(self) -> bool:
@@ -54,8 +63,11 @@ class SharedReducer:
         return any(update.has_state for update in self.updates)
 
     @staticmethod
-    def _update(comm: Communicator, params: list[Tensor]) -> SharedUpdate:
-        return SharedUpdate(comm, params) if comm.peers is None else ClusterUpdate(comm.node, comm.peers, params)
+    def _update(comm: Communicator, params: list[Tensor], cap_bytes: float) -> SharedUpdate:
+        if comm.peers is None:
+            return SharedUpdate(comm, params)
+        comm.peers.timeout = comm.timeout  # as the user may have set it since
+        return ClusterUpdate(comm.node, comm.peers, params, cap_bytes)
 
     @staticmethod
     def can_serve(comm: Communicator, params: Sequence[Tensor]) -> bool:
@@ -80,8 +92,27 @@ class SharedReducer:
             self._running = True
             autograd.queue_callback(self._finish)
 
+    def _early(self, update: ClusterUpdate, i: int) -> Callable[[Tensor], None]:
+        """:meth:`_ready` of one parameter where there are several nodes."""
+
+        def ready(p: Tensor) -> None:
+            if not self._sync:
+                return
+            if not self._running:
+                self._ready(p)
+                for cluster in self._clusters:
+                    cluster.start(self._weight())
+            hooks = p._node.post_hooks if type(p._node) is Leaf else None
+            update.overlap.ready(i, last=not hooks or hooks[-1] is ready)
+
+        return ready
+
+    def _weight(self) -> int | None:
+        """What this rank weighs in the mean."""
+        return (self._samples or self._samples_of_eval) if self.by_samples else None
+
     def _finish(self) -> None:
-        samples = (self._samples or self._samples_of_eval) if self.by_samples else None
+        samples = self._weight()
         self._samples = 0
         for update in self.updates:
             update.complete(samples, self.finite is not None)
