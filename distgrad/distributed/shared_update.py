@@ -319,6 +319,7 @@ class SharedUpdate:
         if number == _STATES:
             raise RuntimeError(f"more than {_STATES} arrays of optimizer state for the parameters of one model")
         memory = NodeMemory(max(n, 1) * dtype.itemsize)
+        memory.take()
         array = memory.bytes.view(dtype)[:n]
         self._states.append((weakref.ref(array), memory))
         self._told[self.rank, number, 1:] = memory.handle[1], n
