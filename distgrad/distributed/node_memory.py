@@ -17,9 +17,8 @@ import platform
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from distgrad.distributed.mapping import HUGE_PAGE, Mapping
+from distgrad.distributed.page_scan import PageScan
 
 if TYPE_CHECKING:
     from distgrad.distributed.communicator import Communicator
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["NodeMemory", "PrivateView", "why_not"]
 
 _PAGE = mmap.PAGESIZE
-_ENTRY = np.dtype(np.uint64)
-_EXISTS, _OF_FILE = np.uint64(3 << 62), np.uint64(1 << 61)  # in /proc/self/pagemap: in memory or swap; a file's page
 
 
 def _rounded(nbytes: int) -> int:
@@ -112,10 +109,9 @@ class PrivateView:
     def __init__(self, fd: int, nbytes: int) -> None:
         self._map = Mapping(fd, _rounded(nbytes), private=True)
         self.bytes = self._map.bytes[:nbytes]
-        self._first = self._map.address // _PAGE
-        self._entries = np.zeros(-(-max(nbytes, 1) // _PAGE), _ENTRY)
         if PrivateView._pagemap < 0:
             PrivateView._pagemap = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        self._scan = PageScan(self._pagemap, self._map.address, -(-self._map.nbytes // _PAGE) * _PAGE)
 
     @classmethod
     def probe(cls) -> None:
@@ -129,15 +125,7 @@ class PrivateView:
 
     def written(self) -> list[tuple[int, int]]:
         """The runs of pages, as (first byte, behind last byte), that this process has a copy of its own of."""
-        entries = self._entries
-        done = os.preadv(self._pagemap, [entries.data], self._first * _ENTRY.itemsize)
-        if done != entries.nbytes:
-            raise OSError(f"/proc/self/pagemap gave {done} bytes of {entries.nbytes}")
-        own = ((entries & _EXISTS) != 0) & ((entries & _OF_FILE) == 0)
-        if not own.any():
-            return []
-        edges = np.flatnonzero(np.diff(own, prepend=False, append=False)).reshape(-1, 2) * _PAGE
-        return [(int(lo), min(int(hi), self.bytes.size)) for lo, hi in edges]
+        return [(lo, min(hi, self.bytes.size)) for lo, hi in self._scan.own_pages()]
 
     def drop(self) -> None:
         """Forget this process's own writes: see again what all ranks share."""

@@ -120,9 +120,13 @@ def test_several_ranks_and_parameters_are_counted(way: str) -> None:
     def main() -> str:
         t = Training("raise")
         x = dg.full((2, 4), float("nan"))
-        with pytest.raises(RuntimeError, match="not finite") as caught:
+
+        def step() -> None:
             t.model(x).mean().backward()
             t.optimizer.step()
+
+        with pytest.raises(RuntimeError, match="not finite") as caught:
+            step()
         return str(caught.value)
 
     text = on_ranks(2, main, way)[0]

@@ -338,7 +338,8 @@ def test_state_is_whole_on_the_rank_that_asks_and_loads_on_another_number(monkey
 def test_memory_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parameters once, gradients whole, Adam's two moments by share: at two ranks 5/8 of one rank's."""
 
-    monkeypatch.setattr("distgrad.optim.flat.BLOCK_BYTES", 1024)
+    for name in ("BLOCK_BYTES", "SUM_BYTES"):
+        monkeypatch.setattr(f"distgrad.optim.flat.{name}", 1024)
 
     def body() -> Any:
         t = Training(adam)
@@ -393,6 +394,21 @@ def test_private_pages(more: int) -> None:
     assert view.bytes[4097] == 9
     again = NodeMemory(more + 5 * 4096 + 10, region.handle)
     assert again.bytes[4097] == 9
+
+
+def test_both_ways_to_find_written_pages() -> None:
+    region = NodeMemory(200 * 4096)
+    view = region.private()
+    view.bytes[:: 2 * 4096] = 1  # more runs than one call tells of
+    view.bytes[150 * 4096 : 160 * 4096] = 1
+    runs = [(2 * k, 2 * k + 1) for k in range(75)] + [(150, 161)] + [(2 * k, 2 * k + 1) for k in range(81, 100)]
+    scan = view._scan
+    scan._words = np.zeros(200, np.uint64)
+    assert scan._read() == [(lo * 4096, hi * 4096) for lo, hi in runs]
+    try:
+        assert scan._scan() == scan._read()
+    except OSError:
+        pytest.skip("this kernel has no PAGEMAP_SCAN (Linux has from 6.7 on)")
 
 
 def test_large_pages() -> None:
