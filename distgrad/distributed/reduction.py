@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from distgrad import dtypes
+from distgrad.compiled import compiled
 
 __all__ = ["ReduceOp", "check_op", "combine"]
 
@@ -35,6 +36,7 @@ _UFUNC: dict[ReduceOp, Callable[..., Any]] = {
     ReduceOp.MAX: np.maximum,
 }
 _NARROW = {dtypes.float16.np, dtypes.bfloat16.np}
+_WORTH_A_LOOP = 1 << 12  # elements: fewer take less time than a call of a compiled loop
 _BLOCK = 1 << 15  # elements; float32 copies of a block of narrow floats stay in L2
 
 
@@ -65,6 +67,8 @@ def combine(op: ReduceOp, operands: Sequence[np.ndarray], out: np.ndarray) -> No
             ufunc(operands[0], operands[1], out=out)
         return
     if dtype not in _NARROW:
+        if op is ReduceOp.AVG and len(operands) > 1 and out.size >= _WORTH_A_LOOP and _mean(operands, out):
+            return
         _accumulate(ufunc, operands, out)
         if op is ReduceOp.AVG:
             parts, n = out.view(out.real.dtype), len(operands)
@@ -79,6 +83,32 @@ def combine(op: ReduceOp, operands: Sequence[np.ndarray], out: np.ndarray) -> No
         if op is ReduceOp.AVG:
             part[0] /= np.float32(len(operands))
         out[lo : lo + _BLOCK] = part[0].astype(dtype)
+
+
+def _mean(operands: Sequence[np.ndarray], out: np.ndarray) -> bool:
+    """The mean with the last addition and the division in one pass, where loops are compiled; whether they are."""
+    n = len(operands)
+    loop = compiled(_add_multiplied if n & (n - 1) == 0 else _add_divided, out)
+    if loop is None or (n > 2 and np.may_share_memory(operands[-1], out)):
+        return False
+    first = operands[0]
+    if n > 2:
+        _accumulate(np.add, operands[:-1], out)
+        first = out
+    loop(first, operands[-1], out.dtype.type(1 / n if n & (n - 1) == 0 else n), out)
+    return True
+
+
+def _add_multiplied(x, y, scale, out):  # type: ignore[no-untyped-def]
+    """``out = (x + y) * scale``, for :func:`~distgrad.compiled.compiled`."""
+    for i in range(out.size):
+        out[i] = (x[i] + y[i]) * scale
+
+
+def _add_divided(x, y, n, out):  # type: ignore[no-untyped-def]
+    """``out = (x + y) / n``, for :func:`~distgrad.compiled.compiled`."""
+    for i in range(out.size):
+        out[i] = (x[i] + y[i]) / n
 
 
 def _complex_multiply(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:

@@ -24,8 +24,8 @@ from .. import backend, dtypes
 from ..autograd import Tensor
 from ..autograd.graph import Cell
 from ..backend import Array
+from ..compiled import usable
 from ..storage import FlatStorage, Sharing, home
-from .compiled import usable
 
 __all__ = ["BLOCK_BYTES", "Block", "Later", "Piece", "Rule", "SUM_BYTES", "Segment", "segments_of"]
 
