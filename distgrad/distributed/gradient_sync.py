@@ -18,6 +18,7 @@ from distgrad.distributed.finite import FiniteCheck
 from distgrad.distributed.grad_bucket import CommHook
 from distgrad.distributed.reducer import Reducer
 from distgrad.distributed.shared_reducer import SharedReducer
+from distgrad.distributed.static_graph import StaticGraph
 
 __all__ = ["GradientSync"]
 
@@ -34,7 +35,7 @@ class GradientSync:
         shared: whether memory may be shared where it can; all ranks' parameters are then rank 0's.
         cap_bytes: of a bucket of gradients; the first one has 1 MiB at most.
         check_finite: ``"raise"``, ``"skip"`` or None; see :class:`~distgrad.distributed.finite.FiniteCheck`.
-        static_graph: see :class:`~distgrad.distributed.reducer.Reducer`.
+        static_graph: see :class:`~distgrad.distributed.static_graph.StaticGraph`.
 
     Attributes:
         reducer: the one in use.
@@ -55,13 +56,14 @@ class GradientSync:
         self.comm, self.by_samples = comm, by_samples
         self.params = list(params.values())
         self._names = {id(p): name for name, p in params.items()}
-        self._cap, self._check, self._static = cap_bytes, check_finite, static_graph
+        self._cap, self._check = cap_bytes, check_finite
+        self._static = StaticGraph(comm.rank, self.params, list(params)) if static_graph else None
         self._former: SharedReducer | None = None
         self._hooked = False
         self.reducer: Reducer | SharedReducer
         if shared and comm.size > 1 and SharedReducer.can_serve(comm, self.params):
             self.reducer = SharedReducer(comm, self.params, by_samples)
-            self.reducer.finite = self._finite(self.reducer)
+            self.reducer.finite, self.reducer.static_graph = self._finite(self.reducer), self._static
         else:
             self.reducer = self._messages()
 

@@ -12,6 +12,7 @@ from distgrad.distributed.cluster_update import ClusterUpdate
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.finite import FiniteCheck
 from distgrad.distributed.shared_update import SharedUpdate
+from distgrad.distributed.static_graph import StaticGraph
 
 __all__ = ["SharedReducer"]
 
@@ -29,6 +30,7 @@ class SharedReducer:
     Attributes:
         params: the parameters, in the order in which ranks tell of them.
         finite: what to do about gradients that are not finite; None: nothing.
+        static_graph: checks that each backward uses the same parameters; None: they may differ.
     """
 
     def __init__(self, comm: Communicator, params: Sequence[Tensor], by_samples: bool) -> None:
@@ -37,6 +39,7 @@ class SharedReducer:
         self.updates = [self._update(comm, [p for p in params if p._data.dtype == kind]) for kind in kinds]
         self.params = [p for update in self.updates for p in update.storage.params]
         self.finite: FiniteCheck | None = None
+        self.static_graph: StaticGraph | None = None
         self._sync = self._running = False
         self._samples, self._samples_of_eval = 0, 0
         self._handles = [p.register_post_accumulate_grad_hook(self._ready) for p in params]
@@ -88,6 +91,8 @@ class SharedReducer:
         self._running = False
         if self.finite is not None and any([update.nonfinite() for update in self.updates]):  # noqa: C419 - all wait
             self._contain(self.finite)
+        if self.static_graph is not None:
+            self.static_graph.check()
 
     def _contain(self, finite: FiniteCheck) -> None:
         """Some rank's gradient is not finite: all forget this step's, and raise if they are to."""

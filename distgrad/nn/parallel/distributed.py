@@ -51,7 +51,7 @@ class DistributedDataParallel(Module, Joinable):
         find_unused_parameters, gradient_as_bucket_view: accepted for PyTorch's sake; unused parameters are always
             found, and gradients always are views of buckets.
         check_reduction: as in PyTorch, without effect.
-        static_graph: each backward uses the same parameters; where messages are sent, another set is an error.
+        static_graph: each backward that reduces uses the same parameters on a rank; another set is a RuntimeError there.
         weighting: ``"samples"`` or ``"ranks"``.
         check_finite: what ``backward()`` does on all ranks alike when a gradient is NaN or infinite on one: ``"raise"``
             RuntimeError that names the rank and the parameter; ``"skip"``: all gradients become None, so the optimizer
