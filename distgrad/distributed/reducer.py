@@ -75,6 +75,7 @@ class Reducer:
         """Let go of the parameters."""
         for handle in self._handles:
             handle.remove()
+        self._handles.clear()  # they hold the hooks, which hold this
 
     def _use(self, buckets: Sequence[Bucket]) -> None:
         """Reduce in these buckets from now on.  Collective: all ranks' must cover the same, or sums would mix."""

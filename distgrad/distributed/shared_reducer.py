@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -50,11 +50,12 @@ class SharedReducer:
         """Let go of the parameters, which stay where they are."""
         for handle in self._handles:
             handle.remove()
+        self._handles.clear()  # they hold the hooks, which hold this
 
-    @property
-    def has_state(self) -> bool:
-        """Whether an optimizer keeps state where the other ranks read it."""
-        return any(update.has_state for update in self.updates)
+    def keep_open(self) -> Callable[[], bool]:
+        """See :meth:`~distgrad.distributed.shared_update.SharedUpdate.keep_open`; of all updates together."""
+        kept = [update.keep_open() for update in self.updates]
+        return lambda: any([needed() for needed in kept])  # noqa: C419 - each is to let go
 
     @staticmethod
     def _update(comm: Communicator, params: list[Tensor]) -> SharedUpdate:
