@@ -2,7 +2,8 @@
 
 With ``DISTGRAD_DEBUG=detail`` every collective of the process group carries a signature: its number, operation, shapes
 and dtype.  Where signatures differ every rank raises, instead of waiting for ever or adding up strangers' bytes.
-Messages between two ranks carry theirs in a header (:mod:`~distgrad.distributed.desync_messages`).  The comparison costs a small exchange of its own; without the variable nothing of this module is in the way.
+Messages between two ranks carry theirs in a header (:mod:`~distgrad.distributed.desync_messages`).  The
+comparison costs a small exchange of its own; without the variable nothing of this module is in the way.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def compared(comm: Communicator) -> Communicator:
 
 
 def _with_side(comm: Any) -> Any:
-    """``comm`` with what signatures travel on: made before the first comparison, in which a rank may have to receive."""
+    """``comm`` with what signatures travel on, made early: a rank that waits for it could not receive meanwhile."""
     if comm.size > 1 and comm._side is None:
         silent, comm._silent = comm._silent, True
         comm._side = comm._under().Dup()
@@ -169,7 +170,7 @@ class _Compares(Communicator):
     def Iprobe(self, source: int | None, tag: int = 0) -> int | None:
         if self._messages.pending:  # a receive that was started before takes its message first
             self._messages.look()
-        return self._under().Iprobe(source, tag)  # type: ignore[no-any-return]
+        return self._under().Iprobe(source, tag)
 
     def Free(self) -> None:
         if self._side is not None:

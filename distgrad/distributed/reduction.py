@@ -20,8 +20,8 @@ __all__ = ["ReduceOp", "check_op", "combine"]
 class ReduceOp(enum.Enum):
     """How a reduction combines the ranks' elements; PyTorch's names and numbers.
 
-    The bitwise ``BAND``, ``BOR`` and ``BXOR`` are of integers and bool.  ``PREMUL_SUM`` exists for its name: using it is
-    an error, as in PyTorch without NCCL.
+    The bitwise ``BAND``, ``BOR`` and ``BXOR`` are of integers and bool.  ``PREMUL_SUM`` is there for its name: using it
+    is an error, as in PyTorch without NCCL.
     """
 
     SUM = 0
