@@ -95,8 +95,8 @@ def _memory_of_nodes(got: dict[str, Any]) -> list[Finding]:
     """How ranks of a node share parameters: as two of them have tried it, and MPI's own way, which is not used."""
     problem = got["memory"]
     remedy = (
-        "each rank then has its own copy, and gradients are sent over plain MPI; let ranks of one user open each other's "
-        "/proc/PID/fd (Docker: --cap-add SYS_PTRACE, and one process namespace for all ranks of a node)"
+        "each rank then has its own copy, and gradients are sent over plain MPI; let ranks of one user open each "
+        "other's /proc/PID/fd (Docker: --cap-add SYS_PTRACE, and one process namespace for all ranks of a node)"
     )
     findings = [
         Finding("shared parameters", "warn", f"not in memory of the node (memfd): {problem}", remedy)
