@@ -24,6 +24,7 @@ from distgrad.distributed.communicator import (
     DistError,
     DistTimeoutError,
     Request,
+    yield_core,
 )
 
 __all__ = ["DesyncError", "Messages"]
@@ -178,7 +179,7 @@ class Messages:
                 self.look(other)
             if deadline is not None and time.monotonic() > deadline:
                 break  # the wait below says whom it is for
-            time.sleep(0)
+            yield_core()
         with self._quietly():
             request.Wait()
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from distgrad import backend
 from distgrad.autograd import Tensor
-from distgrad.distributed.communicator import Communicator, DistTimeoutError, Request
+from distgrad.distributed.communicator import Communicator, DistTimeoutError, Request, yield_core
 from distgrad.distributed.futures import Future
 from distgrad.distributed.reduction import ReduceOp
 
@@ -128,7 +128,7 @@ def _poll(request: Request, seconds: float) -> None:
     while not request.Test():
         if time.monotonic() > deadline:
             raise DistTimeoutError(f"waited {seconds:g} s for {request}, which is not complete")
-        time.sleep(0)
+        yield_core()
 
 
 def transferable(comm: Communicator, array: backend.Array) -> tuple[backend.Array, Callable[[], None] | None]:

@@ -11,7 +11,7 @@ from typing import Any
 from distgrad_communicators.mpi import MPICommunicator
 
 from distgrad.distributed import node_memory
-from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError
+from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError, yield_core
 from distgrad.distributed.node_memory import NodeMemory
 from distgrad.hookspecs import hookimpl
 
@@ -100,7 +100,7 @@ class SharedCommunicator(MPICommunicator):
                 if condition():
                     return
             family.progress()
-            time.sleep(0)  # sched_yield: with more ranks than cores the peer may be waiting for this one
+            yield_core()  # with more ranks than cores the peer may be waiting for this one
             family._read_notices()
             gone = family._left.keys() & set(self.ranks) if family._left else ()  # who is of another node may be done
             if gone and not condition():

@@ -54,9 +54,10 @@ class DistributedDataParallel(Module, Joinable):
         check_reduction: as in PyTorch, without effect.
         static_graph: each backward that reduces uses the same parameters on a rank; others are a RuntimeError there.
         weighting: ``"samples"`` or ``"ranks"``.
-        check_finite: what ``backward()`` does on all ranks alike when a gradient is NaN or infinite on one: ``"raise"``
-            RuntimeError that names the rank and the parameter; ``"skip"``: all gradients become None, so the optimizer
-            moves nothing; None: nothing, as in PyTorch.
+        check_finite: what all ranks do alike when a gradient is NaN or infinite on one: ``"raise"`` RuntimeError that
+            names the rank and the parameter; ``"skip"``: all gradients become None, so the optimizer moves nothing;
+            None: nothing, as in PyTorch.  They do it at the end of ``backward()``, or on one node that shares memory,
+            where nobody waits there, when gradients are first used: at ``step()`` or a look at ``p.grad``.
 
     Raises:
         RuntimeError: no parameter requires a gradient, or the ranks' models differ (the parameter and ranks are named).
