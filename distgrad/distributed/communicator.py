@@ -22,13 +22,15 @@ from distgrad.distributed.reduction import ReduceOp, check_op, combine
 
 __all__ = [
     "CommState", "Communicator", "CompletedRequest", "DEFAULTS_TAG", "DistError", "DistTimeoutError",
-    "FinishingRequest", "MAX_TAG", "MONITOR_TAG", "OBJECTS_TAG", "Request", "yield_core",
+    "FinishingRequest", "HEADER_TAG", "MAX_TAG", "MEETING_TAG", "MONITOR_TAG", "OBJECTS_TAG", "Request", "yield_core",
 ]  # fmt: skip
 
 MAX_TAG = 16383  # of a message of the user's; the next few are ours
 DEFAULTS_TAG = MAX_TAG + 1  # the default Ialltoallv's
 MONITOR_TAG = MAX_TAG + 2  # monitored_barrier's
 OBJECTS_TAG = MAX_TAG + 3  # send_object_list's
+HEADER_TAG = MAX_TAG + 4  # debug mode's, before each message of the user's
+MEETING_TAG = MAX_TAG + 5  # debug mode's, before a group is made
 
 
 class DistError(RuntimeError):

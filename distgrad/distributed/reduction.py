@@ -19,13 +19,21 @@ __all__ = ["ReduceOp", "check_op", "combine"]
 
 
 class ReduceOp(enum.Enum):
-    """How a reduction combines the ranks' elements; PyTorch's names."""
+    """How a reduction combines the ranks' elements; PyTorch's names and numbers.
+
+    The bitwise ``BAND``, ``BOR`` and ``BXOR`` are of integers and bool.  ``PREMUL_SUM`` is there for its name: using it
+    is an error, as in PyTorch without NCCL.
+    """
 
     SUM = 0
     AVG = 1
     PRODUCT = 2
     MIN = 3
     MAX = 4
+    BAND = 5
+    BOR = 6
+    BXOR = 7
+    PREMUL_SUM = 8
 
 
 _UFUNC: dict[ReduceOp, Callable[..., Any]] = {
@@ -34,21 +42,38 @@ _UFUNC: dict[ReduceOp, Callable[..., Any]] = {
     ReduceOp.PRODUCT: np.multiply,
     ReduceOp.MIN: np.minimum,
     ReduceOp.MAX: np.maximum,
+    ReduceOp.BAND: np.bitwise_and,
+    ReduceOp.BOR: np.bitwise_or,
+    ReduceOp.BXOR: np.bitwise_xor,
 }
+_BITWISE = (ReduceOp.BAND, ReduceOp.BOR, ReduceOp.BXOR)
+_ORDERED = (ReduceOp.MIN, ReduceOp.MAX)
 _NARROW = {dtypes.float16.np, dtypes.bfloat16.np}
 _WORTH_A_LOOP = 1 << 12  # elements: fewer take less time than a call of a compiled loop
 _BLOCK = 1 << 15  # elements; float32 copies of a block of narrow floats stay in L2
 
 
 def check_op(op: ReduceOp, dtype: np.dtype) -> None:
-    """Refuse an operation that has no meaning for ``dtype``, before any message is sent."""
+    """Refuse an operation that has no meaning for ``dtype``, before any message is sent.
+
+    Raises:
+        TypeError: ``op`` is no ReduceOp, or ``dtype`` is none of :mod:`distgrad.dtypes`.
+        ValueError: an order or bits of complex numbers, or a mean of integers.
+        RuntimeError: bits of floating-point numbers, or ``PREMUL_SUM``.
+    """
     if not isinstance(op, ReduceOp):
-        raise TypeError(f"op must be one of {', '.join(f'ReduceOp.{o.name}' for o in ReduceOp)}; got {op!r}")
+        raise TypeError(f"op must be one of {', '.join(f'ReduceOp.{o.name}' for o in _UFUNC)}; got {op!r}")
     kind = dtypes.FROM_NUMPY.get(dtype) or dtypes.from_numpy_dtype(dtype)  # the function is slow, but its error clear
-    if kind.is_complex and op in (ReduceOp.MIN, ReduceOp.MAX):
+    if op is ReduceOp.SUM:
+        return
+    if op is ReduceOp.PREMUL_SUM:
+        raise RuntimeError("Cannot use ReduceOp.PREMUL_SUM without NCCL: multiply, then use ReduceOp.SUM")
+    if kind.is_complex and (op in _ORDERED or op in _BITWISE):
         raise ValueError(f"ReduceOp.{op.name} is not defined on complex numbers, got {kind!r}")
     if op is ReduceOp.AVG and kind.category < 2:
         raise ValueError(f"ReduceOp.AVG needs floating-point or complex numbers, got {kind!r}; use SUM and divide")
+    if op in _BITWISE and kind.category >= 2:
+        raise RuntimeError(f"Cannot use ReduceOp.{op.name} with non-integral dtype {kind!r}")
 
 
 def combine(op: ReduceOp, operands: Sequence[np.ndarray], out: np.ndarray) -> None:

@@ -56,6 +56,7 @@ class SharedUpdate:
         self.comm, self.rank, self.size = comm, comm.rank, comm.size
         self._make = self._make_data
         self.storage = storage = FlatStorage(params, lambda *asked: self._make(*asked))
+        del self._make  # a bound method: it would keep this alive
         n = storage.data.size
         shared = self._region.bytes.view(storage.dtype)
         if self.rank == 0:
@@ -352,10 +353,23 @@ class SharedUpdate:
 
     # --- state ------------------------------------------------------------------------------------------------------
 
-    @property
-    def has_state(self) -> bool:
-        """Whether an optimizer has asked for memory here."""
-        return bool(self._states)
+    def keep_open(self) -> Callable[[], bool]:
+        """Hold on to the memory in which other ranks find this one's part of the state, and to nothing else.
+
+        Returns:
+            tells whether an optimizer of this rank still keeps its state here.
+        """
+        states, me = self._states, weakref.ref(self)
+
+        def needed() -> bool:
+            if any(array() is not None for array, _ in states):
+                return True
+            update = me()
+            if update is not None:  # they hold each other, and with each other a model's memory
+                update.storage.sharing = update.storage.assemble = None
+            return False
+
+        return needed
 
     def allocate(self, n: int, dtype: np.dtype) -> Array:
         """Zeroed memory that the other ranks find in :meth:`_assemble`."""
