@@ -14,6 +14,7 @@ import pytest
 
 import environment
 
+GUARDS_OFF = Path(__file__).resolve().parent / "guards_off"
 LAUNCHERS = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "HYDRA_", "MPIR_", "SLURM_")
 
 
@@ -47,15 +48,20 @@ def job_environment(ranks: int, extra: dict[str, str] | None = None) -> dict[str
     # Unbuffered, ranks write pieces of lines, which the launcher mixes.
     clean = {k: v for k, v in os.environ.items() if not k.startswith((*LAUNCHERS, "PYTHONUNBUFFERED"))}
     threads = dict.fromkeys(environment.THREAD_VARIABLES, "1")
-    return environment.mpi_environ(ranks, base=clean | threads) | {"PYTHONFAULTHANDLER": "1"} | (extra or {})
+    made = environment.mpi_environ(ranks, base=clean | threads) | {"PYTHONFAULTHANDLER": "1"} | (extra or {})
+    if "DISTGRAD_TEST_GUARD_OFF" in os.environ:  # see guards.py
+        folders = [str(GUARDS_OFF), *filter(None, [made.get("PYTHONPATH")])]
+        made["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
+    return made
 
 
-def run_job(command: list[str], timeout: float, env: dict[str, str]) -> Finished:
+def run_job(command: list[str], timeout: float, env: dict[str, str], stdin: int = subprocess.DEVNULL) -> Finished:
     """Run ``command`` in a process group of its own, and kill the whole group (and fail) after ``timeout`` seconds."""
+    timeout = min(timeout, float(os.environ.get("DISTGRAD_TEST_JOB_SECONDS", "inf")))
     started = time.monotonic()
     job = subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
