@@ -14,6 +14,8 @@ from distgrad import storage
 from distgrad.autograd import Tensor
 from distgrad.distributed.buckets import make_buckets
 from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.compared import ComparedReducer, ComparedSharedReducer
+from distgrad.distributed.desync import Compares
 from distgrad.distributed.finite import FiniteCheck
 from distgrad.distributed.grad_bucket import CommHook
 from distgrad.distributed.reducer import Reducer
@@ -60,7 +62,11 @@ class GradientSync:
         self._hooked = False
         self.reducer: Reducer | SharedReducer
         if shared and comm.size > 1 and SharedReducer.can_serve(comm, self.params):
-            self.reducer = SharedReducer(comm, self.params, by_samples)
+            self.reducer = (
+                ComparedSharedReducer(comm, self.params, by_samples, names=self._names)
+                if isinstance(comm, Compares)
+                else SharedReducer(comm, self.params, by_samples)
+            )
             self.reducer.finite = self._finite(self.reducer)
         else:
             self.reducer = self._messages()
@@ -94,7 +100,11 @@ class GradientSync:
             first_cap_bytes=min(self._cap, _FIRST_BUCKET),
         )
         first = rebucket({id(p): i for i, p in enumerate(self.params)})
-        reducer = Reducer(self.comm, first, self.by_samples, rebucket=rebucket, static_graph=self._static)
+        options: dict[str, Any] = dict(rebucket=rebucket, static_graph=self._static)
+        if isinstance(self.comm, Compares):
+            reducer: Reducer = ComparedReducer(self.comm, first, self.by_samples, names=self._names, **options)
+        else:
+            reducer = Reducer(self.comm, first, self.by_samples, **options)
         reducer.finite = self._finite(reducer)
         return reducer
 
