@@ -92,6 +92,7 @@ PARAMETERS = "'0.weight', '0.bias', '1.weight' and 1 more"
         ("shared", "step", f"step() number 2 of parameters {PARAMETERS}",
          f"the start of backward() number 3 of parameters {PARAMETERS}"),
     ],
+    ids=["messages-collective", "shared-collective", "shared-step"],
 )  # fmt: skip
 def test_f5_training_that_falls_apart_is_named_by_parameter(
     backend: str, mistake: str, others: str, mistaken: str, size: int

@@ -19,31 +19,41 @@ from typing import Any
 import guard_rows  # beside this file
 
 
-class _After(importlib.abc.MetaPathFinder):
-    """Finds modules as the others do, and has guards in them replaced once they are there."""
+class _Then:
+    """A module's loader that has guards replaced once it has run the module."""
+
+    def __init__(self, loader: Any, guards: Sequence[guard_rows.Guard]) -> None:
+        self._loader, self._guards = loader, guards
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        for guard in self._guards:
+            guard.take_out(module)
+
+
+class After(importlib.abc.MetaPathFinder):
+    """Finds modules as the others do, and sees to those with guards."""
 
     def __init__(self, guards: Sequence[guard_rows.Guard]) -> None:
         self._guards = guards
-        self._modules = {guard.module for guard in guards}
+        self._looking = ""
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name not in self._modules:
+        guards = [guard for guard in self._guards if guard.module == name]
+        if not guards or name == self._looking:
             return None
-        self._modules.remove(name)  # so that the search below passes by here
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.loader is None:
-            return None
-        execute = spec.loader.exec_module
-
-        def then_replace(module: ModuleType) -> None:
-            execute(module)
-            for guard in self._guards:
-                if guard.module == name:
-                    guard.take_out(module)
-
-        spec.loader.exec_module = then_replace  # type: ignore[method-assign]
+        self._looking = name  # so that the search below passes by here
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self._looking = ""
+        if spec is not None:
+            spec.loader = _Then(spec.loader, guards)  # type: ignore[assignment]
         return spec
 
 
 if wanted := os.environ.get(guard_rows.VARIABLE):
-    sys.meta_path.insert(0, _After(guard_rows.row(wanted).guards))
+    sys.meta_path.insert(0, After(guard_rows.row(wanted).guards))
