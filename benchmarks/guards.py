@@ -1,6 +1,6 @@
 """What the guards against hangs cost of a training step on two ranks, and what DISTGRAD_DEBUG=detail costs.
 
-python benchmarks/guards.py [--rounds 5] [--ranks 2] [--out benchmarks/results/NAME.json]
+python benchmarks/guards.py [--rounds 3] [--ranks 2] [--out benchmarks/results/NAME.json]
 
 A job with everything on, as users have it, beside one without exception hooks, one without the watchdog's thread, one
 without either, and one in debug mode; jobs in turn, medians.  The check for finite gradients is part of a step and is
@@ -47,7 +47,7 @@ def run(model: str, kind: str, ranks: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--models", nargs="+", default=["linear", "mlp"])
     parser.add_argument("--out", type=Path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+import threading
 import time
 from typing import Any
 
@@ -16,9 +17,9 @@ from steps import _mlp
 
 import distgrad as dg
 import distgrad.distributed as dist
-from distgrad.distributed import guard, process_group
+from distgrad.distributed import guard
 
-ROUNDS = 9
+ROUNDS = 7
 
 
 class _NoWatchdog:
@@ -34,17 +35,15 @@ class _NoWatchdog:
 def take_out(what: str) -> None:
     """Before the process group is made."""
     if what in ("watchdog", "all"):
-        guard.Watchdog = _NoWatchdog  # type: ignore[assignment, misc]
+        setattr(guard, "Watchdog", _NoWatchdog)  # noqa: B010 - a name that the module imports
     if what in ("hooks", "all"):
         init = guard.Guard.__init__
 
         def without_hooks(self: Any, *given: Any) -> None:
             init(self, *given)
-            sys.excepthook, guard.threading.excepthook = self._hooks  # type: ignore[attr-defined]
+            sys.excepthook, threading.excepthook = self._hooks
 
-        guard.Guard.__init__ = without_hooks  # type: ignore[method-assign]
-    if what == "all":
-        process_group.check_oversubscription = lambda _: None  # type: ignore[assignment]
+        setattr(guard.Guard, "__init__", without_hooks)  # noqa: B010 - a method
 
 
 def main(model_name: str, without: str) -> None:

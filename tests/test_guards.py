@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests import guards
-from tests.guards import PAGE, ROOT, Seen, guard_rows, page, recorded, run_tests
+from tests.guards import PAGE, ROOT, Seen, page, recorded, run_tests
 
+guard_rows = guards.guard_rows
 ROWS = pytest.mark.parametrize("row", guard_rows.ROWS, ids=lambda row: row.key)
 
 

@@ -48,7 +48,8 @@ class ComparedReducer(Reducer):
 
     def _start(self, bucket: Bucket) -> None:
         names = [self._names[id(p)] for p in bucket.params]
-        self._noting(f"bucket {self._next} of backward() number {self._passes}: {_named(names)}", super()._start, bucket)
+        words = f"bucket {self._next} of backward() number {self._passes}: {_named(names)}"
+        self._noting(words, super()._start, bucket)
 
     def _finish(self) -> None:
         self._noting(f"the end of backward() number {self._passes}", super()._finish)

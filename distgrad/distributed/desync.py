@@ -1,8 +1,8 @@
 """Debug mode: before a collective runs, the ranks compare what they are about to do (RELIABILITY F4, F5).
 
 With ``DISTGRAD_DEBUG=detail`` every collective of the process group carries a signature: its number, operation, shapes
-and dtype, and where it reduces gradients the parameters' names (:mod:`distgrad.distributed.compared`).  Where signatures
-differ every rank raises, instead of waiting for ever or adding up strangers' bytes.
+and dtype, and where it reduces gradients the parameters' names (:mod:`distgrad.distributed.compared`).  Where
+signatures differ every rank raises, instead of waiting for ever or adding up strangers' bytes.
 The comparison costs a small exchange of its own; without the variable nothing of this module is in the way.
 """
 
@@ -154,19 +154,19 @@ class Compares(Communicator):
             signatures = self._exchange(self._side, [self._number, what, sizes])
         except DistError as error:
             kind = DistTimeoutError if isinstance(error, DistTimeoutError) else DesyncError
-            raise kind(f"{self._compared_heading()}, {what}, was not reached by all: {error}") from error
+            raise kind(f"{self._place()}, {what}, was not reached by all: {error}") from error
         calls = [f"operation {number}, {text}" for number, text, _ in signatures]
         if len(set(calls)) > 1:
             variants = list(dict.fromkeys(calls))
-            found = "; ".join(f"{v} on {self._compared_names([r for r, c in enumerate(calls) if c == v])}" for v in variants)
-            raise DesyncError(f"{self._compared_heading()}: the ranks are about to run different collectives: {found}")
+            found = "; ".join(f"{v} on {self._listed([r for r, c in enumerate(calls) if c == v])}" for v in variants)
+            raise DesyncError(f"{self._place()}: the ranks are about to run different collectives: {found}")
         if sizes is not None:
             for giver, (_, _, (sends, _)) in enumerate(signatures):
                 for taker, (_, _, (_, takes)) in enumerate(signatures):
                     if sends[taker] != takes[giver]:
                         raise DesyncError(
-                            f"{self._compared_heading()}, {what}: rank {self._compared_name(giver)} gives {sends[taker]} elements to "
-                            f"rank {self._compared_name(taker)}, which expects {takes[giver]}"
+                            f"{self._place()}, {what}: rank {self._number_of(giver)} gives {sends[taker]} elements to "
+                            f"rank {self._number_of(taker)}, which expects {takes[giver]}"
                         )
 
     def _exchange(self, side: Communicator, signature: Any) -> list[Any]:
@@ -178,12 +178,13 @@ class Compares(Communicator):
         side.Ialltoallv([text] * self.size, texts).Wait()
         return [json.loads(t.tobytes()) for t in texts]
 
-    def _compared_heading(self) -> str:
-        return f"rank {self._compared_name(self.rank)}: operation {self._number} of the group of {self._compared_names(range(self.size))}"
+    def _place(self) -> str:
+        group = self._listed(range(self.size))
+        return f"rank {self._number_of(self.rank)}: operation {self._number} of the group of {group}"
 
-    def _compared_name(self, rank: int) -> int:
+    def _number_of(self, rank: int) -> int:
         ranks: Sequence[int] = getattr(self, "ranks", range(self.size))
         return ranks[rank]
 
-    def _compared_names(self, ranks: Sequence[int]) -> str:
-        return f"rank{'s' * (len(ranks) > 1)} {', '.join(str(self._compared_name(r)) for r in ranks)}"
+    def _listed(self, ranks: Sequence[int]) -> str:
+        return f"rank{'s' * (len(ranks) > 1)} {', '.join(str(self._number_of(r)) for r in ranks)}"

@@ -244,7 +244,7 @@ def test_ranks_under_mpirun_take_a_gpu_each_and_their_arrays_travel_through_the_
     else:  # a rank that cannot go on ends the job, and says why
         assert done.returncode != 0
         assert done.seconds < 8, done
-        assert "]: RuntimeError: 2 ranks on this node and 1 GPU, cuda:0 to cuda:0: there is none for each" in done.stderr
+        assert "]: RuntimeError: 2 ranks on this node and 1 GPU, cuda:0 to cuda:0: there is none for" in done.stderr
 
 
 # ------------------------------------------------------------------------------------------------ launch/train.py

@@ -44,7 +44,7 @@ def train() -> None:
         model(dg.full((2, 3), 1.0 + step), not (step % 2 and rank == 1)).sum().backward()
         users = size - 1 if step % 2 else size
         assert bare.two.bias.grad is not None, f"step {step}: two is used on {users} ranks"
-        assert bare.two.bias.grad.tolist() == pytest.approx([2.0 * users / size])  # two samples; zero where it is unused
+        assert bare.two.bias.grad.tolist() == pytest.approx([2.0 * users / size])  # two samples, and zero elsewhere
         assert bare.one.bias.grad is not None
         assert bare.one.bias.grad.tolist() == pytest.approx([2.0])
         assert bare.never.weight.grad is None
