@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -55,6 +56,18 @@ def job_environment(ranks: int, extra: dict[str, str] | None = None) -> dict[str
     return made
 
 
+def _descendants(pid: int) -> list[int]:
+    """The processes that ``pid`` has started, and those that they have."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+    found = [pid]
+    for parent in found:
+        found += [child for child, its_parent in parents.items() if its_parent == parent]
+    return found[1:]
+
+
 def run_job(command: list[str], timeout: float, env: dict[str, str], stdin: int = subprocess.DEVNULL) -> Finished:
     """Run ``command`` in a process group of its own, and kill the whole group (and fail) after ``timeout`` seconds."""
     timeout = min(timeout, float(os.environ.get("DISTGRAD_TEST_JOB_SECONDS", "inf")))
@@ -71,7 +84,9 @@ def run_job(command: list[str], timeout: float, env: dict[str, str], stdin: int 
     try:
         out, err = job.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        os.killpg(job.pid, signal.SIGKILL)
+        for pid in [job.pid, *_descendants(job.pid)]:  # Open MPI's ranks lead sessions of their own, and would go on
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         out, err = job.communicate()
         pytest.fail(f"hung: {' '.join(command)}\n{Finished(-9, out, err, time.monotonic() - started)}")
     return Finished(job.returncode, out, err, time.monotonic() - started)
