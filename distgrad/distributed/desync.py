@@ -1,7 +1,8 @@
 """Debug mode: before a collective runs, the ranks compare what they are about to do (RELIABILITY F4, F5).
 
 With ``DISTGRAD_DEBUG=detail`` every collective of the process group carries a signature: its number, operation, shapes
-and dtype.  Where signatures differ every rank raises, instead of waiting for ever or adding up strangers' bytes.
+and dtype, and where it reduces gradients the parameters' names (:mod:`distgrad.distributed.compared`).  Where
+signatures differ every rank raises, instead of waiting for ever or adding up strangers' bytes.
 Messages between two ranks carry theirs in a header (:mod:`~distgrad.distributed.desync_messages`).  The
 comparison costs a small exchange of its own; without the variable nothing of this module is in the way.
 """
@@ -19,7 +20,7 @@ from distgrad.distributed.communicator import MAX_TAG, Communicator, DistError, 
 from distgrad.distributed.desync_messages import DesyncError, Messages
 from distgrad.distributed.reduction import ReduceOp
 
-__all__ = ["DesyncError", "compared", "wanted"]
+__all__ = ["Compares", "DesyncError", "compared", "wanted"]
 
 
 def wanted(environment: Mapping[str, str] = os.environ) -> bool:
@@ -30,9 +31,9 @@ def wanted(environment: Mapping[str, str] = os.environ) -> bool:
 def compared(comm: Communicator) -> Communicator:
     """``comm``, whose operations from here on are compared first; its duplicates' and groups' as well.  Collective."""
     kind = type(comm)
-    if not isinstance(comm, _Compares):
+    if not isinstance(comm, Compares):
         # A subclass, not a wrapper: everything else that this communicator can is left as it is.
-        comm.__class__ = type(f"Compared{kind.__name__}", (_Compares, kind), {"__module__": kind.__module__})
+        comm.__class__ = type(f"Compared{kind.__name__}", (Compares, kind), {"__module__": kind.__module__})
         _with_side(comm)
     return comm
 
@@ -58,9 +59,14 @@ def _op(op: Any) -> str:
 _Sizes = tuple[list[int], list[int]]  # elements given to each rank, and expected from each
 
 
-class _Compares(Communicator):
-    """What :func:`compared` puts before a communicator's class."""
+class Compares(Communicator):
+    """What :func:`compared` puts before a communicator's class.
 
+    Attributes:
+        note: what the collectives started now are for, in words that errors repeat.
+    """
+
+    note = ""
     _side: Communicator | None = None
     _between: Messages | None = None
     _silent = False  # on the communicator that signatures travel on, and inside a collective made of others
@@ -73,7 +79,7 @@ class _Compares(Communicator):
     @property
     def _messages(self) -> Messages:
         if self._between is None:
-            self._between = Messages(self, self._under, self._name)
+            self._between = Messages(self, self._under, self._number_of)
         return self._between
 
     def Isend(self, array: np.ndarray, dest: int, tag: int = 0) -> Any:
@@ -178,6 +184,10 @@ class _Compares(Communicator):
             self._side = None
         self._under().Free()
 
+    def announce(self, what: str) -> None:
+        """Compare ``what`` this rank is about to do with the other ranks, where that is no collective.  Collective."""
+        self._first(what, lambda: None)
+
     def _first(self, what: str, collective: Callable[..., Any], *arguments: Any, sizes: _Sizes | None = None) -> Any:
         """Compare, then run the collective; the collectives that it is made of need no comparison."""
         if self._silent or self.size == 1:
@@ -191,25 +201,27 @@ class _Compares(Communicator):
 
     def _compare(self, what: str, sizes: _Sizes | None) -> None:
         assert self._side is not None
+        if self.note:
+            what = f"{what} ({self.note})"
         self._number += 1
         self._side.timeout = self.timeout
         try:
             signatures = self._exchange(self._side, [self._number, what, sizes])
         except DistError as error:
             kind = DistTimeoutError if isinstance(error, DistTimeoutError) else DesyncError
-            raise kind(f"{self._heading()}, {what}, was not reached by all: {error}") from error
+            raise kind(f"{self._place()}, {what}, was not reached by all: {error}") from error
         calls = [f"operation {number}, {text}" for number, text, _ in signatures]
         if len(set(calls)) > 1:
             variants = list(dict.fromkeys(calls))
-            found = "; ".join(f"{v} on {self._names([r for r, c in enumerate(calls) if c == v])}" for v in variants)
-            raise DesyncError(f"{self._heading()}: the ranks are about to run different collectives: {found}")
+            found = "; ".join(f"{v} on {self._listed([r for r, c in enumerate(calls) if c == v])}" for v in variants)
+            raise DesyncError(f"{self._place()}: the ranks are about to run different collectives: {found}")
         if sizes is not None:
             for giver, (_, _, (sends, _)) in enumerate(signatures):
                 for taker, (_, _, (_, takes)) in enumerate(signatures):
                     if sends[taker] != takes[giver]:
                         raise DesyncError(
-                            f"{self._heading()}, {what}: rank {self._name(giver)} gives {sends[taker]} elements to "
-                            f"rank {self._name(taker)}, which expects {takes[giver]}"
+                            f"{self._place()}, {what}: rank {self._number_of(giver)} gives {sends[taker]} elements to "
+                            f"rank {self._number_of(taker)}, which expects {takes[giver]}"
                         )
 
     def _exchange(self, side: Communicator, signature: Any) -> list[Any]:
@@ -228,12 +240,13 @@ class _Compares(Communicator):
         else:
             request.Wait()
 
-    def _heading(self) -> str:
-        return f"rank {self._name(self.rank)}: operation {self._number} of the group of {self._names(range(self.size))}"
+    def _place(self) -> str:
+        group = self._listed(range(self.size))
+        return f"rank {self._number_of(self.rank)}: operation {self._number} of the group of {group}"
 
-    def _name(self, rank: int) -> int:
+    def _number_of(self, rank: int) -> int:
         ranks: Sequence[int] = getattr(self, "ranks", range(self.size))
         return ranks[rank]
 
-    def _names(self, ranks: Sequence[int]) -> str:
-        return f"rank{'s' * (len(ranks) > 1)} {', '.join(str(self._name(r)) for r in ranks)}"
+    def _listed(self, ranks: Sequence[int]) -> str:
+        return f"rank{'s' * (len(ranks) > 1)} {', '.join(str(self._number_of(r)) for r in ranks)}"

@@ -17,6 +17,8 @@ from distgrad import storage
 from distgrad.autograd import Tensor
 from distgrad.distributed.buckets import make_buckets
 from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.compared import ComparedReducer, ComparedSharedReducer
+from distgrad.distributed.desync import Compares
 from distgrad.distributed.finite import FiniteCheck
 from distgrad.distributed.grad_bucket import CommHook
 from distgrad.distributed.reducer import Reducer
@@ -121,12 +123,20 @@ class GradientSync:
             first_cap_bytes=min(self._cap, _FIRST_BUCKET),
         )
         first = rebucket({id(p): i for i, p in enumerate(self.params)})
-        reducer = Reducer(self.comm, first, self.by_samples, rebucket=rebucket, static_graph=self._static)
+        options: dict[str, Any] = dict(rebucket=rebucket, static_graph=self._static)
+        if isinstance(self.comm, Compares):
+            reducer: Reducer = ComparedReducer(self.comm, first, self.by_samples, names=self._names, **options)
+        else:
+            reducer = Reducer(self.comm, first, self.by_samples, **options)
         reducer.finite = self._finite(reducer)
         return reducer
 
     def _share(self) -> None:
-        self.reducer = SharedReducer(self.comm, self.params, self.by_samples)
+        self.reducer = (
+            ComparedSharedReducer(self.comm, self.params, self.by_samples, names=self._names)
+            if isinstance(self.comm, Compares)
+            else SharedReducer(self.comm, self.params, self.by_samples)
+        )
         self.reducer.finite, self.reducer.static_graph = self._finite(self.reducer), self._static
 
     def _carry_over(self, former: Reducer | SharedReducer) -> None:

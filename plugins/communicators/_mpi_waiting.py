@@ -113,6 +113,7 @@ class Family:
         # For state(): the last operation, without its array, which must not live longer; since when this rank waits.
         self._last: tuple[int, str, str, tuple[int, np.dtype] | None] = (0, "", "", None)
         self.waits_since: float | None = None
+        self.waits_for = ""  # what is brought about through shared memory, and is no operation
 
     def started(self, number: int, what: What) -> None:
         """Note the operation that this rank is about to take part in."""
@@ -122,8 +123,9 @@ class Family:
     def state(self) -> CommState:
         """See :meth:`distgrad.distributed.communicator.Communicator.state`."""
         number, name, how, elements = self._last
-        since = self.waits_since
-        return CommState(number, words(name, how, elements), None if since is None else time.monotonic() - since)
+        since, awaited = self.waits_since, self.waits_for
+        what = f"waiting {awaited}" if awaited else words(name, how, elements)
+        return CommState(number, what, None if since is None else time.monotonic() - since)
 
     def progress(self) -> None:
         """Move on every operation under way."""

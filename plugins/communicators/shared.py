@@ -87,11 +87,13 @@ class SharedCommunicator(MPICommunicator):
     def Await(self, condition: Callable[[], bool], what: str) -> None:
         if condition():
             return
-        self.family.waits_since = time.monotonic()
+        family = self.family
+        family.waits_since, family.waits_for = time.monotonic(), what
         try:
-            self._await(condition, what, self.family.waits_since)
+            self._await(condition, what, family.waits_since)
         finally:
-            self.family.waits_since = None
+            family.waits_since = None
+        family.waits_for = ""  # where it was in vain it is what this rank did last
 
     def _await(self, condition: Callable[[], bool], what: str, started: float) -> None:
         family, timeout = self.family, (self._world or self).timeout

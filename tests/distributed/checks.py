@@ -134,6 +134,24 @@ def check_messages_over_the_limit_are_split(comm: Communicator) -> None:
             array = message.copy()
             comm.Bcast(array, r)
             assert same(array, sample(r, 777, dtypes.float64))
+            array = message.copy()
+            comm.Reduce(array, ReduceOp.SUM, r)
+            want = expected(ReduceOp.SUM, [sample(q, 777, dtypes.float64) for q in range(comm.size)])
+            assert same(array, want if comm.rank == r else message)
+        received = list(np.empty_like(table))
+        comm.Ialltoallv([message + r for r in range(comm.size)], received).Wait()
+        for r in range(comm.size):
+            assert same(received[r], sample(r, 777, dtypes.float64) + comm.rank)
+        if comm.size > 1:
+            after, before = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
+            array = np.empty_like(message)
+            if comm.rank:
+                comm.Recv(array, before)
+                comm.Send(message, after)
+            else:
+                comm.Send(message, after)
+                comm.Recv(array, before)
+            assert same(array, sample(before, 777, dtypes.float64))
     finally:
         vars(comm).update(kept)
     if lower and comm.size > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -186,19 +187,23 @@ def test_over_nodes(per_node: str) -> None:
 
 
 @pytest.mark.mpi
-def test_an_uncaught_one_ends_the_job() -> None:
-    program = """
+@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("backend", ["mpi", "shared"])
+def test_an_uncaught_one_ends_the_job(backend: str, size: int) -> None:
+    program = f"""
 import distgrad as dg, distgrad.distributed as dist
 from distgrad import nn, optim
-dist.init_process_group()
+dist.init_process_group("{backend}")
 model = nn.parallel.DistributedDataParallel(nn.Linear(2, 1))
 optimizer = optim.SGD(model.parameters(), lr=0.1)
 model(dg.full((1, 2), float("nan") if dist.get_rank() == 1 else 1.0)).sum().backward()
 optimizer.step()
 """
-    job = run_ranks(2, program, timeout=30)
-    assert job.returncode != 0
-    assert "on rank 1 the gradient of parameter 'weight' is not finite" in job.stderr
+    job = run_ranks(size, program)
+    assert job.returncode != 0, job
+    assert job.seconds < 8, job
+    said = r"\[rank(\d)\]: RuntimeError: rank \1: on rank 1 the gradient of parameter 'weight'( and .*)? is not finite"
+    assert re.search(said, job.stderr), job
 
 
 if __name__ == "__main__":
