@@ -88,7 +88,7 @@ class ClusterUpdate(SharedUpdate):
         self._reduced = self._pass
 
     def _wait_gradients(self) -> None:
-        self._wait(REDUCED, self._pass, f"for the other ranks' sums over the nodes in backward() number {self._pass}")
+        self._wait(REDUCED, self._pass, "for the other ranks' sums over the nodes in backward() number {}")
 
     def _mean(self, lo: int, hi: int, out: Array) -> None:
         out[...] = self._means[lo:hi]

@@ -95,7 +95,7 @@ class _MeetsFirst(SharedUpdate):
     compared_as: str
 
     def gate(self) -> None:
-        if self._pending:
+        if self._closed:
             _announce(self.compared_on, f"the start of backward() number {self._pass + 1} of {self.compared_as}")
         super().gate()
 

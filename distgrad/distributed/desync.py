@@ -3,7 +3,8 @@
 With ``DISTGRAD_DEBUG=detail`` every collective of the process group carries a signature: its number, operation, shapes
 and dtype, and where it reduces gradients the parameters' names (:mod:`distgrad.distributed.compared`).  Where
 signatures differ every rank raises, instead of waiting for ever or adding up strangers' bytes.
-The comparison costs a small exchange of its own; without the variable nothing of this module is in the way.
+Messages between two ranks carry theirs in a header (:mod:`~distgrad.distributed.desync_messages`).  The
+comparison costs a small exchange of its own; without the variable nothing of this module is in the way.
 """
 
 from __future__ import annotations
@@ -15,14 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError
+from distgrad.distributed.communicator import MAX_TAG, Communicator, DistError, DistTimeoutError, Request
+from distgrad.distributed.desync_messages import DesyncError, Messages
 from distgrad.distributed.reduction import ReduceOp
 
 __all__ = ["Compares", "DesyncError", "compared", "wanted"]
-
-
-class DesyncError(DistError):
-    """Ranks are about to run different collectives; the message names operation, number and ranks."""
 
 
 def wanted(environment: Mapping[str, str] = os.environ) -> bool:
@@ -31,11 +29,22 @@ def wanted(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def compared(comm: Communicator) -> Communicator:
-    """``comm``, whose collectives from here on compare signatures first; its duplicates and groups do as well."""
+    """``comm``, whose operations from here on are compared first; its duplicates' and groups' as well.  Collective."""
     kind = type(comm)
     if not isinstance(comm, Compares):
         # A subclass, not a wrapper: everything else that this communicator can is left as it is.
         comm.__class__ = type(f"Compared{kind.__name__}", (Compares, kind), {"__module__": kind.__module__})
+        _with_side(comm)
+    return comm
+
+
+def _with_side(comm: Any) -> Any:
+    """``comm`` with what signatures travel on, made early: a rank that waits for it could not receive meanwhile."""
+    if comm.size > 1 and comm._side is None:
+        silent, comm._silent = comm._silent, True
+        comm._side = comm._under().Dup()
+        comm._side._silent = True
+        comm._silent = silent
     return comm
 
 
@@ -59,12 +68,51 @@ class Compares(Communicator):
 
     note = ""
     _side: Communicator | None = None
+    _between: Messages | None = None
     _silent = False  # on the communicator that signatures travel on, and inside a collective made of others
     _number = 0
 
     def _under(self) -> Any:
         """The communicator without comparisons."""
         return super()
+
+    @property
+    def _messages(self) -> Messages:
+        if self._between is None:
+            self._between = Messages(self, self._under, self._number_of)
+        return self._between
+
+    def Isend(self, array: np.ndarray, dest: int, tag: int = 0) -> Any:
+        if self._silent or not self._messages.compares(tag, MAX_TAG):
+            return self._under().Isend(array, dest, tag)
+        return self._messages.send(array, dest, tag)
+
+    def Send(self, array: np.ndarray, dest: int, tag: int = 0) -> None:
+        if self._silent or not self._messages.compares(tag, MAX_TAG):
+            self._under().Send(array, dest, tag)
+        else:
+            self._messages.send(array, dest, tag).Wait()
+
+    def Irecv(self, array: np.ndarray, source: int, tag: int = 0) -> Any:
+        if self._silent or not self._messages.compares(tag, MAX_TAG):
+            return self._under().Irecv(array, source, tag)
+        return self._messages.receive(array, source, tag)
+
+    def Recv(self, array: np.ndarray, source: int, tag: int = 0) -> None:
+        if self._silent or not self._messages.compares(tag, MAX_TAG):
+            self._under().Recv(array, source, tag)
+        else:
+            self._messages.receive(array, source, tag).Wait()
+
+    def Await(self, condition: Callable[[], bool], what: str) -> None:
+        messages = self._messages
+
+        def looked_after() -> bool:
+            if messages.pending:
+                messages.look()
+            return condition()
+
+        self._under().Await(looked_after, what)
 
     def Iallreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> Any:
         return self._first(f"Allreduce {_op(op)} {_array(array)}", self._under().Iallreduce, array, op)
@@ -118,7 +166,17 @@ class Compares(Communicator):
         return self._first(what, self._under().Ireduce_scatter, send, out, op, sizes=sizes)
 
     def Dup(self) -> Any:
-        return self._first("Dup", self._under().Dup)
+        return _with_side(self._first("Dup", self._under().Dup))
+
+    def Create_group(self, ranks: Sequence[int]) -> Any:
+        self._messages.meet([r for r in ranks if r != self.rank] if self.rank in ranks else [])
+        made = self._under().Create_group(ranks)
+        return None if made is None else _with_side(made)
+
+    def Iprobe(self, source: int | None, tag: int = 0) -> int | None:
+        if self._messages.pending:  # a receive that was started before takes its message first
+            self._messages.look()
+        return self._under().Iprobe(source, tag)
 
     def Free(self) -> None:
         if self._side is not None:
@@ -142,10 +200,7 @@ class Compares(Communicator):
             self._silent = False
 
     def _compare(self, what: str, sizes: _Sizes | None) -> None:
-        if self._side is None:
-            side = self._under().Dup()
-            side._silent = True
-            self._side = side
+        assert self._side is not None
         if self.note:
             what = f"{what} ({self.note})"
         self._number += 1
@@ -173,10 +228,17 @@ class Compares(Communicator):
         # By messages between ranks, which know whom they wait for; Allgather would not.
         text = np.frombuffer(json.dumps(signature).encode(), np.uint8)
         lengths = list(np.zeros((self.size, 1), np.int64))
-        side.Ialltoallv([np.array([text.size], np.int64)] * self.size, lengths).Wait()
+        self._wait_comparing(side.Ialltoallv([np.array([text.size], np.int64)] * self.size, lengths))
         texts = [np.empty(int(n[0]), np.uint8) for n in lengths]
-        side.Ialltoallv([text] * self.size, texts).Wait()
+        self._wait_comparing(side.Ialltoallv([text] * self.size, texts))
         return [json.loads(t.tobytes()) for t in texts]
+
+    def _wait_comparing(self, request: Request) -> None:
+        """Wait for the others, of whom one may wait for this rank to receive first."""
+        if self._messages.pending:
+            self._messages.wait(request)
+        else:
+            request.Wait()
 
     def _place(self) -> str:
         group = self._listed(range(self.size))

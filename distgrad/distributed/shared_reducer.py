@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from distgrad.distributed.cluster_update import ClusterUpdate
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.finite import FiniteCheck
 from distgrad.distributed.shared_update import SharedUpdate
+from distgrad.distributed.static_graph import StaticGraph
 
 __all__ = ["SharedReducer"]
 
@@ -29,6 +30,7 @@ class SharedReducer:
     Attributes:
         params: the parameters, in the order in which ranks tell of them.
         finite: what to do about gradients that are not finite; None: nothing.
+        static_graph: checks that each backward uses the same parameters; None: they may differ.
     """
 
     def __init__(self, comm: Communicator, params: Sequence[Tensor], by_samples: bool) -> None:
@@ -37,8 +39,12 @@ class SharedReducer:
         self.updates = [self._update(comm, [p for p in params if p._data.dtype == kind]) for kind in kinds]
         self.params = [p for update in self.updates for p in update.storage.params]
         self.finite: FiniteCheck | None = None
+        self.static_graph: StaticGraph | None = None
         self._sync = self._running = False
         self._samples, self._samples_of_eval = 0, 0
+        self._unchecked = False
+        for update in self.updates:
+            update.check = self._check
         self._handles = [p.register_post_accumulate_grad_hook(self._ready) for p in params]
         for p in params:
             p._bump()
@@ -47,11 +53,14 @@ class SharedReducer:
         """Let go of the parameters, which stay where they are."""
         for handle in self._handles:
             handle.remove()
+        self._handles.clear()  # they hold the hooks, which hold this
+        for update in self.updates:
+            update.check = None
 
-    @property
-    def has_state(self) -> bool:
-        """Whether an optimizer keeps state where the other ranks read it."""
-        return any(update.has_state for update in self.updates)
+    def keep_open(self) -> Callable[[], bool]:
+        """See :meth:`~distgrad.distributed.shared_update.SharedUpdate.keep_open`; of all updates together."""
+        kept = [update.keep_open() for update in self.updates]
+        return lambda: any([needed() for needed in kept])  # noqa: C419 - each is to let go
 
     @staticmethod
     def _update(comm: Communicator, params: list[Tensor]) -> SharedUpdate:
@@ -86,14 +95,26 @@ class SharedReducer:
         for update in self.updates:
             update.complete(samples, self.finite is not None)
         self._running = False
-        if self.finite is not None and any([update.nonfinite() for update in self.updates]):  # noqa: C419 - all wait
-            self._contain(self.finite)
+        self._unchecked = self.finite is not None
+        if self.comm.peers is not None:  # the sum over the nodes has told; on one node nobody waits before he must
+            self._check()
+        if self.static_graph is not None:
+            self.static_graph.check()
+
+    def _check(self) -> None:
+        """Once all ranks' gradients are there: if one is not finite, all ranks forget this step's, or raise."""
+        if self._unchecked:
+            self._unchecked = False
+            if any([update.nonfinite() for update in self.updates]):  # noqa: C419 - all wait
+                assert self.finite is not None
+                self._contain(self.finite)
 
     def _contain(self, finite: FiniteCheck) -> None:
-        """Some rank's gradient is not finite: all forget this step's, and raise if they are to."""
-        mine = np.concatenate([update.told for update in self.updates])
-        everyone = np.zeros((self.comm.size, mine.size), np.uint8)
-        self.comm.Allgather(mine, everyone)
-        for p in self.params:
-            p._grad = None
+        everyone = np.concatenate([update.told for update in self.updates], axis=1)
+        if self.comm.peers is not None:
+            mine = everyone[self.comm.node.rank]
+            everyone = np.zeros((self.comm.size, mine.size), np.uint8)
+            self.comm.Allgather(mine.copy(), everyone)
+        for update in self.updates:
+            update.forget()
         finite.contain(self.comm.rank, everyone)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distgrad.distributed.communicator import CommState, DistError, DistTimeoutError
+from distgrad.distributed.communicator import CommState, DistError, DistTimeoutError, yield_core
 
 if TYPE_CHECKING:
     from distgrad_communicators.mpi import MPICommunicator
@@ -130,7 +130,7 @@ class Family:
     def progress(self) -> None:
         """Move on every operation under way."""
         if not self._lock.acquire(blocking=False):
-            time.sleep(0)
+            yield_core()
             return
         try:
             active = self.active
@@ -161,7 +161,7 @@ class Family:
                 self.progress()
                 if operation.done:
                     return
-                time.sleep(0)  # sched_yield: with more ranks than cores the peer may be waiting for this one
+                yield_core()  # with more ranks than cores the peer may be waiting for this one
             self._read_notices()
             if self._left:
                 self.check_peers(operation)
@@ -194,7 +194,7 @@ class Family:
                 return
             if now > deadline:
                 raise DistError(f"rank {self.rank} waits in {operation}, but rank {gone[0]} has left")
-            time.sleep(0)
+            yield_core()
 
     def depart(self, timeout: float) -> list[int]:
         """See :meth:`distgrad.distributed.communicator.Communicator.Depart`."""

@@ -15,15 +15,16 @@ import distgrad.distributed as dist
 from distgrad import nn, optim, registry
 from distgrad.autograd import Tensor
 from distgrad.distributed import desync
-from distgrad.distributed.communicator import DistError
+from distgrad.distributed.communicator import Communicator, DistError
 from distgrad.distributed.process_group import get_group
-from tests.distributed import desync_mistakes
-from tests.distributed.desync_mistakes import MISTAKES
-from tests.distributed.ranks_as_threads import WAYS, on_ranks
+from tests.distributed import desync_mistakes, group_checks
+from tests.distributed.desync_mistakes import MESSAGES, MISTAKES
+from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks
 from tests.ranks import run_ranks
 
 Threads: Any = registry.get("communicator", "threads")
-PROGRAM = Path(desync_mistakes.__file__)
+IRECV = Threads.Irecv
+PROGRAM, GROUPS = Path(desync_mistakes.__file__), Path(group_checks.__file__)
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -37,6 +38,82 @@ def test_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_mpi(name: str) -> None:
     job = run_ranks(3, PROGRAM, name, "mpi", env={"DISTGRAD_DEBUG": "detail"})
     job.check(told=3)
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_messages_between_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTGRAD_DEBUG", "detail")
+    assert Threads.run(3, desync_mistakes.make_between, name, "threads") == [None] * 3
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("name", MESSAGES)
+def test_messages_over_mpi(name: str) -> None:
+    job = run_ranks(3, PROGRAM, name, "mpi", env={"DISTGRAD_DEBUG": "detail"}, timeout=30)
+    assert job.returncode != 0, job
+    assert job.stdout.count("told") == 1, job
+    assert "KeyError: 'whoever is told" in job.stderr, job
+    assert job.seconds < 15, job
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_right_messages_between_threads(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTGRAD_DEBUG", "detail")
+    Threads.run(size, desync_mistakes.right, "threads")
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_right_messages_over_mpi(size: int) -> None:
+    job = run_ranks(size, PROGRAM, "right", "mpi", env={"DISTGRAD_DEBUG": "detail"})
+    job.check(told=size)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(("size", "backend"), [(2, "shared"), (3, "mpi"), (4, "shared")])
+def test_every_operation_of_groups_passes_the_comparison(size: int, backend: str) -> None:
+    job = run_ranks(size, GROUPS, backend, env={"DISTGRAD_DEBUG": "detail", **AS_PROGRAM}, timeout=90)
+    job.check(**{"rank passed": size})
+
+
+def test_messages_where_only_receives_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A communicator with nothing but Send and Recv."""
+    monkeypatch.setattr(Threads, "Irecv", Communicator.Irecv)
+    monkeypatch.setattr(Threads, "Recv", lambda self, *what: IRECV(self, *what).Wait())
+
+    def main() -> str:
+        comm: Any = desync.compared(Threads())
+        if comm.rank == 0:
+            for n in (2, 2, 3):
+                comm.Send(np.full(n, 5.0), 1)
+            return ""
+        first, second = np.zeros(2), np.zeros(2)
+        request = comm.Irecv(first, 0)
+        comm.Recv(second, 0)
+        request.Wait()
+        assert first.tolist() == second.tolist() == [5, 5]
+        with pytest.raises(desync.DesyncError) as caught:
+            comm.Recv(first, 0)
+        return str(caught.value)
+
+    assert "message 3 from rank 0 to rank 1, with tag 0, is 3 float64" in Threads.run(2, main)[1]
+
+
+def test_messages_of_a_group_name_global_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTGRAD_DEBUG", "detail")
+
+    def main() -> str:
+        dist.init_process_group("threads")
+        group, rank = dist.new_group([1, 2]), dist.get_rank()
+        if rank == 1:
+            dist.send(Tensor(np.zeros(2)), 2, group)
+        if rank == 2:
+            with pytest.raises(desync.DesyncError) as caught:
+                dist.recv(Tensor(np.zeros(1)), group=group)
+            return str(caught.value)
+        return ""
+
+    assert "rank 2: message 1 from rank 1 to rank 2, with tag 0" in Threads.run(3, main)[2]
 
 
 @pytest.mark.mpi
