@@ -2,16 +2,15 @@
 
 python benchmarks/guards.py [--rounds 3] [--ranks 2] [--out benchmarks/results/NAME.json]
 
-A job with everything on, as users have it, beside one without exception hooks, one without the watchdog's thread, one
-without either, and one in debug mode; jobs in turn, medians.  The check for finite gradients is part of a step and is
-measured by scaling.py.
+Within a job, blocks of steps with the exception hooks and the watchdog's thread take turns with blocks without; their
+cost is the median of the ratios of neighbours.  Debug mode is on for the whole of a job, and jobs take turns.  The
+check for finite gradients is part of a step and is measured by scaling.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -26,23 +25,18 @@ sys.path.insert(0, str(HERE.parent / "launch"))
 
 from environment import mpi_environ, mpirun  # noqa: E402 - found through the line above
 
-WITHOUT = {"guards": "nothing", "no hooks": "hooks", "no watchdog": "watchdog", "no guards": "all", "detail": "nothing"}
 
-
-def run(model: str, kind: str, ranks: int) -> float:
-    """Microseconds of a step on the slowest rank of one job."""
+def run(model: str, debug: str, ranks: int) -> dict[str, list[float]]:
+    """Microseconds of a step on the slowest rank of one job, block by block, with guards and without."""
     env = one_thread() | mpi_environ(ranks) | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "DISTGRAD_DEBUG"):
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         env.pop(name, None)
-    if kind == "detail":
-        env["DISTGRAD_DEBUG"] = "detail"
+    env["DISTGRAD_DEBUG"] = debug
     command = [*mpirun(sys.executable), "-n", str(ranks), sys.executable, str(HERE / "guards_worker.py"), model]
-    done = subprocess.run(
-        [*command, WITHOUT[kind]], env=env, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
-    )
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     if done.returncode:
-        raise SystemExit(f"{model}, {kind}, failed:\n{done.stderr}")
-    return float(json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))["us"])
+        raise SystemExit(f"{model} failed:\n{done.stderr}")
+    return dict(json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{"))))
 
 
 def main() -> None:
@@ -52,20 +46,21 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["linear", "mlp"])
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    os.environ.pop("DISTGRAD_DEBUG", None)
     rows: list[dict[str, Any]] = []
-    print(f"{'model':<10}{'':<14}{'step, us':>10}{'of no guards':>14}")
+    print(f"{'model':<10}{'step, us':>10}{'without':>10}{'guards':>9}{'detail, us':>12}{'detail':>8}")
     for model in args.models:
-        times: dict[str, list[float]] = {kind: [] for kind in WITHOUT}
+        plain: dict[str, list[float]] = {"with": [], "without": []}
+        detail: list[float] = []
         for _ in range(args.rounds):
-            for kind, found in times.items():
-                found.append(run(model, kind, args.ranks))
-        bare = statistics.median(times["no guards"])
-        for kind, found in times.items():
-            us = statistics.median(found)
-            cost = statistics.median(a / b for a, b in zip(found, times["no guards"], strict=True))
-            rows.append(dict(model=model, kind=kind, us=us, ratio=us / bare, ratio_of_pairs=cost, all=found))
-            print(f"{model:<10}{kind:<14}{us:>10.1f}{us / bare:>14.3f}", flush=True)
+            for kind, found in run(model, "", args.ranks).items():
+                plain[kind] += found
+            detail += run(model, "detail", args.ranks)["with"]
+        us, without, debug = (statistics.median(found) for found in (plain["with"], plain["without"], detail))
+        cost = statistics.median(a / b for a, b in zip(plain["with"], plain["without"], strict=True))
+        rows.append(
+            dict(model=model, us=us, without_us=without, guards=cost, detail_us=debug, detail=debug / us, all=plain)
+        )
+        print(f"{model:<10}{us:>10.1f}{without:>10.1f}{cost:>9.3f}{debug:>12.1f}{debug / us:>8.2f}", flush=True)
     if args.out:
         text = json.dumps({"machine": describe(), "ranks": args.ranks, "rounds": args.rounds, "rows": rows}, indent=1)
         args.out.write_text(text + "\n", encoding="utf-8")

@@ -1,12 +1,12 @@
-"""One rank of a run of guards.py: trains, with guards on or off, and rank 0 prints the step time of the slowest rank.
+"""One rank of a run of guards.py: trains, in turn with guards and without, and rank 0 prints the slowest rank's times.
 
-MODEL is one of scaling_worker.py's, WITHOUT what is taken out: nothing, hooks, watchdog, or all of both.
+Microseconds of a step.  MODEL is one of scaling_worker.py's.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
+import socket
 import sys
 import threading
 import time
@@ -17,37 +17,32 @@ from steps import _mlp
 
 import distgrad as dg
 import distgrad.distributed as dist
-from distgrad.distributed import guard
+from distgrad.distributed.process_group import get_group
+from distgrad.distributed.watchdog import Watchdog
 
-ROUNDS = 7
-
-
-class _NoWatchdog:
-    """A watchdog without a thread or a socket."""
-
-    def __init__(self, *_: Any) -> None:
-        return
-
-    def close(self) -> None:
-        return
+PAIRS = 15
 
 
-def take_out(what: str) -> None:
-    """Before the process group is made."""
-    if what in ("watchdog", "all"):
-        setattr(guard, "Watchdog", _NoWatchdog)  # noqa: B010 - a name that the module imports
-    if what in ("hooks", "all"):
-        init = guard.Guard.__init__
-
-        def without_hooks(self: Any, *given: Any) -> None:
-            init(self, *given)
-            sys.excepthook, threading.excepthook = self._hooks
-
-        setattr(guard.Guard, "__init__", without_hooks)  # noqa: B010 - a method
+def disarm() -> None:
+    """Without the exception hooks and the watchdog's thread and socket; as :meth:`Guard.leave` leaves it."""
+    guard: Any = get_group().guard
+    sys.excepthook, threading.excepthook = guard._hooks
+    address = guard.watchdog._server.getsockname()
+    guard.watchdog._closed = True
+    socket.create_connection(address).close()  # wakes the thread, which else looks up every few seconds
+    while any(thread.name.startswith("distgrad-watchdog") for thread in threading.enumerate()):
+        time.sleep(0.001)
+    guard.watchdog.close()
 
 
-def main(model_name: str, without: str) -> None:
-    take_out(without)
+def arm() -> None:
+    """With all of it again.  Collective."""
+    guard: Any = get_group().guard
+    sys.excepthook, threading.excepthook = guard._main_failed, guard._thread_failed
+    guard.watchdog = Watchdog(guard.comm, guard._waited_too_long)
+
+
+def main(model_name: str) -> None:
     dist.init_process_group()
     rank = dist.get_rank()
     sizes, batch, steps = MODELS[model_name]
@@ -70,16 +65,21 @@ def main(model_name: str, without: str) -> None:
         return (time.perf_counter() - start) / count
 
     train(max(steps // 5, 3))
-    found = []
-    for _ in range(ROUNDS):
-        mine = dg.tensor([train(steps)], dtype=dg.float64)
-        dist.all_reduce(mine, op=dist.ReduceOp.MAX)
-        found.append(float(mine))
+    found: dict[str, list[float]] = {"with": [], "without": []}
+    for i in range(PAIRS):
+        for kind in ("with", "without") if i % 2 else ("without", "with"):
+            if kind == "without":
+                disarm()
+            mine = dg.tensor([train(steps)], dtype=dg.float64)
+            dist.all_reduce(mine, op=dist.ReduceOp.MAX)
+            found[kind].append(float(mine) * 1e6)
+            if kind == "without":
+                arm()
     if rank == 0:
-        sys.stdout.write(json.dumps({"us": statistics.median(found) * 1e6}) + "\n")
+        sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(sys.argv[1])
