@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent / "launch"))
 
-WAYS = ("mpi", "shared", "MPI_Allreduce", "copy")
+WAYS = ("mpi", "shared", "shared, kept", "MPI_Allreduce", "copy")
 
 
 def ways(size: int) -> dict[str, Callable[[], Any]]:
@@ -35,6 +35,7 @@ def ways(size: int) -> dict[str, Callable[[], Any]]:
     import distgrad as dg
     from distgrad import registry
     from distgrad.distributed.shared_update import SharedUpdate
+    from distgrad.optim.flat import SUM_BYTES
 
     n = max(size // 4, 1)
     array, other = np.ones(n, np.float32), np.empty(n, np.float32)
@@ -42,14 +43,18 @@ def ways(size: int) -> dict[str, Callable[[], Any]]:
     update = SharedUpdate(registry.get("communicator", "shared")(), [dg.zeros(n, requires_grad=True)])
     update._rows[update.rank][:] = 1
     lo, hi = update.storage.owned
-    block = 1 << 15
+    block = SUM_BYTES // 4
 
-    def shared() -> None:
+    def shared(keep: bool) -> None:
         update._pass += 1
+        update._pending, update._weights = True, None
         update._tell(0, update._pass)  # complete
         update._wait_gradients()
         for a in range(lo, hi, block):
-            update._mean(a, min(a + block, hi), other[a : min(a + block, hi)])
+            b = min(a + block, hi)
+            total = update.gradient(a, b)
+            if keep:
+                other[a:b] = total
         update._tell(1, update._pass)  # released
         update._wait(1, update._pass, "for the others")
 
@@ -58,7 +63,8 @@ def ways(size: int) -> dict[str, Callable[[], Any]]:
 
     return {
         "mpi": lambda: messages.Allreduce(array),
-        "shared": shared,
+        "shared": lambda: shared(False),
+        "shared, kept": lambda: shared(True),
         "MPI_Allreduce": lambda: MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, array),
         "copy": copy,
     }

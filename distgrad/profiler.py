@@ -1,7 +1,8 @@
 """A timeline of training: forward, backward, each bucket's reduction and the optimizer's update, rank by rank.
 
 ``DISTGRAD_TRACE=trace.json mpirun -n 4 python train.py`` records the whole program, :func:`trace` a block.  Open the
-file in chrome://tracing or ui.perfetto.dev.  While nothing is recorded nothing is attached, and nothing is paid.
+file in chrome://tracing or ui.perfetto.dev.  While nothing is recorded nothing is attached, and nothing is paid.  A
+rank that ends the job, by an exception or because it has waited too long, writes what all ranks have recorded so far.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _depth = threading.local()
 def trace(path: str | os.PathLike[str]) -> Iterator[Timeline]:
     """Record the block and write its timeline to ``path`` (rank 0, of all ranks).  Every rank enters and leaves it.
 
+    An exception in the block writes what there is: in one process at once, on ranks where it ends the job.
+
     Raises:
         RuntimeError: a timeline is being recorded already.
     """
@@ -42,8 +45,15 @@ def trace(path: str | os.PathLike[str]) -> Iterator[Timeline]:
         comm = process_group.get_group().comm
         made.join(comm, None if comm.per_thread or comm.size == 1 else comm.Dup())
     _attach(made)
+    timeline.interrupted = None
     try:
         yield made
+    except BaseException:
+        if made.alone:
+            made.write()
+        else:
+            timeline.interrupted = made  # other ranks may never come here; if the error ends the job, it is written
+        raise
     finally:
         _detach()
     made.write()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 import environment
 
+GUARDS_OFF = Path(__file__).resolve().parent / "guards_off"
 LAUNCHERS = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "HYDRA_", "MPIR_", "SLURM_")
 
 
@@ -47,15 +49,32 @@ def job_environment(ranks: int, extra: dict[str, str] | None = None) -> dict[str
     # Unbuffered, ranks write pieces of lines, which the launcher mixes.
     clean = {k: v for k, v in os.environ.items() if not k.startswith((*LAUNCHERS, "PYTHONUNBUFFERED"))}
     threads = dict.fromkeys(environment.THREAD_VARIABLES, "1")
-    return environment.mpi_environ(ranks, base=clean | threads) | {"PYTHONFAULTHANDLER": "1"} | (extra or {})
+    made = environment.mpi_environ(ranks, base=clean | threads) | {"PYTHONFAULTHANDLER": "1"} | (extra or {})
+    if "DISTGRAD_TEST_GUARD_OFF" in os.environ:  # see guards.py
+        folders = [str(GUARDS_OFF), *filter(None, [made.get("PYTHONPATH")])]
+        made["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
+    return made
 
 
-def run_job(command: list[str], timeout: float, env: dict[str, str]) -> Finished:
+def _descendants(pid: int) -> list[int]:
+    """The processes that ``pid`` has started, and those that they have."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+    found = [pid]
+    for parent in found:
+        found += [child for child, its_parent in parents.items() if its_parent == parent]
+    return found[1:]
+
+
+def run_job(command: list[str], timeout: float, env: dict[str, str], stdin: int = subprocess.DEVNULL) -> Finished:
     """Run ``command`` in a process group of its own, and kill the whole group (and fail) after ``timeout`` seconds."""
+    timeout = min(timeout, float(os.environ.get("DISTGRAD_TEST_JOB_SECONDS", "inf")))
     started = time.monotonic()
     job = subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -65,7 +84,9 @@ def run_job(command: list[str], timeout: float, env: dict[str, str]) -> Finished
     try:
         out, err = job.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        os.killpg(job.pid, signal.SIGKILL)
+        for pid in [job.pid, *_descendants(job.pid)]:  # Open MPI's ranks lead sessions of their own, and would go on
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         out, err = job.communicate()
         pytest.fail(f"hung: {' '.join(command)}\n{Finished(-9, out, err, time.monotonic() - started)}")
     return Finished(job.returncode, out, err, time.monotonic() - started)

@@ -40,15 +40,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "autograd": GROUND | {"printing"},
     "backend": set(),
     "cli": ANYTHING,
+    "compiled": {"backend"},
     "cuda": GROUND | {"random"},  # manual_seed_all
-    "distributed": TAPE | {"registry", "storage"},  # never nn: the wrapper of modules is nn.parallel
+    "distributed": TAPE | {"compiled", "registry", "storage"},  # never nn: the wrapper of modules is nn.parallel
     "distributed.optim": TAPE | {"distributed", "optim", "storage"},  # optimizers around optimizers, as nn.parallel
     "dtypes": set(),
     "hookspecs": set(),
     "nn": TAPE | {"ops", "random", "registry"},
     "nn.parallel": TAPE | {"distributed", "nn", "storage"},
     "ops": TAPE | {"random"},
-    "optim": TAPE | {"registry", "storage"},
+    "optim": TAPE | {"compiled", "registry", "storage"},
     "optim.swa_utils": TAPE | {"nn", "ops", "optim"},  # an averaged model is a module
     "printing": {"dtypes"},
     "profiler": TAPE | {"distributed", "nn", "optim"},

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ for _ in range({STEPS}):
 def spans(path: Path) -> dict[int, list[dict[str, Any]]]:
     """The file's events by rank, after the rules of the format that every event must keep."""
     trace = json.loads(path.read_text(encoding="utf-8"))
-    assert set(trace) == {"traceEvents", "displayTimeUnit"}
+    assert set(trace) - {"otherData"} == {"traceEvents", "displayTimeUnit"}
     ranks: dict[int, list[dict[str, Any]]] = {}
     for event in trace["traceEvents"]:
         assert event["ph"] in "MXbe"
@@ -100,15 +102,100 @@ def test_a_block_on_ranks(tmp_path: Path) -> None:
 
 
 @pytest.mark.mpi
-def test_a_trace_on_some_ranks_only_is_refused() -> None:
+def test_a_trace_on_some_ranks_only_is_refused(tmp_path: Path) -> None:
     forget = """
 import os
 if os.environ.get("OMPI_COMM_WORLD_RANK", os.environ.get("PMI_RANK")) == "1":
     del os.environ["DISTGRAD_TRACE"]
 """
-    job = run_ranks(2, forget + TRAINING, env={"DISTGRAD_TRACE": "never.json"})
+    job = run_ranks(2, forget + TRAINING, env={"DISTGRAD_TRACE": str(tmp_path / "never.json")})
     assert job.returncode != 0, job
     assert "not on rank(s) 1: DISTGRAD_TRACE must reach all of them" in job.stderr, job
+
+
+FAILURES = {
+    "raise": ("raise ZeroDivisionError('here')", "ZeroDivisionError: here", {}),
+    "wait": ("import time; time.sleep(60)", "wait", {"DISTGRAD_TIMEOUT": "1"}),  # the others give up
+    "leave": ("raise SystemExit(0)", "left", {}),
+}
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(("size", "backend"), [(2, "mpi"), (2, "shared"), (3, "shared"), (4, "mpi")])
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_job_that_fails_writes_what_there_is(tmp_path: Path, failure: str, size: int, backend: str) -> None:
+    statement, words, more = FAILURES[failure]
+    path = tmp_path / "trace.json"
+    fails = f"    if dist.get_rank() == 1 and _ == {STEPS - 1}:\n        {statement}\n    optimizer.zero_grad()"
+    program = TRAINING.replace("    optimizer.zero_grad()", fails).replace('"mpi"', f'"{backend}"')
+    job = run_ranks(size, program, env={"DISTGRAD_TRACE": str(path), **more}, timeout=40)
+    assert job.returncode != 0, job
+    assert words in job.stderr, job
+    assert f"the timeline so far is in {path}" in job.stderr, job
+    assert job.seconds < 20, job
+    found = spans(path)
+    about = json.loads(path.read_text(encoding="utf-8"))["otherData"]
+    assert sorted(found) == list(range(size)), about
+    assert about["missing"] == []
+    assert [count(found[rank], "update") for rank in range(size)] == [STEPS - 1] * size
+    waiting = [e for rank in range(size) if rank != 1 for e in found[rank] if e.get("args", {}).get("unfinished")]
+    assert failure == "raise" or {e["name"] for e in waiting} <= {"backward", "forward DistributedDataParallel"}
+    assert [file.name for file in tmp_path.iterdir()] == ["trace.json"]
+
+
+@pytest.mark.mpi
+def test_a_block_that_fails_is_written_when_that_ends_the_job(tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    block = f"from distgrad.profiler import trace\nwith trace({str(path)!r}):\n for _ in"
+    program = TRAINING.replace("for _ in", block)
+    program += "    if dist.get_rank() == 0: raise KeyError(_)\n"
+    job = run_ranks(2, program, timeout=40)
+    assert job.returncode != 0, job
+    assert f"the timeline so far is in {path}" in job.stderr, job
+    assert count(spans(path)[0], "update") == 1
+
+
+@pytest.mark.mpi
+def test_a_place_that_cannot_be_written_to_does_not_keep_the_job() -> None:
+    fails = "    if dist.get_rank() == 1:\n        raise KeyError(_)\n    optimizer.zero_grad()"
+    job = run_ranks(
+        2,
+        TRAINING.replace("    optimizer.zero_grad()", fails),
+        env={"DISTGRAD_TRACE": "/proc/nowhere/trace.json"},
+        timeout=40,
+    )
+    assert job.returncode != 0, job
+    assert "the timeline was not written to /proc/nowhere/trace.json: [Errno 2]" in job.stderr, job
+
+
+def test_writing_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeline, "RESCUE_SECONDS", 0.2)
+    made = timeline.Timeline(tmp_path / "trace.json")
+    made._standby = timeline.Standby("test")
+    stuck = threading.Event()
+
+    def others() -> dict[int, dict[str, Any] | str]:
+        stuck.wait(30)
+        return {}
+
+    started = time.monotonic()
+    assert "it took longer than 0.2 s" in made.rescue(0, others)
+    assert time.monotonic() - started < 10
+    stuck.set()
+
+
+def test_an_exception_in_one_process_writes_what_there_is(tmp_path: Path) -> None:
+    program = TRAINING.replace('"mpi"', '"serial"') + "    raise KeyError(_)\n"
+    env = job_environment(1) | {"DISTGRAD_TRACE": str(tmp_path / "trace.json")}
+    done = subprocess.run([sys.executable, "-c", program], env=env, timeout=60, check=False, capture_output=True)
+    assert done.returncode == 1
+    (events,) = spans(tmp_path / "trace.json").values()
+    assert count(events, "update") == 1
+    with pytest.raises(KeyError), profiler.trace(tmp_path / "block.json"):  # noqa: PT012 - what the block has recorded
+        nn.Linear(1, 1)(dg.ones(1, 1)).sum().backward()
+        raise KeyError
+    (events,) = spans(tmp_path / "block.json").values()
+    assert count(events, "backward") == 1
 
 
 def test_one_process_writes_when_it_ends(tmp_path: Path) -> None:

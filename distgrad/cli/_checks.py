@@ -18,7 +18,7 @@ from distgrad.cli import _mpirun, _probes, run
 __all__ = ["Finding", "blas", "cores", "gpus", "mpi", "python"]
 
 INSTALL = f"{sys.executable} -m pip install"
-_SMALL_SHM = 512 << 20  # bytes; a container's default of 64 MiB holds no model's shared parameters
+_SMALL_SHM = 512 << 20  # bytes; MPIs keep messages between ranks of a node and their windows there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,28 +88,28 @@ def _ranks(library: _mpirun.Library, launcher: _mpirun.Launcher, timeout: float)
     remedy = "" if enough else "unset MPI4PY_RC_THREAD_LEVEL, or use an MPI built with thread support"
     found = level if enough else f"{level}: only the thread that started MPI may communicate"
     findings.append(Finding("thread level", "ok" if enough else "warn", found, remedy))
+    return [*findings, *_memory_of_nodes(got), _ulfm(library, line, settings, timeout)]
+
+
+def _memory_of_nodes(got: dict[str, Any]) -> list[Finding]:
+    """How ranks of a node share parameters: as two of them have tried it, and MPI's own way, which is not used."""
+    problem = got["memory"]
+    remedy = (
+        "each rank then has its own copy, and gradients are sent over plain MPI; let ranks of one user open each "
+        "other's /proc/PID/fd (Docker: --cap-add SYS_PTRACE, and one process namespace for all ranks of a node)"
+    )
+    findings = [
+        Finding("shared parameters", "warn", f"not in memory of the node (memfd): {problem}", remedy)
+        if problem
+        else Finding("shared parameters", "ok", "once in memory of the node (memfd), which two ranks have shared")
+    ]
     problem = got["windows"]
-    remedy = "ranks then keep private copies of the parameters; give the container a larger /dev/shm" if problem else ""
-    findings.append(Finding("mpi-3 windows", "warn" if problem else "ok", problem or "shared between ranks", remedy))
-    return [*findings, *_node_memory(), _ulfm(library, line, settings, timeout)]
-
-
-def _node_memory() -> list[Finding]:
-    """How ranks of a node share parameters, where this distgrad can: asked from the part that does it."""
-    findings = []
-    name = "distgrad.distributed.node_memory"
-    if importlib.util.find_spec(name) is not None:
-        why_not = importlib.import_module(name).why_not()
-        remedy = "parameters are then not shared between the ranks of a node; the sentence before says why"
-        findings.append(
-            Finding("shared parameters", "warn", str(why_not), remedy)
-            if why_not
-            else Finding("shared parameters", "ok", "ranks of a node can keep one copy (memfd)")
-        )
-    elif hasattr(os, "memfd_create"):
-        findings.append(Finding("memfd", "ok", "available"))
-    else:
-        findings.append(Finding("memfd", "warn", "this system has no memfd_create", "Linux has; elsewhere MPI copies"))
+    remedy = "distgrad does without (see shared parameters); for other programs, give the container a larger /dev/shm"
+    findings.append(
+        Finding("mpi-3 windows", "warn", problem, remedy)
+        if problem
+        else Finding("mpi-3 windows", "ok", "work between two ranks; not used, parameters lie in memory of the node")
+    )
     with contextlib.suppress(OSError):
         size = os.statvfs("/dev/shm")
         total = size.f_frsize * size.f_blocks

@@ -54,10 +54,26 @@ try:
     window.Free()
 except Exception as error:
     windows = str(error).splitlines()[0]
+from distgrad.distributed import node_memory
+memory = node_memory.why_not() or ""
+if not any(comm.allgather(memory)):
+    mine = None
+    if comm.rank == 0:
+        mine = node_memory.NodeMemory(8)
+        mine.bytes[:] = 42
+    handle = comm.bcast(mine.handle if mine else None)
+    try:
+        mine = mine or node_memory.NodeMemory(8, tuple(handle))
+        view = mine.private()
+        read = int(view.bytes[0])
+        memory = "" if read == 42 else f"rank {comm.rank} reads {read} where 42 was written"
+    except OSError as error:
+        memory = f"rank {comm.rank} cannot open another rank's memory ({error})"
+memory = next(filter(None, comm.allgather(memory)), "")
 if comm.rank == 0:
     print("distgrad-doctor " + json.dumps({
         "size": comm.size, "sum": float(t.numpy()[0]), "seconds": seconds, "thread_level": comm.thread_level,
-        "windows": windows, "ft": os.environ.get("OMPI_MCA_mpi_ft_enable", ""),
+        "windows": windows, "memory": memory, "ft": os.environ.get("OMPI_MCA_mpi_ft_enable", ""),
     }), flush=True)
 dist.destroy_process_group()
 """

@@ -108,9 +108,19 @@ def _prepare(options: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
     )
     spell = _open_mpi if launcher.family == "openmpi" else _mpich
     placing = spell(hosts, options.bind_to or "none", threads, crowded, environ, launcher)
+    if launcher.family == "openmpi" and "--stdin" not in extra and not options.dry_run and _nothing_to_read():
+        placing += ["--stdin", "none"]  # Open MPI 5 does not tell rank 0 where its input ends: it would wait for ever
     # MPICH's mpiexec takes what is for the whole job only before -n.
     line = [str(launcher.path), *placing, *extra, "-n", str(options.ranks), sys.executable, *program]
     return line, environ
+
+
+def _nothing_to_read() -> bool:
+    """Whether standard input is closed or /dev/null, as in a batch job."""
+    try:
+        return os.fstat(0).st_rdev == os.stat(os.devnull).st_rdev
+    except OSError:
+        return True
 
 
 def line_for(launcher: _mpirun.Launcher, ranks: int) -> tuple[list[str], dict[str, str]]:

@@ -33,9 +33,7 @@ class ClusterUpdate(SharedUpdate):
         cap_bytes: of a bucket of gradients; see :class:`~distgrad.distributed.overlap.Overlap`.
     """
 
-    def __init__(
-        self, comm: Communicator, peers: Communicator, params: Sequence[Tensor], cap_bytes: float
-    ) -> None:
+    def __init__(self, comm: Communicator, peers: Communicator, params: Sequence[Tensor], cap_bytes: float) -> None:
         self.peers = peers
         super().__init__(comm, params)
         self._means: np.ndarray = NodeMemory.common(comm, self.storage.grad.nbytes).bytes.view(self.storage.dtype)
@@ -48,8 +46,7 @@ class ClusterUpdate(SharedUpdate):
 
     def start(self, samples: int | None) -> None:
         """A backward pass of so many samples that reduces has its first gradient of some storage."""
-        if self._pending:
-            self.gate()  # before this pass's first mean is written, all have read the last one's
+        self.gate()  # before this pass's first mean is written, all have read the last one's
         self.overlap.begin(samples)
 
     def complete(self, samples: int | None, check: bool = False) -> None:
@@ -75,7 +72,7 @@ class ClusterUpdate(SharedUpdate):
         self._reduced = self._pass
 
     def _wait_gradients(self) -> None:
-        self._wait(REDUCED, self._pass, f"for the other ranks' sums over the nodes in backward() number {self._pass}")
+        self._wait(REDUCED, self._pass, "for the other ranks' sums over the nodes in backward() number {}")
 
     def _mean(self, lo: int, hi: int, out: Array) -> None:
         out[...] = self._means[lo:hi]

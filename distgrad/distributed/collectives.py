@@ -14,7 +14,7 @@ import numpy as np
 
 from distgrad import backend
 from distgrad.autograd import Tensor
-from distgrad.distributed.communicator import MONITOR_TAG, Communicator, Request
+from distgrad.distributed.communicator import MONITOR_TAG, Communicator, Request, yield_core
 from distgrad.distributed.groups import member, one_rank
 from distgrad.distributed.process_group import ProcessGroup, get_group
 from distgrad.distributed.reduction import ReduceOp
@@ -197,5 +197,5 @@ def _until(request: Request, deadline: float | None) -> bool:
     while not request.Test():
         if deadline is not None and time.monotonic() > deadline:
             return False
-        time.sleep(0)
+        yield_core()
     return True

@@ -1,8 +1,10 @@
 """Debug mode: before a collective runs, the ranks compare what they are about to do (RELIABILITY F4, F5).
 
 With ``DISTGRAD_DEBUG=detail`` every collective of the process group carries a signature: its number, operation, shapes
-and dtype.  Where signatures differ every rank raises, instead of waiting for ever or adding up strangers' bytes.
-The comparison costs a small exchange of its own; without the variable nothing of this module is in the way.
+and dtype, and where it reduces gradients the parameters' names (:mod:`distgrad.distributed.compared`).  Where
+signatures differ every rank raises, instead of waiting for ever or adding up strangers' bytes.
+Messages between two ranks carry theirs in a header (:mod:`~distgrad.distributed.desync_messages`).  The
+comparison costs a small exchange of its own; without the variable nothing of this module is in the way.
 """
 
 from __future__ import annotations
@@ -14,14 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError
+from distgrad.distributed.communicator import MAX_TAG, Communicator, DistError, DistTimeoutError, Request
+from distgrad.distributed.desync_messages import DesyncError, Messages
 from distgrad.distributed.reduction import ReduceOp
 
-__all__ = ["DesyncError", "compared", "wanted"]
-
-
-class DesyncError(DistError):
-    """Ranks are about to run different collectives; the message names operation, number and ranks."""
+__all__ = ["Compares", "DesyncError", "compared", "wanted"]
 
 
 def wanted(environment: Mapping[str, str] = os.environ) -> bool:
@@ -30,11 +29,22 @@ def wanted(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def compared(comm: Communicator) -> Communicator:
-    """``comm``, whose collectives from here on compare signatures first; its duplicates and groups do as well."""
+    """``comm``, whose operations from here on are compared first; its duplicates' and groups' as well.  Collective."""
     kind = type(comm)
-    if not isinstance(comm, _Compares):
+    if not isinstance(comm, Compares):
         # A subclass, not a wrapper: everything else that this communicator can is left as it is.
-        comm.__class__ = type(f"Compared{kind.__name__}", (_Compares, kind), {"__module__": kind.__module__})
+        comm.__class__ = type(f"Compared{kind.__name__}", (Compares, kind), {"__module__": kind.__module__})
+        _with_side(comm)
+    return comm
+
+
+def _with_side(comm: Any) -> Any:
+    """``comm`` with what signatures travel on, made early: a rank that waits for it could not receive meanwhile."""
+    if comm.size > 1 and comm._side is None:
+        silent, comm._silent = comm._silent, True
+        comm._side = comm._under().Dup()
+        comm._side._silent = True
+        comm._silent = silent
     return comm
 
 
@@ -49,16 +59,60 @@ def _op(op: Any) -> str:
 _Sizes = tuple[list[int], list[int]]  # elements given to each rank, and expected from each
 
 
-class _Compares(Communicator):
-    """What :func:`compared` puts before a communicator's class."""
+class Compares(Communicator):
+    """What :func:`compared` puts before a communicator's class.
 
+    Attributes:
+        note: what the collectives started now are for, in words that errors repeat.
+    """
+
+    note = ""
     _side: Communicator | None = None
+    _between: Messages | None = None
     _silent = False  # on the communicator that signatures travel on, and inside a collective made of others
     _number = 0
 
     def _under(self) -> Any:
         """The communicator without comparisons."""
         return super()
+
+    @property
+    def _messages(self) -> Messages:
+        if self._between is None:
+            self._between = Messages(self, self._under, self._number_of)
+        return self._between
+
+    def Isend(self, array: np.ndarray, dest: int, tag: int = 0) -> Any:
+        if self._silent or not self._messages.compares(tag, MAX_TAG):
+            return self._under().Isend(array, dest, tag)
+        return self._messages.send(array, dest, tag)
+
+    def Send(self, array: np.ndarray, dest: int, tag: int = 0) -> None:
+        if self._silent or not self._messages.compares(tag, MAX_TAG):
+            self._under().Send(array, dest, tag)
+        else:
+            self._messages.send(array, dest, tag).Wait()
+
+    def Irecv(self, array: np.ndarray, source: int, tag: int = 0) -> Any:
+        if self._silent or not self._messages.compares(tag, MAX_TAG):
+            return self._under().Irecv(array, source, tag)
+        return self._messages.receive(array, source, tag)
+
+    def Recv(self, array: np.ndarray, source: int, tag: int = 0) -> None:
+        if self._silent or not self._messages.compares(tag, MAX_TAG):
+            self._under().Recv(array, source, tag)
+        else:
+            self._messages.receive(array, source, tag).Wait()
+
+    def Await(self, condition: Callable[[], bool], what: str) -> None:
+        messages = self._messages
+
+        def looked_after() -> bool:
+            if messages.pending:
+                messages.look()
+            return condition()
+
+        self._under().Await(looked_after, what)
 
     def Iallreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> Any:
         return self._first(f"Allreduce {_op(op)} {_array(array)}", self._under().Iallreduce, array, op)
@@ -112,13 +166,27 @@ class _Compares(Communicator):
         return self._first(what, self._under().Ireduce_scatter, send, out, op, sizes=sizes)
 
     def Dup(self) -> Any:
-        return self._first("Dup", self._under().Dup)
+        return _with_side(self._first("Dup", self._under().Dup))
+
+    def Create_group(self, ranks: Sequence[int]) -> Any:
+        self._messages.meet([r for r in ranks if r != self.rank] if self.rank in ranks else [])
+        made = self._under().Create_group(ranks)
+        return None if made is None else _with_side(made)
+
+    def Iprobe(self, source: int | None, tag: int = 0) -> int | None:
+        if self._messages.pending:  # a receive that was started before takes its message first
+            self._messages.look()
+        return self._under().Iprobe(source, tag)
 
     def Free(self) -> None:
         if self._side is not None:
             self._side.Free()
             self._side = None
         self._under().Free()
+
+    def announce(self, what: str) -> None:
+        """Compare ``what`` this rank is about to do with the other ranks, where that is no collective.  Collective."""
+        self._first(what, lambda: None)
 
     def _first(self, what: str, collective: Callable[..., Any], *arguments: Any, sizes: _Sizes | None = None) -> Any:
         """Compare, then run the collective; the collectives that it is made of need no comparison."""
@@ -132,46 +200,53 @@ class _Compares(Communicator):
             self._silent = False
 
     def _compare(self, what: str, sizes: _Sizes | None) -> None:
-        if self._side is None:
-            side = self._under().Dup()
-            side._silent = True
-            self._side = side
+        assert self._side is not None
+        if self.note:
+            what = f"{what} ({self.note})"
         self._number += 1
         self._side.timeout = self.timeout
         try:
             signatures = self._exchange(self._side, [self._number, what, sizes])
         except DistError as error:
             kind = DistTimeoutError if isinstance(error, DistTimeoutError) else DesyncError
-            raise kind(f"{self._heading()}, {what}, was not reached by all: {error}") from error
+            raise kind(f"{self._place()}, {what}, was not reached by all: {error}") from error
         calls = [f"operation {number}, {text}" for number, text, _ in signatures]
         if len(set(calls)) > 1:
             variants = list(dict.fromkeys(calls))
-            found = "; ".join(f"{v} on {self._names([r for r, c in enumerate(calls) if c == v])}" for v in variants)
-            raise DesyncError(f"{self._heading()}: the ranks are about to run different collectives: {found}")
+            found = "; ".join(f"{v} on {self._listed([r for r, c in enumerate(calls) if c == v])}" for v in variants)
+            raise DesyncError(f"{self._place()}: the ranks are about to run different collectives: {found}")
         if sizes is not None:
             for giver, (_, _, (sends, _)) in enumerate(signatures):
                 for taker, (_, _, (_, takes)) in enumerate(signatures):
                     if sends[taker] != takes[giver]:
                         raise DesyncError(
-                            f"{self._heading()}, {what}: rank {self._name(giver)} gives {sends[taker]} elements to "
-                            f"rank {self._name(taker)}, which expects {takes[giver]}"
+                            f"{self._place()}, {what}: rank {self._number_of(giver)} gives {sends[taker]} elements to "
+                            f"rank {self._number_of(taker)}, which expects {takes[giver]}"
                         )
 
     def _exchange(self, side: Communicator, signature: Any) -> list[Any]:
         # By messages between ranks, which know whom they wait for; Allgather would not.
         text = np.frombuffer(json.dumps(signature).encode(), np.uint8)
         lengths = list(np.zeros((self.size, 1), np.int64))
-        side.Ialltoallv([np.array([text.size], np.int64)] * self.size, lengths).Wait()
+        self._wait_comparing(side.Ialltoallv([np.array([text.size], np.int64)] * self.size, lengths))
         texts = [np.empty(int(n[0]), np.uint8) for n in lengths]
-        side.Ialltoallv([text] * self.size, texts).Wait()
+        self._wait_comparing(side.Ialltoallv([text] * self.size, texts))
         return [json.loads(t.tobytes()) for t in texts]
 
-    def _heading(self) -> str:
-        return f"rank {self._name(self.rank)}: operation {self._number} of the group of {self._names(range(self.size))}"
+    def _wait_comparing(self, request: Request) -> None:
+        """Wait for the others, of whom one may wait for this rank to receive first."""
+        if self._messages.pending:
+            self._messages.wait(request)
+        else:
+            request.Wait()
 
-    def _name(self, rank: int) -> int:
+    def _place(self) -> str:
+        group = self._listed(range(self.size))
+        return f"rank {self._number_of(self.rank)}: operation {self._number} of the group of {group}"
+
+    def _number_of(self, rank: int) -> int:
         ranks: Sequence[int] = getattr(self, "ranks", range(self.size))
         return ranks[rank]
 
-    def _names(self, ranks: Sequence[int]) -> str:
-        return f"rank{'s' * (len(ranks) > 1)} {', '.join(str(self._name(r)) for r in ranks)}"
+    def _listed(self, ranks: Sequence[int]) -> str:
+        return f"rank{'s' * (len(ranks) > 1)} {', '.join(str(self._number_of(r)) for r in ranks)}"

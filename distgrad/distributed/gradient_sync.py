@@ -1,23 +1,30 @@
 """How a set of parameters gets the mean of its gradients: in shared memory where ranks have it, else by messages.
 
 What shared memory cannot serve (a communication hook, ranks without inputs) changes over to messages, with the same
-results: each rank's parameters then move into memory of its own.
+results: each rank's parameters then move into memory of its own.  When the ranks without inputs are done with, they
+move back; a hook stays for good.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from distgrad import storage
 from distgrad.autograd import Tensor
 from distgrad.distributed.buckets import make_buckets
 from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.compared import ComparedReducer, ComparedSharedReducer
+from distgrad.distributed.desync import Compares
 from distgrad.distributed.finite import FiniteCheck
 from distgrad.distributed.grad_bucket import CommHook
 from distgrad.distributed.reducer import Reducer
+from distgrad.distributed.reduction import ReduceOp
 from distgrad.distributed.shared_reducer import SharedReducer
+from distgrad.distributed.static_graph import StaticGraph
 
 __all__ = ["GradientSync"]
 
@@ -34,7 +41,7 @@ class GradientSync:
         shared: whether memory may be shared where it can; all ranks' parameters are then rank 0's.
         cap_bytes: of a bucket of gradients; the first one has 1 MiB at most.
         check_finite: ``"raise"``, ``"skip"`` or None; see :class:`~distgrad.distributed.finite.FiniteCheck`.
-        static_graph: see :class:`~distgrad.distributed.reducer.Reducer`.
+        static_graph: see :class:`~distgrad.distributed.static_graph.StaticGraph`.
 
     Attributes:
         reducer: the one in use.
@@ -55,13 +62,13 @@ class GradientSync:
         self.comm, self.by_samples = comm, by_samples
         self.params = list(params.values())
         self._names = {id(p): name for name, p in params.items()}
-        self._cap, self._check, self._static = cap_bytes, check_finite, static_graph
-        self._former: SharedReducer | None = None
-        self._hooked = False
+        self._cap, self._check = cap_bytes, check_finite
+        self._static = StaticGraph(comm.rank, self.params, list(params)) if static_graph else None
+        self._formers: list[Callable[[], bool]] = []  # of the times in shared memory; see SharedUpdate.keep_open
+        self._hooked = self._returns = False
         self.reducer: Reducer | SharedReducer
         if shared and comm.size > 1 and SharedReducer.can_serve(comm, self.params):
-            self.reducer = SharedReducer(comm, self.params, by_samples, cap_bytes)
-            self.reducer.finite = self._finite(self.reducer)
+            self._share()
         else:
             self.reducer = self._messages()
 
@@ -71,11 +78,33 @@ class GradientSync:
         return isinstance(self.reducer, SharedReducer)
 
     def by_messages(self) -> Reducer:
-        """The reducer that needs no common memory; the one in use from then on.  Collective the first time."""
-        if isinstance(self.reducer, SharedReducer):
-            self._leave_shared_memory(self.reducer)
-            self.reducer = self._messages()
-        return self.reducer
+        """The reducer that needs no common memory; in use until :meth:`share_again`.  Collective the first time."""
+        former = self.reducer
+        if isinstance(former, SharedReducer):
+            self._leave_shared_memory(former)
+            self.reducer, self._returns = self._messages(), True
+            self._carry_over(former)
+            return self.reducer
+        return former
+
+    def share_again(self) -> None:
+        """Undo :meth:`by_messages`: parameters, equal on all ranks by now, move back to memory that they share.
+
+        Does nothing where they did not come from there, or where a hook needs messages.  Collective.
+        """
+        former = self.reducer
+        if isinstance(former, SharedReducer) or not self._returns or self._hooked:
+            return
+        # Of an earlier time in shared memory, this rank's part of the state is kept until all have taken it along.
+        told = [not SharedReducer.can_serve(self.comm, self.params), *[still() for still in self._formers]]
+        answer = np.array(told, np.uint8)
+        self.comm.Allreduce(answer, ReduceOp.MAX)
+        self._formers = [still for still, needed in zip(self._formers, answer[1:], strict=True) if needed]
+        if answer[0]:
+            return  # converted or moved since
+        former.detach()
+        self._share()
+        self._carry_over(former)
 
     def register_hook(self, state: Any, hook: CommHook) -> None:
         """Have ``hook(state, bucket)`` reduce each bucket; TypeError, RuntimeError as PyTorch's.  Collective."""
@@ -94,9 +123,27 @@ class GradientSync:
             first_cap_bytes=min(self._cap, _FIRST_BUCKET),
         )
         first = rebucket({id(p): i for i, p in enumerate(self.params)})
-        reducer = Reducer(self.comm, first, self.by_samples, rebucket=rebucket, static_graph=self._static)
+        options: dict[str, Any] = dict(rebucket=rebucket, static_graph=self._static)
+        if isinstance(self.comm, Compares):
+            reducer: Reducer = ComparedReducer(self.comm, first, self.by_samples, names=self._names, **options)
+        else:
+            reducer = Reducer(self.comm, first, self.by_samples, **options)
         reducer.finite = self._finite(reducer)
         return reducer
+
+    def _share(self) -> None:
+        self.reducer = (
+            ComparedSharedReducer(self.comm, self.params, self.by_samples, self._cap, names=self._names)
+            if isinstance(self.comm, Compares)
+            else SharedReducer(self.comm, self.params, self.by_samples, self._cap)
+        )
+        self.reducer.finite, self.reducer.static_graph = self._finite(self.reducer), self._static
+
+    def _carry_over(self, former: Reducer | SharedReducer) -> None:
+        """What was announced to the reducer before, and steps that it skipped."""
+        self.reducer._samples = former._samples
+        if self.reducer.finite is not None and former.finite is not None:
+            self.reducer.finite.skipped = former.finite.skipped
 
     def _finite(self, reducer: Reducer | SharedReducer) -> FiniteCheck | None:
         if self._check is None:
@@ -111,5 +158,4 @@ class GradientSync:
         reducer.detach()
         for kind in dict.fromkeys(p._data.dtype for p in self.params):
             storage.FlatStorage([p for p in self.params if p._data.dtype == kind], storage.allocate)
-        if reducer.has_state:
-            self._former = reducer  # other ranks' optimizers have yet to fetch the state that lies in this rank's
+        self._formers.append(reducer.keep_open())  # other ranks' optimizers have yet to fetch state that lies here

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from distgrad.distributed import timeline
 from distgrad.distributed.communicator import Communicator, DistTimeoutError
 from distgrad.distributed.watchdog import Watchdog
 
@@ -98,9 +99,13 @@ class Guard:
         if report:
             found = self.watchdog.report()
             if found is None:
-                time.sleep(_OTHER_REPORT)  # the rank that reports for all ends the job, this one too
+                # the rank that reports for all ends the job, this one too
+                time.sleep(_OTHER_REPORT + (0 if timeline.unwritten() is None else timeline.RESCUE_SECONDS))
             else:
                 self._say(found)
+        recorded = timeline.unwritten()
+        if recorded is not None:
+            self._say(recorded.rescue(self.comm.rank, self.watchdog.events))
         # MPICH's mpiexec drops what it has not forwarded yet when a rank aborts: seen in one run of three.
         time.sleep(_FORWARDING)
         atexit.unregister(self.leave)  # an MPI whose abort runs exit handlers must not have this rank say goodbye

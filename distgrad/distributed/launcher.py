@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import warnings
 from collections.abc import Mapping
 from datetime import timedelta
@@ -12,8 +13,8 @@ from datetime import timedelta
 from distgrad.distributed.communicator import Communicator
 
 __all__ = [
-    "blas_threads", "check_launcher_size", "check_oversubscription", "deadline", "launcher_size",
-    "warn_oversubscription",
+    "blas_threads", "check_launcher_size", "check_oversubscription", "deadline", "launcher_rank", "launcher_size",
+    "leave_stdin_to_rank_0", "warn_oversubscription",
 ]  # fmt: skip
 
 # The number of processes, by launcher.  Slurm's variable is last: under `srun --pty` it describes an outer step.
@@ -23,6 +24,7 @@ _SIZE_VARIABLES = (
     ("MV2_COMM_WORLD_SIZE", "MVAPICH's launcher"),
     ("SLURM_STEP_NUM_TASKS", "Slurm's srun"),
 )
+_RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
 
 
 def launcher_size(environment: Mapping[str, str] = os.environ) -> tuple[int, str, str] | None:
@@ -32,6 +34,25 @@ def launcher_size(environment: Mapping[str, str] = os.environ) -> tuple[int, str
         if text.isdigit():
             return int(text), variable, launcher
     return None
+
+
+def launcher_rank(environment: Mapping[str, str] = os.environ) -> int | None:
+    """This process' number among those the launcher started; None when started without one."""
+    found = (environment.get(variable, "") for variable in _RANK_VARIABLES)
+    return next((int(text) for text in found if text.isdigit()), None)
+
+
+def leave_stdin_to_rank_0(environment: Mapping[str, str] = os.environ) -> None:
+    """Give every other process of the job an empty standard input (F20), unless it has a terminal of its own.
+
+    MPICH's mpiexec gives those a pipe that nobody writes to or closes, so whoever reads it waits for ever; srun gives
+    each of them what is meant for one.
+    """
+    if not launcher_rank(environment) or sys.__stdin__ is None or sys.__stdin__.closed or os.isatty(0):
+        return
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)  # not only sys.stdin: child processes too
+    os.close(null)
 
 
 def check_launcher_size(size: int, library: str, environment: Mapping[str, str] = os.environ) -> None:

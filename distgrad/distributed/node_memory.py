@@ -14,9 +14,15 @@ from __future__ import annotations
 import mmap
 import os
 import platform
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
+if sys.platform == "linux":  # elsewhere why_not() says that it is not
+    import resource
+
+    from distgrad.distributed.mapping import HUGE_PAGE, Mapping
+    from distgrad.distributed.page_scan import PageScan
 
 if TYPE_CHECKING:
     from distgrad.distributed.communicator import Communicator
@@ -24,8 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["NodeMemory", "PrivateView", "why_not"]
 
 _PAGE = mmap.PAGESIZE
-_ENTRY = np.dtype(np.uint64)
-_EXISTS, _OF_FILE = np.uint64(3 << 62), np.uint64(1 << 61)  # in /proc/self/pagemap: in memory or swap; a file's page
+
+
+def _rounded(nbytes: int) -> int:
+    """The size of the file for ``nbytes``: what fills half a large page gets a whole one."""
+    return -(-nbytes // HUGE_PAGE) * HUGE_PAGE if 2 * nbytes >= HUGE_PAGE else max(nbytes, 1)
 
 
 def why_not() -> str | None:
@@ -56,13 +65,14 @@ class NodeMemory:
         self.nbytes = nbytes
         if handle is None:
             self._fd = os.memfd_create("distgrad", os.MFD_CLOEXEC)
-            os.ftruncate(self._fd, max(nbytes, 1))
+            os.ftruncate(self._fd, _rounded(nbytes))
         elif handle[0] == os.getpid():  # ranks that are threads
             self._fd = os.dup(handle[1])
         else:
             self._fd = os.open(f"/proc/{handle[0]}/fd/{handle[1]}", os.O_RDWR | os.O_CLOEXEC)
         self.handle = (os.getpid(), self._fd)
-        self.bytes: np.ndarray = np.frombuffer(mmap.mmap(self._fd, max(nbytes, 1)), np.uint8, nbytes)
+        self._map = Mapping(self._fd, _rounded(nbytes))
+        self.bytes = self._map.bytes[:nbytes]
 
     @classmethod
     def common(cls, comm: Communicator, nbytes: int) -> NodeMemory:
@@ -70,16 +80,25 @@ class NodeMemory:
         mine = cls(nbytes) if comm.rank == 0 else None
         handle = comm.bcast(None if mine is None else mine.handle)
         mine = mine or cls(nbytes, (int(handle[0]), int(handle[1])))
+        mine.take(comm.rank, comm.size)
         comm.Barrier()  # nobody's handle is needed any more
         return mine
+
+    def take(self, rank: int = 0, size: int = 1) -> None:
+        """Have part ``rank`` of ``size``, still untouched, lie near this process's core and in large pages."""
+        pages = _rounded(self.nbytes) // HUGE_PAGE
+        lo, hi = (pages * r // size * HUGE_PAGE for r in (rank, rank + 1))
+        if lo < hi:
+            self._map.bytes[lo:hi:HUGE_PAGE] = 0  # a page that is there is what the others are joined to
+            self._map.enlarge(lo, hi)
 
     def private(self) -> PrivateView:
         """The region as this process sees it, writes of its own included."""
         return PrivateView(self._fd, self.nbytes)
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # at exit the module's names may be gone
         if hasattr(self, "_fd"):
-            os.close(self._fd)
+            close(self._fd)
 
 
 class PrivateView:
@@ -92,12 +111,12 @@ class PrivateView:
     _pagemap = -1
 
     def __init__(self, fd: int, nbytes: int) -> None:
-        self._map = mmap.mmap(fd, max(nbytes, 1), flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-        self.bytes: np.ndarray = np.frombuffer(self._map, np.uint8, nbytes)
-        self._first = np.frombuffer(self._map, np.uint8).ctypes.data // _PAGE
-        self._entries = np.zeros(-(-max(nbytes, 1) // _PAGE), _ENTRY)
+        self._map = Mapping(fd, _rounded(nbytes), private=True)
+        self.bytes = self._map.bytes[:nbytes]
         if PrivateView._pagemap < 0:
             PrivateView._pagemap = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        self._faults, self._written = -1, list[tuple[int, int]]()
+        self._scan = PageScan(self._pagemap, self._map.address, -(-self._map.nbytes // _PAGE) * _PAGE)
 
     @classmethod
     def probe(cls) -> None:
@@ -111,16 +130,13 @@ class PrivateView:
 
     def written(self) -> list[tuple[int, int]]:
         """The runs of pages, as (first byte, behind last byte), that this process has a copy of its own of."""
-        entries = self._entries
-        done = os.preadv(self._pagemap, [entries.data], self._first * _ENTRY.itemsize)
-        if done != entries.nbytes:
-            raise OSError(f"/proc/self/pagemap gave {done} bytes of {entries.nbytes}")
-        own = ((entries & _EXISTS) != 0) & ((entries & _OF_FILE) == 0)
-        if not own.any():
-            return []
-        edges = np.flatnonzero(np.diff(own, prepend=False, append=False)).reshape(-1, 2) * _PAGE
-        return [(int(lo), min(int(hi), self.bytes.size)) for lo, hi in edges]
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        if faults != self._faults:  # a page is copied in a fault: without one nothing has changed
+            self._faults = faults
+            self._written = [(lo, min(hi, self.bytes.size)) for lo, hi in self._scan.own_pages()]
+        return self._written
 
     def drop(self) -> None:
         """Forget this process's own writes: see again what all ranks share."""
-        self._map.madvise(mmap.MADV_DONTNEED)
+        self._map.forget()
+        self._faults = -1

@@ -8,7 +8,7 @@ from typing import Any
 
 from distgrad.autograd import Tensor
 from distgrad.distributed.collectives import raw
-from distgrad.distributed.communicator import MAX_TAG, Communicator, DistTimeoutError, Request
+from distgrad.distributed.communicator import MAX_TAG, Communicator, DistTimeoutError, Request, yield_core
 from distgrad.distributed.groups import get_process_group_ranks, member, one_rank
 from distgrad.distributed.process_group import ProcessGroup, get_group
 from distgrad.distributed.work import Work, incoming, outgoing
@@ -186,7 +186,7 @@ class _FromAny:
         while not self.Test():
             if limit is not None and time.monotonic() - started > limit:
                 raise DistTimeoutError(f"rank {self._comm.rank} waited {limit:g} s for a message from any rank")
-            time.sleep(0)
+            yield_core()
 
 
 def _check_not_self(comm: Communicator, peer: int, role: str) -> None:

@@ -16,7 +16,7 @@ from distgrad.distributed import desync, timeline
 from distgrad.distributed.communicator import Communicator, DistError
 from distgrad.distributed.gpu import leave_device, take_device
 from distgrad.distributed.guard import Guard
-from distgrad.distributed.launcher import check_oversubscription, deadline, launcher_size
+from distgrad.distributed.launcher import check_oversubscription, deadline, launcher_size, leave_stdin_to_rank_0
 
 __all__ = [
     "NON_GROUP_MEMBER", "ProcessGroup", "destroy_process_group", "get_backend", "get_group", "get_local_rank",
@@ -126,6 +126,8 @@ def init_process_group(
     With ``DISTGRAD_DEBUG=detail`` in the environment the ranks compare every collective before they run it, and raise
     where they differ, instead of waiting for each other.
 
+    Ranks above 0 have an empty standard input from here on, unless it is a terminal.
+
     On a node with GPUs, ``"cuda"`` is from here on the GPU of this rank's number on the node.
 
     Args:
@@ -170,6 +172,8 @@ def init_process_group(
     if made.per_thread:
         _of_thread.group = ProcessGroup(desync.compared(made) if desync.wanted() else made, backend)
         return
+    if made.size > 1:
+        leave_stdin_to_rank_0()
     guard = Guard(made, exit_timeout.total_seconds(), write_trace) if made.size > 1 else None
     _of_process = ProcessGroup(made, backend, guard)
     check_oversubscription(made)

@@ -22,6 +22,7 @@ from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, FiniteCheck,
 from distgrad.distributed.futures import Future
 from distgrad.distributed.grad_bucket import CommHook, GradBucket, all_reduced
 from distgrad.distributed.reduction import ReduceOp
+from distgrad.distributed.static_graph import StaticGraph
 from distgrad.storage import FlatStorage
 
 __all__ = ["Reducer"]
@@ -37,7 +38,7 @@ class Reducer:
         rebucket: given numbers by ``id`` of the parameters that are the larger the earlier a gradient was complete,
             the buckets to use from then on; asked once, after the first backward, with what rank 0 saw.
         finite: what to do about gradients that are not finite; None: nothing.
-        static_graph: the parameters used are the same in each backward, which is checked; None asks each time.
+        static_graph: checks that each backward uses the same parameters; None: they may differ.
 
     Attributes:
         params: all parameters; ranks tell of them in this order.
@@ -54,7 +55,7 @@ class Reducer:
         *,
         rebucket: Callable[[dict[int, int]], list[Bucket]] | None = None,
         finite: FiniteCheck | None = None,
-        static_graph: bool = False,
+        static_graph: StaticGraph | None = None,
     ) -> None:
         self.comm, self.by_samples, self.by_presence = comm, by_samples, False
         self.rebucket, self.finite, self.static_graph = rebucket, finite, static_graph
@@ -67,7 +68,6 @@ class Reducer:
         self._sync = self._idle = False
         self._samples, self._samples_of_eval = 0, 0
         self._order: list[int] | None = [] if rebucket is not None else None  # positions, as gradients were complete
-        self._static: np.ndarray | None = None  # which parameters the first backward used, here
         self._clear()
         self._handles = [p.register_post_accumulate_grad_hook(self._hook(k)) for k, p in enumerate(self.params)]
 
@@ -75,6 +75,7 @@ class Reducer:
         """Let go of the parameters."""
         for handle in self._handles:
             handle.remove()
+        self._handles.clear()  # they hold the hooks, which hold this
 
     def _use(self, buckets: Sequence[Bucket]) -> None:
         """Reduce in these buckets from now on.  Collective: all ranks' must cover the same, or sums would mix."""
@@ -226,8 +227,8 @@ class Reducer:
             self._learn()
         if (told == NONFINITE).any():
             self._contain(mine)
-        if self.static_graph and not idle:
-            self._check_static(mine > ABSENT)
+        if self.static_graph is not None and not idle:
+            self.static_graph.check()
 
     def _store(self, bucket: Bucket, reduced: Any) -> None:
         """What a hook returned becomes the bucket's gradients."""
@@ -263,18 +264,6 @@ class Reducer:
         for p in self.params:
             p._grad = None
         self.finite.contain(self.comm.rank, everyone)
-
-    def _check_static(self, used: np.ndarray) -> None:
-        if self._static is None:
-            self._static = used
-        changed = np.flatnonzero(self._static != used)
-        if changed.size:
-            p = self.params[int(changed[0])]
-            raise RuntimeError(
-                f"rank {self.comm.rank}: static_graph=True, but a parameter of shape {tuple(p.shape)} was "
-                f"{'used' if used[changed[0]] else 'not used'} in this backward and was "
-                f"{'not ' if used[changed[0]] else ''}in the first"
-            )
 
 
 def _address(array: Any) -> int:

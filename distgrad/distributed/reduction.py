@@ -13,18 +13,27 @@ from typing import Any
 import numpy as np
 
 from distgrad import dtypes
+from distgrad.compiled import compiled
 
 __all__ = ["ReduceOp", "check_op", "combine"]
 
 
 class ReduceOp(enum.Enum):
-    """How a reduction combines the ranks' elements; PyTorch's names."""
+    """How a reduction combines the ranks' elements; PyTorch's names and numbers.
+
+    The bitwise ``BAND``, ``BOR`` and ``BXOR`` are of integers and bool.  ``PREMUL_SUM`` is there for its name: using it
+    is an error, as in PyTorch without NCCL.
+    """
 
     SUM = 0
     AVG = 1
     PRODUCT = 2
     MIN = 3
     MAX = 4
+    BAND = 5
+    BOR = 6
+    BXOR = 7
+    PREMUL_SUM = 8
 
 
 _UFUNC: dict[ReduceOp, Callable[..., Any]] = {
@@ -33,20 +42,38 @@ _UFUNC: dict[ReduceOp, Callable[..., Any]] = {
     ReduceOp.PRODUCT: np.multiply,
     ReduceOp.MIN: np.minimum,
     ReduceOp.MAX: np.maximum,
+    ReduceOp.BAND: np.bitwise_and,
+    ReduceOp.BOR: np.bitwise_or,
+    ReduceOp.BXOR: np.bitwise_xor,
 }
+_BITWISE = (ReduceOp.BAND, ReduceOp.BOR, ReduceOp.BXOR)
+_ORDERED = (ReduceOp.MIN, ReduceOp.MAX)
 _NARROW = {dtypes.float16.np, dtypes.bfloat16.np}
+_WORTH_A_LOOP = 1 << 12  # elements: fewer take less time than a call of a compiled loop
 _BLOCK = 1 << 15  # elements; float32 copies of a block of narrow floats stay in L2
 
 
 def check_op(op: ReduceOp, dtype: np.dtype) -> None:
-    """Refuse an operation that has no meaning for ``dtype``, before any message is sent."""
+    """Refuse an operation that has no meaning for ``dtype``, before any message is sent.
+
+    Raises:
+        TypeError: ``op`` is no ReduceOp, or ``dtype`` is none of :mod:`distgrad.dtypes`.
+        ValueError: an order or bits of complex numbers, or a mean of integers.
+        RuntimeError: bits of floating-point numbers, or ``PREMUL_SUM``.
+    """
     if not isinstance(op, ReduceOp):
-        raise TypeError(f"op must be one of {', '.join(f'ReduceOp.{o.name}' for o in ReduceOp)}; got {op!r}")
+        raise TypeError(f"op must be one of {', '.join(f'ReduceOp.{o.name}' for o in _UFUNC)}; got {op!r}")
     kind = dtypes.FROM_NUMPY.get(dtype) or dtypes.from_numpy_dtype(dtype)  # the function is slow, but its error clear
-    if kind.is_complex and op in (ReduceOp.MIN, ReduceOp.MAX):
+    if op is ReduceOp.SUM:
+        return
+    if op is ReduceOp.PREMUL_SUM:
+        raise RuntimeError("Cannot use ReduceOp.PREMUL_SUM without NCCL: multiply, then use ReduceOp.SUM")
+    if kind.is_complex and (op in _ORDERED or op in _BITWISE):
         raise ValueError(f"ReduceOp.{op.name} is not defined on complex numbers, got {kind!r}")
     if op is ReduceOp.AVG and kind.category < 2:
         raise ValueError(f"ReduceOp.AVG needs floating-point or complex numbers, got {kind!r}; use SUM and divide")
+    if op in _BITWISE and kind.category >= 2:
+        raise RuntimeError(f"Cannot use ReduceOp.{op.name} with non-integral dtype {kind!r}")
 
 
 def combine(op: ReduceOp, operands: Sequence[np.ndarray], out: np.ndarray) -> None:
@@ -65,6 +92,8 @@ def combine(op: ReduceOp, operands: Sequence[np.ndarray], out: np.ndarray) -> No
             ufunc(operands[0], operands[1], out=out)
         return
     if dtype not in _NARROW:
+        if op is ReduceOp.AVG and len(operands) > 1 and out.size >= _WORTH_A_LOOP and _mean(operands, out):
+            return
         _accumulate(ufunc, operands, out)
         if op is ReduceOp.AVG:
             parts, n = out.view(out.real.dtype), len(operands)
@@ -79,6 +108,32 @@ def combine(op: ReduceOp, operands: Sequence[np.ndarray], out: np.ndarray) -> No
         if op is ReduceOp.AVG:
             part[0] /= np.float32(len(operands))
         out[lo : lo + _BLOCK] = part[0].astype(dtype)
+
+
+def _mean(operands: Sequence[np.ndarray], out: np.ndarray) -> bool:
+    """The mean with the last addition and the division in one pass, where loops are compiled; whether they are."""
+    n = len(operands)
+    loop = compiled(_add_multiplied if n & (n - 1) == 0 else _add_divided, out)
+    if loop is None or (n > 2 and np.may_share_memory(operands[-1], out)):
+        return False
+    first = operands[0]
+    if n > 2:
+        _accumulate(np.add, operands[:-1], out)
+        first = out
+    loop(first, operands[-1], out.dtype.type(1 / n if n & (n - 1) == 0 else n), out)
+    return True
+
+
+def _add_multiplied(x, y, scale, out):  # type: ignore[no-untyped-def]
+    """``out = (x + y) * scale``, for :func:`~distgrad.compiled.compiled`."""
+    for i in range(out.size):
+        out[i] = (x[i] + y[i]) * scale
+
+
+def _add_divided(x, y, n, out):  # type: ignore[no-untyped-def]
+    """``out = (x + y) / n``, for :func:`~distgrad.compiled.compiled`."""
+    for i in range(out.size):
+        out[i] = (x[i] + y[i]) / n
 
 
 def _complex_multiply(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:

@@ -13,6 +13,7 @@ from distgrad.distributed.cluster_update import ClusterUpdate
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.finite import FiniteCheck
 from distgrad.distributed.shared_update import SharedUpdate
+from distgrad.distributed.static_graph import StaticGraph
 
 __all__ = ["SharedReducer"]
 
@@ -31,18 +32,25 @@ class SharedReducer:
     Attributes:
         params: the parameters, in the order in which ranks tell of them.
         finite: what to do about gradients that are not finite; None: nothing.
+        static_graph: checks that each backward uses the same parameters; None: they may differ.
     """
 
     def __init__(
         self, comm: Communicator, params: Sequence[Tensor], by_samples: bool, cap_bytes: float = 25 * 2.0**20
     ) -> None:
         self.comm, self.by_samples = comm, by_samples
+        if comm.peers is not None:
+            comm.peers.timeout = comm.timeout  # as the user may have set it since
         kinds = dict.fromkeys(p._data.dtype for p in params)
         self.updates = [self._update(comm, [p for p in params if p._data.dtype == kind], cap_bytes) for kind in kinds]
         self.params = [p for update in self.updates for p in update.storage.params]
         self.finite: FiniteCheck | None = None
+        self.static_graph: StaticGraph | None = None
         self._sync = self._running = False
         self._samples, self._samples_of_eval = 0, 0
+        self._unchecked = False
+        for update in self.updates:
+            update.check = self._check
         self._clusters = [update for update in self.updates if isinstance(update, ClusterUpdate)]
         hooks = [(p, self._early(u, i)) for u in self._clusters for i, p in enumerate(u.storage.params)]
         hooks = hooks or [(p, self._ready) for p in params]
@@ -54,19 +62,21 @@ class SharedReducer:
         """Let go of the parameters, which stay where they are.  Collective."""
         for handle in self._handles:
             handle.remove()
+        self._handles.clear()  # they hold the hooks, which hold this
+        for update in self.updates:
+            update.check = None
         for cluster in self._clusters:
             cluster.overlap.free()
 
-    @property
-    def has_state(self) -> bool:
-        """Whether an optimizer keeps state where the other ranks read it."""
-        return any(update.has_state for update in self.updates)
+    def keep_open(self) -> Callable[[], bool]:
+        """See :meth:`~distgrad.distributed.shared_update.SharedUpdate.keep_open`; of all updates together."""
+        kept = [update.keep_open() for update in self.updates]
+        return lambda: any([needed() for needed in kept])  # noqa: C419 - each is to let go
 
     @staticmethod
     def _update(comm: Communicator, params: list[Tensor], cap_bytes: float) -> SharedUpdate:
         if comm.peers is None:
             return SharedUpdate(comm, params)
-        comm.peers.timeout = comm.timeout  # as the user may have set it since
         return ClusterUpdate(comm.node, comm.peers, params, cap_bytes)
 
     @staticmethod
@@ -117,14 +127,26 @@ class SharedReducer:
         for update in self.updates:
             update.complete(samples, self.finite is not None)
         self._running = False
-        if self.finite is not None and any([update.nonfinite() for update in self.updates]):  # noqa: C419 - all wait
-            self._contain(self.finite)
+        self._unchecked = self.finite is not None
+        if self.comm.peers is not None:  # the sum over the nodes has told; on one node nobody waits before he must
+            self._check()
+        if self.static_graph is not None:
+            self.static_graph.check()
+
+    def _check(self) -> None:
+        """Once all ranks' gradients are there: if one is not finite, all ranks forget this step's, or raise."""
+        if self._unchecked:
+            self._unchecked = False
+            if any([update.nonfinite() for update in self.updates]):  # noqa: C419 - all wait
+                assert self.finite is not None
+                self._contain(self.finite)
 
     def _contain(self, finite: FiniteCheck) -> None:
-        """Some rank's gradient is not finite: all forget this step's, and raise if they are to."""
-        mine = np.concatenate([update.told for update in self.updates])
-        everyone = np.zeros((self.comm.size, mine.size), np.uint8)
-        self.comm.Allgather(mine, everyone)
-        for p in self.params:
-            p._grad = None
+        everyone = np.concatenate([update.told for update in self.updates], axis=1)
+        if self.comm.peers is not None:
+            mine = everyone[self.comm.node.rank]
+            everyone = np.zeros((self.comm.size, mine.size), np.uint8)
+            self.comm.Allgather(mine.copy(), everyone)
+        for update in self.updates:
+            update.forget()
         finite.contain(self.comm.rank, everyone)

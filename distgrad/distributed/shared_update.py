@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -56,6 +56,7 @@ class SharedUpdate:
         self.comm, self.rank, self.size = comm, comm.rank, comm.size
         self._make = self._make_data
         self.storage = storage = FlatStorage(params, lambda *asked: self._make(*asked))
+        del self._make  # a bound method: it would keep this alive
         n = storage.data.size
         shared = self._region.bytes.view(storage.dtype)
         if self.rank == 0:
@@ -71,7 +72,11 @@ class SharedUpdate:
         self._used = NodeMemory.common(comm, self.size * len(storage.params)).bytes.reshape(self.size, -1)
         self._others = [r for r in range(self.size) if r != self.rank]
         self._pass = self._steps = 0
-        self._pending = self._dirty = False
+        self._pending = False  # whether gradients of pass _pass are there that count
+        self._closed = False  # whether others may still read what this rank told and wrote in that pass
+        self._dirty = False
+        self._complete = False  # whether this rank told that it has a finite gradient of every parameter
+        self.check: Callable[[], None] | None = None  # called when all gradients are there, before the first is used
         self._weights: list[float] | None = None
         self._own: list[tuple[int, int, Array]] = []
         self._asked: list[weakref.ref[Tensor]] = []  # the gradients that were asked for in pass _asked_in
@@ -115,29 +120,44 @@ class SharedUpdate:
         self._flags[self.rank * _LINE + what] = value
 
     def _wait(self, what: int, value: int, words: str) -> None:
-        """Return when all ranks have told at least ``value``."""
-        flags, others = self._flags, self._others
+        """Return when all ranks have told at least ``value``; ``words``, with a place for it, say what that means."""
+        flags = self._flags
+        for r in self._others:
+            if flags[r * _LINE + what] < value:
+                break
+        else:
+            return
 
         def reached() -> bool:
-            return all([flags[r * _LINE + what] >= value for r in others])  # noqa: C419 - a generator takes longer
+            return all([flags[r * _LINE + what] >= value for r in self._others])  # noqa: C419 - a generator takes longer
 
-        if not reached():
-            start = time.perf_counter_ns()
-            self.comm.Await(reached, words)
-            if timeline.current is not None:
-                timeline.current.add(f"waiting {words}", "reduction", start)
+        start, words = time.perf_counter_ns(), words.format(value)
+        self.comm.Await(reached, words)
+        if timeline.current is not None:
+            timeline.current.add(f"waiting {words}", "reduction", start)
 
     # --- gradients --------------------------------------------------------------------------------------------------
 
-    @property
-    def told(self) -> np.ndarray:
-        """What this rank told of each parameter's gradient; see :mod:`~distgrad.distributed.finite`."""
-        return self._used[self.rank]
-
     def nonfinite(self) -> bool:
         """Whether some rank's gradient of the pass just completed is not finite; waits for all ranks'."""
-        self._wait_gradients()
+        if self._weights is None:
+            self._wait_gradients()
         return _BAD in self._used.tobytes()  # bytes: for few parameters NumPy's calls would take as long as a step
+
+    @property
+    def told(self) -> np.ndarray:
+        """What each rank told of each parameter's gradient, (ranks, parameters), once :meth:`nonfinite` was asked.
+
+        For the meaning see :mod:`~distgrad.distributed.finite`.
+        """
+        return self._used
+
+    def forget(self) -> None:
+        """Drop the gradients of the pass just completed."""
+        for p in self.storage.params:
+            p._grad = None
+        self._pending = False
+        self._tell(_RELEASED, self._pass)
 
     def complete(self, samples: int | None, check: bool = False) -> None:
         """This rank's gradients are complete: from here on ``p.grad`` is the mean over the ranks.
@@ -146,9 +166,39 @@ class SharedUpdate:
             samples: what this rank weighs in the mean; None: all ranks weigh the same.
             check: tell the others which of them are not finite.
         """
-        if self._pending:
+        if self._closed:
             self.gate()  # no slot was written: gradients were added to what the user had asked for
-        storage, used = self.storage, self._used[self.rank]
+        storage = self.storage
+        missing = [] if self._in_slots() else self._gather()
+        finite = not check or all_finite(storage.grad)
+        if missing or not finite or not self._complete:
+            used = self._used[self.rank]
+            used[...] = PRESENT
+            used[missing] = ABSENT
+            if not finite:
+                used[[i for i, slot in enumerate(storage.slots) if not all_finite(slot)]] = NONFINITE
+            self._complete = finite and not missing
+        self._tell(_SAMPLES, -1 if samples is None else samples)
+        self._pass += 1
+        self._pending, self._closed, self._weights = True, True, None
+        self._tell(_DONE, self._pass)
+        if missing:
+            anywhere = self._used_anywhere()
+            for i in missing:
+                p = storage.params[i]
+                p._grad = storage.grad_slot(i) if anywhere[i] and type(p._node) is Leaf else None
+
+    def _in_slots(self) -> bool:
+        """Whether every parameter has a gradient, in its slot, and nobody has looked at it."""
+        for p in self.storage.params:
+            grad = p._grad
+            if grad.__class__ is not DeferredGrad or grad is not p._node.slot:  # type: ignore[union-attr]
+                return False
+        return True
+
+    def _gather(self) -> list[int]:
+        """Bring this rank's gradients into their slots, zeros where there is none; which those are."""
+        storage = self.storage
         missing = []
         for i, p in enumerate(storage.params):
             grad = p._grad
@@ -161,20 +211,8 @@ class SharedUpdate:
                 if grad._data is not slot._data:
                     slot._data[...] = grad._data
                 p._grad = slot
-        used[...] = PRESENT
-        used[missing] = ABSENT
-        if check and not all_finite(storage.grad):
-            used[[i for i, slot in enumerate(storage.slots) if not all_finite(slot)]] = NONFINITE
         self._lay_slots()
-        self._tell(_SAMPLES, -1 if samples is None else samples)
-        self._pass += 1
-        self._pending, self._weights = True, None
-        self._tell(_DONE, self._pass)
-        if missing:
-            anywhere = self._used_anywhere()
-            for i in missing:
-                p = storage.params[i]
-                p._grad = storage.grad_slot(i) if anywhere[i] and type(p._node) is Leaf else None
+        return missing
 
     def _used_anywhere(self) -> np.ndarray:
         """For each parameter whether some rank has a gradient of it."""
@@ -182,7 +220,7 @@ class SharedUpdate:
         return self._used.max(axis=0)
 
     def _wait_gradients(self) -> None:
-        self._wait(_DONE, self._pass, f"for the other ranks' backward() number {self._pass}")
+        self._wait(_DONE, self._pass, "for the other ranks' backward() number {}")
         if self._weights is None:
             samples = self._counts()
             total = sum(samples)
@@ -207,6 +245,10 @@ class SharedUpdate:
         if not self._pending or storage is not self.storage:
             return p._grad  # type: ignore[return-value]
         self._wait_gradients()
+        if self.check is not None:
+            self.check()
+            if p._grad is None:
+                return p._grad  # type: ignore[return-value]
         if self._asked_in != self._pass:
             self._asked_in = self._pass
             if storage.settled is None or any(kept() is not None for kept in self._asked):
@@ -223,14 +265,15 @@ class SharedUpdate:
 
     def gate(self) -> None:
         """A backward pass is about to write gradients: all ranks must have done with the last ones."""
-        if not self._pending:
+        if not self._closed:
             return
-        for p in self.storage.params:
-            if type(p._grad) is DeferredGrad:
-                self._arrive(p)  # it will be added to
-        self._pending = False
+        if self._pending:
+            for p in self.storage.params:
+                if p._grad.__class__ is DeferredGrad:
+                    self._arrive(p)  # it will be added to
+        self._pending = self._closed = False
         self._tell(_RELEASED, self._pass)
-        self._wait(_RELEASED, self._pass, f"for the other ranks to begin backward() number {self._pass + 1}")
+        self._wait(_RELEASED, self._pass, "for the other ranks to have done with the gradients of backward() number {}")
 
     def release(self) -> None:
         """If no gradient is left that this rank might read, the others need not wait for it."""
@@ -252,9 +295,12 @@ class SharedUpdate:
         self._steps += 1
         self._tell(_DIRTY, self._steps if written else 0)
         self._tell(_ENTERED, self._steps)
-        self._wait(_ENTERED, self._steps, f"for the other ranks to come to step() number {self._steps}")
+        self._wait(_ENTERED, self._steps, "for the other ranks to come to step() number {}")
+        self._dirty = False
         if self._pending:
             self._wait_gradients()
+            if self.check is not None:
+                self.check()
         if any(self._flags[r * _LINE + _DIRTY] == self._steps for r in range(self.size)):
             self._publish(written)
         self._dirty = bool(written)
@@ -281,7 +327,7 @@ class SharedUpdate:
             if part.start < part.stop:
                 self._region.bytes[part] = self._view.bytes[part]
         self._tell(_PUBLISHED, self._steps)
-        self._wait(_PUBLISHED, self._steps, f"for what the other ranks wrote to parameters before step() {self._steps}")
+        self._wait(_PUBLISHED, self._steps, "for what the other ranks wrote to parameters before step() {}")
 
     def gradient(self, lo: int, hi: int) -> Array:
         """Elements ``lo`` to ``hi - 1`` of what to update with; valid until the next call."""
@@ -302,16 +348,29 @@ class SharedUpdate:
         """Wait for all ranks' updates, and see them."""
         self._own = []
         self._tell(_UPDATED, self._steps)
-        self._wait(_UPDATED, self._steps, f"for the other ranks' updates in step() number {self._steps}")
+        self._wait(_UPDATED, self._steps, "for the other ranks' updates in step() number {}")
         if self._dirty:
             self._view.drop()
 
     # --- state ------------------------------------------------------------------------------------------------------
 
-    @property
-    def has_state(self) -> bool:
-        """Whether an optimizer has asked for memory here."""
-        return bool(self._states)
+    def keep_open(self) -> Callable[[], bool]:
+        """Hold on to the memory in which other ranks find this one's part of the state, and to nothing else.
+
+        Returns:
+            tells whether an optimizer of this rank still keeps its state here.
+        """
+        states, me = self._states, weakref.ref(self)
+
+        def needed() -> bool:
+            if any(array() is not None for array, _ in states):
+                return True
+            update = me()
+            if update is not None:  # they hold each other, and with each other a model's memory
+                update.storage.sharing = update.storage.assemble = None
+            return False
+
+        return needed
 
     def allocate(self, n: int, dtype: np.dtype) -> Array:
         """Zeroed memory that the other ranks find in :meth:`_assemble`."""
@@ -319,6 +378,7 @@ class SharedUpdate:
         if number == _STATES:
             raise RuntimeError(f"more than {_STATES} arrays of optimizer state for the parameters of one model")
         memory = NodeMemory(max(n, 1) * dtype.itemsize)
+        memory.take()
         array = memory.bytes.view(dtype)[:n]
         self._states.append((weakref.ref(array), memory))
         self._told[self.rank, number, 1:] = memory.handle[1], n

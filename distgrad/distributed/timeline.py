@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,15 @@ import numpy as np
 
 from distgrad.distributed.communicator import Communicator, Request
 from distgrad.distributed.reduction import ReduceOp
+from distgrad.distributed.standby import Standby
 
-__all__ = ["Timeline", "current", "join"]
+__all__ = ["RESCUE_SECONDS", "Timeline", "current", "interrupted", "join", "unwritten"]
 
 current: Timeline | None = None
+interrupted: Timeline | None = None  # one whose block an exception ended: written if the job ends by it
 _COMPUTE, _REDUCTION = 0, 1  # rows of a rank
+RESCUE_SECONDS = 5.0  # that writing what there is may delay the end of a job that fails
+_RESCUED = 50_000  # last events of a rank that are then asked for
 
 
 class Timeline:
@@ -45,6 +49,8 @@ class Timeline:
             threading.local()
         )  # .bucket: how many of a backward's all-reduces were started; .rank, of a thread
         self._rank = 0  # of the process
+        self._open: dict[int, tuple[int, str, str, int, dict[str, Any]]] = {}  # spans under way
+        self._standby: Standby | None = None  # where a job of several processes may end before all is written
         self._written = False
 
     @property
@@ -56,16 +62,21 @@ class Timeline:
 
     def add(self, name: str, kind: str, start: int, **details: Any) -> None:
         """A span from ``start`` (of :func:`time.perf_counter_ns`) to now; ``kind`` is ``"reduction"`` or another."""
-        rank = getattr(self._state, "rank", self._rank)
-        self._events.append((rank, name, kind, start, time.perf_counter_ns(), details))
+        self._events.append((self._here(), name, kind, start, time.perf_counter_ns(), details))
+
+    def _here(self) -> int:
+        return int(getattr(self._state, "rank", self._rank))
 
     @contextlib.contextmanager
     def span(self, name: str, kind: str, **details: Any) -> Iterator[None]:
         """Record the time that the block takes."""
         start = time.perf_counter_ns()
+        this = (self._here(), name, kind, start, details)
+        self._open[id(this)] = this
         try:
             yield
         finally:
+            del self._open[id(this)]
             self.add(name, kind, start, **details)
 
     @contextlib.contextmanager
@@ -118,6 +129,7 @@ class Timeline:
             self._rank, self._comm = comm.rank, private
         if private is None:
             return
+        self._standby = Standby("distgrad-watchdog-timeline")
         private.Barrier()
         # On one host all processes have one clock.  Elsewhere leaving the barrier is taken for the same moment.
         hosts = private.allgather([socket.gethostname(), time.perf_counter_ns()])
@@ -128,10 +140,7 @@ class Timeline:
         """Write the trace: rank 0, of all ranks.  Collective where there are several processes."""
         if self._written:
             return
-        self._written = True
-        shift = self._shift
-        own = [[rank, name, kind, t0 + shift, t1 + shift, more] for rank, name, kind, t0, t1, more in self._events]
-        comm = self._comm
+        comm, own = self._comm, self._own()
         if comm is None:
             self._write(own)
         elif comm.rank == 0:
@@ -140,10 +149,59 @@ class Timeline:
             text = np.frombuffer(json.dumps(own).encode(), np.uint8)
             comm.Send(np.array([text.size], np.int64), 0)
             comm.Send(text, 0)
+        self._written = True
+        if self._standby is not None:
+            self._standby.dismiss()
         if comm is not None:
             comm.Free()
 
-    def _write(self, events: list[list[Any]]) -> None:
+    def _own(self) -> list[list[Any]]:
+        """This process's events, by rank 0's clock."""
+        shift = self._shift
+        return [[rank, name, kind, t0 + shift, t1 + shift, more] for rank, name, kind, t0, t1, more in [*self._events]]
+
+    # --- the end of a job that fails --------------------------------------------------------------------------------
+
+    def last_events(self) -> list[list[Any]]:
+        """What this process has recorded last, and what it is in the middle of, marked as unfinished."""
+        now = time.perf_counter_ns() + self._shift
+        unfinished = [
+            [rank, name, kind, t0 + self._shift, now, {**more, "unfinished": True}]
+            for rank, name, kind, t0, more in [*self._open.values()]
+        ]
+        return self._own()[-_RESCUED:] + unfinished
+
+    def rescue(self, rank: int, others: Callable[[], Mapping[int, dict[str, Any] | str]]) -> str:
+        """Rank ``rank``, this one, is about to end the job: write what there is, within :data:`RESCUE_SECONDS`.
+
+        Args:
+            others: fetches the other ranks' events without their doing; see ``Watchdog.events``.
+
+        Returns:
+            what became of it, for the user; empty where this process writes alone when it ends.
+        """
+        if self._standby is None:
+            return ""
+        told = [f"the timeline was not written to {self.path}: it took longer than {RESCUE_SECONDS:g} s"]
+
+        def save() -> None:
+            events, missing = self.last_events(), []
+            for other, found in sorted(others().items()):
+                theirs = found if isinstance(found, str) else found.get("events")
+                if isinstance(theirs, list):
+                    events += theirs
+                else:
+                    missing.append(f"rank {other}: {theirs or 'it records nothing'}")
+            try:
+                self._write(events, {"ended": f"rank {rank} ended the job", "missing": missing})
+                told[0] = "\n".join([f"the timeline so far is in {self.path}", *(f"  without {m}" for m in missing)])
+            except OSError as error:
+                told[0] = f"the timeline was not written to {self.path}: {error}"
+
+        self._standby.do(save, RESCUE_SECONDS)
+        return told[0]
+
+    def _write(self, events: list[list[Any]], about: dict[str, Any] | None = None) -> None:
         first = min((event[3] for event in events), default=0)
         out: list[dict[str, Any]] = []
         for rank in sorted({event[0] for event in events}):
@@ -158,8 +216,10 @@ class Timeline:
             else:
                 out.append({**common, "ph": "X", "tid": _COMPUTE, "ts": start, "dur": end - start, "args": details})
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"traceEvents": out, "displayTimeUnit": "ms"})
-        self.path.write_text(text, encoding="utf-8")
+        trace = {"traceEvents": out, "displayTimeUnit": "ms", **({} if about is None else {"otherData": about})}
+        whole = self.path.with_name(f".{self.path.name}.{os.getpid()}")  # ranks that fail together write whole files
+        whole.write_text(json.dumps(trace), encoding="utf-8")
+        whole.replace(self.path)
 
 
 class _Recorded:
@@ -185,6 +245,12 @@ class _Recorded:
         noticed, self._noticed = self._noticed, None
         if noticed is not None:
             noticed()
+
+
+def unwritten() -> Timeline | None:
+    """The timeline of this process that is yet to be written, if there is one."""
+    recorded = interrupted if current is None else current
+    return None if recorded is None or recorded._written else recorded
 
 
 def _received(comm: Communicator, rank: int) -> list[Any]:

@@ -3,7 +3,8 @@
 Each rank has a daemon thread that makes no MPI call, so it answers under every thread level and while MPI is stuck.  It
 listens on a socket; a rank that gives up waiting asks all others for their last operation and the Python stacks of all
 their threads.  Addresses, and a secret without which nobody is answered, were exchanged when the group was made.  What
-comes back is JSON of bounded length; nothing that is sent makes a rank do anything but describe itself.
+comes back is JSON of bounded length; nothing that is sent makes a rank do anything but describe itself, or what its
+timeline has recorded.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from distgrad.distributed import timeline
 from distgrad.distributed.communicator import Communicator
 
 __all__ = ["Watchdog", "stacks"]
 
 _ANSWER_SECONDS = 2.0  # for one rank's answer; ranks are asked at the same time
 _ANSWER_BYTES = 1 << 20
+_EVENTS_BYTES = 1 << 26  # of a timeline
 _TOGETHER = 0.5  # seconds within which ranks that give up at the same time have heard of each other
 _GRACE = 2.0  # seconds past the deadline after which a wait that raises no error by itself is ended from here
 
@@ -119,8 +122,14 @@ class Watchdog:
 
     def _answer(self, connection: socket.socket) -> None:
         connection.settimeout(_ANSWER_SECONDS)
-        secret, _, who = _read(connection, 256).decode("ascii", "replace").partition(" ")
-        if hmac.compare_digest(secret.encode(), self._secret.encode()) and who.isdigit():
+        secret, who, question = (*_read(connection, 256).decode("ascii", "replace").split(" "), "", "")[:3]
+        if not hmac.compare_digest(secret.encode(), self._secret.encode()) or not who.isdigit():
+            return
+        if question == "events":
+            recorded = timeline.unwritten()
+            found = {"rank": self.comm.rank, "events": None if recorded is None else recorded.last_events()}
+            connection.sendall(json.dumps(found).encode()[:_EVENTS_BYTES])
+        else:
             self._asked_by.setdefault(int(who), time.monotonic())
             connection.sendall(json.dumps(self.describe()).encode()[:_ANSWER_BYTES])
 
@@ -140,7 +149,7 @@ class Watchdog:
         started = time.monotonic()
         if self._asked_by:
             return None
-        answers = self._ask([rank for rank in range(self.comm.size) if rank != self.comm.rank])
+        answers = self._ask(_ANSWER_BYTES)
         answers[self.comm.rank] = self.describe()
         # Ranks that wait for each other give up at about the same time; of those the lowest reports.
         time.sleep(max(0.0, started + _TOGETHER - time.monotonic()))
@@ -148,21 +157,29 @@ class Watchdog:
             return None
         return _told([answers[rank] for rank in range(self.comm.size)], self._hosts, [p[0] for p in self._peers])
 
-    def _ask(self, ranks: list[int]) -> dict[int, dict[str, Any] | str]:
-        """Each rank's state, or why it is not known.  In this thread: at the interpreter's end none can be started."""
+    def events(self) -> dict[int, dict[str, Any] | str]:
+        """What the other ranks' timelines hold, as their ``"events"``, or why it is not known."""
+        return self._ask(_EVENTS_BYTES, " events")
+
+    def _ask(self, limit: int, question: str = "") -> dict[int, dict[str, Any] | str]:
+        """Each other rank's state, or why it is not known.
+
+        In this thread: at the interpreter's end none can be started.
+        """
+        ranks = [rank for rank in range(self.comm.size) if rank != self.comm.rank]
         asked: dict[int, socket.socket] = {}
         answers: dict[int, dict[str, Any] | str] = {}
         give_up_at = time.monotonic() + _ANSWER_SECONDS
         for rank in ranks:
             try:
-                asked[rank] = self._connect(rank, give_up_at)
+                asked[rank] = self._connect(rank, give_up_at, question)
             except OSError as error:
                 answers[rank] = self._no_answer(rank, error)
         for rank, connection in asked.items():
             with connection:
                 try:
                     connection.settimeout(max(0.1, give_up_at - time.monotonic()))
-                    found = json.loads(_read(connection, _ANSWER_BYTES))
+                    found = json.loads(_read(connection, limit))
                     answers[rank] = (
                         found if isinstance(found, dict) and found.get("rank") == rank else "has another's port"
                     )
@@ -170,7 +187,7 @@ class Watchdog:
                     answers[rank] = self._no_answer(rank, error)
         return answers
 
-    def _connect(self, rank: int, give_up_at: float) -> socket.socket:
+    def _connect(self, rank: int, give_up_at: float, question: str) -> socket.socket:
         """A connection on which the question has been sent."""
         _, port, addresses, problem = self._peers[rank]
         if not port:
@@ -183,7 +200,7 @@ class Watchdog:
             except OSError as error:
                 failure = error
                 continue
-            connection.sendall(f"{self._secret} {self.comm.rank}".encode())
+            connection.sendall(f"{self._secret} {self.comm.rank}{question}".encode())
             connection.shutdown(socket.SHUT_WR)
             return connection
         raise failure

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import numpy as np
 
 from distgrad import backend
 from distgrad.autograd import Tensor
-from distgrad.distributed.communicator import Communicator, DistTimeoutError, Request
+from distgrad.distributed.communicator import Communicator, DistTimeoutError, Request, yield_core
 from distgrad.distributed.futures import Future
 from distgrad.distributed.reduction import ReduceOp
 
-__all__ = ["Work", "broadcast_array", "incoming", "outgoing", "start_all_reduce", "transferable"]
+__all__ = ["Work", "broadcast_array", "gather_array", "incoming", "outgoing", "start_all_reduce", "transferable"]
 
 _said_staging = False
 
@@ -128,7 +128,7 @@ def _poll(request: Request, seconds: float) -> None:
     while not request.Test():
         if time.monotonic() > deadline:
             raise DistTimeoutError(f"waited {seconds:g} s for {request}, which is not complete")
-        time.sleep(0)
+        yield_core()
 
 
 def transferable(comm: Communicator, array: backend.Array) -> tuple[backend.Array, Callable[[], None] | None]:
@@ -191,4 +191,13 @@ def broadcast_array(comm: Communicator, array: backend.Array, root: int = 0) -> 
     buffer, copy_back = transferable(comm, array)
     comm.Bcast(buffer, root)
     if copy_back is not None and comm.rank != root:
+        copy_back()
+
+
+def gather_array(comm: Communicator, mine: backend.Array, out: backend.Array, bounds: Sequence[int]) -> None:
+    """Write rank ``r``'s raw array ``mine`` into elements ``bounds[r]`` to ``bounds[r + 1] - 1`` of ``out``, 1-d."""
+    buffer, copy_back = incoming(comm, out)
+    parts = [buffer[bounds[r] : bounds[r + 1]] for r in range(comm.size)]
+    comm.Iallgatherv(parts[comm.rank] if copy_back is None else outgoing(comm, mine), parts).Wait()
+    if copy_back is not None:
         copy_back()

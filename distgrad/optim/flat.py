@@ -24,12 +24,13 @@ from .. import backend, dtypes
 from ..autograd import Tensor
 from ..autograd.graph import Cell
 from ..backend import Array
+from ..compiled import usable
 from ..storage import FlatStorage, Sharing, home
-from .compiled import usable
 
-__all__ = ["BLOCK_BYTES", "Block", "Later", "Piece", "Rule", "Segment", "segments_of"]
+__all__ = ["BLOCK_BYTES", "Block", "Later", "Piece", "Rule", "SUM_BYTES", "Segment", "segments_of"]
 
 BLOCK_BYTES = 192 * 1024
+SUM_BYTES = 512 * 1024  # where one array alone, a shared gradient being summed up, has to stay in the cache
 
 Block = tuple[Any, ...]  # (p, g, *state, *scratch)
 Piece = tuple[int, int, list[Block]]  # (first, behind last parameter of the segment, blocks)
@@ -198,8 +199,10 @@ class Segment:
         if p.dtype.kind == "c":  # as pairs of real numbers, as in PyTorch
             p, g, state = _real(p), _real(g), [_real(s) for s in state]
         n = len(p)
-        divide = self.sharing is not None or (self._divide and self.on_host)  # gradients are made block by block
-        size = max(n if self.undivided and not divide else BLOCK_BYTES // p.itemsize, 1)
+        size = BLOCK_BYTES // p.itemsize
+        if self.undivided and not (self._divide and self.on_host):  # else gradients are made block by block
+            size = n if self.sharing is None else SUM_BYTES // p.itemsize
+        size = max(size, 1)
         spare = self._scratch(min(size, n))
         return [
             (

@@ -51,7 +51,7 @@ class Optimizer(Engine):
         elementwise: True (default): :meth:`update` is given one-dimensional blocks of many parameters at once; False:
             one whole parameter at a time, in its shape.
         scratch: how many arrays of the block's size :meth:`update` wants behind the state, to compute in.
-        one_pass: for an :meth:`update` with a loop of :func:`distgrad.optim.compiled.compiled`: from how many elements
+        one_pass: for an :meth:`update` with a loop of :func:`distgrad.compiled.compiled`: from how many elements
             on the loop is quicker.  Where it can run, that many are given all at once, without scratch.
         bounds: allowed values of hyperparameters by name; see :mod:`distgrad.optim.bounds`.
         counter: the name under which ``state_dict`` holds the number of steps.  None keeps it out; ``step`` then only

@@ -12,15 +12,25 @@ import distgrad
 from distgrad import dtypes, nn
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.process_group import ProcessGroup
-from distgrad.distributed.reduction import ReduceOp, combine
+from distgrad.distributed.reduction import ReduceOp, check_op, combine
 from distgrad.nn.parallel import DistributedDataParallel
 
 from .communicator_trial import CommunicatorTrial
 from .report import NotApplicable, check, demand, must_raise, same_bits
 
 SIZES = (0, 1, 7, 1000, 70_000)  # short messages and long ones, which many libraries send in other ways
-OPS = {op: [d for d in dtypes.ALL if not (d.is_complex and op in (ReduceOp.MIN, ReduceOp.MAX))
-            and not (op is ReduceOp.AVG and d.category < 2)] for op in ReduceOp}  # fmt: skip
+
+
+def defined(op: ReduceOp, dtype: dtypes.dtype) -> bool:
+    """Whether ``op`` can be asked for."""
+    try:
+        check_op(op, dtype.np)
+    except (ValueError, RuntimeError):
+        return False
+    return True
+
+
+OPS = {op: [d for d in dtypes.ALL if defined(op, d)] for op in ReduceOp}
 
 
 def numbers(rank: int, n: int, dtype: dtypes.dtype) -> np.ndarray:
@@ -290,6 +300,7 @@ def bad_calls(trial: CommunicatorTrial) -> None:
         imaginary, whole = np.zeros(3, np.complex64), np.zeros(3, np.int32)
         must_raise(ValueError, lambda: comm.Allreduce(imaginary, ReduceOp.MAX), "MAX of complex numbers")
         must_raise(ValueError, lambda: comm.Allreduce(whole, ReduceOp.AVG), "AVG of integers")
+        must_raise(RuntimeError, lambda: comm.Allreduce(np.zeros(2), ReduceOp.BAND), "BAND of floating-point numbers")
         must_raise(TypeError, lambda: comm.Allreduce(np.zeros(3), wrong), "op='sum'")
         must_raise(ValueError, lambda: comm.Bcast(np.zeros(3), comm.size), "a root that does not exist")
         comm.Barrier()

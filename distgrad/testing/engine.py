@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from ..optim import compiled, flat
+from .. import compiled
+from ..optim import flat
 
 __all__ = ["block_bytes", "uncompiled"]
 

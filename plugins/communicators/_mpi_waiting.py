@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distgrad.distributed.communicator import CommState, DistError, DistTimeoutError
+from distgrad.distributed.communicator import CommState, DistError, DistTimeoutError, yield_core
 
 if TYPE_CHECKING:
     from distgrad_communicators.mpi import MPICommunicator
@@ -113,6 +113,7 @@ class Family:
         # For state(): the last operation, without its array, which must not live longer; since when this rank waits.
         self._last: tuple[int, str, str, tuple[int, np.dtype] | None] = (0, "", "", None)
         self.waits_since: float | None = None
+        self.waits_for = ""  # what is brought about through shared memory, and is no operation
 
     def started(self, number: int, what: What) -> None:
         """Note the operation that this rank is about to take part in."""
@@ -122,13 +123,14 @@ class Family:
     def state(self) -> CommState:
         """See :meth:`distgrad.distributed.communicator.Communicator.state`."""
         number, name, how, elements = self._last
-        since = self.waits_since
-        return CommState(number, words(name, how, elements), None if since is None else time.monotonic() - since)
+        since, awaited = self.waits_since, self.waits_for
+        what = f"waiting {awaited}" if awaited else words(name, how, elements)
+        return CommState(number, what, None if since is None else time.monotonic() - since)
 
     def progress(self) -> None:
         """Move on every operation under way."""
         if not self._lock.acquire(blocking=False):
-            time.sleep(0)
+            yield_core()
             return
         try:
             active = self.active
@@ -159,7 +161,7 @@ class Family:
                 self.progress()
                 if operation.done:
                     return
-                time.sleep(0)  # sched_yield: with more ranks than cores the peer may be waiting for this one
+                yield_core()  # with more ranks than cores the peer may be waiting for this one
             self._read_notices()
             if self._left:
                 self.check_peers(operation)
@@ -192,7 +194,7 @@ class Family:
                 return
             if now > deadline:
                 raise DistError(f"rank {self.rank} waits in {operation}, but rank {gone[0]} has left")
-            time.sleep(0)
+            yield_core()
 
     def depart(self, timeout: float) -> list[int]:
         """See :meth:`distgrad.distributed.communicator.Communicator.Depart`."""

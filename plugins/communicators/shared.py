@@ -11,7 +11,8 @@ from typing import Any
 from distgrad_communicators.mpi import MPICommunicator
 
 from distgrad.distributed import node_memory
-from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError
+from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError, yield_core
+from distgrad.distributed.node_memory import NodeMemory
 from distgrad.hookspecs import hookimpl
 
 
@@ -36,6 +37,8 @@ class SharedCommunicator(MPICommunicator):
         names = self._names = self.allgather(self.identity())
         mine = [rank for rank, name in enumerate(names) if name == names[self.rank]]
         reasons = [reason for reason in self.allgather(node_memory.why_not()) if reason]
+        if not reasons:
+            reasons = [reason for reason in self._try(mine[0]) if reason]
         sizes = sorted({names.count(name) for name in names})
         if len(sizes) > 1:
             reasons.append(f"its nodes have different numbers of ranks ({', '.join(map(str, sizes))})")
@@ -46,6 +49,18 @@ class SharedCommunicator(MPICommunicator):
             nodes = [[r for r, other in enumerate(names) if other == name] for name in dict.fromkeys(names)]
             self._node = self._part(mine)
             self.peers = self._part([node[mine.index(self.rank)] for node in nodes])
+
+    def _try(self, first: int) -> list[str]:
+        """Of each rank, why it cannot open the memory of the first of its node; empty where it can."""
+        made = NodeMemory(8) if self.rank == first else None
+        pid, descriptor = self.allgather(None if made is None else list(made.handle))[first]
+        reason = ""
+        try:
+            made = made or NodeMemory(8, (pid, descriptor))
+        except OSError as error:
+            reason = f"rank {self.rank} cannot open memory of rank {first}, of the same node ({error})"
+        reasons: list[str] = self.allgather(reason)  # by then all have tried
+        return reasons
 
     @staticmethod
     def identity() -> str:
@@ -72,11 +87,13 @@ class SharedCommunicator(MPICommunicator):
     def Await(self, condition: Callable[[], bool], what: str) -> None:
         if condition():
             return
-        self.family.waits_since = time.monotonic()
+        family = self.family
+        family.waits_since, family.waits_for = time.monotonic(), what
         try:
-            self._await(condition, what, self.family.waits_since)
+            self._await(condition, what, family.waits_since)
         finally:
-            self.family.waits_since = None
+            family.waits_since = None
+        family.waits_for = ""  # where it was in vain it is what this rank did last
 
     def _await(self, condition: Callable[[], bool], what: str, started: float) -> None:
         family, timeout = self.family, (self._world or self).timeout
@@ -85,7 +102,7 @@ class SharedCommunicator(MPICommunicator):
                 if condition():
                     return
             family.progress()
-            time.sleep(0)  # sched_yield: with more ranks than cores the peer may be waiting for this one
+            yield_core()  # with more ranks than cores the peer may be waiting for this one
             family._read_notices()
             gone = family._left.keys() & set(self.ranks) if family._left else ()  # who is of another node may be done
             if gone and not condition():

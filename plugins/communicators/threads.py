@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError, Request
+from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError, Request, yield_core
 from distgrad.distributed.reduction import ReduceOp, check_op, combine
 from distgrad.hookspecs import hookimpl
 
@@ -96,7 +96,7 @@ class _Request:
             if ready:
                 self._finish()
             else:
-                time.sleep(0)  # callers poll, and the others need the interpreter
+                yield_core()  # callers poll, and the others need the interpreter
         return self.finished
 
     def _finish(self) -> None:
@@ -215,7 +215,7 @@ class ThreadsCommunicator(Communicator):
                 if box.sent > box.awaited:
                     return rank
             self.look_for_failures(lambda: {self.ranks[r] for r in candidates if r != self.rank}, "Iprobe")
-        time.sleep(0)
+        yield_core()
         return None
 
     def Dup(self) -> ThreadsCommunicator:
@@ -262,7 +262,7 @@ class ThreadsCommunicator(Communicator):
                 raise DistError(f"rank {self.rank} waits {what} in vain: rank {min(world.left)} has left")
             if deadline is not None and time.monotonic() >= deadline:
                 raise DistTimeoutError(f"rank {self.rank} waited {self.timeout:g} s {what}")
-            time.sleep(0)
+            yield_core()
 
     def wait_until(self, ready: Callable[[], bool], missing: Callable[[], set[int]], what: str) -> None:
         """Wait, with the world's condition held, until ``ready()``; else say who of ``missing()`` is to blame."""

@@ -8,8 +8,8 @@ import numpy as np
 
 from distgrad import hookimpl
 from distgrad.backend import Array, ArrayModule
+from distgrad.compiled import compiled
 from distgrad.optim import Optimizer
-from distgrad.optim.compiled import compiled
 
 
 class RMSprop(Optimizer):

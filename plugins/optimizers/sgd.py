@@ -6,8 +6,8 @@ from typing import Any
 
 from distgrad import hookimpl
 from distgrad.backend import Array, ArrayModule
+from distgrad.compiled import compiled
 from distgrad.optim import Optimizer
-from distgrad.optim.compiled import compiled
 
 
 class SGD(Optimizer):

@@ -19,7 +19,10 @@ from tests.ranks import is_open_mpi, job_environment
 
 find_launchers = _mpirun.find_launchers
 LIBRARY = _mpirun.Library("openmpi", "5.0.11", "Open MPI v5.0.11", "4.1.2")
-WELL = {"size": 2, "sum": 3.0, "seconds": 1e-5, "thread_level": "MULTIPLE", "windows": "", "ft": "1", "cuda": True}
+WELL = {
+    "size": 2, "sum": 3.0, "seconds": 1e-5, "thread_level": "MULTIPLE", "windows": "", "memory": "", "ft": "1",
+    "cuda": True,
+}  # fmt: skip
 
 
 def diagnose(
@@ -52,6 +55,9 @@ def test_all_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"sum": 2.0}, "2 ranks", "fail", "a sum of 2.0 where"),
         ({"thread_level": "SINGLE"}, "thread level", "warn", "SINGLE: only the thread"),
         ({"windows": "no space left"}, "mpi-3 windows", "warn", "no space left"),
+        ({}, "mpi-3 windows", "ok", "work between two ranks; not used"),
+        ({"memory": "rank 1 cannot open it"}, "shared parameters", "warn", "not in memory of the node (memfd): rank 1"),
+        ({}, "shared parameters", "ok", "once in memory of the node (memfd), which two ranks have shared"),
         ({"ft": ""}, "ulfm", "ok", "is not supported here"),
         ({"cuda": None}, "cuda-aware mpi", "ok", "not told; arrays on a GPU travel through host memory"),
     ],
@@ -162,6 +168,8 @@ def test_here() -> None:
     assert str(Path(sys.executable).with_name("mpirun")) in told["mpirun"]["found"]
     assert told["2 ranks"]["status"] == "ok"
     assert told["thread level"]["found"] == "MULTIPLE"
+    assert told["shared parameters"]["found"] == "once in memory of the node (memfd), which two ranks have shared"
+    assert told["mpi-3 windows"]["found"].startswith("work between two ranks; not used")
     assert told["ulfm"]["found"].startswith("with mpirun --with-ft ulfm" if is_open_mpi() else "not with MPICH")
 
 

@@ -41,7 +41,11 @@ def times(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def expected(op: ReduceOp, operands: list[np.ndarray]) -> np.ndarray:
     """The reduction, spelt out: left to right in rank order, narrow floats in float32."""
     multiply = times if operands[0].dtype.kind == "c" else np.multiply
-    ufunc = {"PRODUCT": multiply, "MIN": np.minimum, "MAX": np.maximum}.get(op.name, np.add)
+    ufuncs = {
+        "PRODUCT": multiply, "MIN": np.minimum, "MAX": np.maximum,
+        "BAND": np.bitwise_and, "BOR": np.bitwise_or, "BXOR": np.bitwise_xor,
+    }  # fmt: skip
+    ufunc = ufuncs.get(op.name, np.add)
     narrow = operands[0].dtype in (dtypes.float16.np, dtypes.bfloat16.np)
     wide = [x.astype(np.float32) if narrow else x for x in operands]
     with np.errstate(all="ignore"):
@@ -53,9 +57,11 @@ def expected(op: ReduceOp, operands: list[np.ndarray]) -> np.ndarray:
 
 
 def defined(op: ReduceOp, dtype: dtypes.dtype) -> bool:
+    if op.name in ("BAND", "BOR", "BXOR"):
+        return dtype.category < 2
     if dtype.is_complex:
-        return op not in (ReduceOp.MIN, ReduceOp.MAX)
-    return op is not ReduceOp.AVG or dtype.category > 1
+        return op.name not in ("MIN", "MAX", "PREMUL_SUM")
+    return op is not ReduceOp.PREMUL_SUM and (op is not ReduceOp.AVG or dtype.category > 1)
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:
@@ -73,6 +79,33 @@ def check_allreduce_gives_the_same_bits_for_every_dtype(comm: Communicator) -> N
                 comm.Allreduce(array, op)
                 want = expected(op, [sample(r, n, dtype) for r in range(comm.size)])
                 assert same(array, want), (dtype, op, n, array, want)
+
+
+def check_bitwise_operations(comm: Communicator) -> None:
+    """By hand: rank ``r`` brings bit ``r``, and a bit that all have."""
+    size, rank = comm.size, comm.rank
+    own, common = 1 << rank, 64
+    wants = {
+        ReduceOp.BAND: common | (1 if size == 1 else 0),
+        ReduceOp.BOR: common | ((1 << size) - 1),
+        ReduceOp.BXOR: ((1 << size) - 1) | (common if size % 2 else 0),
+    }
+    for op, want in wants.items():
+        for kind in (np.int8, np.uint8, np.int16, np.int32, np.int64):
+            array = np.full(3, own | common, kind)
+            comm.Allreduce(array, op)
+            assert same(array, np.full(3, want, kind)), (op, kind, array)
+            array = np.full(3, own | common, kind)
+            comm.Reduce(array, op, size - 1)
+            assert same(array, np.full(3, want if rank == size - 1 else own | common, kind)), (op, kind, array)
+            out = np.zeros(2, kind)
+            comm.Ireduce_scatter([np.full(2, own | common, kind)] * size, out, op).Wait()
+            assert same(out, np.full(2, want, kind)), (op, kind, out)
+        flags = np.array([True, False, rank == 0])
+        comm.Allreduce(flags, op)
+        odd = size % 2 == 1
+        found = {ReduceOp.BAND: [True, False, size == 1], ReduceOp.BOR: [True, False, True]}.get(op, [odd, False, True])
+        assert flags.tolist() == found, (op, flags)
 
 
 def check_allreduce_keeps_the_shape(comm: Communicator) -> None:
@@ -101,6 +134,24 @@ def check_messages_over_the_limit_are_split(comm: Communicator) -> None:
             array = message.copy()
             comm.Bcast(array, r)
             assert same(array, sample(r, 777, dtypes.float64))
+            array = message.copy()
+            comm.Reduce(array, ReduceOp.SUM, r)
+            want = expected(ReduceOp.SUM, [sample(q, 777, dtypes.float64) for q in range(comm.size)])
+            assert same(array, want if comm.rank == r else message)
+        received = list(np.empty_like(table))
+        comm.Ialltoallv([message + r for r in range(comm.size)], received).Wait()
+        for r in range(comm.size):
+            assert same(received[r], sample(r, 777, dtypes.float64) + comm.rank)
+        if comm.size > 1:
+            after, before = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
+            array = np.empty_like(message)
+            if comm.rank:
+                comm.Recv(array, before)
+                comm.Send(message, after)
+            else:
+                comm.Send(message, after)
+                comm.Recv(array, before)
+            assert same(array, sample(before, 777, dtypes.float64))
     finally:
         vars(comm).update(kept)
     if lower and comm.size > 1:
@@ -187,6 +238,18 @@ def check_bad_calls_are_refused_before_anything_is_sent(comm: Communicator) -> N
         comm.Allreduce(np.zeros(3, np.complex64), ReduceOp.MAX)
     with raises(ValueError, "AVG needs floating-point"):
         comm.Allreduce(np.zeros(3, np.int32), ReduceOp.AVG)
+    for op in (ReduceOp.BAND, ReduceOp.BOR, ReduceOp.BXOR):
+        for kind in (np.float64, dtypes.float16.np, dtypes.bfloat16.np):
+            with raises(RuntimeError, f"Cannot use ReduceOp.{op.name} with non-integral dtype"):
+                comm.Allreduce(np.zeros(3, kind), op)
+            with raises(RuntimeError, f"Cannot use ReduceOp.{op.name} with non-integral dtype"):
+                comm.Reduce(np.zeros(3, kind), op)
+            with raises(RuntimeError, f"Cannot use ReduceOp.{op.name} with non-integral dtype"):
+                comm.Ireduce_scatter([np.zeros(3, kind)] * comm.size, np.zeros(3, kind), op)
+        with raises(ValueError, "not defined on complex"):
+            comm.Allreduce(np.zeros(3, np.complex64), op)
+    with raises(RuntimeError, "Cannot use ReduceOp.PREMUL_SUM without NCCL"):
+        comm.Allreduce(np.zeros(3), ReduceOp.PREMUL_SUM)
     with raises(TypeError, "ReduceOp.SUM"):
         comm.Allreduce(np.zeros(3), "sum")  # type: ignore[arg-type]
     with raises(ValueError, f"rank {comm.size} does not exist"):

@@ -13,7 +13,7 @@ from distgrad import nn
 from distgrad.autograd import Tensor
 from distgrad.distributed.reducer import Reducer
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import on_ranks
+from tests.distributed.ranks_as_threads import WAYS, on_ranks
 
 
 class Backwards(nn.Module):
@@ -75,17 +75,51 @@ def test_what_the_first_backward_did_not_use_comes_last() -> None:
         assert sorted(map(str, found[1:])) == ["['first']", "['last']"]
 
 
-def test_another_set_of_parameters_is_an_error_in_a_static_graph() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_another_set_of_parameters_is_an_error_in_a_static_graph(way: str) -> None:
     def main() -> None:
         bare = Backwards()
         model = DistributedDataParallel(bare, static_graph=True)
         x = dg.ones(1, 2, dtype=dg.float64)
         for _ in range(2):
             model(x).sum().backward()
-        for p in model.parameters():
-            p.grad = None
+        whole = bare.forward
         model.module.forward = lambda x: bare.middle(x)  # type: ignore[method-assign]
-        with pytest.raises(RuntimeError, match="static_graph=True, but a parameter .* was not used in this backward"):
+        words = r"static_graph=True, but .* parameter 'last.weight' \(and 1 more\) was not used in this backward"
+        with pytest.raises(RuntimeError, match=words):  # though it still has the gradient of the last one
             model(x).sum().backward()
+        model.module.forward = whole  # type: ignore[method-assign]
+        model(x).sum().backward()  # whoever catches the error may go on
 
-    on_ranks(2, main)
+    on_ranks(2, main, way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_static_graph_is_each_ranks_own_and_counts_what_no_sync_used(way: str) -> None:
+    def main() -> str:
+        bare, rank = Backwards(), dist.get_rank()
+        model = DistributedDataParallel(bare, static_graph=True)
+        x = dg.ones(1, 2, dtype=dg.float64)
+        parts = [lambda x: bare.first(x), lambda x: bare.last(x)]
+        for _ in range(2):
+            with model.no_sync():
+                model.module.forward = parts[rank]  # type: ignore[method-assign]
+                model(x).sum().backward()
+            model.module.forward = lambda x: bare.middle(x)  # type: ignore[method-assign]
+            model(x).sum().backward()
+        if rank == 1:
+            model.module.forward = lambda x: bare.middle(bare.last(x)) + bare.first(x)  # type: ignore[method-assign]
+        try:
+            if rank == 0:
+                with model.no_sync():
+                    model.module.forward = parts[0]  # type: ignore[method-assign]
+                    model(x).sum().backward()
+                model.module.forward = lambda x: bare.middle(x)  # type: ignore[method-assign]
+            model(x).sum().backward()
+        except RuntimeError as error:
+            return str(error)
+        return ""
+
+    first, second = on_ranks(2, main, way)
+    assert first == ""
+    assert "parameter 'first.weight' was used in this backward and was not used in the first" in second

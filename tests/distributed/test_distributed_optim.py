@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from distgrad.distributed.optim import (
     broadcast_optimizer_state,
     broadcast_parameters,
 )
+from distgrad.distributed.process_group import get_group
 from distgrad.nn.parallel import DistributedDataParallel
 from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, counting, on_ranks, pretend_nodes
 from tests.ranks import run_ranks
@@ -270,6 +271,34 @@ def test_accumulation(way: str) -> None:
         return [local, p.item()]
 
     assert on_ranks(2, main, way) == [[1.0, -2.0], [2.0, -2.0]]
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_a_step_of_a_sharded_optimizer_is_one_exchange(size: int) -> None:
+    def main() -> tuple[list[int], bool]:
+        comm, sizes = get_group().comm, []
+        model = nn.Linear(40, 30)
+        for p in model.parameters():
+            nn.init.constant_(p, 0.5)
+        optimizer = ZeroRedundancyOptimizer(model.parameters(), optim.SGD, lr=0.1)
+        model(dg.ones(2, 40)).sum().backward()
+        before = [p.detach().numpy() - 0.1 * p.grad.numpy() for p in model.parameters()]  # type: ignore[union-attr]
+        exchange = comm.Iallgatherv
+
+        def counted(array: np.ndarray, out: Sequence[np.ndarray]) -> Any:
+            sizes.append(array.size)
+            return exchange(array, out)
+
+        comm.Iallgatherv = counted  # type: ignore[method-assign]
+        for name in ("Ibcast", "Bcast", "Allgather", "Iallreduce"):
+            setattr(comm, name, None)  # nothing else is called
+        optimizer.step()
+        after = [p.detach().numpy() for p in model.parameters()]
+        return sizes, all(np.array_equal(a, b) for a, b in zip(after, before, strict=True))
+
+    found = on_ranks(size, main)
+    assert all(right and len(sizes) == 1 for sizes, right in found), found
+    assert sum(sizes[0] for sizes, _ in found) >= 40 * 30 + 30
 
 
 def test_state_and_parameters_are_broadcast() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -120,13 +121,41 @@ def test_several_ranks_and_parameters_are_counted(way: str) -> None:
     def main() -> str:
         t = Training("raise")
         x = dg.full((2, 4), float("nan"))
-        with pytest.raises(RuntimeError, match="not finite") as caught:
+
+        def step() -> None:
             t.model(x).mean().backward()
+            t.optimizer.step()
+
+        with pytest.raises(RuntimeError, match="not finite") as caught:
+            step()
         return str(caught.value)
 
     text = on_ranks(2, main, way)[0]
     assert "on rank 0 the gradient of parameter '" in text
     assert "more is not finite; some are not finite on rank(s) 1 either" in text
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_look_at_a_gradient_finds_it_too(way: str) -> None:
+    """One rank alone looks, the others come to step(): all forget the gradients, or raise."""
+
+    def main(check: str) -> list[Any]:
+        t = Training(check)
+        found: list[Any] = []
+        t.model(dg.full((2, 4), float("nan") if dist.get_rank() == 1 else 1.0)).mean().backward()
+        if dist.get_rank() == 0:
+            found.append(t.bare[0].weight.grad)
+        before = t.bits()
+        t.optimizer.step()
+        assert t.bits() == before
+        t.step()
+        assert t.bits() != before
+        return found
+
+    assert on_ranks(3, lambda: main("skip"), way)[0] == [None]
+    if way == "shared":
+        with pytest.raises(RuntimeError, match="rank 0: on rank 1 the gradient of parameter '0.weight' and 1 more"):
+            on_ranks(3, lambda: main("raise"), way)
 
 
 def test_large_but_finite_is_finite() -> None:
@@ -158,17 +187,23 @@ def test_over_nodes(per_node: str) -> None:
 
 
 @pytest.mark.mpi
-def test_an_uncaught_one_ends_the_job() -> None:
-    program = """
+@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("backend", ["mpi", "shared"])
+def test_an_uncaught_one_ends_the_job(backend: str, size: int) -> None:
+    program = f"""
 import distgrad as dg, distgrad.distributed as dist
-from distgrad import nn
-dist.init_process_group()
+from distgrad import nn, optim
+dist.init_process_group("{backend}")
 model = nn.parallel.DistributedDataParallel(nn.Linear(2, 1))
+optimizer = optim.SGD(model.parameters(), lr=0.1)
 model(dg.full((1, 2), float("nan") if dist.get_rank() == 1 else 1.0)).sum().backward()
+optimizer.step()
 """
-    job = run_ranks(2, program, timeout=30)
-    assert job.returncode != 0
-    assert "on rank 1 the gradient of parameter 'weight' is not finite" in job.stderr
+    job = run_ranks(size, program)
+    assert job.returncode != 0, job
+    assert job.seconds < 8, job
+    said = r"\[rank(\d)\]: RuntimeError: rank \1: on rank 1 the gradient of parameter 'weight'( and .*)? is not finite"
+    assert re.search(said, job.stderr), job
 
 
 if __name__ == "__main__":

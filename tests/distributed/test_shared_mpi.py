@@ -41,6 +41,25 @@ def test_nodes_end_with_the_parameters_of_one_rank(ranks: int, per_node: int) ->
     run_ranks(ranks, HERE / "nodes.py", str(per_node), "shared").check(equal=ranks * len(OPTIMIZERS))
 
 
+def test_memory_that_another_rank_cannot_open_is_no_reason_to_fail() -> None:
+    """As where a container keeps processes from each other's files."""
+    job = run_ranks(3, """
+import os
+opened = os.open
+def refuse(path, *arguments):
+    if str(path).startswith("/proc/") and "/fd/" in str(path) and RANK == 2:
+        raise PermissionError(13, "Permission denied", path)
+    return opened(path, *arguments)
+os.open = refuse
+RANK = int(os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ["PMI_RANK"])
+""" + TRAINING + """
+print("trained")
+""")
+    job.check(trained=3)
+    assert job.stderr.count("rank 2 cannot open memory of rank 0, of the same node ([Errno 13]") == 1, job
+    assert job.stderr.count("using mpi") == 1, job
+
+
 def test_uneven_nodes_use_mpi_and_say_so_once() -> None:
     job = run_ranks(3, HERE / "nodes.py", "2", "default")
     job.check(equal=3 * len(OPTIMIZERS))

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import distgrad
-from distgrad import optim
-from distgrad.optim import compiled
+from distgrad import compiled, optim
 
 needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
 

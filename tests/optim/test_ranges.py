@@ -201,7 +201,7 @@ def test_the_layout_of_tensors_changes_no_bit(name: str, monkeypatch: pytest.Mon
 def test_a_step_needs_under_a_megabyte_beside_its_state(
     name: str, more: dict[str, Any], jit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distgrad.optim import compiled
+    from distgrad import compiled
 
     monkeypatch.setenv("DISTGRAD_JIT", jit)
     compiled.available.cache_clear()

@@ -157,7 +157,8 @@ def test_settings_of_the_class_and_of_the_call() -> None:
 
 
 def test_a_check_changes_nothing_outside() -> None:
-    from distgrad.optim import compiled, flat
+    from distgrad import compiled
+    from distgrad.optim import flat
 
     before = flat.BLOCK_BYTES, compiled.available, distgrad.cuda.device_count()
     check_optimizer(ByNorm)

@@ -111,7 +111,7 @@ class DistributedOptimizer(Wrapping):
 class _AveragesAndSteps(JoinHook):
     def __init__(self, optimizer: DistributedOptimizer) -> None:
         self.optimizer = optimizer
-        sync = optimizer._gradients
+        self.sync = sync = optimizer._gradients
         self.reducer = None if sync is None else sync.by_messages()
         if self.reducer is not None:
             self.reducer.forward(True, 1, True)
@@ -121,6 +121,12 @@ class _AveragesAndSteps(JoinHook):
         assert self.reducer is not None
         self.reducer.shadow()
         self.optimizer.step()
+
+    def post_hook(self, is_last_joiner: bool) -> None:
+        if self.sync is not None and self.reducer is not None:
+            self.reducer.before = None
+            self.sync.share_again()
+            self.sync.reducer.forward(True, 1, True)
 
 
 def broadcast_parameters(

@@ -1,7 +1,7 @@
 """PyTorch's ZeroRedundancyOptimizer: each rank updates its part of the parameters and holds state for it alone.
 
 Stage 1 of ZeRO (Rajbhandari et al. 2020, arXiv:1910.02054).  Parameters lie in flat storage, so a part is a range: for
-elementwise mathematics any range, else whole parameters.  After the update every rank broadcasts its range.
+elementwise mathematics any range, else whole parameters.  After the update all ranks exchange their ranges at once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from distgrad.distributed.collectives import broadcast_array
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.optim.wrapping import Wrapping
 from distgrad.distributed.process_group import ProcessGroup, get_group
+from distgrad.distributed.work import gather_array
 from distgrad.optim.optimizer import Optimizer
 from distgrad.storage import FlatStorage
 
@@ -52,11 +53,9 @@ class Shards:
                 flat.gather(i, i + 1)
 
     def end(self) -> None:
-        """Give each part to all ranks."""
-        for rank in range(self.comm.size):
-            lo, hi = self.bounds[rank : rank + 2]
-            if lo < hi:
-                broadcast_array(self.comm, self.flat.data[lo:hi], rank)
+        """Give each part to all ranks: one exchange, in which each part is written where it belongs."""
+        lo, hi = self.bounds[self.comm.rank], self.bounds[self.comm.rank + 1]
+        gather_array(self.comm, self.flat.data[lo:hi], self.flat.data, self.bounds)
 
     def release(self) -> None:
         """Nobody reads another rank's gradients."""

@@ -33,7 +33,8 @@ class DistributedDataParallel(Module, Joinable):
     others counting as zero; ``find_unused_parameters`` is not needed for either.  With one rank it costs nothing.
 
     Where the ranks of a node share memory (the ``shared`` communicator), gradients are not sent but added up where they
-    lie.  A communication hook and :meth:`join` need messages: the model's memory then becomes each rank's own.
+    lie.  A communication hook and :meth:`join` need messages: the model's memory then becomes each rank's own, with a
+    hook for good (it cannot be removed, as in PyTorch), with :meth:`join` until its context has ended.
 
     Two deliberate deviations from PyTorch: ranks are weighted by their number of samples, so that shares of different
     sizes give the gradient of the mean over the whole batch (with equal shares the two agree; ``weighting="ranks"`` is
@@ -51,11 +52,12 @@ class DistributedDataParallel(Module, Joinable):
         find_unused_parameters, gradient_as_bucket_view: accepted for PyTorch's sake; unused parameters are always
             found, and gradients always are views of buckets.
         check_reduction: as in PyTorch, without effect.
-        static_graph: each backward uses the same parameters; where messages are sent, another set is an error.
+        static_graph: each backward that reduces uses the same parameters on a rank; others are a RuntimeError there.
         weighting: ``"samples"`` or ``"ranks"``.
-        check_finite: what ``backward()`` does on all ranks alike when a gradient is NaN or infinite on one: ``"raise"``
-            RuntimeError that names the rank and the parameter; ``"skip"``: all gradients become None, so the optimizer
-            moves nothing; None: nothing, as in PyTorch.
+        check_finite: what all ranks do alike when a gradient is NaN or infinite on one: ``"raise"`` RuntimeError that
+            names the rank and the parameter; ``"skip"``: all gradients become None, so the optimizer moves nothing;
+            None: nothing, as in PyTorch.  They do it at the end of ``backward()``, or on one node that shares memory,
+            where nobody waits there, when gradients are first used: at ``step()`` or a look at ``p.grad``.
 
     Raises:
         RuntimeError: no parameter requires a gradient, or the ranks' models differ (the parameter and ranks are named).
@@ -165,7 +167,9 @@ class DistributedDataParallel(Module, Joinable):
 
         At its end all ranks have the parameters and buffers of one that worked to the end.  An optimizer's state stays
         as each rank has it, as in PyTorch: where it matters, make the optimizer one of
-        :mod:`distgrad.distributed.optim` and use ``Join([model, optimizer])``, under which all ranks step.
+        :mod:`distgrad.distributed.optim` and use ``Join([model, optimizer])``, under which all ranks step.  Where
+        memory is shared, each rank's state then serves its part of the parameters.  A context that an exception ends
+        leaves the model on messages; the next one that ends well takes it back.
 
         Args:
             divide_by_initial_world_size: False: ranks that have run out no longer count in the mean.  Only with
@@ -181,9 +185,10 @@ class DistributedDataParallel(Module, Joinable):
         """What a rank without inputs does; keyword ``divide_by_initial_world_size`` as for :meth:`join`."""
         if self._comm.size == 1:
             return JoinHook()
-        reducer = self._attach().by_messages()
+        sync = self._attach()
+        reducer = sync.by_messages()
         reducer.by_presence = self._weighting == "ranks" and not kwargs.get("divide_by_initial_world_size", True)
-        return _TakesPart(self, reducer)
+        return _TakesPart(self, sync, reducer)
 
     @property
     def join_device(self) -> Any:
@@ -216,8 +221,8 @@ class DistributedDataParallel(Module, Joinable):
 class _TakesPart(JoinHook):
     """The part of a rank that has no inputs any more in the others' forward and backward passes."""
 
-    def __init__(self, model: DistributedDataParallel, reducer: Reducer) -> None:
-        self.model, self.reducer = model, reducer
+    def __init__(self, model: DistributedDataParallel, sync: GradientSync, reducer: Reducer) -> None:
+        self.model, self.sync, self.reducer = model, sync, reducer
 
     def main_hook(self) -> None:
         root, buffers = self.model._agree(False, False)
@@ -230,3 +235,4 @@ class _TakesPart(JoinHook):
         self.model._broadcast(self.model.module.parameters(), root)
         self.model._broadcast(self.model.module.buffers(), root)
         self.reducer.by_presence = False
+        self.sync.share_again()

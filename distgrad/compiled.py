@@ -1,4 +1,4 @@
-"""Compiled loops: an optimizer's arithmetic in one pass over memory, where numba is installed.
+"""Compiled loops: arithmetic in one pass over memory, where numba is installed.
 
 NumPy stays the reference: a loop does the same operations in the same order and precision, so it gives the same bits.
 Without numba (``pip install 'distgrad[jit]'``), or with ``DISTGRAD_JIT=0`` in the environment, only time changes.
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array
+from .backend import Array
 
 __all__ = ["Loop", "available", "compiled", "usable"]
 
