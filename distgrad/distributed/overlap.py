@@ -21,7 +21,8 @@ when gradients are complete / with a thread that naps 0.1 ms:
 
 The thread moved half of the bytes before backward ended, polling an eighth.  But it took a third of the core that
 computes, it needs THREAD_MULTIPLE, and a job that fails has one more thread inside MPI; where cores are idle it would
-gain more.  Polling was chosen.  A ``bucket_cap_mb`` as large as the model leaves all sums to the end.
+gain more.  Polling was chosen.  A ``bucket_cap_mb`` as large as the model leaves all but the first
+MiB to the end.
 """
 
 from __future__ import annotations
