@@ -46,8 +46,7 @@ class ClusterUpdate(SharedUpdate):
 
     def start(self, samples: int | None) -> None:
         """A backward pass of so many samples that reduces has its first gradient of some storage."""
-        if self._closed:
-            self.gate()  # before this pass's first mean is written, all have read the last one's
+        self.gate()  # before this pass's first mean is written, all have read the last one's
         self.overlap.begin(samples)
 
     def complete(self, samples: int | None, check: bool = False) -> None:

@@ -39,6 +39,8 @@ class SharedReducer:
         self, comm: Communicator, params: Sequence[Tensor], by_samples: bool, cap_bytes: float = 25 * 2.0**20
     ) -> None:
         self.comm, self.by_samples = comm, by_samples
+        if comm.peers is not None:
+            comm.peers.timeout = comm.timeout  # as the user may have set it since
         kinds = dict.fromkeys(p._data.dtype for p in params)
         self.updates = [self._update(comm, [p for p in params if p._data.dtype == kind], cap_bytes) for kind in kinds]
         self.params = [p for update in self.updates for p in update.storage.params]
@@ -79,7 +81,6 @@ class SharedReducer:
         on_one, over_several = self._kinds(comm)
         if comm.peers is None:
             return on_one(comm, params)
-        comm.peers.timeout = comm.timeout  # as the user may have set it since
         return over_several(comm.node, comm.peers, params, cap_bytes)
 
     @staticmethod
