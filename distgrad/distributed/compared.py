@@ -71,16 +71,18 @@ class ComparedSharedReducer(SharedReducer):
         names: of the parameters, by ``id``.
     """
 
-    def __init__(self, comm: Compares, params: Sequence[Tensor], by_samples: bool, *, names: Mapping[int, str]) -> None:
+    def __init__(
+        self, comm: Compares, params: Sequence[Tensor], by_samples: bool, cap_bytes: float, *, names: Mapping[int, str]
+    ) -> None:
         self._parameters, self._passes = _named([names[id(p)] for p in params]), 0
-        super().__init__(comm, params, by_samples)
+        super().__init__(comm, params, by_samples, cap_bytes)
 
-    def _update(self, comm: Communicator, params: list[Tensor]) -> SharedUpdate:  # type: ignore[override]
-        kind = SharedUpdate if comm.peers is None else ClusterUpdate
+    def _kinds(self, comm: Communicator) -> tuple[type[SharedUpdate], type[ClusterUpdate]]:
         known = {"__module__": __name__, "compared_on": comm, "compared_as": self._parameters}
-        given = (comm,) if comm.peers is None else (comm.node, comm.peers)
-        made: SharedUpdate = type(f"Compared{kind.__name__}", (_MeetsFirst, kind), known)(*given, params)
-        return made
+        kinds: Any = [
+            type(f"Compared{kind.__name__}", (_MeetsFirst, kind), known) for kind in (SharedUpdate, ClusterUpdate)
+        ]
+        return kinds[0], kinds[1]
 
     def _finish(self) -> None:
         self._passes += 1

@@ -133,9 +133,9 @@ class GradientSync:
 
     def _share(self) -> None:
         self.reducer = (
-            ComparedSharedReducer(self.comm, self.params, self.by_samples, names=self._names)
+            ComparedSharedReducer(self.comm, self.params, self.by_samples, self._cap, names=self._names)
             if isinstance(self.comm, Compares)
-            else SharedReducer(self.comm, self.params, self.by_samples)
+            else SharedReducer(self.comm, self.params, self.by_samples, self._cap)
         )
         self.reducer.finite, self.reducer.static_graph = self._finite(self.reducer), self._static
 

@@ -14,11 +14,15 @@ from __future__ import annotations
 import mmap
 import os
 import platform
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from distgrad.distributed.mapping import HUGE_PAGE, Mapping
-from distgrad.distributed.page_scan import PageScan
+if sys.platform == "linux":  # elsewhere why_not() says that it is not
+    import resource
+
+    from distgrad.distributed.mapping import HUGE_PAGE, Mapping
+    from distgrad.distributed.page_scan import PageScan
 
 if TYPE_CHECKING:
     from distgrad.distributed.communicator import Communicator
@@ -111,6 +115,7 @@ class PrivateView:
         self.bytes = self._map.bytes[:nbytes]
         if PrivateView._pagemap < 0:
             PrivateView._pagemap = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        self._faults, self._written = -1, list[tuple[int, int]]()
         self._scan = PageScan(self._pagemap, self._map.address, -(-self._map.nbytes // _PAGE) * _PAGE)
 
     @classmethod
@@ -125,8 +130,13 @@ class PrivateView:
 
     def written(self) -> list[tuple[int, int]]:
         """The runs of pages, as (first byte, behind last byte), that this process has a copy of its own of."""
-        return [(lo, min(hi, self.bytes.size)) for lo, hi in self._scan.own_pages()]
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        if faults != self._faults:  # a page is copied in a fault: without one nothing has changed
+            self._faults = faults
+            self._written = [(lo, min(hi, self.bytes.size)) for lo, hi in self._scan.own_pages()]
+        return self._written
 
     def drop(self) -> None:
         """Forget this process's own writes: see again what all ranks share."""
         self._map.forget()
+        self._faults = -1

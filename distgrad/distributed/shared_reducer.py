@@ -8,6 +8,7 @@ import numpy as np
 
 from distgrad import autograd
 from distgrad.autograd import Tensor
+from distgrad.autograd.graph import Leaf
 from distgrad.distributed.cluster_update import ClusterUpdate
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.finite import FiniteCheck
@@ -26,6 +27,7 @@ class SharedReducer:
         comm: the ranks.
         params: the parameters, equal on all ranks but for their values.
         by_samples: weigh each rank by the samples it announced with :meth:`forward`, else all ranks alike.
+        cap_bytes: of a bucket of gradients, where there are several nodes.
 
     Attributes:
         params: the parameters, in the order in which ranks tell of them.
@@ -33,10 +35,14 @@ class SharedReducer:
         static_graph: checks that each backward uses the same parameters; None: they may differ.
     """
 
-    def __init__(self, comm: Communicator, params: Sequence[Tensor], by_samples: bool) -> None:
+    def __init__(
+        self, comm: Communicator, params: Sequence[Tensor], by_samples: bool, cap_bytes: float = 25 * 2.0**20
+    ) -> None:
         self.comm, self.by_samples = comm, by_samples
+        if comm.peers is not None:
+            comm.peers.timeout = comm.timeout  # as the user may have set it since
         kinds = dict.fromkeys(p._data.dtype for p in params)
-        self.updates = [self._update(comm, [p for p in params if p._data.dtype == kind]) for kind in kinds]
+        self.updates = [self._update(comm, [p for p in params if p._data.dtype == kind], cap_bytes) for kind in kinds]
         self.params = [p for update in self.updates for p in update.storage.params]
         self.finite: FiniteCheck | None = None
         self.static_graph: StaticGraph | None = None
@@ -45,26 +51,37 @@ class SharedReducer:
         self._unchecked = False
         for update in self.updates:
             update.check = self._check
-        self._handles = [p.register_post_accumulate_grad_hook(self._ready) for p in params]
+        self._clusters = [update for update in self.updates if isinstance(update, ClusterUpdate)]
+        hooks = [(p, self._early(u, i)) for u in self._clusters for i, p in enumerate(u.storage.params)]
+        hooks = hooks or [(p, self._ready) for p in params]
+        self._handles = [p.register_post_accumulate_grad_hook(hook) for p, hook in hooks]
         for p in params:
             p._bump()
 
     def detach(self) -> None:
-        """Let go of the parameters, which stay where they are."""
+        """Let go of the parameters, which stay where they are.  Collective."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()  # they hold the hooks, which hold this
         for update in self.updates:
             update.check = None
+        for cluster in self._clusters:
+            cluster.overlap.free()
 
     def keep_open(self) -> Callable[[], bool]:
         """See :meth:`~distgrad.distributed.shared_update.SharedUpdate.keep_open`; of all updates together."""
         kept = [update.keep_open() for update in self.updates]
         return lambda: any([needed() for needed in kept])  # noqa: C419 - each is to let go
 
-    @staticmethod
-    def _update(comm: Communicator, params: list[Tensor]) -> SharedUpdate:
-        return SharedUpdate(comm, params) if comm.peers is None else ClusterUpdate(comm.node, comm.peers, params)
+    def _kinds(self, comm: Communicator) -> tuple[type[SharedUpdate], type[ClusterUpdate]]:
+        """What shares an update on one node, and over several."""
+        return SharedUpdate, ClusterUpdate
+
+    def _update(self, comm: Communicator, params: list[Tensor], cap_bytes: float) -> SharedUpdate:
+        on_one, over_several = self._kinds(comm)
+        if comm.peers is None:
+            return on_one(comm, params)
+        return over_several(comm.node, comm.peers, params, cap_bytes)
 
     @staticmethod
     def can_serve(comm: Communicator, params: Sequence[Tensor]) -> bool:
@@ -89,8 +106,27 @@ class SharedReducer:
             self._running = True
             autograd.queue_callback(self._finish)
 
+    def _early(self, update: ClusterUpdate, i: int) -> Callable[[Tensor], None]:
+        """:meth:`_ready` of one parameter where there are several nodes."""
+
+        def ready(p: Tensor) -> None:
+            if not self._sync:
+                return
+            if not self._running:
+                self._ready(p)
+                for cluster in self._clusters:
+                    cluster.start(self._weight())
+            hooks = p._node.post_hooks if type(p._node) is Leaf else None
+            update.overlap.ready(i, last=not hooks or hooks[-1] is ready)
+
+        return ready
+
+    def _weight(self) -> int | None:
+        """What this rank weighs in the mean."""
+        return (self._samples or self._samples_of_eval) if self.by_samples else None
+
     def _finish(self) -> None:
-        samples = (self._samples or self._samples_of_eval) if self.by_samples else None
+        samples = self._weight()
         self._samples = 0
         for update in self.updates:
             update.complete(samples, self.finite is not None)

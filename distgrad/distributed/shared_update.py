@@ -140,7 +140,8 @@ class SharedUpdate:
 
     def nonfinite(self) -> bool:
         """Whether some rank's gradient of the pass just completed is not finite; waits for all ranks'."""
-        self._wait_gradients()
+        if self._weights is None:
+            self._wait_gradients()
         return _BAD in self._used.tobytes()  # bytes: for few parameters NumPy's calls would take as long as a step
 
     @property
