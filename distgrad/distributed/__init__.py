@@ -6,6 +6,16 @@ With one process every collective is a no-op, so one script runs everywhere.  ``
 
 from __future__ import annotations
 
+from distgrad.distributed.backends import (
+    get_node_local_rank,
+    is_backend_available,
+    is_gloo_available,
+    is_mpi_available,
+    is_nccl_available,
+    is_torchelastic_launched,
+    is_ucc_available,
+    is_xccl_available,
+)
 from distgrad.distributed.collectives import all_reduce, barrier, broadcast, monitored_barrier, reduce
 from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError
 from distgrad.distributed.gathering import (
@@ -79,6 +89,7 @@ __all__ = [
     "get_global_rank",
     "get_group_rank",
     "get_local_rank",
+    "get_node_local_rank",
     "get_process_group_ranks",
     "get_rank",
     "get_world_size",
@@ -86,7 +97,14 @@ __all__ = [
     "init_process_group",
     "irecv",
     "is_available",
+    "is_backend_available",
+    "is_gloo_available",
     "is_initialized",
+    "is_mpi_available",
+    "is_nccl_available",
+    "is_torchelastic_launched",
+    "is_ucc_available",
+    "is_xccl_available",
     "isend",
     "monitored_barrier",
     "new_group",

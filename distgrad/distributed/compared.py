@@ -77,16 +77,12 @@ class ComparedSharedReducer(SharedReducer):
         self._parameters, self._passes = _named([names[id(p)] for p in params]), 0
         super().__init__(comm, params, by_samples, cap_bytes)
 
-    def _update(  # type: ignore[override]
-        self, comm: Communicator, params: list[Tensor], cap_bytes: float
-    ) -> SharedUpdate:
-        kind = SharedUpdate if comm.peers is None else ClusterUpdate
+    def _kinds(self, comm: Communicator) -> tuple[type[SharedUpdate], type[ClusterUpdate]]:
         known = {"__module__": __name__, "compared_on": comm, "compared_as": self._parameters}
-        given: tuple[Any, ...] = (comm, params)
-        if comm.peers is not None:
-            given = (comm.node, comm.peers, params, cap_bytes)
-        made: SharedUpdate = type(f"Compared{kind.__name__}", (_MeetsFirst, kind), known)(*given)
-        return made
+        kinds: Any = [
+            type(f"Compared{kind.__name__}", (_MeetsFirst, kind), known) for kind in (SharedUpdate, ClusterUpdate)
+        ]
+        return kinds[0], kinds[1]
 
     def _finish(self) -> None:
         self._passes += 1

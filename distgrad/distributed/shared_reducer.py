@@ -73,11 +73,15 @@ class SharedReducer:
         kept = [update.keep_open() for update in self.updates]
         return lambda: any([needed() for needed in kept])  # noqa: C419 - each is to let go
 
-    @staticmethod
-    def _update(comm: Communicator, params: list[Tensor], cap_bytes: float) -> SharedUpdate:
+    def _kinds(self, comm: Communicator) -> tuple[type[SharedUpdate], type[ClusterUpdate]]:
+        """What shares an update on one node, and over several."""
+        return SharedUpdate, ClusterUpdate
+
+    def _update(self, comm: Communicator, params: list[Tensor], cap_bytes: float) -> SharedUpdate:
+        on_one, over_several = self._kinds(comm)
         if comm.peers is None:
-            return SharedUpdate(comm, params)
-        return ClusterUpdate(comm.node, comm.peers, params, cap_bytes)
+            return on_one(comm, params)
+        return over_several(comm.node, comm.peers, params, cap_bytes)
 
     @staticmethod
     def can_serve(comm: Communicator, params: Sequence[Tensor]) -> bool:

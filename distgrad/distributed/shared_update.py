@@ -33,6 +33,7 @@ from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, all_finite
 from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.reduction import ReduceOp, combine
+from distgrad.distributed.shared_state import SharedState
 from distgrad.storage import FlatStorage
 
 __all__ = ["REDUCED", "SharedUpdate", "scaled"]
@@ -41,7 +42,6 @@ _LINE = 8  # words of 8 bytes a rank: a cache line of its own
 _DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, _DIRTY, REDUCED = range(8)
 _PAGE = 4096
 _BAD = bytes([NONFINITE])
-_STATES = 256  # arrays of optimizer state that can be told of, over the life of a storage
 
 
 class SharedUpdate:
@@ -65,26 +65,24 @@ class SharedUpdate:
         comm.Barrier()
         self._view.drop()
         storage.data = shared
-        words = self.size * (_LINE + 3 * _STATES)
-        self._words = NodeMemory.common(comm, words * 8)
+        self._words = NodeMemory.common(comm, self.size * _LINE * 8)
         self._flags = memoryview(self._words.bytes.data).cast("q")
-        self._told = self._words.bytes.view(np.int64)[self.size * _LINE :].reshape(self.size, _STATES, 3)
         self._used = NodeMemory.common(comm, self.size * len(storage.params)).bytes.reshape(self.size, -1)
         self._others = [r for r in range(self.size) if r != self.rank]
         self._pass = self._steps = 0
         self._pending = False  # whether gradients of pass _pass are there that count
         self._closed = False  # whether others may still read what this rank told and wrote in that pass
         self._dirty = False
-        self._complete = False  # whether this rank told that it has a finite gradient of every parameter
+        self._told_present = False  # whether this rank told that it has a finite gradient of every parameter
         self.check: Callable[[], None] | None = None  # called when all gradients are there, before the first is used
         self._weights: list[float] | None = None
         self._own: list[tuple[int, int, Array]] = []
         self._asked: list[weakref.ref[Tensor]] = []  # the gradients that were asked for in pass _asked_in
         self._asked_in = 0
         self._scratch = np.empty(0, storage.dtype)
-        self._states: list[tuple[weakref.ref[np.ndarray], NodeMemory]] = []
+        self._state = SharedState(comm)
         bounds = [n * r // self.size // 16 * 16 for r in range(self.size)] + [n]
-        storage.share(self, (bounds[self.rank], bounds[self.rank + 1]), self._assemble)
+        storage.share(self, (bounds[self.rank], bounds[self.rank + 1]), self._state.assemble)
         self._lay_slots()
 
     def _begin_with(self, values: Array) -> None:
@@ -171,13 +169,13 @@ class SharedUpdate:
         storage = self.storage
         missing = [] if self._in_slots() else self._gather()
         finite = not check or all_finite(storage.grad)
-        if missing or not finite or not self._complete:
+        if missing or not finite or not self._told_present:
             used = self._used[self.rank]
             used[...] = PRESENT
             used[missing] = ABSENT
             if not finite:
                 used[[i for i, slot in enumerate(storage.slots) if not all_finite(slot)]] = NONFINITE
-            self._complete = finite and not missing
+            self._told_present = finite and not missing
         self._tell(_SAMPLES, -1 if samples is None else samples)
         self._pass += 1
         self._pending, self._closed, self._weights = True, True, None
@@ -354,16 +352,20 @@ class SharedUpdate:
 
     # --- state ------------------------------------------------------------------------------------------------------
 
+    def allocate(self, n: int, dtype: np.dtype) -> Array:
+        """Zeroed memory for this rank's part of optimizer state, which the others can read."""
+        return self._state.allocate(n, dtype)
+
     def keep_open(self) -> Callable[[], bool]:
         """Hold on to the memory in which other ranks find this one's part of the state, and to nothing else.
 
         Returns:
             tells whether an optimizer of this rank still keeps its state here.
         """
-        states, me = self._states, weakref.ref(self)
+        in_use, me = self._state.keep_open(), weakref.ref(self)
 
         def needed() -> bool:
-            if any(array() is not None for array, _ in states):
+            if in_use():
                 return True
             update = me()
             if update is not None:  # they hold each other, and with each other a model's memory
@@ -371,31 +373,6 @@ class SharedUpdate:
             return False
 
         return needed
-
-    def allocate(self, n: int, dtype: np.dtype) -> Array:
-        """Zeroed memory that the other ranks find in :meth:`_assemble`."""
-        number = len(self._states)
-        if number == _STATES:
-            raise RuntimeError(f"more than {_STATES} arrays of optimizer state for the parameters of one model")
-        memory = NodeMemory(max(n, 1) * dtype.itemsize)
-        memory.take()
-        array = memory.bytes.view(dtype)[:n]
-        self._states.append((weakref.ref(array), memory))
-        self._told[self.rank, number, 1:] = memory.handle[1], n
-        self._told[self.rank, number, 0] = memory.handle[0]  # last: it tells that the others are there
-        return array
-
-    def _assemble(self, part: Array) -> Array:
-        """All ranks' parts of the state of which ``part`` is this one's; the others need not take part."""
-        number = next(k for k, (array, _) in enumerate(self._states) if array() is part)
-        told, width = self._told[:, number], part.dtype.itemsize
-        self.comm.Await(lambda: bool(told[:, 0].all()), "for the other ranks to have optimizer state")
-        return np.concatenate(
-            [
-                part if r == self.rank else NodeMemory(max(n, 1) * width, (pid, fd)).bytes.view(part.dtype)[:n]
-                for r, (pid, fd, n) in enumerate(told.tolist())
-            ]
-        )
 
 
 def scaled(part: Array, weight: float) -> Array:

@@ -49,6 +49,32 @@ def test_before_init_pytorchs_error(call: Callable[[], Any]) -> None:
     assert str(caught.value) == message
 
 
+def test_what_backends_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [dist.is_backend_available(name) for name in ("serial", "Threads", "gloo", "")] == [True, True, False, False]
+    assert dist.is_backend_available("MPI") == dist.is_backend_available("shared") == dist.is_mpi_available()
+    absent = (dist.is_gloo_available, dist.is_nccl_available, dist.is_ucc_available, dist.is_xccl_available)
+    assert not any(available() for available in absent)
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert not dist.is_torchelastic_launched()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    assert dist.is_torchelastic_launched()
+
+
+def test_the_rank_on_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    with pytest.raises(RuntimeError, match="LOCAL_RANK is not in the environment"):
+        dist.get_node_local_rank()
+    assert dist.get_node_local_rank(3) == 3
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    assert dist.get_node_local_rank(3) == 2
+
+    def main() -> int:
+        dist.init_process_group("threads")
+        return dist.get_node_local_rank()
+
+    assert Threads.run(2, main) == [0, 1]
+
+
 def test_without_a_launcher_the_default_is_one_process(serial: None) -> None:
     assert dist.is_available()
     assert dist.is_initialized()
