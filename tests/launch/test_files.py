@@ -88,7 +88,8 @@ def test_slurm_starts_a_rank_a_task(tmp_path: Path) -> None:
 def test_slurm_without_pmi_uses_mpirun(tmp_path: Path) -> None:
     settings = {"LAUNCH": "mpirun", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "1", "SLURM_CPUS_PER_TASK": "3"}
     words, environ = submitted(tmp_path, "slurm.sh", ["train.py", "x"], **settings, SLURM_TASKS_PER_NODE="4(x2)")
-    assert words[:4] == ["--bind-to", "none", "-n", "8"]
+    assert words[:2] == ["--bind-to", "none"]
+    assert words[words.index("-n") + 1] == "8"
     assert words[-2:] == ["train.py", "x"]
     assert environ["OMP_NUM_THREADS"] == "3"
 
