@@ -9,22 +9,42 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import operator
 import os
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .backend import Array
 
-__all__ = ["Loop", "available", "compiled", "usable"]
+__all__ = ["Loop", "Mean", "available", "compiled", "usable"]
 
 Loop = Callable[..., None]
 
 _CHARS = "fd"  # float32 and float64
 _made: dict[Loop, Loop] = {}
 _lock = threading.Lock()
+
+
+class Mean(NamedTuple):
+    """The mean of several arrays, for a compiled loop to read as one: an element is made when the loop asks for it.
+
+    Elements have the bits that :func:`~distgrad.distributed.reduction.combine` gives.
+
+    Attributes:
+        parts: the arrays, of one shape (1-d) and dtype.
+        number: how many they are, of their dtype; where that is a power of two, one over it.
+    """
+
+    parts: tuple[Array, ...]
+    number: Any
+
+    @classmethod
+    def of(cls, parts: Sequence[Array]) -> Mean:
+        n = len(parts)
+        return cls(tuple(parts), parts[0].dtype.type(n if n & (n - 1) else 1 / n))
 
 
 @functools.cache
@@ -42,7 +62,8 @@ def compiled(loop: Loop, like: Array) -> Loop | None:
     """``loop`` compiled for arrays such as ``like``; None where that is not :func:`usable`.
 
     Args:
-        loop: a plain Python loop over one-dimensional arrays and numbers of their dtype, which it writes to.
+        loop: a plain Python loop over one-dimensional arrays and numbers of their dtype, which it writes to.  Where
+            it only reads an array, element by element, it may be given a :class:`Mean` instead.
         like: one of the arrays.
     """
     if not usable(like):
@@ -56,9 +77,39 @@ def compiled(loop: Loop, like: Array) -> Loop | None:
 
 def _compile(loop: Loop) -> Loop:
     numba: Any = importlib.import_module("numba")
+    _teach_means()
     # no fast-math: reassociation and fused multiply-adds would change bits with the place in a block
     options = dict(nogil=True, error_model="numpy", boundscheck=False)
     try:
         return numba.njit(cache=True, **options)(loop)
     except RuntimeError:  # no folder that a cache could be written to
         return numba.njit(**options)(loop)
+
+
+@functools.cache
+def _teach_means() -> None:
+    """Have compiled loops read ``mean[i]`` of a :class:`Mean`.
+
+    Loops compiled before a change of this text are found in numba's caches until their own file changes.
+    """
+    types, extending = importlib.import_module("numba.core.types"), importlib.import_module("numba.extending")
+
+    def sum_at(parts, i):  # type: ignore[no-untyped-def]
+        """Element ``i`` of the sum of ``parts``, added up in their order."""
+
+    total: Any = sum_at  # numba compares signatures, hints included, so there are none
+
+    @extending.overload(total)
+    def total_of(parts, i):  # type: ignore[no-untyped-def]
+        if len(parts) == 1:
+            return lambda parts, i: parts[0][i]
+        return lambda parts, i: total(parts[:-1], i) + parts[-1][i]
+
+    @extending.overload(operator.getitem)
+    def element_of(mean, i):  # type: ignore[no-untyped-def]
+        if not isinstance(mean, types.BaseNamedTuple) or mean.instance_class is not Mean:
+            return None
+        n = len(mean.types[0])
+        if n & (n - 1):
+            return lambda mean, i: total(mean.parts, i) / mean.number
+        return lambda mean, i: total(mean.parts, i) * mean.number

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from .autograd import Tensor
 from .autograd.engine import unshared
 from .autograd.graph import Leaf
 from .backend import Array
+
+if TYPE_CHECKING:
+    from .compiled import Mean
 
 __all__ = ["Allocate", "FlatStorage", "Sharing", "allocate", "changes", "flatten", "home"]
 
@@ -54,6 +57,10 @@ class Sharing(Protocol):
 
     def gradient(self, lo: int, hi: int) -> Array:
         """Elements ``lo`` to ``hi - 1`` of the gradient to update with; valid until the next call."""
+        ...
+
+    def operand(self, lo: int, hi: int) -> Array | Mean | None:
+        """The same for a compiled loop to read where it lies; None where only :meth:`gradient` has it."""
         ...
 
     def allocate(self, n: int, dtype: np.dtype) -> Array:

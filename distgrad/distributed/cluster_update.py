@@ -76,3 +76,6 @@ class ClusterUpdate(SharedUpdate):
 
     def _mean(self, lo: int, hi: int, out: Array) -> None:
         out[...] = self._means[lo:hi]
+
+    def _operand(self, lo: int, hi: int) -> Array:
+        return self._means[lo:hi]

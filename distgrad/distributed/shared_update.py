@@ -28,6 +28,7 @@ from distgrad.autograd import Tensor
 from distgrad.autograd.graph import Leaf
 from distgrad.autograd.tensor import DeferredGrad
 from distgrad.backend import Array, device
+from distgrad.compiled import Mean
 from distgrad.distributed import timeline
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, all_finite
@@ -304,8 +305,9 @@ class SharedUpdate:
         self._dirty = bool(written)
         self._own = []
         for p, (lo, hi) in zip(storage.params, storage.ranges, strict=True):
-            if p._grad is not None and not (self._pending and type(p._grad) is DeferredGrad):
-                self._own.append((lo, hi, p._grad._data))
+            grad = p._grad
+            if grad is not None and not (self._pending and grad.__class__ is DeferredGrad):
+                self._own.append((lo, hi, grad._data))
 
     def _adopt(self, p: Tensor, view: Array) -> None:
         """``p.data = …`` since the last step: its values move in."""
@@ -341,6 +343,17 @@ class SharedUpdate:
             if first < last:
                 out[first - lo : last - lo] = values.reshape(-1)[first - a : last - a]
         return out
+
+    def operand(self, lo: int, hi: int) -> Array | Mean | None:
+        """The same for a compiled loop to read where it lies; None where only :meth:`gradient` has it."""
+        settled = self.storage.settled
+        if self._own and settled is not None and [id(own) for _, _, own in self._own] == [id(x) for x in settled[1]]:
+            return settled[0][lo:hi]  # all were asked for
+        return self._operand(lo, hi) if self._pending and not self._own else None
+
+    def _operand(self, lo: int, hi: int) -> Array | Mean | None:
+        """Elements ``lo`` to ``hi - 1`` of the mean over the ranks, for a loop that makes it."""
+        return None if self._weights else Mean.of([row[lo:hi] for row in self._rows])
 
     def end(self) -> None:
         """Wait for all ranks' updates, and see them."""

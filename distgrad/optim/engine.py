@@ -12,7 +12,7 @@ from .. import backend, storage
 from ..autograd.tensor import TENSORS
 from ..backend import Array, ArrayModule
 from . import states
-from .flat import Piece, Rule, Segment, segments_of
+from .flat import SUM_BYTES, Piece, Rule, Segment, segments_of
 from .fusing import fused
 from .hooks import Hooked
 
@@ -161,7 +161,7 @@ class Engine(Hooked):
                     update = fused(update, type(self).__name__, self.scratch)
                 update = _where_it_lies(update, segment)
             if segment.sharing is not None:
-                update = _when_due(update)
+                update = _where_they_lie(update) if segment.compiled and not maximize else _when_due(update)
             pieces: Iterable[Piece]
             if intact:
                 segment.touch()
@@ -263,6 +263,26 @@ def _when_due(update: Callable[..., None]) -> Callable[..., None]:
         update(xp, p, g.now(), *arrays, **options)
 
     return due
+
+
+def _where_they_lie(update: Callable[..., None]) -> Callable[..., None]:
+    """``update``, whose loop is compiled, reading the gradients that the processes share as it goes.
+
+    Where they are more than a mean, they are made in blocks that stay in the cache.
+    """
+    due = _when_due(update)
+
+    def summed(xp: ArrayModule, p: Array, g: Any, *arrays: Array, **options: Any) -> None:
+        operand = g.operand()
+        if operand is not None:
+            update(xp, p, operand, *arrays, **options)
+            return
+        size = max(SUM_BYTES // p.itemsize, 1)
+        for a in range(0, len(p), size):
+            part = slice(a, a + size)
+            due(xp, p[part], g[part], *[x[part] for x in arrays], **options)
+
+    return summed
 
 
 def _uphill(update: Callable[..., None]) -> Callable[..., None]:

@@ -24,7 +24,7 @@ from .. import backend, dtypes
 from ..autograd import Tensor
 from ..autograd.graph import Cell
 from ..backend import Array
-from ..compiled import usable
+from ..compiled import Mean, usable
 from ..storage import FlatStorage, Sharing, home
 
 __all__ = ["BLOCK_BYTES", "Block", "Later", "Piece", "Rule", "SUM_BYTES", "Segment", "segments_of"]
@@ -69,12 +69,11 @@ class Segment:
         self.lo, self.hi = self._span()
         self.xp = backend.module_for(storage.device)
         self.half = storage.dtype.itemsize == 2  # computed in float32, as PyTorch's kernels do
-        compiled = 0 < rule.one_pass <= self.hi - self.lo and usable(_real(storage.data))
+        self.compiled = 0 < rule.one_pass <= self.hi - self.lo and usable(_real(storage.data))
         self.on_host = storage.device.type == "cpu"
-        one_pass = compiled or (rule.elementwise and not self.on_host)  # then blocks would cost calls and save nothing
+        one_pass = self.compiled or (rule.elementwise and not self.on_host)  # then blocks cost calls and save nothing
         self.scratch = 0 if one_pass else rule.scratch
         self.plain = self.on_host and not self.half
-        self.undivided = compiled or not self.on_host
         n = last - first
         number = np.float64 if dtypes.get_default_dtype() is dtypes.float64 else np.float32
         self.steps: np.ndarray = np.zeros(n, number)
@@ -200,8 +199,8 @@ class Segment:
             p, g, state = _real(p), _real(g), [_real(s) for s in state]
         n = len(p)
         size = BLOCK_BYTES // p.itemsize
-        if self.undivided and not (self._divide and self.on_host):  # else gradients are made block by block
-            size = n if self.sharing is None else SUM_BYTES // p.itemsize
+        if (self.compiled and not self._divide) or not self.on_host:
+            size = n
         size = max(size, 1)
         spare = self._scratch(min(size, n))
         return [
@@ -311,6 +310,10 @@ class Later:
     def now(self) -> Array:
         """The gradient; valid until the next is asked for."""
         return self._sharing.gradient(self._first, self._first + math.prod(self._shape)).reshape(self._shape)
+
+    def operand(self) -> Array | Mean | None:
+        """The gradient as a compiled loop can read it where it lies; None where it has to be made."""
+        return self._sharing.operand(self._first, self._first + self._shape[0])
 
 
 def _real(x: Array) -> Array:

@@ -13,10 +13,11 @@ import pytest
 
 import distgrad as dg
 import distgrad.distributed as dist
-from distgrad import nn, optim, registry
+from distgrad import compiled, nn, optim, registry
 from distgrad.distributed import node_memory
 from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.shared_reducer import SharedReducer
+from distgrad.distributed.shared_update import SharedUpdate
 from distgrad.nn.parallel import DistributedDataParallel
 from tests.distributed.training import OPTIMIZERS, run_all
 
@@ -26,9 +27,11 @@ Step = Callable[[Any, nn.Module, Any], None]
 
 
 class Training:
-    """Three layers on this rank's share of made-up data."""
+    """Three layers on this rank's share of made-up data: ``more`` samples more for each further rank."""
 
-    def __init__(self, make: Callable[[Any], Any], before: bool = False, dtype: Any = dg.float32) -> None:
+    def __init__(
+        self, make: Callable[[Any], Any], before: bool = False, dtype: Any = dg.float32, more: int = 1
+    ) -> None:
         rank = dist.get_rank()
         rng = np.random.default_rng(rank)
         first, second, last = (nn.Linear(*sizes, dtype=dtype) for sizes in ((7, 40), (40, 30), (30, 2)))
@@ -39,8 +42,8 @@ class Training:
         self.optimizer = make(self.bare) if before else None
         self.model = DistributedDataParallel(self.bare)
         self.optimizer = self.optimizer or make(self.bare)
-        self.x = dg.tensor(rng.standard_normal((4 + rank, 7)), dtype=dtype)
-        self.y = dg.tensor(rng.standard_normal((4 + rank, 2)), dtype=dtype)
+        self.x = dg.tensor(rng.standard_normal((4 + more * rank, 7)), dtype=dtype)
+        self.y = dg.tensor(rng.standard_normal((4 + more * rank, 2)), dtype=dtype)
 
     def backward(self) -> Any:
         loss = ((self.model(self.x) - self.y) ** 2).mean()
@@ -233,15 +236,48 @@ def compare(size: int, body: Callable[[], Any], monkeypatch: pytest.MonkeyPatch)
     assert all(one == got[0] for one in got)
 
 
+@pytest.mark.parametrize("more", [0, 1], ids=["equal shares", "unequal shares"])
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda f: f.__name__)
-def test_sharing_changes_no_bit(scenario: Any, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sharing_changes_no_bit(scenario: Any, size: int, more: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def body() -> Any:
-        t = Training(adam)
+        t = Training(adam, more=more)
         scenario(t)
         return t.bits()
 
     compare(size, body, monkeypatch)
+
+
+@pytest.mark.skipif(not compiled.available(), reason="numba is not installed")
+@pytest.mark.parametrize(
+    ("scenario", "more", "kind"),
+    [(plain, 0, compiled.Mean), (norm_clipped, 0, np.ndarray), (plain, 1, None), (gradients_replaced, 0, None)],
+    ids=["a mean", "one that was asked for", "a weighted mean", "partly somebody's own"],
+)
+def test_a_compiled_update_adds_up_what_it_reads(
+    scenario: Any, more: int, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mean is made nowhere; what is more than that is made in blocks."""
+    made: list[tuple[Any, int]] = []
+    operand, gradient = SharedUpdate.operand, SharedUpdate.gradient
+
+    def asked(self: SharedUpdate, lo: int, hi: int) -> Any:
+        found = operand(self, lo, hi)
+        made.append((None if found is None else type(found), hi - lo))
+        return found
+
+    def block(self: SharedUpdate, lo: int, hi: int) -> Any:
+        made.append((gradient, hi - lo))
+        return gradient(self, lo, hi)
+
+    monkeypatch.setattr(SharedUpdate, "operand", asked)
+    monkeypatch.setattr(SharedUpdate, "gradient", block)
+    monkeypatch.setattr("distgrad.optim.engine.SUM_BYTES", 1024)
+    outcome(2, True, lambda: scenario(Training(adam, more=more)), monkeypatch)
+    assert {found for found, _ in made if found is not gradient} == {kind}
+    blocks = [n for found, n in made if found is gradient]
+    assert bool(blocks) == (kind is None)
+    assert max(blocks, default=0) <= 256
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -338,8 +374,8 @@ def test_state_is_whole_on_the_rank_that_asks_and_loads_on_another_number(monkey
 def test_memory_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parameters once, gradients whole, Adam's two moments by share: at two ranks 5/8 of one rank's."""
 
-    for name in ("BLOCK_BYTES", "SUM_BYTES"):
-        monkeypatch.setattr(f"distgrad.optim.flat.{name}", 1024)
+    for name in ("flat.BLOCK_BYTES", "engine.SUM_BYTES"):
+        monkeypatch.setattr(f"distgrad.optim.{name}", 1024)
 
     def body() -> Any:
         t = Training(adam)

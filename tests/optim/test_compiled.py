@@ -9,6 +9,7 @@ import pytest
 
 import distgrad
 from distgrad import compiled, optim
+from distgrad.distributed.reduction import ReduceOp, combine
 
 needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
 
@@ -76,6 +77,25 @@ def test_the_compiled_pass_gives_numpys_bits(monkeypatch, name, dtype, options):
         np.testing.assert_array_equal(a, b)
 
 
+@needs_numba
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4, 5])
+def test_a_loop_reads_a_mean_as_if_it_had_been_made(monkeypatch, ranks, dtype):
+    monkeypatch.delenv("DISTGRAD_JIT", raising=False)
+    rng = np.random.default_rng(ranks)
+    parts = [rng.standard_normal(1003).astype(dtype) for _ in range(ranks)]
+    parts[0][0], parts[-1][-1] = np.inf, np.nan
+    made = np.empty(1003, dtype)
+    combine(ReduceOp.AVG, parts, made)
+    seen = []
+    for g in (made, compiled.Mean.of(parts)):
+        p, b = (np.random.default_rng(k).standard_normal(1003).astype(dtype) for k in (8, 9))
+        options = dict(momentum=0.9, dampening=0.1, weight_decay=0.1, nesterov=False, lr=0.1)
+        optim.SGD.update(None, np, p, g, b, step=2, **options)
+        seen.append((p.tobytes(), b.tobytes()))
+    assert seen[0] == seen[1]
+
+
 def test_without_numba_nothing_is_compiled(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert not compiled.available()
@@ -95,5 +115,5 @@ def test_scratch_is_not_made_where_nothing_needs_it(monkeypatch):
     p.grad = distgrad.ones(100_000)
     optimizer.step()
     (segment,) = optimizer._segments[0]
-    assert segment.undivided
+    assert segment.compiled
     assert segment._spare == []

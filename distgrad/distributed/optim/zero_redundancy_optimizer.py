@@ -64,6 +64,8 @@ class Shards:
         """This rank's own, which are the mean over the ranks already."""
         return self.flat.grad[lo:hi]
 
+    operand = gradient
+
     def allocate(self, n: int, dtype: np.dtype) -> Array:
         """Zeroed memory for this rank's part of optimizer state."""
         return storage.allocate(n, dtype, self.flat.device)
