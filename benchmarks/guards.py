@@ -2,9 +2,9 @@
 
 python benchmarks/guards.py [--rounds 3] [--ranks 2] [--out benchmarks/results/NAME.json]
 
-Within a job, blocks of steps with the exception hooks and the watchdog's thread take turns with blocks without; their
-cost is the median of the ratios of neighbours.  Debug mode is on for the whole of a job, and jobs take turns.  The
-check for finite gradients is part of a step and is measured by scaling.py.
+Within a job, blocks of steps with all guards take turns with blocks without the exception hooks and the watchdog's
+thread, and with blocks without the check of gradients for NaN and infinities; what each costs is the median of the
+ratios of neighbours.  Debug mode is on for the whole of a job, and jobs take turns.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from environment import mpi_environ, mpirun  # noqa: E402 - found through the li
 
 
 def run(model: str, debug: str, ranks: int) -> dict[str, list[float]]:
-    """Microseconds of a step on the slowest rank of one job, block by block, with guards and without."""
+    """Microseconds of a step on the slowest rank of one job, block by block, with each guard and without."""
     env = one_thread() | mpi_environ(ranks) | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         env.pop(name, None)
@@ -43,24 +43,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--models", nargs="+", default=["linear", "mlp"])
+    parser.add_argument("--models", nargs="+", default=["linear", "mlp", "wide_mlp"])
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    print(f"{'model':<10}{'step, us':>10}{'without':>10}{'guards':>9}{'detail, us':>12}{'detail':>8}")
+    print(f"{'model':<10}{'step, us':>10}{'hooks':>9}{'finite':>9}{'detail, us':>12}{'detail':>8}")
     for model in args.models:
-        plain: dict[str, list[float]] = {"with": [], "without": []}
+        plain: dict[str, list[float]] = {}
         detail: list[float] = []
         for _ in range(args.rounds):
             for kind, found in run(model, "", args.ranks).items():
-                plain[kind] += found
-            detail += run(model, "detail", args.ranks)["with"]
-        us, without, debug = (statistics.median(found) for found in (plain["with"], plain["without"], detail))
-        cost = statistics.median(a / b for a, b in zip(plain["with"], plain["without"], strict=True))
-        rows.append(
-            dict(model=model, us=us, without_us=without, guards=cost, detail_us=debug, detail=debug / us, all=plain)
+                plain.setdefault(kind, []).extend(found)
+            detail += run(model, "detail", args.ranks)["with hooks"]
+        us, debug = (statistics.median(found) for found in (plain["with hooks"], detail))
+        cost = {
+            kind: statistics.median(a / b for a, b in zip(plain[f"with {kind}"], plain[f"without {kind}"], strict=True))
+            for kind in ("hooks", "finite")
+        }
+        rows.append(dict(model=model, us=us, **cost, detail_us=debug, detail=debug / us, all=plain))
+        print(
+            f"{model:<10}{us:>10.1f}{cost['hooks']:>9.3f}{cost['finite']:>9.3f}{debug:>12.1f}{debug / us:>8.2f}",
+            flush=True,
         )
-        print(f"{model:<10}{us:>10.1f}{without:>10.1f}{cost:>9.3f}{debug:>12.1f}{debug / us:>8.2f}", flush=True)
     if args.out:
         text = json.dumps({"machine": describe(), "ranks": args.ranks, "rounds": args.rounds, "rows": rows}, indent=1)
         args.out.write_text(text + "\n", encoding="utf-8")

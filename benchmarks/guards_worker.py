@@ -1,4 +1,4 @@
-"""One rank of a run of guards.py: trains, in turn with guards and without, and rank 0 prints the slowest rank's times.
+"""One rank of a run of guards.py: trains, in turn with all guards and without one, and rank 0 prints the slowest times.
 
 Microseconds of a step.  MODEL is one of scaling_worker.py's.
 """
@@ -21,6 +21,7 @@ from distgrad.distributed.process_group import get_group
 from distgrad.distributed.watchdog import Watchdog
 
 PAIRS = 15
+KINDS = ("hooks", "finite")  # what is taken out: exception hooks and watchdog; the check of gradients
 
 
 def disarm() -> None:
@@ -53,6 +54,23 @@ def main(model_name: str) -> None:
     loss_fn: Any = dg.nn.MSELoss()
     optimizer: Any = (dg.optim.SGD if model_name == "linear" else dg.optim.Adam)(model.parameters(), lr=1e-3)
 
+    reducer: Any = model._gradients.reducer
+    check = reducer.finite
+
+    def without(kind: str) -> None:
+        if kind == "hooks":
+            disarm()
+        else:
+            reducer.finite = None
+            for p in reducer.params:
+                p._node.bound = None  # nobody asks how large a gradient may be
+
+    def again(kind: str) -> None:
+        if kind == "hooks":
+            arm()
+        else:
+            reducer.finite = check
+
     def train(count: int) -> float:
         """Seconds of a step on this rank."""
         dist.barrier()
@@ -65,16 +83,18 @@ def main(model_name: str) -> None:
         return (time.perf_counter() - start) / count
 
     train(max(steps // 5, 3))
-    found: dict[str, list[float]] = {"with": [], "without": []}
+    found: dict[str, list[float]] = {f"{way} {kind}": [] for kind in KINDS for way in ("with", "without")}
     for i in range(PAIRS):
-        for kind in ("with", "without") if i % 2 else ("without", "with"):
-            if kind == "without":
-                disarm()
-            mine = dg.tensor([train(steps)], dtype=dg.float64)
-            dist.all_reduce(mine, op=dist.ReduceOp.MAX)
-            found[kind].append(float(mine) * 1e6)
-            if kind == "without":
-                arm()
+        for kind in KINDS:
+            for way in ("with", "without") if i % 2 else ("without", "with"):
+                if way == "without":
+                    without(kind)
+                train(2)
+                mine = dg.tensor([train(steps)], dtype=dg.float64)
+                dist.all_reduce(mine, op=dist.ReduceOp.MAX)
+                found[f"{way} {kind}"].append(float(mine) * 1e6)
+                if way == "without":
+                    again(kind)
     if rank == 0:
         sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()

@@ -98,12 +98,15 @@ def main() -> None:
         for mode in args.modes:
             times: dict[tuple[str, int], list[float]] = {}
             splits: dict[tuple[str, int], dict[str, float]] = {}
+            trips: dict[tuple[str, int], list[float]] = {}
             for _ in range(args.rounds):  # in turn, so that a slow minute hits all alike
                 for n in ranks:
                     for library in libraries:
                         found = run(library, model, mode, n)
                         times.setdefault((library, n), []).append(found["us"])
                         splits[library, n] = found.get("split", {})
+                        if found.get("round_trip_ns"):
+                            trips.setdefault((library, n), []).append(found["round_trip_ns"])
             for library in libraries:
                 alone = statistics.median(times[library, 1])
                 for n in ranks:
@@ -119,6 +122,7 @@ def main() -> None:
                             efficiency=efficiency,
                             all=times[library, n],
                             split=splits[library, n],
+                            round_trip_ns=trips.get((library, n)),
                         )
                     )
                     shares = ", ".join(f"{what} {share:.0%}" for what, share in splits[library, n].items())

@@ -2,7 +2,9 @@
 
 Run by scaling.py under mpirun; LIBRARY is distgrad, distgrad:BACKEND (the default is "shared" on one node) or torch
 (DDP over gloo).  For distgrad the time is also split, in a second run: waiting for other ranks, adding up gradients,
-the update, and the rest, which is computing.
+the update (in shared memory, where it is compiled, the sum is part of it), and the rest, which is computing.  Where ranks
+share memory, it is told how long a word takes from rank 0 to rank 1 and back: cores of one cache or of two make models
+that fit into caches scale differently, and virtual machines move between the two.
 """
 
 from __future__ import annotations
@@ -60,6 +62,33 @@ def _put_clocks(optimizer: Any) -> None:
     CLOCKS["update"].around(type(optimizer), "step")
 
 
+def round_trip(lib: Any) -> float | None:
+    """Nanoseconds from rank 0 to rank 1 and back through shared memory, read and written from Python; None: not shared.
+
+    Collective.
+    """
+    from distgrad.distributed.node_memory import NodeMemory
+    from distgrad.distributed.process_group import get_group
+
+    comm = get_group().comm
+    if comm.size < 2 or not comm.shares_memory or comm.peers is not None:
+        return None
+    words = memoryview(NodeMemory.common(comm, 4096).bytes.data).cast("q")
+    found, count = [], 1000
+    for turn in range(15):
+        lib.distributed.barrier()
+        start = time.perf_counter_ns()
+        for value in range(turn * count + 1, (turn + 1) * count + 1):
+            if comm.rank == 0:
+                words[0] = value
+            while words[64 if comm.rank == 0 else 0] < value and comm.rank < 2:
+                pass
+            if comm.rank == 1:
+                words[64] = value
+        found.append((time.perf_counter_ns() - start) / count)
+    return statistics.median(found)
+
+
 def _join(lib: Any, name: str) -> None:
     if name == "torch":
         rank = next(os.environ[k] for k in ("OMPI_COMM_WORLD_RANK", "PMI_RANK") if k in os.environ)
@@ -112,6 +141,7 @@ def main(name: str, model_name: str, mode: str) -> None:
 
     result: dict[str, Any] = {"us": measure() * 1e6, "ranks": size, "batch": batch}
     if name != "torch":
+        result["round_trip_ns"] = round_trip(lib)
         _put_clocks(optimizer)
         start = time.perf_counter()
         for _ in range(7 * steps):

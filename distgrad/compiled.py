@@ -19,9 +19,11 @@ import numpy as np
 
 from .backend import Array
 
-__all__ = ["Loop", "Mean", "available", "compiled", "usable"]
+__all__ = ["Loop", "MOST_PARTS", "Mean", "available", "compiled", "usable"]
 
 Loop = Callable[..., None]
+
+MOST_PARTS = 16  # of a mean: a loop reads all of them side by side
 
 _CHARS = "fd"  # float32 and float64
 _made: dict[Loop, Loop] = {}
@@ -34,7 +36,7 @@ class Mean(NamedTuple):
     Elements have the bits that :func:`~distgrad.distributed.reduction.combine` gives.
 
     Attributes:
-        parts: the arrays, of one shape (1-d) and dtype.
+        parts: the arrays, of one shape (1-d) and dtype; at most :data:`MOST_PARTS`.
         number: how many they are, of their dtype; where that is a power of two, one over it.
     """
 

@@ -7,6 +7,7 @@ the rules, sums a gradient back over broadcast axes, casts it to its input's dty
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -182,8 +183,9 @@ def _deliver(leaf: Leaf, g: Any, as_tensor: bool) -> None:
         grad._data += g
         if grad._vc is not None:
             grad._vc.version += 1
-    if leaf.post_hooks:
-        for hook in tuple(leaf.post_hooks):
+    hooks = leaf.post_hooks
+    if hooks:
+        for hook in hooks if len(hooks) == 1 else tuple(hooks):
             hook(t)
 
 
@@ -235,6 +237,8 @@ def _outs(node: Node, pending: dict[Any, list[Any]]) -> list[Any] | None:
                     if found is None:
                         found = [None] * len(node.edges)
                     found[i] = unshared(e)._data
+                    if e.bound is not None:
+                        e.bound = math.inf
     return found
 
 

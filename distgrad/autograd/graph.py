@@ -95,10 +95,12 @@ class Leaf:
     """Where the gradient of a tensor that the user made arrives.
 
     ``slot`` is a tensor over the parameter's part of flat gradient storage, if it has one: the first gradient is
-    written there.  ``post_hooks`` run with the tensor after its gradient is complete.
+    written there.  ``post_hooks`` run with the tensor after its gradient is complete.  ``bound``: None, or, for a post
+    hook that asks by a number, what no element of the gradient just made exceeds in magnitude: infinite, unless the
+    operation that wrote it into the slot knows better.
     """
 
-    __slots__ = ("__weakref__", "dtype", "hooks", "post_hooks", "shape", "slot", "tensor")
+    __slots__ = ("__weakref__", "bound", "dtype", "hooks", "post_hooks", "shape", "slot", "tensor")
     edges = ()
 
     def __init__(self, tensor: Tensor) -> None:
@@ -107,6 +109,7 @@ class Leaf:
         self.dtype = tensor._data.dtype
         self.hooks: list[Hook] | None = None
         self.post_hooks: list[Any] | None = None
+        self.bound: float | None = None
         self.slot: Tensor | None = None
 
     @property

@@ -36,10 +36,10 @@ class ClusterUpdate(SharedUpdate):
     def __init__(self, comm: Communicator, peers: Communicator, params: Sequence[Tensor], cap_bytes: float) -> None:
         self.peers = peers
         super().__init__(comm, params)
-        self._means: np.ndarray = NodeMemory.common(comm, self.storage.grad.nbytes).bytes.view(self.storage.dtype)
+        self._over_nodes: np.ndarray = NodeMemory.common(comm, self.storage.grad.nbytes).bytes.view(self.storage.dtype)
         self._anywhere = np.zeros(len(self.storage.params), np.uint8)
         self._reduced = 0  # the pass whose means are there
-        self.overlap = Overlap(comm, peers, self.storage, self._rows, self._means, cap_bytes)
+        self.overlap = Overlap(comm, peers, self.storage, self._rows, self._over_nodes, cap_bytes)
 
     def _begin_with(self, values: Array) -> None:
         self.peers.Bcast(values, 0)
@@ -75,7 +75,7 @@ class ClusterUpdate(SharedUpdate):
         self._wait(REDUCED, self._pass, "for the other ranks' sums over the nodes in backward() number {}")
 
     def _mean(self, lo: int, hi: int, out: Array) -> None:
-        out[...] = self._means[lo:hi]
+        out[...] = self._over_nodes[lo:hi]
 
     def _operand(self, lo: int, hi: int) -> Array:
-        return self._means[lo:hi]
+        return self._over_nodes[lo:hi]

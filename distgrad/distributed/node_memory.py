@@ -92,6 +92,10 @@ class NodeMemory:
             self._map.bytes[lo:hi:HUGE_PAGE] = 0  # a page that is there is what the others are joined to
             self._map.enlarge(lo, hi)
 
+    def forget(self) -> None:
+        """Drop this process's page tables for the region, not what is in it: they come back where it is touched."""
+        self._map.forget()
+
     def private(self) -> PrivateView:
         """The region as this process sees it, writes of its own included."""
         return PrivateView(self._fd, self.nbytes)

@@ -156,6 +156,7 @@ class Overlap:
         elif grad is not slot:
             if grad._data is not slot._data:
                 slot._data[...] = grad._data
+                slot._bump()
             p._grad = slot
         if i not in self._taken:
             bucket.waiting -= 1

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from distgrad import dtypes
-from distgrad.compiled import compiled
+from distgrad.compiled import MOST_PARTS, Mean, compiled
 
 __all__ = ["ReduceOp", "check_op", "combine"]
 
@@ -49,7 +49,6 @@ _UFUNC: dict[ReduceOp, Callable[..., Any]] = {
 _BITWISE = (ReduceOp.BAND, ReduceOp.BOR, ReduceOp.BXOR)
 _ORDERED = (ReduceOp.MIN, ReduceOp.MAX)
 _NARROW = {dtypes.float16.np, dtypes.bfloat16.np}
-_WORTH_A_LOOP = 1 << 12  # elements: fewer take less time than a call of a compiled loop
 _BLOCK = 1 << 15  # elements; float32 copies of a block of narrow floats stay in L2
 
 
@@ -92,7 +91,7 @@ def combine(op: ReduceOp, operands: Sequence[np.ndarray], out: np.ndarray) -> No
             ufunc(operands[0], operands[1], out=out)
         return
     if dtype not in _NARROW:
-        if op is ReduceOp.AVG and len(operands) > 1 and out.size >= _WORTH_A_LOOP and _mean(operands, out):
+        if op is ReduceOp.AVG and len(operands) > 1 and _mean(operands, out):
             return
         _accumulate(ufunc, operands, out)
         if op is ReduceOp.AVG:
@@ -111,29 +110,18 @@ def combine(op: ReduceOp, operands: Sequence[np.ndarray], out: np.ndarray) -> No
 
 
 def _mean(operands: Sequence[np.ndarray], out: np.ndarray) -> bool:
-    """The mean with the last addition and the division in one pass, where loops are compiled; whether they are."""
-    n = len(operands)
-    loop = compiled(_add_multiplied if n & (n - 1) == 0 else _add_divided, out)
-    if loop is None or (n > 2 and np.may_share_memory(operands[-1], out)):
+    """The mean in one pass, where loops are compiled; whether they are."""
+    loop = compiled(_made, out) if len(operands) <= MOST_PARTS else None
+    if loop is None:
         return False
-    first = operands[0]
-    if n > 2:
-        _accumulate(np.add, operands[:-1], out)
-        first = out
-    loop(first, operands[-1], out.dtype.type(1 / n if n & (n - 1) == 0 else n), out)
+    loop(Mean.of(operands), out)
     return True
 
 
-def _add_multiplied(x, y, scale, out):  # type: ignore[no-untyped-def]
-    """``out = (x + y) * scale``, for :func:`~distgrad.compiled.compiled`."""
+def _made(mean, out):  # type: ignore[no-untyped-def]
+    """For :func:`~distgrad.compiled.compiled`; ``out`` may be a part of ``mean``."""
     for i in range(out.size):
-        out[i] = (x[i] + y[i]) * scale
-
-
-def _add_divided(x, y, n, out):  # type: ignore[no-untyped-def]
-    """``out = (x + y) / n``, for :func:`~distgrad.compiled.compiled`."""
-    for i in range(out.size):
-        out[i] = (x[i] + y[i]) / n
+        out[i] = mean[i]
 
 
 def _complex_multiply(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:

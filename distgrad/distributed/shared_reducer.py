@@ -52,8 +52,7 @@ class SharedReducer:
         for update in self.updates:
             update.check = self._check
         self._clusters = [update for update in self.updates if isinstance(update, ClusterUpdate)]
-        hooks = [(p, self._early(u, i)) for u in self._clusters for i, p in enumerate(u.storage.params)]
-        hooks = hooks or [(p, self._ready) for p in params]
+        hooks = [(p, self._hook(u, i)) for u in self.updates for i, p in enumerate(u.storage.params)]
         self._handles = [p.register_post_accumulate_grad_hook(hook) for p, hook in hooks]
         for p in params:
             p._bump()
@@ -106,18 +105,31 @@ class SharedReducer:
             self._running = True
             autograd.queue_callback(self._finish)
 
-    def _early(self, update: ClusterUpdate, i: int) -> Callable[[Tensor], None]:
-        """:meth:`_ready` of one parameter where there are several nodes."""
+    def _hook(self, update: SharedUpdate, i: int) -> Callable[[Tensor], None]:
+        """What is called when the gradient of parameter ``i`` is complete."""
+        overlap = update.overlap if isinstance(update, ClusterUpdate) else None
+        large = i in update.search.large
+        if overlap is None and not large:
+            return self._ready
 
         def ready(p: Tensor) -> None:
+            looks = large and self.finite is not None
             if not self._sync:
+                if looks:
+                    update.search.bound(p)
                 return
             if not self._running:
                 self._ready(p)
                 for cluster in self._clusters:
                     cluster.start(self._weight())
             hooks = p._node.post_hooks if type(p._node) is Leaf else None
-            update.overlap.ready(i, last=not hooks or hooks[-1] is ready)
+            last = not hooks or hooks[-1] is ready  # else the user's hooks may change it yet
+            if looks and last:
+                update.search.early(i, p)
+            elif looks:
+                update.search.bound(p)
+            if overlap is not None:
+                overlap.ready(i, last)
 
         return ready
 

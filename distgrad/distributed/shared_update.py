@@ -28,10 +28,10 @@ from distgrad.autograd import Tensor
 from distgrad.autograd.graph import Leaf
 from distgrad.autograd.tensor import DeferredGrad
 from distgrad.backend import Array, device
-from distgrad.compiled import Mean
+from distgrad.compiled import MOST_PARTS, Mean
 from distgrad.distributed import timeline
 from distgrad.distributed.communicator import Communicator
-from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, all_finite
+from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, FiniteSearch, all_finite
 from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.reduction import ReduceOp, combine
 from distgrad.distributed.shared_state import SharedState
@@ -39,10 +39,10 @@ from distgrad.storage import FlatStorage
 
 __all__ = ["REDUCED", "SharedUpdate", "scaled"]
 
-_LINE = 8  # words of 8 bytes a rank: a cache line of its own
+_LINE = 8  # words of 8 bytes a rank: a cache line of its own; behind them one for all, the last pass refused by any
 _DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, _DIRTY, REDUCED = range(8)
 _PAGE = 4096
-_BAD = bytes([NONFINITE])
+_KEPT = 256  # means that are kept for loops: an update of a whole group asks for the same at each step
 
 
 class SharedUpdate:
@@ -63,23 +63,27 @@ class SharedUpdate:
         if self.rank == 0:
             self._begin_with(storage.data)
             shared[...] = storage.data
+            self._region.forget()  # of it all, of which this rank will write its part: memory is told by who maps it
         comm.Barrier()
         self._view.drop()
         storage.data = shared
-        self._words = NodeMemory.common(comm, self.size * _LINE * 8)
+        self._words = NodeMemory.common(comm, (self.size + 1) * _LINE * 8)
         self._flags = memoryview(self._words.bytes.data).cast("q")
         self._used = NodeMemory.common(comm, self.size * len(storage.params)).bytes.reshape(self.size, -1)
-        self._others = [r for r in range(self.size) if r != self.rank]
+        self._others = [r * _LINE for r in range(self.size) if r != self.rank]
+        self._mine, self._refused = self.rank * _LINE, self.size * _LINE
         self._pass = self._steps = 0
         self._pending = False  # whether gradients of pass _pass are there that count
         self._closed = False  # whether others may still read what this rank told and wrote in that pass
         self._dirty = False
         self._told_present = False  # whether this rank told that it has a finite gradient of every parameter
+        self.search = FiniteSearch(storage)
         self.check: Callable[[], None] | None = None  # called when all gradients are there, before the first is used
         self._weights: list[float] | None = None
         self._own: list[tuple[int, int, Array]] = []
         self._asked: list[weakref.ref[Tensor]] = []  # the gradients that were asked for in pass _asked_in
         self._asked_in = 0
+        self._means: dict[tuple[int, int], Mean] = {}  # of rows, for loops, by their elements
         self._scratch = np.empty(0, storage.dtype)
         self._state = SharedState(comm)
         bounds = [n * r // self.size // 16 * 16 for r in range(self.size)] + [n]
@@ -116,19 +120,19 @@ class SharedUpdate:
     # --- meeting ----------------------------------------------------------------------------------------------------
 
     def _tell(self, what: int, value: int) -> None:
-        self._flags[self.rank * _LINE + what] = value
+        self._flags[self._mine + what] = value
 
     def _wait(self, what: int, value: int, words: str) -> None:
         """Return when all ranks have told at least ``value``; ``words``, with a place for it, say what that means."""
         flags = self._flags
         for r in self._others:
-            if flags[r * _LINE + what] < value:
+            if flags[r + what] < value:
                 break
         else:
             return
 
         def reached() -> bool:
-            return all([flags[r * _LINE + what] >= value for r in self._others])  # noqa: C419 - a generator takes longer
+            return all([flags[r + what] >= value for r in self._others])  # noqa: C419 - a generator takes longer
 
         start, words = time.perf_counter_ns(), words.format(value)
         self.comm.Await(reached, words)
@@ -141,7 +145,7 @@ class SharedUpdate:
         """Whether some rank's gradient of the pass just completed is not finite; waits for all ranks'."""
         if self._weights is None:
             self._wait_gradients()
-        return _BAD in self._used.tobytes()  # bytes: for few parameters NumPy's calls would take as long as a step
+        return self._flags[self._refused] == self._pass
 
     @property
     def told(self) -> np.ndarray:
@@ -169,13 +173,14 @@ class SharedUpdate:
             self.gate()  # no slot was written: gradients were added to what the user had asked for
         storage = self.storage
         missing = [] if self._in_slots() else self._gather()
-        finite = not check or all_finite(storage.grad)
+        finite = not check or self.search.finish(storage.params)
         if missing or not finite or not self._told_present:
             used = self._used[self.rank]
             used[...] = PRESENT
             used[missing] = ABSENT
             if not finite:
                 used[[i for i, slot in enumerate(storage.slots) if not all_finite(slot)]] = NONFINITE
+                self._flags[self._refused] = self._pass + 1
             self._told_present = finite and not missing
         self._tell(_SAMPLES, -1 if samples is None else samples)
         self._pass += 1
@@ -209,6 +214,7 @@ class SharedUpdate:
             if grad is not slot:
                 if grad._data is not slot._data:
                     slot._data[...] = grad._data
+                    slot._bump()
                 p._grad = slot
         self._lay_slots()
         return missing
@@ -292,22 +298,25 @@ class SharedUpdate:
                 self._adopt(p, view)
         written = self._view.written()
         self._steps += 1
-        self._tell(_DIRTY, self._steps if written else 0)
+        if written:
+            self._tell(_DIRTY, self._steps)
         self._tell(_ENTERED, self._steps)
         self._wait(_ENTERED, self._steps, "for the other ranks to come to step() number {}")
-        self._dirty = False
+        self._dirty = bool(written)
         if self._pending:
             self._wait_gradients()
             if self.check is not None:
                 self.check()
-        if any(self._flags[r * _LINE + _DIRTY] == self._steps for r in range(self.size)):
-            self._publish(written)
-        self._dirty = bool(written)
+        for r in (self._mine, *self._others):
+            if self._flags[r + _DIRTY] == self._steps:
+                self._publish(written)
+                break
         self._own = []
-        for p, (lo, hi) in zip(storage.params, storage.ranges, strict=True):
-            grad = p._grad
-            if grad is not None and not (self._pending and grad.__class__ is DeferredGrad):
-                self._own.append((lo, hi, grad._data))
+        if not (self._pending and self._in_slots()):
+            for p, (lo, hi) in zip(storage.params, storage.ranges, strict=True):
+                grad = p._grad
+                if grad is not None and not (self._pending and grad.__class__ is DeferredGrad):
+                    self._own.append((lo, hi, grad._data))
 
     def _adopt(self, p: Tensor, view: Array) -> None:
         """``p.data = …`` since the last step: its values move in."""
@@ -353,7 +362,14 @@ class SharedUpdate:
 
     def _operand(self, lo: int, hi: int) -> Array | Mean | None:
         """Elements ``lo`` to ``hi - 1`` of the mean over the ranks, for a loop that makes it."""
-        return None if self._weights else Mean.of([row[lo:hi] for row in self._rows])
+        if self._weights or self.size > MOST_PARTS:
+            return None
+        mean = self._means.get((lo, hi))
+        if mean is None:
+            if len(self._means) > _KEPT:
+                self._means.clear()
+            mean = self._means[lo, hi] = Mean.of([row[lo:hi] for row in self._rows])
+        return mean
 
     def end(self) -> None:
         """Wait for all ranks' updates, and see them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -211,9 +212,19 @@ def _linear_backward(xp, g, ans, kept, wanted, x, weight, bias=None, outs=(None,
         g, x = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
     if wanted[1] is not None:
         gw = _blas(xp, g.T, x) if half else xp.dot(g.T, x) if outs[1] is None else xp.dot(g.T, x, outs[1])
+        if outs[1] is not None and wanted[1].bound is not None and 2 * (g.size + x.size) < gw.size:
+            wanted[1].bound = _bound_of_product(xp, g, x)
     if len(wanted) == 3 and wanted[2] is not None:
         gb = _column_sums(xp, g, outs[2])
     return (gx, gw, gb)[: len(wanted)]
+
+
+def _bound_of_product(xp: Any, g: Any, x: Any) -> float:
+    """What no element of gᵀ x exceeds in magnitude: ‖g‖ ‖x‖, by Cauchy and Schwarz; inf or NaN where it is unknown.
+
+    What is lost where a square underflows is nothing beside the numbers that a bound is compared with.
+    """
+    return math.sqrt(float(abs(xp.vdot(g, g)))) * math.sqrt(float(abs(xp.vdot(x, x))))
 
 
 def _column_sums(xp: Any, g: Any, out: Any) -> Any:

@@ -69,7 +69,8 @@ class Segment:
         self.lo, self.hi = self._span()
         self.xp = backend.module_for(storage.device)
         self.half = storage.dtype.itemsize == 2  # computed in float32, as PyTorch's kernels do
-        self.compiled = 0 < rule.one_pass <= self.hi - self.lo and usable(_real(storage.data))
+        least = rule.one_pass if self.sharing is None else min(rule.one_pass, 1)  # where it also saves making a sum
+        self.compiled = 0 < least <= self.hi - self.lo and usable(_real(storage.data))
         self.on_host = storage.device.type == "cpu"
         one_pass = self.compiled or (rule.elementwise and not self.on_host)  # then blocks cost calls and save nothing
         self.scratch = 0 if one_pass else rule.scratch

@@ -13,6 +13,7 @@ import pytest
 import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import nn, optim
+from distgrad.distributed import finite
 from distgrad.distributed.algorithms.ddp_comm_hooks.topk_hook import TopKState, topk_hook
 from distgrad.distributed.finite import all_finite
 from distgrad.nn.parallel import DistributedDataParallel
@@ -156,6 +157,134 @@ def test_a_look_at_a_gradient_finds_it_too(way: str) -> None:
     if way == "shared":
         with pytest.raises(RuntimeError, match="rank 0: on rank 1 the gradient of parameter '0.weight' and 1 more"):
             on_ranks(3, lambda: main("raise"), way)
+
+
+@pytest.fixture
+def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every gradient counts as a large one, which is looked at when it has just been made."""
+    monkeypatch.setattr(finite, "LARGE", 1)
+
+
+@pytest.mark.usefixtures("all_large")
+@pytest.mark.parametrize("dtype", [dg.float32, dg.float64, dg.bfloat16])
+@pytest.mark.parametrize("bad", BAD)
+def test_large_gradients_are_contained(bad: str, dtype: Any) -> None:
+    results = on_ranks(3, lambda: raising(BAD[bad], dtype), "shared")
+    assert all(
+        text.startswith(f"rank {r}: on rank 1 the gradient of parameter '0") for r, (text, _) in enumerate(results)
+    )
+    assert len({weights for _, weights in results}) == 1
+    if dtype is dg.float32:
+        assert set(on_ranks(3, lambda: skipping(BAD[bad]), "shared")) == set(
+            on_ranks(3, lambda: skipping(None), "shared")
+        )
+
+
+class Spoilt:
+    """Two linear layers of which a gradient is not finite on rank 1, brought about in several ways."""
+
+    def __init__(self) -> None:
+        dg.manual_seed(0)
+        self.first, self.second = nn.Linear(64, 64), nn.Linear(64, 64)
+        self.model = DistributedDataParallel(nn.Sequential(self.first, self.second))
+        self.x = dg.randn(2, 64)
+        self.here = dist.get_rank() == 1
+        self.bad = self.x * (float("nan") if self.here else 1.0)
+
+    def backward(self, x: Any) -> None:
+        self.model(x).square().sum().backward()
+
+    def by_input(self) -> None:
+        self.backward(self.bad)
+
+    def by_overflow(self) -> None:
+        scale = 1e20 if self.here else 1.0  # the factors are finite, their products are not
+        (self.model(self.x * scale) * scale).sum().backward()
+
+    def by_an_earlier_pass(self) -> None:
+        with self.model.no_sync():
+            self.backward(self.bad)
+        self.backward(self.x)
+
+    def by_addition_to_an_earlier_pass(self) -> None:
+        with self.model.no_sync():
+            self.backward(self.x)
+        self.by_overflow()
+
+    def by_addition_to_the_mean(self) -> None:
+        self.backward(self.x)
+        self.by_overflow()
+
+    def by_a_later_hook(self) -> None:
+        """Behind the wrapper's, through NumPy: no version tells of it."""
+
+        def spoil(p: Any) -> None:
+            if self.here:
+                p.grad.numpy()[3, 5] = np.inf
+
+        self.second.weight.register_post_accumulate_grad_hook(spoil)
+        self.backward(self.x)
+
+    def by_a_hook_of_another(self) -> None:
+        """When the first layer's gradient comes, the second's is complete and was looked at."""
+
+        def spoil(_: Any) -> None:
+            if self.here:
+                self.second.weight.grad.mul_(float("nan"))
+
+        self.first.weight.register_post_accumulate_grad_hook(spoil)
+        self.backward(self.x)
+
+    def by_replacement(self) -> None:
+        def spoil(_: Any) -> None:
+            if self.here:
+                self.second.weight.grad = dg.full((64, 64), float("inf"))
+
+        self.first.weight.register_post_accumulate_grad_hook(spoil)
+        self.backward(self.x)
+
+
+@pytest.mark.usefixtures("all_large")
+@pytest.mark.parametrize("way", [name[3:] for name in vars(Spoilt) if name.startswith("by_")])
+def test_it_is_found_however_it_came_about(way: str) -> None:
+    def main() -> None:
+        t = Spoilt()
+        optimizer = optim.SGD(t.model.parameters(), lr=0.1)
+        t.backward(t.x)
+        optimizer.step()
+        optimizer.zero_grad()
+        getattr(t, f"by_{way}")()
+        before = t.second.weight.detach().clone()
+        with pytest.raises(RuntimeError, match="on rank 1 the gradient of parameter '"):
+            optimizer.step()
+        assert bool((t.second.weight == before).all())
+
+    on_ranks(2, main, "shared")
+
+
+@pytest.mark.usefixtures("all_large")
+def test_a_product_whose_factors_bound_it_is_not_read() -> None:
+    def main() -> list[int]:
+        t = Spoilt()
+        search = t.model._gradients.reducer.updates[0].search
+        weight = next(i for i, slot in enumerate(search._slots) if slot.ndim == 2)
+        read, plain = [], search._large[weight]
+
+        def reads() -> bool:
+            read.append(weight)
+            return bool(plain())
+
+        search._large[weight] = reads
+        counts = []
+        for forget in (True, True, False, True, True):
+            t.backward(t.x)
+            counts.append(len(read))
+            if forget:
+                t.model.zero_grad()
+        return counts
+
+    # The first pass is not asked yet for a bound; the fourth adds to what the third has left.
+    assert on_ranks(2, main, "shared") == [[1, 1, 1, 2, 2]] * 2
 
 
 def test_large_but_finite_is_finite() -> None:

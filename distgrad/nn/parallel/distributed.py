@@ -108,6 +108,7 @@ class DistributedDataParallel(Module, Joinable):
             static_graph=static_graph, shared=init_sync,
         )  # fmt: skip
         self._trained = trained
+        self._has_buffers = any(True for _ in module.buffers())  # as in PyTorch: who has none now never gets any
         self._gradients: GradientSync | None = None
         if self._comm.size == 1:
             return
@@ -138,16 +139,17 @@ class DistributedDataParallel(Module, Joinable):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """The module's forward pass; where gradients are recorded, its samples count for this rank's weight."""
+        module: Any = self._modules["module"]
         if self._gradients is not None and autograd.is_grad_enabled():
             sync, root = self.require_backward_grad_sync, 0
-            buffers = self.training and self.broadcast_buffers
+            buffers = self._has_buffers and self.training and self.broadcast_buffers
             if sync and self._join_config.enable:
                 Join.notify_join_context(self)
                 root, buffers = self._agree(True, buffers)
             if sync and buffers:
-                self._broadcast(self.module.buffers(), root)
+                self._broadcast(module.buffers(), root)
             self._gradients.reducer.forward(sync, self._samples(inputs, kwargs), self.training)
-        return self.module(*inputs, **kwargs)
+        return module(*inputs, **kwargs)
 
     @contextlib.contextmanager
     def no_sync(self) -> Iterator[None]:
@@ -209,7 +211,8 @@ class DistributedDataParallel(Module, Joinable):
     def _samples(self, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         for value in (*inputs, *kwargs.values()):
             if isinstance(value, Tensor):
-                return int(value.shape[self.dim]) if value.ndim else 1
+                shape = value._data.shape
+                return int(shape[self.dim]) if shape else 1
         return 1
 
     def _broadcast(self, tensors: Iterable[Any], root: int = 0) -> None:
