@@ -93,6 +93,14 @@ class FiniteSearch:
 
     def finish(self, params: Sequence[Tensor]) -> bool:
         """At the end of the pass, with all gradients of ``params`` in their slots, whether all are finite."""
+        if self.large and not self._finish_large(params):
+            return False
+        for test in self._rest:  # noqa: SIM110 - a generator takes longer
+            if not test():
+                return False
+        return True
+
+    def _finish_large(self, params: Sequence[Tensor]) -> bool:
         found, self._found = self._found, {}
         for i in self.large:
             grad = params[i]._grad
@@ -101,7 +109,7 @@ class FiniteSearch:
                 finite = self._large[i]()
             if not finite:
                 return False
-        return all([test() for test in self._rest])  # noqa: C419 - a generator takes longer
+        return True
 
 
 class FiniteCheck:

@@ -152,8 +152,11 @@ class SharedReducer:
     def _check(self) -> None:
         """Once all ranks' gradients are there: if one is not finite, all ranks forget this step's, or raise."""
         if self._unchecked:
-            self._unchecked = False
-            if any([update.nonfinite() for update in self.updates]):  # noqa: C419 - all wait
+            self._unchecked = found = False
+            for update in self.updates:  # each waits
+                if update.nonfinite():
+                    found = True
+            if found:
                 assert self.finite is not None
                 self._contain(self.finite)
 
