@@ -168,9 +168,11 @@ def _deliver(leaf: Leaf, g: Any, as_tensor: bool) -> None:
     elif g.__class__ is Coo:
         t._grad = _with_sparse(grad, g)
     elif grad is None:
-        if leaf.slot is not None:
-            slot = unshared(leaf)
-            if g is not slot._data:
+        slot = leaf.slot
+        if slot is not None:
+            if g is not slot._data:  # else it was written there, and made ready for that
+                del slot  # which would count as somebody who holds it
+                slot = unshared(leaf)
                 slot._data[...] = g
             t._grad = slot
         else:
