@@ -4,7 +4,7 @@ python benchmarks/all_reduce.py [--ranks 2] [--sizes 8 65536 …] [--out benchma
 
 Beside ours: ``MPI_Allreduce`` through mpi4py, and the limit that memory sets, one copy of the array by each rank at
 once.  ``shared`` is what a step does instead of an all-reduce: ranks meet, each adds up its part of all ranks' arrays
-where they lie, and they meet again.
+where they lie, block by block, and they meet again.  (A compiled update makes no sum at all: it adds as it reads.)
 """
 
 from __future__ import annotations
@@ -13,16 +13,10 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(0, str(HERE.parent / "launch"))
 
 WAYS = ("mpi", "shared", "shared, kept", "MPI_Allreduce", "copy")
 
@@ -48,15 +42,15 @@ def ways(size: int) -> dict[str, Callable[[], Any]]:
     def shared(keep: bool) -> None:
         update._pass += 1
         update._pending, update._weights = True, None
-        update._tell(0, update._pass)  # complete
+        update.meeting.tell(0, update._pass)  # complete
         update._wait_gradients()
         for a in range(lo, hi, block):
             b = min(a + block, hi)
             total = update.gradient(a, b)
             if keep:
                 other[a:b] = total
-        update._tell(1, update._pass)  # released
-        update._wait(1, update._pass, "for the others")
+        update.meeting.tell(1, update._pass)  # released
+        update.meeting.wait(1, update._pass, "for the others")
 
     def copy() -> None:
         other[...] = array
@@ -93,21 +87,14 @@ def measure(sizes: list[int]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    from environment import mpi_environ, mpirun
+    from ranks import on_ranks
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ranks", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--sizes", type=int, nargs="+", default=[8, 512, 8192, 65536, 1 << 20, 1 << 23, 1 << 26])
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
-    env |= mpi_environ(args.ranks) | one | {"DISTGRAD_ALL_REDUCE": json.dumps(args.sizes)}
-    command = [*mpirun(sys.executable), "-n", str(args.ranks), sys.executable, __file__]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-    rows = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("[")))
+    rows = on_ranks(args.ranks, "all_reduce.py", DISTGRAD_ALL_REDUCE=json.dumps(args.sizes))
     print(f"{'bytes':>10}" + "".join(f"{name + ', us':>18}" for name in WAYS) + f"{'shared / MPI':>14}{'GB/s':>8}")
     for row in rows:
         us = row["us"]

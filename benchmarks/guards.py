@@ -12,31 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from compare import one_thread
 from machine import describe
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "launch"))
-
-from environment import mpi_environ, mpirun  # noqa: E402 - found through the line above
+from ranks import on_ranks
 
 
 def run(model: str, debug: str, ranks: int) -> dict[str, list[float]]:
     """Microseconds of a step on the slowest rank of one job, block by block, with each guard and without."""
-    env = one_thread() | mpi_environ(ranks) | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-        env.pop(name, None)
-    env["DISTGRAD_DEBUG"] = debug
-    command = [*mpirun(sys.executable), "-n", str(ranks), sys.executable, str(HERE / "guards_worker.py"), model]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        raise SystemExit(f"{model} failed:\n{done.stderr}")
-    return dict(json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{"))))
+    return dict(on_ranks(ranks, "guards_worker.py", model, timeout=120, DISTGRAD_DEBUG=debug))
 
 
 def main() -> None:

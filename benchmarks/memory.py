@@ -12,14 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(0, str(HERE.parent / "launch"))
 
 LAYERS, BATCH, STEPS = 5, 8, 3
 
@@ -59,29 +54,18 @@ def measure(width: int) -> None:
     dist.destroy_process_group()
 
 
-def run(ranks: int, width: int) -> dict[str, Any]:
-    from compare import one_thread
-
-    from environment import mpi_environ, mpirun
-
-    command = [*mpirun(sys.executable), "-n", str(ranks), sys.executable, __file__]
-    env = one_thread() | mpi_environ(ranks) | {"DISTGRAD_MEMORY": str(width)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-    return dict(json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{"))))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ranks", type=int, nargs="+", default=list(range(1, len(os.sched_getaffinity(0)) + 1)))
     parser.add_argument("--width", type=int, default=4096)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    from ranks import on_ranks
+
     rows, alone = [], 0.0
     print(f"{'ranks':>6}{'rank':>6}{'MiB':>10}{'over one':>10}")
     for n in sorted({1, *args.ranks}):
-        row = run(n, args.width)
+        row = on_ranks(n, "memory.py", DISTGRAD_MEMORY=str(args.width))
         alone = alone or row["ranks"][0]["mib"]
         rows.append({"size": n, **row})
         for rank, found in enumerate(row["ranks"]):

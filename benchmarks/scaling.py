@@ -14,47 +14,18 @@ import importlib.util
 import json
 import os
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from compare import one_thread
 from machine import describe
+from ranks import on_ranks
 from scaling_worker import MODELS
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "launch"))
-
-from environment import mpi_environ, mpirun  # noqa: E402
 
 
 def run(library: str, model: str, mode: str, ranks: int) -> dict[str, Any]:
     """One mpirun; rank 0's line."""
-    env = (
-        one_thread()
-        | mpi_environ(ranks)
-        | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    )
-    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-        env.pop(name, None)
-    command = [
-        *mpirun(sys.executable),
-        "-n",
-        str(ranks),
-        sys.executable,
-        str(HERE / "scaling_worker.py"),
-        library,
-        model,
-        mode,
-    ]
-    for _ in range(3 if library == "torch" else 1):  # gloo's threads abort a process at its end now and then
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL)
-        if done.returncode == 0:
-            break
-    else:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))  # type: ignore[no-any-return]
+    tries = 3 if library == "torch" else 1  # gloo's threads abort a process at its end now and then
+    return dict(on_ranks(ranks, "scaling_worker.py", library, model, mode, tries=tries))
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:

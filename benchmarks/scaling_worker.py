@@ -2,9 +2,9 @@
 
 Run by scaling.py under mpirun; LIBRARY is distgrad, distgrad:BACKEND (the default is "shared" on one node) or torch
 (DDP over gloo).  For distgrad the time is also split, in a second run: waiting for other ranks, adding up gradients,
-the update (in shared memory, where it is compiled, the sum is part of it), and the rest, which is computing.  Where ranks
-share memory, it is told how long a word takes from rank 0 to rank 1 and back: cores of one cache or of two make models
-that fit into caches scale differently, and virtual machines move between the two.
+the update (in shared memory, where it is compiled, the sum is part of it), and the rest, which is computing.  Where
+ranks share memory, it is told how long a word takes from rank 0 to rank 1 and back: cores of one cache or of two make
+models that fit into caches scale differently, and virtual machines move between the two.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ CLOCKS = {name: Clock() for name in ("waiting", "reduction", "update")}
 def _put_clocks(optimizer: Any) -> None:
     from distgrad_communicators import _mpi_small, _mpi_waiting, mpi
 
-    from distgrad.distributed import shared_update
+    from distgrad.distributed import meeting, shared_update
 
-    CLOCKS["waiting"].around(shared_update.SharedUpdate, "_wait")
+    CLOCKS["waiting"].around(meeting.Meeting, "wait")
     CLOCKS["waiting"].around(_mpi_waiting.Family, "wait")
     for owner, name in ((shared_update.SharedUpdate, "_mean"), (mpi, "combine"), (_mpi_small, "combine")):
         CLOCKS["reduction"].around(owner, name)

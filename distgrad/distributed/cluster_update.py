@@ -68,11 +68,11 @@ class ClusterUpdate(SharedUpdate):
         super()._wait_gradients()
         self._anywhere = self._used.max(axis=0)
         self.overlap.finish(self._anywhere)
-        self._tell(REDUCED, self._pass)
+        self.meeting.tell(REDUCED, self._pass)
         self._reduced = self._pass
 
     def _wait_gradients(self) -> None:
-        self._wait(REDUCED, self._pass, "for the other ranks' sums over the nodes in backward() number {}")
+        self.meeting.wait(REDUCED, self._pass, "for the other ranks' sums over the nodes in backward() number {}")
 
     def _mean(self, lo: int, hi: int, out: Array) -> None:
         out[...] = self._over_nodes[lo:hi]

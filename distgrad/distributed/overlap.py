@@ -33,14 +33,13 @@ import numpy as np
 
 from distgrad.distributed.buckets import Bucket, make_buckets
 from distgrad.distributed.communicator import Communicator, Request
-from distgrad.distributed.node_memory import NodeMemory
+from distgrad.distributed.meeting import Meeting
 from distgrad.distributed.reduction import ReduceOp, combine
 from distgrad.distributed.shared_update import scaled
 from distgrad.storage import FlatStorage
 
 __all__ = ["Overlap"]
 
-_LINE = 8  # words of 8 bytes a rank: a cache line of its own
 _BEGUN, _SAMPLES, _READY = range(3)
 _BLOCK = 1 << 15  # elements added up at a time: they stay in the cache
 _FIRST_BUCKET = 2.0**20
@@ -75,11 +74,8 @@ class Overlap:
         self._node, self._peers = node, peers.Dup()
         self._storage, self._rows, self._means, self._cap = storage, rows, means, cap_bytes
         self.early = 0
-        words, n = node.size * _LINE, len(storage.params)
-        memory = self._memory = NodeMemory.common(node, (words + n) * 8)
-        self._flags = memoryview(memory.bytes.data).cast("q")
-        self._seen = memory.bytes.view(np.int64)[words:]  # in which order gradients came on the node's first rank
-        self._others = [r for r in range(node.size) if r != node.rank]
+        self._meeting = Meeting(node, more=len(storage.params))
+        self._seen = self._meeting.more  # in which order gradients came on the node's first rank
         self._order: list[int] | None = []  # in which they came here, as long as that is to be learnt
         self._pass = self._before = 0  # this pass's number, and how many buckets those before it had together
         self._use({id(p): i for i, p in enumerate(storage.params)})
@@ -106,12 +102,6 @@ class Overlap:
         for bucket in self.buckets:
             bucket.waiting = bucket.hi - bucket.lo
 
-    def _tell(self, what: int, value: int) -> None:
-        self._flags[self._node.rank * _LINE + what] = value
-
-    def _told_by_all(self, what: int, value: int) -> bool:
-        return all([self._flags[r * _LINE + what] >= value for r in self._others])  # noqa: C419 - quicker than lazily
-
     # --- while backward runs ----------------------------------------------------------------------------------------
 
     def begin(self, samples: int | None) -> None:
@@ -121,8 +111,8 @@ class Overlap:
             samples: what this rank weighs; None: all ranks weigh the same.
         """
         self._pass += 1
-        self._tell(_SAMPLES, -1 if samples is None else samples)
-        self._tell(_BEGUN, self._pass)
+        self._meeting.tell(_SAMPLES, -1 if samples is None else samples)
+        self._meeting.tell(_BEGUN, self._pass)
 
     def ready(self, i: int, last: bool) -> None:
         """The gradient of parameter ``i`` is complete.
@@ -137,7 +127,7 @@ class Overlap:
                 self._take(k)
         if not last:
             self._late = i
-        self._tell(_READY, self._before + self._told)
+        self._meeting.tell(_READY, self._before + self._told)
         self.advance()
 
     def _take(self, i: int) -> None:
@@ -169,14 +159,14 @@ class Overlap:
     def advance(self) -> None:
         """Start what all ranks of the node are ready for, and let messages move; waits for nobody."""
         if not self._counting:
-            if not self._told_by_all(_BEGUN, self._pass):
+            if not self._meeting.reached(_BEGUN, self._pass):
                 return
             self._count()
         if self._alike is None:
             if not all([work.Test() for work in self._counting]):  # noqa: C419 - both are to progress
                 return
             self._weigh()
-        while self._next < self._told and self._told_by_all(_READY, self._before + self._next + 1):
+        while self._next < self._told and self._meeting.reached(_READY, self._before + self._next + 1):
             self.early += self._start()
         if self._works:
             self._works[-1].Test()  # it moves on all that are under way
@@ -228,7 +218,7 @@ class Overlap:
 
     def _count(self) -> None:
         """Ask for the samples of all ranks together, and for the most and the fewest that one has."""
-        counts = self._counts = [self._flags[r * _LINE + _SAMPLES] for r in range(self._node.size)]
+        counts = self._counts = self._meeting.told(_SAMPLES)
         self._total, self._range = np.array([sum(counts)]), np.array([max(counts), -min(counts)])
         self._counting = [self._peers.Iallreduce(self._total), self._peers.Iallreduce(self._range, ReduceOp.MAX)]
 

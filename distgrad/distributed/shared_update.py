@@ -18,7 +18,6 @@ What PyTorch allows still works:
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Callable, Sequence
 
@@ -29,9 +28,9 @@ from distgrad.autograd.graph import Leaf
 from distgrad.autograd.tensor import DeferredGrad
 from distgrad.backend import Array, device
 from distgrad.compiled import MOST_PARTS, Mean
-from distgrad.distributed import timeline
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, FiniteSearch, all_finite
+from distgrad.distributed.meeting import Meeting
 from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.reduction import ReduceOp, combine
 from distgrad.distributed.shared_state import SharedState
@@ -39,7 +38,6 @@ from distgrad.storage import FlatStorage
 
 __all__ = ["REDUCED", "SharedUpdate", "scaled"]
 
-_LINE = 8  # words of 8 bytes a rank: a cache line of its own; behind them one for all, the last pass refused by any
 _DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, _DIRTY, REDUCED = range(8)
 _PAGE = 4096
 _KEPT = 256  # means that are kept for loops: an update of a whole group asks for the same at each step
@@ -67,11 +65,8 @@ class SharedUpdate:
         comm.Barrier()
         self._view.drop()
         storage.data = shared
-        self._words = NodeMemory.common(comm, (self.size + 1) * _LINE * 8)
-        self._flags = memoryview(self._words.bytes.data).cast("q")
+        self.meeting = Meeting(comm)  # everybody's word: the last pass in which some rank's gradient was not finite
         self._used = NodeMemory.common(comm, self.size * len(storage.params)).bytes.reshape(self.size, -1)
-        self._others = [r * _LINE for r in range(self.size) if r != self.rank]
-        self._mine, self._refused = self.rank * _LINE, self.size * _LINE
         self._pass = self._steps = 0
         self._pending = False  # whether gradients of pass _pass are there that count
         self._closed = False  # whether others may still read what this rank told and wrote in that pass
@@ -117,35 +112,13 @@ class SharedUpdate:
                 p._grad = slot
             leaf.slot = slot
 
-    # --- meeting ----------------------------------------------------------------------------------------------------
-
-    def _tell(self, what: int, value: int) -> None:
-        self._flags[self._mine + what] = value
-
-    def _wait(self, what: int, value: int, words: str) -> None:
-        """Return when all ranks have told at least ``value``; ``words``, with a place for it, say what that means."""
-        flags = self._flags
-        for r in self._others:
-            if flags[r + what] < value:
-                break
-        else:
-            return
-
-        def reached() -> bool:
-            return all([flags[r + what] >= value for r in self._others])  # noqa: C419 - a generator takes longer
-
-        start, words = time.perf_counter_ns(), words.format(value)
-        self.comm.Await(reached, words)
-        if timeline.current is not None:
-            timeline.current.add(f"waiting {words}", "reduction", start)
-
     # --- gradients --------------------------------------------------------------------------------------------------
 
     def nonfinite(self) -> bool:
         """Whether some rank's gradient of the pass just completed is not finite; waits for all ranks'."""
         if self._weights is None:
             self._wait_gradients()
-        return self._flags[self._refused] == self._pass
+        return self.meeting.told_to_all() == self._pass
 
     @property
     def told(self) -> np.ndarray:
@@ -160,7 +133,7 @@ class SharedUpdate:
         for p in self.storage.params:
             p._grad = None
         self._pending = False
-        self._tell(_RELEASED, self._pass)
+        self.meeting.tell(_RELEASED, self._pass)
 
     def complete(self, samples: int | None, check: bool = False) -> None:
         """This rank's gradients are complete: from here on ``p.grad`` is the mean over the ranks.
@@ -180,12 +153,12 @@ class SharedUpdate:
             used[missing] = ABSENT
             if not finite:
                 used[[i for i, slot in enumerate(storage.slots) if not all_finite(slot)]] = NONFINITE
-                self._flags[self._refused] = self._pass + 1
+                self.meeting.tell_all(self._pass + 1)
             self._told_present = finite and not missing
-        self._tell(_SAMPLES, -1 if samples is None else samples)
+        self.meeting.tell(_SAMPLES, -1 if samples is None else samples)
         self._pass += 1
         self._pending, self._closed, self._weights = True, True, None
-        self._tell(_DONE, self._pass)
+        self.meeting.tell(_DONE, self._pass)
         if missing:
             anywhere = self._used_anywhere()
             for i in missing:
@@ -225,16 +198,12 @@ class SharedUpdate:
         return self._used.max(axis=0)
 
     def _wait_gradients(self) -> None:
-        self._wait(_DONE, self._pass, "for the other ranks' backward() number {}")
+        self.meeting.wait(_DONE, self._pass, "for the other ranks' backward() number {}")
         if self._weights is None:
-            samples = self._counts()
+            samples = self.meeting.told(_SAMPLES)  # -1 where ranks weigh the same
             total = sum(samples)
             same = total <= 0 or samples.count(samples[0]) == self.size
             self._weights = [] if same else [s / total for s in samples]
-
-    def _counts(self) -> list[int]:
-        """How many samples each rank's gradients are of; -1 where ranks weigh the same."""
-        return [self._flags[r * _LINE + _SAMPLES] for r in range(self.size)]
 
     def _mean(self, lo: int, hi: int, out: Array) -> None:
         """Elements ``lo`` to ``hi - 1`` of the mean over the ranks; the same operations as an all-reduce's."""
@@ -277,8 +246,9 @@ class SharedUpdate:
                 if p._grad.__class__ is DeferredGrad:
                     self._arrive(p)  # it will be added to
         self._pending = self._closed = False
-        self._tell(_RELEASED, self._pass)
-        self._wait(_RELEASED, self._pass, "for the other ranks to have done with the gradients of backward() number {}")
+        self.meeting.tell(_RELEASED, self._pass)
+        why = "for the other ranks to have done with the gradients of backward() number {}"
+        self.meeting.wait(_RELEASED, self._pass, why)
 
     def release(self) -> None:
         """If no gradient is left that this rank might read, the others need not wait for it."""
@@ -286,7 +256,7 @@ class SharedUpdate:
             for p in self.storage.params:
                 if p._grad.__class__ is DeferredGrad:
                     return
-            self._tell(_RELEASED, self._pass)
+            self.meeting.tell(_RELEASED, self._pass)
 
     # --- the update -------------------------------------------------------------------------------------------------
 
@@ -299,18 +269,16 @@ class SharedUpdate:
         written = self._view.written()
         self._steps += 1
         if written:
-            self._tell(_DIRTY, self._steps)
-        self._tell(_ENTERED, self._steps)
-        self._wait(_ENTERED, self._steps, "for the other ranks to come to step() number {}")
+            self.meeting.tell(_DIRTY, self._steps)
+        self.meeting.tell(_ENTERED, self._steps)
+        self.meeting.wait(_ENTERED, self._steps, "for the other ranks to come to step() number {}")
         self._dirty = bool(written)
         if self._pending:
             self._wait_gradients()
             if self.check is not None:
                 self.check()
-        for r in (self._mine, *self._others):
-            if self._flags[r + _DIRTY] == self._steps:
-                self._publish(written)
-                break
+        if self._steps in self.meeting.told(_DIRTY):
+            self._publish(written)
         self._own = []
         if not (self._pending and self._in_slots()):
             for p, (lo, hi) in zip(storage.params, storage.ranges, strict=True):
@@ -335,8 +303,8 @@ class SharedUpdate:
             part = slice(max(lo, low * width), min(hi, high * width))
             if part.start < part.stop:
                 self._region.bytes[part] = self._view.bytes[part]
-        self._tell(_PUBLISHED, self._steps)
-        self._wait(_PUBLISHED, self._steps, "for what the other ranks wrote to parameters before step() {}")
+        self.meeting.tell(_PUBLISHED, self._steps)
+        self.meeting.wait(_PUBLISHED, self._steps, "for what the other ranks wrote to parameters before step() {}")
 
     def gradient(self, lo: int, hi: int) -> Array:
         """Elements ``lo`` to ``hi - 1`` of what to update with; valid until the next call."""
@@ -374,8 +342,8 @@ class SharedUpdate:
     def end(self) -> None:
         """Wait for all ranks' updates, and see them."""
         self._own = []
-        self._tell(_UPDATED, self._steps)
-        self._wait(_UPDATED, self._steps, "for the other ranks' updates in step() number {}")
+        self.meeting.tell(_UPDATED, self._steps)
+        self.meeting.wait(_UPDATED, self._steps, "for the other ranks' updates in step() number {}")
         if self._dirty:
             self._view.drop()
 

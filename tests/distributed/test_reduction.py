@@ -7,11 +7,12 @@ import warnings
 import numpy as np
 import pytest
 
+from distgrad.compiled import MOST_PARTS
 from distgrad.distributed.reduction import ReduceOp, combine
 from distgrad.testing.engine import uncompiled
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4, 5, MOST_PARTS, MOST_PARTS + 1])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64])
 @pytest.mark.parametrize("n", [1, 4095, 4096, 10_001])
 def test_a_mean_has_the_same_bits_in_one_pass(n: int, dtype: type, ranks: int) -> None:

@@ -280,6 +280,18 @@ def test_a_compiled_update_adds_up_what_it_reads(
     assert max(blocks, default=0) <= 256
 
 
+def test_more_ranks_than_one_loop_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("shared_update", "reduction"):
+        monkeypatch.setattr(f"distgrad.distributed.{module}.MOST_PARTS", 2)
+
+    def body() -> Any:
+        t = Training(adam, more=0)
+        plain(t)
+        return t.bits()
+
+    compare(3, body, monkeypatch)
+
+
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("name", [n for n in OPTIMIZERS if n not in ("muon", "lbfgs")])
 def test_every_optimizer(name: str, before: bool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,74 @@
+"""How far the ranks of a node are: each tells by words in memory that all of them read.  Nothing is sent or locked.
+
+A rank writes its own words only, which lie in a cache line of their own; one word more is everybody's.  On x86-64 other
+processors see a rank's writes in their order, so what was written before a word was told is there for who has read it.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from distgrad.distributed import timeline
+from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.node_memory import NodeMemory
+
+__all__ = ["Meeting"]
+
+_LINE = 8  # words of 8 bytes a rank: a cache line of its own
+
+
+class Meeting:
+    """Words of the ranks of a node.  Making it is collective.
+
+    Args:
+        comm: the ranks; all of one node.
+        more: how many words of common memory are wanted besides.
+
+    Attributes:
+        more: those words (int64).
+    """
+
+    def __init__(self, comm: Communicator, more: int = 0) -> None:
+        self.comm = comm
+        end = (comm.size + 1) * _LINE
+        memory = NodeMemory.common(comm, (end + more) * 8)
+        self._words = memoryview(memory.bytes.data).cast("q")
+        self.more = memory.bytes.view(np.int64)[end:]
+        self._everyone = [r * _LINE for r in range(comm.size)]
+        self._mine, self._all = comm.rank * _LINE, comm.size * _LINE
+        self._others = [r for r in self._everyone if r != self._mine]
+
+    def tell(self, what: int, value: int) -> None:
+        """This rank's word number ``what`` (0 to 7)."""
+        self._words[self._mine + what] = value
+
+    def tell_all(self, value: int) -> None:
+        """The word that is everybody's; who writes it last is right."""
+        self._words[self._all] = value
+
+    def told(self, what: int) -> list[int]:
+        """What each rank has told, in the order of ranks."""
+        return [self._words[r + what] for r in self._everyone]
+
+    def told_to_all(self) -> int:
+        """The word that is everybody's."""
+        return self._words[self._all]
+
+    def reached(self, what: int, value: int) -> bool:
+        """Whether all other ranks have told at least ``value``."""
+        words = self._words
+        for r in self._others:  # noqa: SIM110 - a generator takes longer
+            if words[r + what] < value:
+                return False
+        return True
+
+    def wait(self, what: int, value: int, why: str) -> None:
+        """Return when all ranks have told at least ``value``; ``why``, with a place for it, says what that means."""
+        if self.reached(what, value):
+            return
+        start, why = time.perf_counter_ns(), why.format(value)
+        self.comm.Await(lambda: self.reached(what, value), why)
+        if timeline.current is not None:
+            timeline.current.add(f"waiting {why}", "reduction", start)
