@@ -45,8 +45,8 @@ def _test(array: Array) -> Callable[[], bool]:
     if loop is None:  # large elements may overflow in the square
         return lambda: math.isfinite(np.dot(flat, flat)) or bool(np.isfinite(flat).all())
     exponent: Any = _EXPONENT[flat.dtype.char]
-    bits = flat.view(exponent.dtype)
-    return lambda: loop(bits, exponent) < exponent
+    bits, all_set = flat.view(exponent.dtype), int(exponent)
+    return lambda: loop(bits, exponent) < all_set
 
 
 def _largest_exponent(bits, exponent):  # type: ignore[no-untyped-def]
@@ -62,10 +62,13 @@ class FiniteSearch:
 
     Args:
         storage: on the CPU or a device; of any floating-point dtype.
+
+    Attributes:
+        large: which parameters are to be looked at by :meth:`early`.
     """
 
     def __init__(self, storage: FlatStorage) -> None:
-        self._slots = storage.slots
+        self._slots, self._params = storage.slots, storage.params
         self._limit = float(np.finfo(storage.dtype).max) / 2 if storage.dtype.char in _EXPONENT else 0.0
         self._found: dict[int, tuple[bool, int]] = {}  # of large ones this pass has made: finite, and their version
         self.large = [i for i, slot in enumerate(storage.slots) if slot.nbytes >= LARGE]
@@ -73,6 +76,7 @@ class FiniteSearch:
         ends = zip(edges[::2], edges[1::2], strict=True)
         self._rest = [_test(storage.grad[lo:hi]) for lo, hi in ends if lo < hi]
         self._large = {i: _test(storage.slots[i]) for i in self.large}
+        self._only = self._rest[0] if len(self._rest) == 1 and not self.large else None
 
     def early(self, i: int, p: Tensor) -> None:
         """Look at the gradient of the large parameter ``i``, ``p``, that a backward pass has just made."""
@@ -91,23 +95,20 @@ class FiniteSearch:
         bound, leaf.bound = leaf.bound, math.inf
         return math.inf if bound is None else bound
 
-    def finish(self, params: Sequence[Tensor]) -> bool:
-        """At the end of the pass, with all gradients of ``params`` in their slots, whether all are finite."""
-        if self.large and not self._finish_large(params):
-            return False
-        for test in self._rest:  # noqa: SIM110 - a generator takes longer
-            if not test():
-                return False
-        return True
-
-    def _finish_large(self, params: Sequence[Tensor]) -> bool:
+    def finish(self) -> bool:
+        """At the end of the pass, with all gradients in their slots, whether all are finite."""
+        if self._only is not None:  # a step of a small model is all overhead
+            return self._only()
         found, self._found = self._found, {}
         for i in self.large:
-            grad = params[i]._grad
+            grad = self._params[i]._grad
             finite, version = found.get(i, (False, -1))
             if grad is None or version != grad._version:  # not made by the pass, or changed since
                 finite = self._large[i]()
             if not finite:
+                return False
+        for test in self._rest:  # noqa: SIM110 - a generator takes longer
+            if not test():
                 return False
         return True
 

@@ -51,6 +51,7 @@ class SharedReducer:
         self._unchecked = False
         for update in self.updates:
             update.check = self._check
+            update.check_refused = len(self.updates) == 1 and comm.peers is None
         self._clusters = [update for update in self.updates if isinstance(update, ClusterUpdate)]
         hooks = [(p, self._hook(u, i)) for u in self.updates for i, p in enumerate(u.storage.params)]
         self._handles = [p.register_post_accumulate_grad_hook(hook) for p, hook in hooks]

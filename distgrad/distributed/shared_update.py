@@ -74,6 +74,7 @@ class SharedUpdate:
         self._told_present = False  # whether this rank told that it has a finite gradient of every parameter
         self.search = FiniteSearch(storage)
         self.check: Callable[[], None] | None = None  # called when all gradients are there, before the first is used
+        self.check_refused = False  # whether at a step that is for gradients that were refused only
         self._weights: list[float] | None = None
         self._own: list[tuple[int, int, Array]] = []
         self._asked: list[weakref.ref[Tensor]] = []  # the gradients that were asked for in pass _asked_in
@@ -146,7 +147,7 @@ class SharedUpdate:
             self.gate()  # no slot was written: gradients were added to what the user had asked for
         storage = self.storage
         missing = [] if self._in_slots() else self._gather()
-        finite = not check or self.search.finish(storage.params)
+        finite = not check or self.search.finish()
         if missing or not finite or not self._told_present:
             used = self._used[self.rank]
             used[...] = PRESENT
@@ -275,7 +276,7 @@ class SharedUpdate:
         self._dirty = bool(written)
         if self._pending:
             self._wait_gradients()
-            if self.check is not None:
+            if self.check is not None and (not self.check_refused or self.meeting.told_to_all() == self._pass):
                 self.check()
         if self._steps in self.meeting.told(_DIRTY):
             self._publish(written)
