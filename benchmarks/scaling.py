@@ -4,7 +4,8 @@ python benchmarks/scaling.py [--ranks 1 2] [--models mlp wide_mlp] [--out benchm
 NAME.png]
 
 Weak: every rank has the whole batch; efficiency is T(1) / T(N).  Strong: the ranks share it; efficiency T(1) / (N
-    T(N)).  distgrad is the default communicator (shared, on one node), distgrad:mpi the one that sends messages.
+    T(N)).  distgrad is the default communicator (shared, on one node), distgrad:mpi the one that sends messages,
+    distgrad:apart as many processes that have nothing to do with each other: what cores at work together cost.
 """
 
 from __future__ import annotations
@@ -57,12 +58,13 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, nargs="+", default=list(range(1, len(os.sched_getaffinity(0)) + 1)))
     parser.add_argument("--models", nargs="+", choices=sorted(MODELS), default=list(MODELS))
     parser.add_argument("--modes", nargs="+", choices=["weak", "strong"], default=["weak", "strong"])
+    parser.add_argument("--libraries", nargs="+", default=["distgrad", "distgrad:mpi", "distgrad:apart", "torch"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     ranks = sorted({1, *args.ranks})
-    libraries = ["distgrad", "distgrad:mpi", *(["torch"] if importlib.util.find_spec("torch") else [])]
+    libraries = [name for name in args.libraries if name != "torch" or importlib.util.find_spec("torch")]
     rows: list[dict[str, Any]] = []
     print(f"{'model':<10}{'mode':<8}{'library':<14}{'ranks':>6}{'step, us':>12}{'efficiency':>12}")
     for model in args.models:

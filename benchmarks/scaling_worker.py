@@ -1,10 +1,11 @@
 """One rank of a scaling run: trains, and rank 0 prints the median step time of the slowest rank as JSON.
 
-Run by scaling.py under mpirun; LIBRARY is distgrad, distgrad:BACKEND (the default is "shared" on one node) or torch
-(DDP over gloo).  For distgrad the time is also split, in a second run: waiting for other ranks, adding up gradients,
-the update (in shared memory, where it is compiled, the sum is part of it), and the rest, which is computing.  Where
-ranks share memory, it is told how long a word takes from rank 0 to rank 1 and back: cores of one cache or of two make
-models that fit into caches scale differently, and virtual machines move between the two.
+Run by scaling.py under mpirun; LIBRARY is distgrad, distgrad:BACKEND (the default is "shared" on one node), torch (DDP
+over gloo) or distgrad:apart, whose ranks train models of their own: what the machine itself costs.  For distgrad the
+time is also split, in a second run: waiting for other ranks, adding up gradients, the update (in shared memory, where
+it is compiled, the sum is part of it), and the rest, which is computing.  Where ranks share memory, it is told how long
+a word takes from rank 0 to rank 1 and back: cores of one cache or of two make models that fit into caches scale
+differently, and virtual machines move between the two.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ def _join(lib: Any, name: str) -> None:
         os.environ.setdefault("MASTER_PORT", "29513")
         lib.distributed.init_process_group("gloo")
     else:
-        lib.distributed.init_process_group(name.partition(":")[2] or None)
+        backend = name.partition(":")[2]
+        lib.distributed.init_process_group(None if backend == "apart" else backend or None)
 
 
 def main(name: str, model_name: str, mode: str) -> None:
@@ -111,7 +113,9 @@ def main(name: str, model_name: str, mode: str) -> None:
     if mode == "strong":
         batch = max(batch // size, 1)
     lib.manual_seed(0)
-    model = lib.nn.parallel.DistributedDataParallel(_mlp(lib, sizes))
+    model = _mlp(lib, sizes)
+    if name != "distgrad:apart":
+        model = lib.nn.parallel.DistributedDataParallel(model)
     lib.manual_seed(1 + rank)
     x, y = lib.randn(batch, sizes[0]), lib.randn(batch, sizes[-1])
     loss_fn = lib.nn.MSELoss()
