@@ -87,6 +87,13 @@ class FiniteSearch:
         else:
             self._found.pop(i, None)
 
+    def leave(self) -> None:
+        """Ask no longer what bounds a gradient."""
+        for i in self.large:
+            leaf = self._params[i]._node
+            if type(leaf) is Leaf:
+                leaf.bound = None
+
     def bound(self, p: Tensor) -> float:
         """What no element of the gradient of ``p`` just made exceeds; to be asked for behind each, used or not."""
         leaf = p._node

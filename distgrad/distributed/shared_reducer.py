@@ -65,6 +65,7 @@ class SharedReducer:
         self._handles.clear()  # they hold the hooks, which hold this
         for update in self.updates:
             update.check = None
+            update.search.leave()
         for cluster in self._clusters:
             cluster.overlap.free()
 

@@ -212,7 +212,7 @@ def _linear_backward(xp, g, ans, kept, wanted, x, weight, bias=None, outs=(None,
         g, x = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
     if wanted[1] is not None:
         gw = _blas(xp, g.T, x) if half else xp.dot(g.T, x) if outs[1] is None else xp.dot(g.T, x, outs[1])
-        if outs[1] is not None and wanted[1].bound is not None and 2 * (g.size + x.size) < gw.size:
+        if outs[1] is not None and wanted[1].bound is not None and not half and 2 * (g.size + x.size) < gw.size:
             wanted[1].bound = _bound_of_product(xp, g, x)
     if len(wanted) == 3 and wanted[2] is not None:
         gb = _column_sums(xp, g, outs[2])

@@ -183,11 +183,11 @@ def test_large_gradients_are_contained(bad: str, dtype: Any) -> None:
 class Spoilt:
     """Two linear layers of which a gradient is not finite on rank 1, brought about in several ways."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: Any = dg.float32) -> None:
         dg.manual_seed(0)
-        self.first, self.second = nn.Linear(64, 64), nn.Linear(64, 64)
+        self.first, self.second = nn.Linear(64, 64, dtype=dtype), nn.Linear(64, 64, dtype=dtype)
         self.model = DistributedDataParallel(nn.Sequential(self.first, self.second))
-        self.x = dg.randn(2, 64)
+        self.x = dg.randn(2, 64).to(dtype)
         self.here = dist.get_rank() == 1
         self.bad = self.x * (float("nan") if self.here else 1.0)
 
@@ -258,6 +258,21 @@ def test_it_is_found_however_it_came_about(way: str) -> None:
         with pytest.raises(RuntimeError, match="on rank 1 the gradient of parameter '"):
             optimizer.step()
         assert bool((t.second.weight == before).all())
+
+    on_ranks(2, main, "shared")
+
+
+@pytest.mark.usefixtures("all_large")
+@pytest.mark.parametrize("dtype", [dg.float64, dg.float16, dg.bfloat16])
+def test_it_is_found_in_other_dtypes(dtype: Any) -> None:
+    def main() -> None:
+        t = Spoilt(dtype)
+        for _ in range(2):
+            t.backward(t.x)
+            t.model.zero_grad()
+        t.by_input()
+        with pytest.raises(RuntimeError, match="on rank 1 the gradient of parameter '"):
+            t.first.weight.grad  # noqa: B018 - looking finds it
 
     on_ranks(2, main, "shared")
 
