@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,6 @@ import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import compiled, nn, optim, registry
 from distgrad.distributed import node_memory
-from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.shared_reducer import SharedReducer
 from distgrad.distributed.shared_update import SharedUpdate
 from distgrad.nn.parallel import DistributedDataParallel
@@ -420,67 +417,3 @@ def test_moving_a_model_after_wrapping_is_an_error(monkeypatch: pytest.MonkeyPat
             t.step()
 
     outcome(2, True, body, monkeypatch)
-
-
-@pytest.mark.parametrize("more", [0, 2 << 20], ids=["small pages", "large pages"])
-def test_private_pages(more: int) -> None:
-    region = NodeMemory(more + 5 * 4096 + 10)
-    region.take()
-    view = region.private()
-    assert view.written() == []
-    region.bytes[7] = 1
-    assert view.bytes[7] == 1
-    view.bytes[4096] = 5
-    view.bytes[3 * 4096 - 1] = 6
-    view.bytes[-1] = 7
-    assert view.written() == [(4096, 3 * 4096), (more + 5 * 4096, more + 5 * 4096 + 10)]
-    assert not region.bytes[4096:].any()
-    region.bytes[4097] = 9
-    assert view.bytes[4097] == 0
-    view.drop()
-    assert view.written() == []
-    assert view.bytes[4097] == 9
-    again = NodeMemory(more + 5 * 4096 + 10, region.handle)
-    assert again.bytes[4097] == 9
-
-
-def test_both_ways_to_find_written_pages() -> None:
-    region = NodeMemory(200 * 4096)
-    view = region.private()
-    view.bytes[:: 2 * 4096] = 1  # more runs than one call tells of
-    view.bytes[150 * 4096 : 160 * 4096] = 1
-    runs = [(2 * k, 2 * k + 1) for k in range(75)] + [(150, 161)] + [(2 * k, 2 * k + 1) for k in range(81, 100)]
-    scan = view._scan
-    scan._words = np.zeros(200, np.uint64)
-    assert scan._read() == [(lo * 4096, hi * 4096) for lo, hi in runs]
-    try:
-        assert scan._scan() == scan._read()
-    except OSError:
-        pytest.skip("this kernel has no PAGEMAP_SCAN (Linux has from 6.7 on)")
-
-
-def test_large_pages() -> None:
-    """Memory of megabytes lies in large pages, in both of a process's views, and one write costs one small page."""
-
-    def count(name: str) -> int:
-        """KiB of what /proc/self/smaps calls ``name`` in this process's node memory."""
-        kib, inside = 0, False
-        for line in Path("/proc/self/smaps").read_text().splitlines():
-            if re.match("[0-9a-f]+-", line):
-                inside = "memfd:distgrad" in line
-            elif inside and line.startswith(name + ":"):
-                kib += int(line.split()[1])
-        return kib
-
-    before = count("ShmemPmdMapped"), count("Anonymous")
-    region = NodeMemory(8 << 20)
-    region.take()
-    if count("ShmemPmdMapped") == before[0]:
-        pytest.skip("this kernel gives files no large pages (Linux does from 6.1 on)")
-    assert count("ShmemPmdMapped") - before[0] == 8 << 10
-    view = region.private()
-    assert not view.bytes.any()
-    assert count("ShmemPmdMapped") - before[0] == 16 << 10
-    view.bytes[5 << 20] = 1
-    assert count("Anonymous") - before[1] == 4
-    assert not region.bytes.any()
