@@ -52,9 +52,9 @@ class Optimizer(Engine):
             one whole parameter at a time, in its shape.
         scratch: how many arrays of the block's size :meth:`update` wants behind the state, to compute in.
         one_pass: for an :meth:`update` with a loop of :func:`distgrad.compiled.compiled`: from how many elements
-            on the loop is quicker.  Where it can run, that many are given all at once, without scratch.  Where ranks share
-            memory it serves any number, and ``g`` may be a :class:`distgrad.compiled.Mean`, which only a compiled loop
-            can read: hand it to the loop as it came.
+            on the loop is quicker.  Where it can run, that many are given all at once, without scratch.  Where ranks
+            share memory it serves any number, and ``g`` may be a :class:`distgrad.compiled.Mean`, which only a compiled
+            loop can read: hand it to the loop as it came.
         bounds: allowed values of hyperparameters by name; see :mod:`distgrad.optim.bounds`.
         counter: the name under which ``state_dict`` holds the number of steps.  None keeps it out; ``step`` then only
             tells whether a parameter's state is new: it is 1 if so (or if there is none), and greater later.
