@@ -1,6 +1,6 @@
 """How far the ranks of a node are: each tells by words in memory that all of them read.  Nothing is sent or locked.
 
-A rank writes its own words only, which lie in a cache line of their own; one word more is everybody's.  On x86-64 other
+A rank writes its own words only, which lie in a cache line of their own; another line is everybody's.  On x86-64 other
 processors see a rank's writes in their order, so what was written before a word was told is there for who has read it.
 """
 
@@ -44,17 +44,17 @@ class Meeting:
         """This rank's word number ``what`` (0 to 7)."""
         self._words[self._mine + what] = value
 
-    def tell_all(self, value: int) -> None:
-        """The word that is everybody's; who writes it last is right."""
-        self._words[self._all] = value
+    def tell_all(self, what: int, value: int) -> None:
+        """Word number ``what`` (0 to 7) of those that are everybody's; who writes it last is right."""
+        self._words[self._all + what] = value
 
     def told(self, what: int) -> list[int]:
         """What each rank has told, in the order of ranks."""
         return [self._words[r + what] for r in self._everyone]
 
-    def told_to_all(self) -> int:
-        """The word that is everybody's."""
-        return self._words[self._all]
+    def told_to_all(self, what: int) -> int:
+        """Word number ``what`` of those that are everybody's."""
+        return self._words[self._all + what]
 
     def reached(self, what: int, value: int) -> bool:
         """Whether all other ranks have told at least ``value``."""

@@ -38,7 +38,8 @@ from distgrad.storage import FlatStorage
 
 __all__ = ["REDUCED", "SharedUpdate", "scaled"]
 
-_DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, _DIRTY, REDUCED = range(8)
+_DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, REDUCED = range(7)  # words of each rank
+_NONFINITE, _DIRTY = range(2)  # everybody's: the last pass, step in which some rank had such gradients, parameters
 _PAGE = 4096
 _KEPT = 256  # means that are kept for loops: an update of a whole group asks for the same at each step
 
@@ -65,7 +66,7 @@ class SharedUpdate:
         comm.Barrier()
         self._view.drop()
         storage.data = shared
-        self.meeting = Meeting(comm)  # everybody's word: the last pass in which some rank's gradient was not finite
+        self.meeting = Meeting(comm)
         self._used = NodeMemory.common(comm, self.size * len(storage.params)).bytes.reshape(self.size, -1)
         self._pass = self._steps = 0
         self._pending = False  # whether gradients of pass _pass are there that count
@@ -119,7 +120,7 @@ class SharedUpdate:
         """Whether some rank's gradient of the pass just completed is not finite; waits for all ranks'."""
         if self._weights is None:
             self._wait_gradients()
-        return self.meeting.told_to_all() == self._pass
+        return self.meeting.told_to_all(_NONFINITE) == self._pass
 
     @property
     def told(self) -> np.ndarray:
@@ -154,7 +155,7 @@ class SharedUpdate:
             used[missing] = ABSENT
             if not finite:
                 used[[i for i, slot in enumerate(storage.slots) if not all_finite(slot)]] = NONFINITE
-                self.meeting.tell_all(self._pass + 1)
+                self.meeting.tell_all(_NONFINITE, self._pass + 1)
             self._told_present = finite and not missing
         self.meeting.tell(_SAMPLES, -1 if samples is None else samples)
         self._pass += 1
@@ -202,9 +203,8 @@ class SharedUpdate:
         self.meeting.wait(_DONE, self._pass, "for the other ranks' backward() number {}")
         if self._weights is None:
             samples = self.meeting.told(_SAMPLES)  # -1 where ranks weigh the same
-            total = sum(samples)
-            same = total <= 0 or samples.count(samples[0]) == self.size
-            self._weights = [] if same else [s / total for s in samples]
+            total = 0 if samples.count(samples[0]) == self.size else sum(samples)
+            self._weights = [s / total for s in samples] if total > 0 else []
 
     def _mean(self, lo: int, hi: int, out: Array) -> None:
         """Elements ``lo`` to ``hi - 1`` of the mean over the ranks; the same operations as an all-reduce's."""
@@ -264,21 +264,22 @@ class SharedUpdate:
     def begin(self) -> None:
         """Wait for all ranks to come to ``step()``, and make what they wrote to parameters everybody's."""
         storage = self.storage
-        for p, view in zip(storage.params, storage.views, strict=True):
+        for p, view in zip(storage.params, storage.views):  # noqa: B905 - of one length; strict costs time here
             if p._data is not view:
                 self._adopt(p, view)
         written = self._view.written()
-        self._steps += 1
-        if written:
-            self.meeting.tell(_DIRTY, self._steps)
-        self.meeting.tell(_ENTERED, self._steps)
-        self.meeting.wait(_ENTERED, self._steps, "for the other ranks to come to step() number {}")
+        meeting, steps = self.meeting, self._steps + 1
+        self._steps = steps
         self._dirty = bool(written)
+        if written:
+            meeting.tell_all(_DIRTY, steps)
+        meeting.tell(_ENTERED, steps)
+        meeting.wait(_ENTERED, steps, "for the other ranks to come to step() number {}")
         if self._pending:
             self._wait_gradients()
-            if self.check is not None and (not self.check_refused or self.meeting.told_to_all() == self._pass):
+            if self.check is not None and (not self.check_refused or meeting.told_to_all(_NONFINITE) == self._pass):
                 self.check()
-        if self._steps in self.meeting.told(_DIRTY):
+        if meeting.told_to_all(_DIRTY) == steps:
             self._publish(written)
         self._own = []
         if not (self._pending and self._in_slots()):

@@ -211,9 +211,10 @@ def _linear_backward(xp, g, ans, kept, wanted, x, weight, bias=None, outs=(None,
     if g.ndim != 2:
         g, x = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
     if wanted[1] is not None:
-        gw = _blas(xp, g.T, x) if half else xp.dot(g.T, x) if outs[1] is None else xp.dot(g.T, x, outs[1])
-        if outs[1] is not None and wanted[1].bound is not None and not half and 2 * (g.size + x.size) < gw.size:
-            wanted[1].bound = _bound_of_product(xp, g, x)
+        out = outs[1]
+        if out is not None and wanted[1].bound is not None and not half and 2 * (g.size + x.size) < out.size:
+            wanted[1].bound = _bound_of_product(xp, g, x)  # ahead of the product, which then finds both in the cache
+        gw = _blas(xp, g.T, x) if half else xp.dot(g.T, x) if out is None else xp.dot(g.T, x, out)
     if len(wanted) == 3 and wanted[2] is not None:
         gb = _column_sums(xp, g, outs[2])
     return (gx, gw, gb)[: len(wanted)]

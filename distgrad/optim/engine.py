@@ -12,7 +12,7 @@ from .. import backend, storage
 from ..autograd.tensor import TENSORS
 from ..backend import Array, ArrayModule
 from . import states
-from .flat import SUM_BYTES, Piece, Rule, Segment, segments_of
+from .flat import SUM_BYTES, Block, Piece, Rule, Segment, segments_of
 from .fusing import fused
 from .hooks import Hooked
 
@@ -160,8 +160,7 @@ class Engine(Hooked):
                 if self.elementwise and not segment.on_host:
                     update = fused(update, type(self).__name__, self.scratch)
                 update = _where_it_lies(update, segment)
-            if segment.sharing is not None:
-                update = _where_they_lie(update) if segment.compiled and not maximize else _when_due(update)
+            shared = segment.sharing is not None
             pieces: Iterable[Piece]
             if intact:
                 segment.touch()
@@ -178,7 +177,10 @@ class Engine(Hooked):
                 elif self._wants_step:
                     options["step"] = segment.step_of(first) if counted else 1
                 for block in blocks:
-                    update(xp, *block, **now)
+                    if shared:
+                        _share(update, segment.compiled and not maximize, xp, block, now)
+                    else:
+                        update(xp, *block, **now)
 
     def _refuse_sparse(self, group: dict[str, Any]) -> None:
         """RuntimeError where a gradient of ``group`` is sparse, before anything is updated."""
@@ -256,33 +258,26 @@ class Engine(Hooked):
             self._states.update(given)
 
 
-def _when_due(update: Callable[..., None]) -> Callable[..., None]:
-    """``update`` with the gradient asked for just before."""
+def _share(
+    update: Callable[..., None], compiled: bool, xp: ArrayModule, block: Block, options: dict[str, Any]
+) -> None:
+    """``update`` of a block whose gradient is shared with other processes: asked for just before.
 
-    def due(xp: ArrayModule, p: Array, g: Any, *arrays: Array, **options: Any) -> None:
-        update(xp, p, g.now(), *arrays, **options)
-
-    return due
-
-
-def _where_they_lie(update: Callable[..., None]) -> Callable[..., None]:
-    """``update``, whose loop is compiled, reading the gradients that the processes share as it goes.
-
-    Where they are more than a mean, they are made in blocks that stay in the cache.
+    Where the update is a compiled loop, it reads the gradients where they lie; if they are more than a mean, they are
+    made in parts that stay in the cache.
     """
-    due = _when_due(update)
-
-    def summed(xp: ArrayModule, p: Array, g: Any, *arrays: Array, **options: Any) -> None:
-        operand = g.operand()
-        if operand is not None:
-            update(xp, p, operand, *arrays, **options)
-            return
-        size = max(SUM_BYTES // p.itemsize, 1)
-        for a in range(0, len(p), size):
-            part = slice(a, a + size)
-            due(xp, p[part], g[part], *[x[part] for x in arrays], **options)
-
-    return summed
+    p, g, *arrays = block
+    if not compiled:
+        update(xp, p, g.now(), *arrays, **options)
+        return
+    operand = g.operand()
+    if operand is not None:
+        update(xp, p, operand, *arrays, **options)
+        return
+    size = max(SUM_BYTES // p.itemsize, 1)
+    for a in range(0, len(p), size):
+        part = slice(a, a + size)
+        update(xp, p[part], g[part].now(), *[x[part] for x in arrays], **options)
 
 
 def _uphill(update: Callable[..., None]) -> Callable[..., None]:
