@@ -59,6 +59,13 @@ class Sharing(Protocol):
         """Elements ``lo`` to ``hi - 1`` of the gradient to update with; valid until the next call."""
         ...
 
+    def parts(self, lo: int, hi: int, size: int) -> list[tuple[int, int]]:
+        """Elements ``lo`` to ``hi - 1`` cut into ranges to ask :meth:`gradient` for one behind another.
+
+        They are of ``size`` elements, unless it is quicker to make more at a time.
+        """
+        ...
+
     def operand(self, lo: int, hi: int) -> Array | Mean | None:
         """The same for a compiled loop to read where it lies; None where only :meth:`gradient` has it."""
         ...

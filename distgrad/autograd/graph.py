@@ -8,6 +8,7 @@ weakly for the same reason.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -97,10 +98,11 @@ class Leaf:
     ``slot`` is a tensor over the parameter's part of flat gradient storage, if it has one: the first gradient is
     written there.  ``post_hooks`` run with the tensor after its gradient is complete.  ``bound``: None, or, for a post
     hook that asks by a number, what no element of the gradient just made exceeds in magnitude: infinite, unless the
-    operation that wrote it into the slot knows better.
+    operation that wrote it into the slot knows better.  ``factors``: None, or asked by an operation whose gradient is
+    a product gᵀ x, with the two: True if they are kept instead, and the slot left as it is.
     """
 
-    __slots__ = ("__weakref__", "bound", "dtype", "hooks", "post_hooks", "shape", "slot", "tensor")
+    __slots__ = ("__weakref__", "bound", "dtype", "factors", "hooks", "post_hooks", "shape", "slot", "tensor")
     edges = ()
 
     def __init__(self, tensor: Tensor) -> None:
@@ -110,6 +112,7 @@ class Leaf:
         self.hooks: list[Hook] | None = None
         self.post_hooks: list[Any] | None = None
         self.bound: float | None = None
+        self.factors: Callable[[Any, Any], bool] | None = None
         self.slot: Tensor | None = None
 
     @property

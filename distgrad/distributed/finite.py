@@ -65,11 +65,12 @@ class FiniteSearch:
 
     Attributes:
         large: which parameters are to be looked at by :meth:`early`.
+        limit: below which a bound shows that a gradient is finite.
     """
 
     def __init__(self, storage: FlatStorage) -> None:
         self._slots, self._params = storage.slots, storage.params
-        self._limit = float(np.finfo(storage.dtype).max) / 2 if storage.dtype.char in _EXPONENT else 0.0
+        self.limit = float(np.finfo(storage.dtype).max) / 2 if storage.dtype.char in _EXPONENT else 0.0
         self._found: dict[int, tuple[bool, int]] = {}  # of large ones this pass has made: finite, and their version
         self.large = [i for i, slot in enumerate(storage.slots) if slot.nbytes >= LARGE]
         edges = [0, *[edge for i in self.large for edge in storage.ranges[i]], len(storage.grad)]
@@ -83,7 +84,7 @@ class FiniteSearch:
         bound = self.bound(p)
         grad = p._grad
         if grad is not None and grad._data is self._slots[i]:
-            self._found[i] = bound < self._limit or self._large[i](), grad._version
+            self._found[i] = bound < self.limit or self._large[i](), grad._version
         else:
             self._found.pop(i, None)
 

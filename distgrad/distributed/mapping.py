@@ -19,7 +19,7 @@ import numpy as np
 __all__ = ["HUGE_PAGE", "Mapping"]
 
 HUGE_PAGE = 1 << 21
-_COLLAPSE = 25  # MADV_COLLAPSE, which the mmap module does not name
+_COLLAPSE, _REMOVE = 25, 9  # MADV_COLLAPSE, which the mmap module does not name; MADV_REMOVE
 _FIXED, _NORESERVE = 0x10, 0x4000
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -60,9 +60,19 @@ class Mapping:
 
     def enlarge(self, lo: int, hi: int) -> bool:
         """Have the bytes from ``lo`` to ``hi - 1`` lie in large pages, as far as whole ones fit; whether they do."""
-        first = self.address + -(-lo // HUGE_PAGE) * HUGE_PAGE
-        length = (self.address + hi) // HUGE_PAGE * HUGE_PAGE - first
+        first, length = self._whole_pages(lo, hi)
         return length > 0 and _libc.madvise(first, length, _COLLAPSE) == 0
+
+    def punch(self, lo: int, hi: int) -> None:
+        """Give the file's memory for the bytes from ``lo`` to ``hi - 1`` back, in whole large pages: they are zeros."""
+        first, length = self._whole_pages(lo, hi)
+        if length > 0:  # where it is refused, memory stays
+            _libc.madvise(first, length, _REMOVE)
+
+    def _whole_pages(self, lo: int, hi: int) -> tuple[int, int]:
+        """The address and length of the large pages that lie between."""
+        first = self.address + -(-lo // HUGE_PAGE) * HUGE_PAGE
+        return first, (self.address + hi) // HUGE_PAGE * HUGE_PAGE - first
 
     def forget(self) -> None:
         """Drop this process's view of it, and of a private mapping what was written."""

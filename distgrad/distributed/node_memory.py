@@ -75,12 +75,13 @@ class NodeMemory:
         self.bytes = self._map.bytes[:nbytes]
 
     @classmethod
-    def common(cls, comm: Communicator, nbytes: int) -> NodeMemory:
-        """One region for all ranks of ``comm``, which are of one node.  Collective."""
+    def common(cls, comm: Communicator, nbytes: int, touch: bool = True) -> NodeMemory:
+        """One region for all ranks of ``comm``, which are of one node; untouched, it takes no memory.  Collective."""
         mine = cls(nbytes) if comm.rank == 0 else None
         handle = comm.bcast(None if mine is None else mine.handle)
         mine = mine or cls(nbytes, (int(handle[0]), int(handle[1])))
-        mine.take(comm.rank, comm.size)
+        if touch:
+            mine.take(comm.rank, comm.size)
         comm.Barrier()  # nobody's handle is needed any more
         return mine
 
@@ -88,9 +89,20 @@ class NodeMemory:
         """Have part ``rank`` of ``size``, still untouched, lie near this process's core and in large pages."""
         pages = _rounded(self.nbytes) // HUGE_PAGE
         lo, hi = (pages * r // size * HUGE_PAGE for r in (rank, rank + 1))
+        self._touch(lo, hi)
+
+    def _touch(self, lo: int, hi: int) -> None:
         if lo < hi:
             self._map.bytes[lo:hi:HUGE_PAGE] = 0  # a page that is there is what the others are joined to
             self._map.enlarge(lo, hi)
+
+    def give_back(self, lo: int, hi: int) -> None:
+        """Take no memory for bytes ``lo`` to ``hi - 1``, which nobody reads, as far as they fill large pages."""
+        self._map.punch(lo, hi)
+
+    def take_back(self, lo: int, hi: int) -> None:
+        """Bytes ``lo`` to ``hi - 1``, given back before, will be written to again, all of them: have large pages."""
+        self._touch(-(-lo // HUGE_PAGE) * HUGE_PAGE, hi // HUGE_PAGE * HUGE_PAGE)
 
     def forget(self) -> None:
         """Drop this process's page tables for the region, not what is in it: they come back where it is touched."""

@@ -66,6 +66,8 @@ class SharedReducer:
         for update in self.updates:
             update.check = None
             update.search.leave()
+            if update.factors is not None:
+                update.factors.leave()
         for cluster in self._clusters:
             cluster.overlap.free()
 
@@ -97,6 +99,8 @@ class SharedReducer:
                 "so the other ranks cannot be in step with this one"
             )
         self._sync = sync
+        for update in self.updates:
+            update.announce(sync)
         if training:
             self._samples += samples
         else:  # an evaluation that forgot no_grad() must not count as training

@@ -29,6 +29,7 @@ from distgrad.autograd.tensor import DeferredGrad
 from distgrad.backend import Array, device
 from distgrad.compiled import MOST_PARTS, Mean
 from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.factors import Factors
 from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, FiniteSearch, all_finite
 from distgrad.distributed.meeting import Meeting
 from distgrad.distributed.node_memory import NodeMemory
@@ -74,6 +75,8 @@ class SharedUpdate:
         self._dirty = False
         self._told_present = False  # whether this rank told that it has a finite gradient of every parameter
         self.search = FiniteSearch(storage)
+        self.factors = self._make_factors()
+        self._factored = False  # whether some of pass _pass are factors
         self.check: Callable[[], None] | None = None  # called when all gradients are there, before the first is used
         self.check_refused = False  # whether at a step that is for gradients that were refused only
         self._weights: list[float] | None = None
@@ -87,6 +90,12 @@ class SharedUpdate:
         storage.share(self, (bounds[self.rank], bounds[self.rank + 1]), self._state.assemble)
         self._lay_slots()
 
+    def _make_factors(self) -> Factors | None:
+        """What keeps gradients as factors, if there is a use for it."""
+        stride = len(self._gradients.bytes) // self.size
+        factors = Factors(self.comm, self.storage, self.search.limit, self._gradients, self.rank * stride)
+        return factors if factors.which else None
+
     def _begin_with(self, values: Array) -> None:
         """The parameters' first values, on local rank 0."""
 
@@ -98,7 +107,8 @@ class SharedUpdate:
 
     def _make_gradients(self, n: int, dtype: np.dtype, where: device) -> np.ndarray:
         stride = -(-n * dtype.itemsize // _PAGE) * _PAGE
-        rows = NodeMemory.common(self.comm, stride * self.size).bytes.reshape(self.size, stride)
+        self._gradients = NodeMemory.common(self.comm, stride * self.size)
+        rows = self._gradients.bytes.reshape(self.size, stride)
         self._rows = [row[: n * dtype.itemsize].view(dtype) for row in rows]
         return self._rows[self.rank]
 
@@ -106,6 +116,8 @@ class SharedUpdate:
         """Give every leaf a slot whose value the ranks share."""
         for i, p in enumerate(self.storage.params):
             leaf = p._node
+            if self.factors is not None:
+                self.factors.offer(i)
             if type(leaf) is not Leaf or type(self.storage.grad_slot(i)) is DeferredGrad:
                 continue
             slot = DeferredGrad(self.storage.slots[i])
@@ -115,6 +127,13 @@ class SharedUpdate:
             leaf.slot = slot
 
     # --- gradients --------------------------------------------------------------------------------------------------
+
+    def announce(self, reduces: bool) -> None:
+        """A forward pass begins, whose backward pass will be reduced or not."""
+        if self.factors is not None:
+            self.factors.open = reduces
+            if not self._closed:
+                self.factors.clear()  # of a pass that failed
 
     def nonfinite(self) -> bool:
         """Whether some rank's gradient of the pass just completed is not finite; waits for all ranks'."""
@@ -154,7 +173,9 @@ class SharedUpdate:
             used[...] = PRESENT
             used[missing] = ABSENT
             if not finite:
-                used[[i for i, slot in enumerate(storage.slots) if not all_finite(slot)]] = NONFINITE
+                for i, slot in enumerate(storage.slots):
+                    if not (self.factors is not None and self.factors.kept(i)) and not all_finite(slot):
+                        used[i] = NONFINITE
                 self.meeting.tell_all(_NONFINITE, self._pass + 1)
             self._told_present = finite and not missing
         self.meeting.tell(_SAMPLES, -1 if samples is None else samples)
@@ -181,11 +202,13 @@ class SharedUpdate:
         missing = []
         for i, p in enumerate(storage.params):
             grad = p._grad
+            slot = storage.grad_slot(i)
+            if self.factors is not None and grad is not slot:
+                self.factors.drop(i)
             if grad is None:
                 storage.slots[i][...] = 0
                 missing.append(i)
                 continue
-            slot = storage.grad_slot(i)
             if grad is not slot:
                 if grad._data is not slot._data:
                     slot._data[...] = grad._data
@@ -205,10 +228,25 @@ class SharedUpdate:
             samples = self.meeting.told(_SAMPLES)  # -1 where ranks weigh the same
             total = 0 if samples.count(samples[0]) == self.size else sum(samples)
             self._weights = [s / total for s in samples] if total > 0 else []
+            self._factored = self.factors is not None and self.factors.read()
 
     def _mean(self, lo: int, hi: int, out: Array) -> None:
-        """Elements ``lo`` to ``hi - 1`` of the mean over the ranks; the same operations as an all-reduce's."""
-        parts = [row[lo:hi] for row in self._rows]
+        """Elements ``lo`` to ``hi - 1`` of the mean over the ranks; the same operations as an all-reduce's.
+
+        But for those of which all ranks have factors.
+        """
+        if self._factored:
+            assert self.factors is not None
+            for a, b, i in self.factors.stretches(lo, hi):
+                into = out[a - lo : b - lo]
+                if i < 0 or self._weights or not self.factors.mean(i, a, b, into):
+                    parts = [self.factors.part(i, r, a, b) if i >= 0 else None for r in range(self.size)]
+                    lying = [row[a:b] for row in self._rows]
+                    self._mean_of([y if x is None else x for x, y in zip(parts, lying, strict=True)], into)
+        else:
+            self._mean_of([row[lo:hi] for row in self._rows], out)
+
+    def _mean_of(self, parts: list[Array], out: Array) -> None:
         if not self._weights:
             combine(ReduceOp.AVG, parts, out)
         else:
@@ -218,6 +256,8 @@ class SharedUpdate:
         """The gradient of ``p`` for somebody who asks for it: where it is shared, the mean, in memory of its own."""
         storage, i = p.__dict__["_flat"]
         if not self._pending or storage is not self.storage:
+            if self.factors is not None and storage is self.storage:
+                self.factors.make(i)  # in the midst of a pass, or of one that failed
             return p._grad  # type: ignore[return-value]
         self._wait_gradients()
         if self.check is not None:
@@ -234,6 +274,8 @@ class SharedUpdate:
         assert storage.settled is not None
         mean, (lo, hi) = storage.settled[1][i], storage.ranges[i]
         self._mean(lo, hi, mean.reshape(-1))
+        if self._factored:
+            self.factors.ask(i)  # type: ignore[union-attr]
         p._grad = Tensor._wrap(mean, None)
         self._asked.append(weakref.ref(p._grad))
         return p._grad
@@ -250,6 +292,8 @@ class SharedUpdate:
         self.meeting.tell(_RELEASED, self._pass)
         why = "for the other ranks to have done with the gradients of backward() number {}"
         self.meeting.wait(_RELEASED, self._pass, why)
+        if self.factors is not None:
+            self.factors.clear()
 
     def release(self) -> None:
         """If no gradient is left that this rank might read, the others need not wait for it."""
@@ -279,6 +323,8 @@ class SharedUpdate:
             self._wait_gradients()
             if self.check is not None and (not self.check_refused or meeting.told_to_all(_NONFINITE) == self._pass):
                 self.check()
+            if self.factors is not None:
+                self.factors.agree()
         if meeting.told_to_all(_DIRTY) == steps:
             self._publish(written)
         self._own = []
@@ -308,8 +354,21 @@ class SharedUpdate:
         self.meeting.tell(_PUBLISHED, self._steps)
         self.meeting.wait(_PUBLISHED, self._steps, "for what the other ranks wrote to parameters before step() {}")
 
+    def parts(self, lo: int, hi: int, size: int) -> list[tuple[int, int]]:
+        """Elements ``lo`` to ``hi - 1`` cut into ranges that :meth:`gradient` makes at a time, of about ``size``."""
+        stretches = self.factors.stretches(lo, hi) if self._factored and self.factors is not None else [(lo, hi, -1)]
+        found = []
+        for a, b, i in stretches:
+            step = size if i < 0 else self.factors.at_a_time(i)  # type: ignore[union-attr]
+            found += [(c, min(c + step, b)) for c in range(a, b, step)]
+        return found
+
     def gradient(self, lo: int, hi: int) -> Array:
         """Elements ``lo`` to ``hi - 1`` of what to update with; valid until the next call."""
+        if self._factored and self._pending and not self._own and not self._weights:
+            found = self.factors.block(lo, hi)  # type: ignore[union-attr]
+            if found is not None:
+                return found
         if self._scratch.size < hi - lo:
             self._scratch = np.empty(hi - lo, self.storage.dtype)
         out = self._scratch[: hi - lo]
@@ -332,7 +391,7 @@ class SharedUpdate:
 
     def _operand(self, lo: int, hi: int) -> Array | Mean | None:
         """Elements ``lo`` to ``hi - 1`` of the mean over the ranks, for a loop that makes it."""
-        if self._weights or self.size > MOST_PARTS:
+        if self._weights or self._factored or self.size > MOST_PARTS:
             return None
         mean = self._means.get((lo, hi))
         if mean is None:

@@ -170,6 +170,10 @@ def _linear_reference(x: Any, weight: Any, bias: Any = None) -> Any:
 # many elements and x has few rows; turning the result round is part of adding the bias.
 _LARGE = 2**17
 
+# NumPy's dot fills its result with zeros before BLAS does so again: above so many elements that takes longer than
+# calling matmul.
+_ZEROED = 2**14
+
 
 @fused(
     reference=_linear_reference,
@@ -211,10 +215,15 @@ def _linear_backward(xp, g, ans, kept, wanted, x, weight, bias=None, outs=(None,
     if g.ndim != 2:
         g, x = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
     if wanted[1] is not None:
-        out = outs[1]
-        if out is not None and wanted[1].bound is not None and not half and 2 * (g.size + x.size) < out.size:
-            wanted[1].bound = _bound_of_product(xp, g, x)  # ahead of the product, which then finds both in the cache
-        gw = _blas(xp, g.T, x) if half else xp.dot(g.T, x) if out is None else xp.dot(g.T, x, out)
+        out, leaf = outs[1], wanted[1]
+        if half or out is None:
+            gw = _blas(xp, g.T, x) if half else xp.dot(g.T, x)
+        elif leaf.factors is not None and leaf.factors(g, x):
+            gw = out
+        else:
+            if leaf.bound is not None and 2 * (g.size + x.size) < out.size:
+                leaf.bound = _bound_of_product(xp, g, x)  # ahead of the product, which then finds both in the cache
+            gw = xp.dot(g.T, x, out) if out.size < _ZEROED else xp.matmul(g.T, x, out=out)
     if len(wanted) == 3 and wanted[2] is not None:
         gb = _column_sums(xp, g, outs[2])
     return (gx, gw, gb)[: len(wanted)]

@@ -274,9 +274,7 @@ def _share(
     if operand is not None:
         update(xp, p, operand, *arrays, **options)
         return
-    size = max(SUM_BYTES // p.itemsize, 1)
-    for a in range(0, len(p), size):
-        part = slice(a, a + size)
+    for part in g.parts(max(SUM_BYTES // p.itemsize, 1)):
         update(xp, p[part], g[part].now(), *[x[part] for x in arrays], **options)
 
 

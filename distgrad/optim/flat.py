@@ -308,6 +308,11 @@ class Later:
         lo, hi, _ = part.indices(self._shape[0])
         return Later(self._sharing, self._first + lo, (hi - lo,))
 
+    def parts(self, size: int) -> list[slice]:
+        """What to ask for at a time: about ``size`` elements, unless it is quicker to make more."""
+        first, n = self._first, self._shape[0]
+        return [slice(lo - first, hi - first) for lo, hi in self._sharing.parts(first, first + n, size)]
+
     def now(self) -> Array:
         """The gradient; valid until the next is asked for."""
         return self._sharing.gradient(self._first, self._first + math.prod(self._shape)).reshape(self._shape)
