@@ -59,7 +59,7 @@ class Sharing(Protocol):
         """Elements ``lo`` to ``hi - 1`` of the gradient to update with; valid until the next call."""
         ...
 
-    def parts(self, lo: int, hi: int, size: int) -> list[tuple[int, int]]:
+    def ranges(self, lo: int, hi: int, size: int) -> list[tuple[int, int]]:
         """Elements ``lo`` to ``hi - 1`` cut into ranges to ask :meth:`gradient` for one behind another.
 
         They are of ``size`` elements, unless it is quicker to make more at a time.

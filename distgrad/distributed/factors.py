@@ -203,9 +203,9 @@ class Factors:
         return True
 
     def part(self, i: int, r: int, lo: int, hi: int) -> Array | None:
-        """The same of rank ``r``'s gradient; None if it lies in its slot."""
-        j = self._column[i]
-        n = self._told[r][j]
+        """The same of rank ``r``'s gradient; None if it lies in its slot.  ``i`` may be -1, for any but those kept."""
+        j = self._column.get(i, -1)
+        n = 0 if j < 0 else self._told[r][j]
         if n <= 0:
             return None
         out = np.empty(hi - lo, self._storage.dtype)

@@ -52,6 +52,7 @@ class SharedReducer:
         for update in self.updates:
             update.check = self._check
             update.check_refused = len(self.updates) == 1 and comm.peers is None
+        self._with_factors = [update for update in self.updates if update.factors is not None]
         self._clusters = [update for update in self.updates if isinstance(update, ClusterUpdate)]
         hooks = [(p, self._hook(u, i)) for u in self.updates for i, p in enumerate(u.storage.params)]
         self._handles = [p.register_post_accumulate_grad_hook(hook) for p, hook in hooks]
@@ -99,8 +100,8 @@ class SharedReducer:
                 "so the other ranks cannot be in step with this one"
             )
         self._sync = sync
-        for update in self.updates:
-            update.announce(sync)
+        for update in self._with_factors:
+            update.expect(sync)
         if training:
             self._samples += samples
         else:  # an evaluation that forgot no_grad() must not count as training

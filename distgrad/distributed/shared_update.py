@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -128,12 +129,12 @@ class SharedUpdate:
 
     # --- gradients --------------------------------------------------------------------------------------------------
 
-    def announce(self, reduces: bool) -> None:
-        """A forward pass begins, whose backward pass will be reduced or not."""
-        if self.factors is not None:
-            self.factors.open = reduces
-            if not self._closed:
-                self.factors.clear()  # of a pass that failed
+    def expect(self, reduces: bool) -> None:
+        """A forward pass begins, whose backward pass will be reduced or not; where there are :attr:`factors`."""
+        assert self.factors is not None
+        self.factors.open = reduces
+        if not self._closed:
+            self.factors.clear()  # of a pass that was interrupted
 
     def nonfinite(self) -> bool:
         """Whether some rank's gradient of the pass just completed is not finite; waits for all ranks'."""
@@ -202,20 +203,24 @@ class SharedUpdate:
         missing = []
         for i, p in enumerate(storage.params):
             grad = p._grad
-            slot = storage.grad_slot(i)
-            if self.factors is not None and grad is not slot:
-                self.factors.drop(i)
             if grad is None:
-                storage.slots[i][...] = 0
+                self._fill(i, 0)
                 missing.append(i)
                 continue
+            slot = storage.grad_slot(i)
             if grad is not slot:
                 if grad._data is not slot._data:
-                    slot._data[...] = grad._data
+                    self._fill(i, grad._data)
                     slot._bump()
                 p._grad = slot
         self._lay_slots()
         return missing
+
+    def _fill(self, i: int, values: Any) -> None:
+        """Make ``values`` this rank's gradient of parameter ``i``."""
+        if self.factors is not None:
+            self.factors.drop(i)
+        self.storage.slots[i][...] = values
 
     def _used_anywhere(self) -> np.ndarray:
         """For each parameter whether some rank has a gradient of it."""
@@ -231,22 +236,21 @@ class SharedUpdate:
             self._factored = self.factors is not None and self.factors.read()
 
     def _mean(self, lo: int, hi: int, out: Array) -> None:
-        """Elements ``lo`` to ``hi - 1`` of the mean over the ranks; the same operations as an all-reduce's.
+        """Elements ``lo`` to ``hi - 1`` of the mean over the ranks.
 
-        But for those of which all ranks have factors.
+        The same operations as an all-reduce's, but for those of which all ranks have factors.
         """
-        if self._factored:
-            assert self.factors is not None
-            for a, b, i in self.factors.stretches(lo, hi):
-                into = out[a - lo : b - lo]
-                if i < 0 or self._weights or not self.factors.mean(i, a, b, into):
-                    parts = [self.factors.part(i, r, a, b) if i >= 0 else None for r in range(self.size)]
-                    lying = [row[a:b] for row in self._rows]
-                    self._mean_of([y if x is None else x for x, y in zip(parts, lying, strict=True)], into)
-        else:
+        if not self._factored or self.factors is None:
             self._mean_of([row[lo:hi] for row in self._rows], out)
+            return
+        for a, b, i in self.factors.stretches(lo, hi):
+            into = out[a - lo : b - lo]
+            if i < 0 or self._weights or not self.factors.mean(i, a, b, into):
+                parts = [self.factors.part(i, r, a, b) for r in range(self.size)]
+                self._mean_of([row[a:b] if x is None else x for x, row in zip(parts, self._rows, strict=True)], into)
 
     def _mean_of(self, parts: list[Array], out: Array) -> None:
+        """The mean over the ranks of ``parts``, one of each."""
         if not self._weights:
             combine(ReduceOp.AVG, parts, out)
         else:
@@ -354,7 +358,7 @@ class SharedUpdate:
         self.meeting.tell(_PUBLISHED, self._steps)
         self.meeting.wait(_PUBLISHED, self._steps, "for what the other ranks wrote to parameters before step() {}")
 
-    def parts(self, lo: int, hi: int, size: int) -> list[tuple[int, int]]:
+    def ranges(self, lo: int, hi: int, size: int) -> list[tuple[int, int]]:
         """Elements ``lo`` to ``hi - 1`` cut into ranges that :meth:`gradient` makes at a time, of about ``size``."""
         stretches = self.factors.stretches(lo, hi) if self._factored and self.factors is not None else [(lo, hi, -1)]
         found = []

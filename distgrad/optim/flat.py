@@ -311,7 +311,7 @@ class Later:
     def parts(self, size: int) -> list[slice]:
         """What to ask for at a time: about ``size`` elements, unless it is quicker to make more."""
         first, n = self._first, self._shape[0]
-        return [slice(lo - first, hi - first) for lo, hi in self._sharing.parts(first, first + n, size)]
+        return [slice(lo - first, hi - first) for lo, hi in self._sharing.ranges(first, first + n, size)]
 
     def now(self) -> Array:
         """The gradient; valid until the next is asked for."""

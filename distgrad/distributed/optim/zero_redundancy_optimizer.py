@@ -66,6 +66,10 @@ class Shards:
 
     operand = gradient
 
+    def ranges(self, lo: int, hi: int, size: int) -> list[tuple[int, int]]:
+        """Elements ``lo`` to ``hi - 1`` in ranges of ``size``."""
+        return [(a, min(a + size, hi)) for a in range(lo, hi, size)]
+
     def allocate(self, n: int, dtype: np.dtype) -> Array:
         """Zeroed memory for this rank's part of optimizer state."""
         return storage.allocate(n, dtype, self.flat.device)
