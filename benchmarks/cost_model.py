@@ -11,7 +11,8 @@ For P ranks, L of them on a node, N = P / L nodes, and g bytes of gradients:
     b(L)    = min(b₁, B / L)                       memory: what one rank reaches, and what the node has to share
     network = 2 · (N − 1) / N · g / W + 2 · (a + (N − 1) · o)     N > 1: reduce-scatter and all-gather among the nodes
 
-    rest    = what a measured step of several ranks on this node took beyond the other terms
+    rest    = what a measured step of several ranks on this node took beyond the other terms; at least nothing, since
+              what two ranks save by keeping gradients as factors, eight of the same batch each do not
 
 m, b₁ and B are fitted by least squares to the measured sums; a (latency of a message), W (bytes per second of a node)
 and o (what a further message costs its sender) are the network's, as stated.
@@ -128,7 +129,7 @@ def main() -> None:
         whole, g = row["us"] * 1e-6, gradient_bytes(model)
         update = row["split"]["update"] * whole
         here = reduced["ranks"]
-        rest = together[model] - step(whole - update, update, g, here, here, node, NO_NETWORK, 0.0)
+        rest = max(together[model] - step(whole - update, update, g, here, here, node, NO_NETWORK, 0.0), 0.0)
         rests[model] = rest
         print(f"{model:<10}rest = {rest * 1e6:.0f} of {together[model] * 1e6:.0f} µs, {here} ranks on this node")
         for name, net in NETWORKS.items():

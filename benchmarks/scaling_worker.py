@@ -3,7 +3,8 @@
 Run by scaling.py under mpirun; LIBRARY is distgrad, distgrad:BACKEND (the default is "shared" on one node), torch (DDP
 over gloo) or distgrad:apart, whose ranks train models of their own: what the machine itself costs.  For distgrad the
 time is also split, in a second run: waiting for other ranks, adding up gradients, the update (in shared memory, where
-it is compiled, the sum is part of it), and the rest, which is computing.  Where ranks share memory, it is told how long
+it is compiled, the sum is part of it), and the rest, which is computing: products of gradients' factors too, which an
+update in shared memory makes.  Where ranks share memory, it is told how long
 a word takes from rank 0 to rank 1 and back: cores of one cache or of two make models that fit into caches scale
 differently, and virtual machines move between the two.
 """
@@ -38,29 +39,34 @@ class Clock:
         function = getattr(owner, name)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
-            start, inner = time.perf_counter(), sum(c.seconds for c in CLOCKS.values())
+            start, inner = time.perf_counter(), _elsewhere()
             try:
                 return function(*args, **kwargs)
             finally:
-                elsewhere = sum(c.seconds for c in CLOCKS.values()) - inner
-                self.seconds += time.perf_counter() - start - elsewhere
+                self.seconds += time.perf_counter() - start - (_elsewhere() - inner)
 
         setattr(owner, name, timed)
 
 
 CLOCKS = {name: Clock() for name in ("waiting", "reduction", "update")}
+PRODUCTS = Clock()  # of gradients that are kept as factors: computing, inside the update
+
+
+def _elsewhere() -> float:
+    return PRODUCTS.seconds + sum(clock.seconds for clock in CLOCKS.values())
 
 
 def _put_clocks(optimizer: Any) -> None:
     from distgrad_communicators import _mpi_small, _mpi_waiting, mpi
 
-    from distgrad.distributed import meeting, shared_update
+    from distgrad.distributed import factors, meeting, shared_update
 
     CLOCKS["waiting"].around(meeting.Meeting, "wait")
     CLOCKS["waiting"].around(_mpi_waiting.Family, "wait")
     for owner, name in ((shared_update.SharedUpdate, "_mean"), (mpi, "combine"), (_mpi_small, "combine")):
         CLOCKS["reduction"].around(owner, name)
     CLOCKS["update"].around(type(optimizer), "step")
+    PRODUCTS.around(factors.Factors, "_product")
 
 
 def round_trip(lib: Any) -> float | None:
