@@ -109,7 +109,7 @@ class Factors:
         leaf = self._storage.params[i]._node
         assert type(leaf) is Leaf
         keeps = self.open and 0 < n == self._agreed[j] and not self._asked[j]
-        keeps = keeps and len(leaf.post_hooks or ()) == 1  # a hook of the user's is to find a gradient
+        keeps = keeps and len(leaf.post_hooks or ()) == 1  # what other hooks get is looked at, in its slot
         if keeps and leaf.bound is not None:
             leaf.bound = math.sqrt(np.vdot(g, g)) * math.sqrt(np.vdot(x, x))  # ≥ all elements (Cauchy and Schwarz)
             keeps = leaf.bound < self._limit

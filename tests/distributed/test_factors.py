@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import compiled, nn, optim
 from distgrad.distributed import factors, finite, node_memory
+from distgrad.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from distgrad.distributed.factors import Factors
 from distgrad.nn.parallel import DistributedDataParallel
 from tests.distributed.scenarios import (
@@ -43,14 +45,12 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
     monkeypatch.setattr(factors, "LEAST", 1)
     monkeypatch.setattr(factors, "ROOM", 32)
     monkeypatch.setattr(finite, "LARGE", 1)
-    count, keep = Kept(), Factors.keep
+    count, keep, lock = Kept(), Factors.keep, threading.Lock()
 
     def counted(self: Factors, *given: Any) -> bool:
         answer = keep(self, *given)
-        if answer:
-            count.yes += 1
-        else:
-            count.no += 1
+        with lock:
+            count.yes, count.no = count.yes + answer, count.no + (not answer)
         return answer
 
     monkeypatch.setattr(Factors, "keep", counted)
@@ -269,6 +269,46 @@ def test_a_pass_that_is_interrupted_leaves_nothing_behind(kept: Kept, monkeypatc
     compare(2, body, monkeypatch)
 
 
+@pytest.mark.parametrize("new", [None, 2.0], ids=["none", "another"])
+def test_a_gradient_replaced_while_backward_runs(
+    new: float | None, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def body() -> Any:
+        t = Training(adam, dtype=dg.float64, more=0)
+        plain(t)
+        last = t.bare[3].weight
+
+        def replaced(_: Any) -> None:
+            if dist.get_rank() == 1:
+                last.grad = None if new is None else dg.full_like(last, new)
+
+        t.bare[0].weight.register_hook(replaced)
+        for _ in range(2):
+            t.step()
+        return values(t)
+
+    compare(2, body, monkeypatch)
+    assert kept.yes
+
+
+def test_messages_need_gradients(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a hook a model leaves shared memory; nothing is kept there any more."""
+
+    def body() -> Any:
+        t = Training(adam, dtype=dg.float64, more=0)
+        plain(t)
+        t.optimizer.zero_grad()  # else moving out would ask for gradients
+        t.model.register_comm_hook(None, allreduce_hook)
+        dist.barrier()
+        before = kept.yes
+        plain(t)
+        assert kept.yes == before
+        return values(t)
+
+    compare(2, body, monkeypatch)
+    assert kept.yes
+
+
 def test_no_sync_and_static_graphs_make_gradients(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     def body() -> Any:
         t = Training(adam, dtype=dg.float64, more=0)
@@ -313,6 +353,34 @@ def test_what_is_not_finite_is_found(bad: float, where: str, kept: Kept, monkeyp
 
     outcome(2, True, body, monkeypatch)
     assert kept.yes
+
+
+def test_what_lies_in_a_slot_is_not_taken_for_the_gradient_kept(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slot may hold what was not finite in an earlier pass; only the parameter that is not now is named."""
+
+    def body() -> Any:
+        t = Training(adam, dtype=dg.float64, more=0)
+        plain(t)
+        finite = t.model._gradients.reducer.finite
+        y, finite.action = t.y.clone(), "skip"
+        t.y[0, 0] = np.inf
+        with np.errstate(all="ignore"):
+            t.step()
+        assert finite.skipped == 1
+        t.y, finite.action = y, "raise"
+        seen: list[Any] = []
+        t.bare[2].weight.register_post_accumulate_grad_hook(seen.append)
+        t.step()
+        t.bare[0].bias.register_hook(lambda g: g * np.inf)
+        t.optimizer.zero_grad()
+        before = kept.yes
+        t.backward()
+        assert kept.yes > before
+        assert len(seen) == 2
+        with pytest.raises(RuntimeError, match="gradient of parameter '0.bias' is not finite"):
+            t.optimizer.step()
+
+    outcome(2, True, body, monkeypatch)
 
 
 @pytest.mark.parametrize("scenario", [plain, norm_clipped, reading_alone, learning_rate_changed])
