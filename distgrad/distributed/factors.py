@@ -27,7 +27,7 @@ from distgrad.storage import FlatStorage
 
 __all__ = ["Factors"]
 
-LEAST = 2**20  # bytes of a gradient: smaller ones stay in the cache
+LEAST = 2**21  # bytes of a gradient: smaller ones stay in the cache
 ROOM = 0.5  # of a gradient's elements that all ranks' factors may have
 CHUNK_BYTES = 2**21  # of a product made at a time: large enough for BLAS, small enough for a cache
 _DTYPES = "fd"

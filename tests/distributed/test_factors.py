@@ -413,11 +413,11 @@ def test_small_layers_many_samples_and_other_dtypes_are_whole(monkeypatch: pytes
 
         return sum(outcome(2, True, body, monkeypatch))
 
-    assert serves(512, 8, dg.float32) == 2  # 1 MiB
-    assert serves(508, 8, dg.float32) == 0
-    assert serves(512, 64, dg.float32) == 2  # 2 · 64 · 1024 numbers: half as many as the gradient's
-    assert serves(512, 65, dg.float32) == 0
-    assert serves(512, 8, dg.float64) == 2
+    assert serves(512, 8, dg.float64) == 2  # 2 MiB
+    assert serves(511, 8, dg.float64) == 0
+    assert serves(512, 64, dg.float64) == 2  # 2 · 64 · 1024 numbers: half as many as the gradient's
+    assert serves(512, 65, dg.float64) == 0
+    assert serves(1024, 8, dg.float32) == 2
     assert serves(1024, 8, dg.bfloat16) == 0
 
 
