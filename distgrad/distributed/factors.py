@@ -45,8 +45,7 @@ class Factors:
         comm: the ranks; all of one node.
         storage: what they share.
         gradients, first: where this rank's gradients lie: in which memory, and from which byte on.
-        limit: what a factor's largest product must not exceed; see ``bound`` of
-            :class:`~distgrad.autograd.graph.Leaf`.
+        limit: below which a bound shows that a gradient is finite.
 
     Attributes:
         which: the parameters that it serves, by number.
@@ -162,10 +161,16 @@ class Factors:
         if not self.which:
             return False
         self._told, self._made = self._words.tolist(), None
+        for j, i in enumerate(self.which):
+            if len({told[j] for told in self._told if told[j] > 0}) > 1:
+                raise RuntimeError(
+                    f"rank {self.rank}: ranks keep factors of parameter {i} of different numbers of samples, "
+                    f"{[told[j] for told in self._told]}: they did not agree before"
+                )
         return any(n > 0 for told in self._told for n in told)
 
     def agree(self) -> None:
-        """All ranks come to a step with the gradients last read: expect as many samples in the next pass."""
+        """All ranks step with the gradients last read, or forget them: expect as many samples in the next pass."""
         for j, slot in enumerate(self._storage.slots[i] for i in self.which):
             first, *others = (abs(told[j]) for told in self._told)
             fits = self.size * first * sum(slot.shape) <= len(self._rooms[j])

@@ -154,6 +154,8 @@ class SharedUpdate:
         """Drop the gradients of the pass just completed."""
         for p in self.storage.params:
             p._grad = None
+        if self.factors is not None:
+            self.factors.agree()  # every rank forgets them; not all of them at step()
         self._pending = False
         self.meeting.tell(_RELEASED, self._pass)
 

@@ -31,6 +31,8 @@ from tests.ranks import run_ranks
 
 pytestmark = pytest.mark.skipif(node_memory.why_not() is not None, reason=str(node_memory.why_not()))
 
+ROUNDING: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-11}  # of float64, some steps of Adam later
+
 
 class Kept:
     """How often ranks kept factors, and how often not."""
@@ -61,13 +63,13 @@ def values(t: Training) -> list[np.ndarray]:
     return [p.detach().numpy().copy() for p in t.bare.parameters()]
 
 
-def compare(size: int, body: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, rtol: float = 1e-12) -> None:
+def compare(size: int, body: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """As with private copies; the same bits on all ranks."""
     want = outcome(size, False, body, monkeypatch)
     got = outcome(size, True, body, monkeypatch)
     for one in got:
         for x, y, same in zip(one, want[0], got[0], strict=True):
-            np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol)
+            np.testing.assert_allclose(x, y, **ROUNDING)
             assert x.tobytes() == same.tobytes()
 
 
@@ -128,7 +130,47 @@ def test_the_first_pass_and_other_numbers_of_samples_are_whole(kept: Kept, monke
     *got, counts = outcome(2, True, body, monkeypatch)[0]
     assert counts.tolist() == [0, 6, 3, 0, 6, 6]  # three layers on two ranks; in the third step rank 0 alone
     for x, y in zip(got, want, strict=True):
-        np.testing.assert_allclose(x, y, rtol=1e-12)
+        np.testing.assert_allclose(x, y, **ROUNDING)
+
+
+def test_ranks_agree_also_where_one_looked_before_all_forgot(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass that is refused changes what ranks expect on all of them, whether they hear of it at step() or before."""
+
+    def body() -> Any:
+        t = Training(adam, dtype=dg.float64, more=0)
+        t.model._gradients.reducer.finite.action = "skip"
+        plain(t)
+        x, y = t.x, t.y
+        bad = t.y[:3].clone()
+        bad[0, 0] = np.nan
+        t.x, t.y = x[:3], bad
+        t.optimizer.zero_grad()
+        t.backward()
+        if dist.get_rank() == 1:
+            assert t.bare[0].weight.grad is None
+        t.optimizer.step()
+        update = t.model._gradients.reducer.updates[0]
+        if update.factors is not None:  # nor those without shared memory
+            assert update.factors._agreed == [3, 3, 3]
+        t.x, t.y = (x[:3], y[:3]) if dist.get_rank() else (x, y)
+        t.step()
+        return values(t)
+
+    outcome(2, True, body, monkeypatch)
+
+
+def test_ranks_that_did_not_agree_are_an_error(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their factors may lie over each other."""
+
+    def body() -> None:
+        t = Training(adam, dtype=dg.float64, more=1)
+        update = t.model._gradients.reducer.updates[0]
+        update.factors._agreed = [len(t.x)] * 3
+        t.backward()
+        with pytest.raises(RuntimeError, match=r"of different numbers of samples, \[4, 5\]"):
+            t.optimizer.step()
+
+    outcome(2, True, body, monkeypatch)
 
 
 def test_who_asks_gets_the_mean_and_from_then_on_gradients_are_whole(
@@ -154,7 +196,7 @@ def test_who_asks_gets_the_mean_and_from_then_on_gradients_are_whole(
     got = outcome(2, True, body, monkeypatch)[1]
     assert kept.yes == 4 * 2 * 3
     for x, y in zip(got, want, strict=True):
-        np.testing.assert_allclose(x, y, rtol=1e-12)
+        np.testing.assert_allclose(x, y, **ROUNDING)
 
 
 def test_only_what_was_asked_for_is_whole(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +282,7 @@ def test_a_look_while_backward_runs_finds_this_ranks_own(kept: Kept, monkeypatch
         seen.clear()
         t.backward()
         for x, y in zip(seen, own, strict=True):
-            np.testing.assert_allclose(x, y.numpy(), rtol=1e-12)
+            np.testing.assert_allclose(x, y.numpy(), **ROUNDING)
         t.optimizer.step()
         return values(t)
 
