@@ -2,16 +2,16 @@
 
 Each rank's gradients lie where the others can read them.  In a step a rank adds up its own part of all ranks'
 gradients, block by block as the optimizer comes to it, and writes the new parameters of that part, which the others
-then see.  Nothing is sent.  The ranks meet twice a step: before the update (all have come to ``step()``, so nobody
-reads parameters any more) and behind it.
+then see.  Nothing is sent.  Of wide layers it is not gradients that lie there, but what they are products of
+(:mod:`~distgrad.distributed.factors`).  The ranks meet twice a step: before the update (all have come to ``step()``, so
+nobody reads parameters any more) and behind it.
 
 What PyTorch allows still works:
 
 - After ``backward()`` any rank may look at ``p.grad``, alone: it is then added up for this rank, into memory of its own
   (:meth:`SharedUpdate._arrive`).  Changed there (clipped, scaled), it is what this rank updates its part with.
-- A rank's own write to a parameter goes to a private copy of the page (see
-  :class:`~distgrad.distributed.node_memory.PrivateView`).  At the next step each rank publishes its part of what it
-  wrote, so what all ranks write alike happens once.
+- A rank's own write to a parameter stays its own until the next step publishes it (see
+  :mod:`~distgrad.distributed.shared_parameters`).
 - Nobody overwrites gradients that another rank might still read: before a backward pass writes the first of them it
   waits (:meth:`SharedUpdate.gate`) until all ranks have done with those of the pass before.
 """
@@ -35,6 +35,7 @@ from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, FiniteSearch
 from distgrad.distributed.meeting import Meeting
 from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.reduction import ReduceOp, combine
+from distgrad.distributed.shared_parameters import SharedParameters
 from distgrad.distributed.shared_state import SharedState
 from distgrad.storage import FlatStorage
 
@@ -60,14 +61,10 @@ class SharedUpdate:
         self.storage = storage = FlatStorage(params, lambda *asked: self._make(*asked))
         del self._make  # a bound method: it would keep this alive
         n = storage.data.size
-        shared = self._region.bytes.view(storage.dtype)
         if self.rank == 0:
             self._begin_with(storage.data)
-            shared[...] = storage.data
-            self._region.forget()  # of it all, of which this rank will write its part: memory is told by who maps it
-        comm.Barrier()
-        self._view.drop()
-        storage.data = shared
+        self.parameters.begin()
+        storage.data = self.parameters.common
         self.meeting = Meeting(comm)
         self._used = NodeMemory.common(comm, self.size * len(storage.params)).bytes.reshape(self.size, -1)
         self._pass = self._steps = 0
@@ -102,9 +99,8 @@ class SharedUpdate:
 
     def _make_data(self, n: int, dtype: np.dtype, where: device) -> np.ndarray:
         self._make = self._make_gradients
-        self._region = NodeMemory.common(self.comm, n * dtype.itemsize)
-        self._view = self._region.private()
-        return self._view.bytes.view(dtype)
+        self.parameters = SharedParameters(self.comm, n, dtype)
+        return self.parameters.mine
 
     def _make_gradients(self, n: int, dtype: np.dtype, where: device) -> np.ndarray:
         stride = -(-n * dtype.itemsize // _PAGE) * _PAGE
@@ -316,8 +312,8 @@ class SharedUpdate:
         storage = self.storage
         for p, view in zip(storage.params, storage.views):  # noqa: B905 - of one length; strict costs time here
             if p._data is not view:
-                self._adopt(p, view)
-        written = self._view.written()
+                self.parameters.adopt(p, view)
+        written = self.parameters.written()
         meeting, steps = self.meeting, self._steps + 1
         self._steps = steps
         self._dirty = bool(written)
@@ -332,33 +328,15 @@ class SharedUpdate:
             if self.factors is not None:
                 self.factors.agree()
         if meeting.told_to_all(_DIRTY) == steps:
-            self._publish(written)
+            self.parameters.publish(written, *storage.owned)
+            meeting.tell(_PUBLISHED, steps)
+            meeting.wait(_PUBLISHED, steps, "for what the other ranks wrote to parameters before step() {}")
         self._own = []
         if not (self._pending and self._in_slots()):
             for p, (lo, hi) in zip(storage.params, storage.ranges, strict=True):
                 grad = p._grad
                 if grad is not None and not (self._pending and grad.__class__ is DeferredGrad):
                     self._own.append((lo, hi, grad._data))
-
-    def _adopt(self, p: Tensor, view: Array) -> None:
-        """``p.data = …`` since the last step: its values move in."""
-        if p._data.shape != view.shape or p._data.dtype != view.dtype or type(p._data) is not type(view):
-            raise RuntimeError(
-                f"rank {self.rank}: a parameter of shape {view.shape} was {view.dtype} on the CPU and is now "
-                f"{tuple(p.shape)} {p._data.dtype} on {p.device}: move and convert a model before wrapping it"
-            )
-        view[...] = p._data
-        p._data = view
-
-    def _publish(self, written: list[tuple[int, int]]) -> None:
-        """This rank's own writes within its part, for all; every rank comes here if one has written."""
-        (low, high), width = self.storage.owned, self.storage.dtype.itemsize
-        for lo, hi in written:
-            part = slice(max(lo, low * width), min(hi, high * width))
-            if part.start < part.stop:
-                self._region.bytes[part] = self._view.bytes[part]
-        self.meeting.tell(_PUBLISHED, self._steps)
-        self.meeting.wait(_PUBLISHED, self._steps, "for what the other ranks wrote to parameters before step() {}")
 
     def ranges(self, lo: int, hi: int, size: int) -> list[tuple[int, int]]:
         """Elements ``lo`` to ``hi - 1`` cut into ranges that :meth:`gradient` makes at a time, of about ``size``."""
@@ -412,7 +390,7 @@ class SharedUpdate:
         self.meeting.tell(_UPDATED, self._steps)
         self.meeting.wait(_UPDATED, self._steps, "for the other ranks' updates in step() number {}")
         if self._dirty:
-            self._view.drop()
+            self.parameters.drop()
 
     # --- state ------------------------------------------------------------------------------------------------------
 

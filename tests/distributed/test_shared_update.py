@@ -196,7 +196,7 @@ def test_memory_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
         update = t.model._gradients.reducer.updates[0]
         state = sum(v.nbytes for s in t.optimizer._segments[0] for v in s.state.values())
         assert update._scratch.nbytes <= 1024  # blocks, not this rank's part
-        return update._region.nbytes, update._rows[0].nbytes, state
+        return update.parameters.common.nbytes, update._rows[0].nbytes, state
 
     (parameters, gradients, first), (_, _, second) = outcome(2, True, body, monkeypatch)
     assert first + second == 2 * parameters
