@@ -33,8 +33,10 @@ class DistributedDataParallel(Module, Joinable):
     others counting as zero; ``find_unused_parameters`` is not needed for either.  With one rank it costs nothing.
 
     Where the ranks of a node share memory (the ``shared`` communicator), gradients are not sent but added up where they
-    lie.  A communication hook and :meth:`join` need messages: the model's memory then becomes each rank's own, with a
-    hook for good (it cannot be removed, as in PyTorch), with :meth:`join` until its context has ended.
+    lie; on one node each rank makes its part of a wide linear layer's gradient, of all ranks' few samples
+    (:mod:`distgrad.distributed.factors`), until a rank asks for that ``p.grad``.  A communication hook and :meth:`join`
+    need messages: the model's memory then becomes each rank's own, with a hook for good (it cannot be removed, as in
+    PyTorch), with :meth:`join` until its context has ended.
 
     Two deliberate deviations from PyTorch: ranks are weighted by their number of samples, so that shares of different
     sizes give the gradient of the mean over the whole batch (with equal shares the two agree; ``weighting="ranks"`` is
