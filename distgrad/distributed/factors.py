@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -48,7 +47,7 @@ class Factors:
         limit: below which a bound shows that a gradient is finite.
 
     Attributes:
-        which: the parameters that it serves, by number.
+        which: the parameters that it serves, by number; where there are none it is of no further use.
         open: whether the gradients of the pass under way may be kept so.
     """
 
@@ -95,8 +94,7 @@ class Factors:
 
     def clear(self) -> None:
         """A pass begins: nothing is kept."""
-        if self.which:
-            self._mine[...] = 0
+        self._mine[...] = 0
 
     def keep(self, i: int, g: Array, x: Array) -> bool:
         """Keep gᵀ x, the gradient of parameter ``i`` of this pass, as it is; False: it must be made.
@@ -109,9 +107,7 @@ class Factors:
         assert type(leaf) is Leaf
         keeps = self.open and 0 < n == self._agreed[j] and not self._asked[j]
         keeps = keeps and len(leaf.post_hooks or ()) == 1  # what other hooks get is looked at, in its slot
-        if keeps and leaf.bound is not None:
-            leaf.bound = math.sqrt(np.vdot(g, g)) * math.sqrt(np.vdot(x, x))  # ≥ all elements (Cauchy and Schwarz)
-            keeps = leaf.bound < self._limit
+        keeps = keeps and (leaf.bound is None or leaf.bound < self._limit)
         if keeps:
             all_g, all_x = self._matrices(j, n)
             mine = slice(self.rank * n, (self.rank + 1) * n)
@@ -158,8 +154,6 @@ class Factors:
 
     def read(self) -> bool:
         """All ranks' gradients of a pass are there: whether some of them are factors."""
-        if not self.which:
-            return False
         self._told, self._made = self._words.tolist(), None
         for j, i in enumerate(self.which):
             if len({told[j] for told in self._told if told[j] > 0}) > 1:

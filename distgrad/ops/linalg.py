@@ -174,6 +174,8 @@ _LARGE = 2**17
 # calling matmul.
 _ZEROED = 2**14
 
+_SMALL = 0.5  # of a product's elements that its factors may have, for their norms to be found sooner than its largest
+
 
 @fused(
     reference=_linear_reference,
@@ -218,12 +220,13 @@ def _linear_backward(xp, g, ans, kept, wanted, x, weight, bias=None, outs=(None,
         out, leaf = outs[1], wanted[1]
         if half or out is None:
             gw = _blas(xp, g.T, x) if half else xp.dot(g.T, x)
-        elif leaf.factors is not None and leaf.factors(g, x):
-            gw = out
         else:
-            if leaf.bound is not None and 2 * (g.size + x.size) < out.size:
+            if leaf.bound is not None and g.size + x.size < _SMALL * out.size:
                 leaf.bound = _bound_of_product(xp, g, x)  # ahead of the product, which then finds both in the cache
-            gw = xp.dot(g.T, x, out) if out.size < _ZEROED else xp.matmul(g.T, x, out=out)
+            if leaf.factors is not None and leaf.factors(g, x):
+                gw = out
+            else:
+                gw = xp.dot(g.T, x, out) if out.size < _ZEROED else xp.matmul(g.T, x, out=out)
     if len(wanted) == 3 and wanted[2] is not None:
         gb = _column_sums(xp, g, outs[2])
     return (gx, gw, gb)[: len(wanted)]
