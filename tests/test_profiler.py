@@ -126,8 +126,10 @@ FAILURES = {
 def test_a_job_that_fails_writes_what_there_is(tmp_path: Path, failure: str, size: int, backend: str) -> None:
     statement, words, more = FAILURES[failure]
     path = tmp_path / "trace.json"
-    fails = f"    if dist.get_rank() == 1 and _ == {STEPS - 1}:\n        {statement}\n    optimizer.zero_grad()"
-    program = TRAINING.replace("    optimizer.zero_grad()", fails).replace('"mpi"', f'"{backend}"')
+    # every rank has done its last update by then, however slow it is: messages alone do not see to that
+    fails = f"if _ == {STEPS - 1}:\n        dist.barrier()\n        if dist.get_rank() == 1:\n            {statement}"
+    program = TRAINING.replace("    optimizer.zero_grad()", f"    {fails}\n    optimizer.zero_grad()")
+    program = program.replace('"mpi"', f'"{backend}"')
     job = run_ranks(size, program, env={"DISTGRAD_TRACE": str(path), **more}, timeout=40)
     assert job.returncode != 0, job
     assert words in job.stderr, job
