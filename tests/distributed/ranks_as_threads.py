@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import distgrad as dg
 import distgrad.distributed as dist
-from distgrad import registry
+from distgrad import nn, registry
 from distgrad.distributed import node_memory
 from distgrad.distributed.process_group import get_group
 from distgrad.distributed.reduction import ReduceOp
@@ -42,6 +43,14 @@ def on_ranks(size: int, main: Callable[[], Any], way: str = "messages") -> list[
 
     results: list[Any] = Threads.run(size, body)
     return results
+
+
+def set_parameters(module: nn.Module, scale: float = 1.0, seed: int = 0) -> None:
+    """To made-up numbers, the same on all ranks.  (A seed is a process's: ranks that are threads race for it.)"""
+    rng = np.random.default_rng(seed)
+    with dg.no_grad():
+        for p in module.parameters():
+            p.copy_(dg.tensor(rng.standard_normal(p.shape) * scale))
 
 
 def pretend_nodes(per_node: str = "") -> None:

@@ -19,7 +19,7 @@ from distgrad.distributed.communicator import Communicator, DistError
 from distgrad.distributed.process_group import get_group
 from tests.distributed import desync_mistakes, group_checks
 from tests.distributed.desync_mistakes import MESSAGES, MISTAKES
-from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks
+from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, set_parameters
 from tests.ranks import run_ranks
 
 Threads: Any = registry.get("communicator", "threads")
@@ -210,8 +210,8 @@ def test_f5_training_that_does_not_is_left_in_peace(way: str, monkeypatch: pytes
     monkeypatch.setenv("DISTGRAD_DEBUG", "detail")
 
     def main() -> bytes:
-        dg.manual_seed(0)
         model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+        set_parameters(model)
         wrapped = nn.parallel.DistributedDataParallel(model)
         optimizer = optim.Adam(model.parameters())
         for _ in range(3):

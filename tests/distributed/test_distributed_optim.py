@@ -22,7 +22,7 @@ from distgrad.distributed.optim import (
 )
 from distgrad.distributed.process_group import get_group
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, counting, on_ranks, pretend_nodes
+from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, counting, on_ranks, pretend_nodes, set_parameters
 from tests.ranks import run_ranks
 
 ALL = [n for n in registry.names("optimizer") if registry.get("optimizer", n).gradients != "sparse"]
@@ -31,12 +31,9 @@ WIDTH = 48
 
 
 def network(dtype: Any = dg.float32) -> nn.Sequential:
-    rng = np.random.default_rng(dist.get_rank())  # wrapping must give all ranks those of rank 0
     layers = [nn.Linear(7, WIDTH, dtype=dtype), nn.Tanh(), nn.Linear(WIDTH, 5, dtype=dtype)]
     model = nn.Sequential(*layers)
-    with dg.no_grad():
-        for p in model.parameters():
-            p.copy_(dg.tensor(rng.standard_normal(p.shape) * 0.3))
+    set_parameters(model, 0.3, seed=dist.get_rank())  # wrapping must give all ranks those of rank 0
     return model
 
 

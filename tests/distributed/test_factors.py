@@ -17,6 +17,7 @@ from distgrad.distributed.algorithms.ddp_comm_hooks.default_hooks import allredu
 from distgrad.distributed.factors import Factors
 from distgrad.nn.parallel import DistributedDataParallel
 from distgrad.ops import linalg
+from tests.distributed.ranks_as_threads import set_parameters
 from tests.distributed.scenarios import (
     SCENARIOS,
     Training,
@@ -230,12 +231,12 @@ def test_ranks_of_different_weight(kept: Kept, monkeypatch: pytest.MonkeyPatch) 
             return self.layer(x)
 
     def body() -> Any:
-        dg.manual_seed(0)
         rank = dist.get_rank()
-        model = DistributedDataParallel(Tagged())
+        layer = Tagged()
+        set_parameters(layer, 0.3)
+        model = DistributedDataParallel(layer)
         optimizer = optim.SGD(model.parameters(), lr=0.1)
-        dg.manual_seed(1 + rank)
-        x = dg.randn(5, 7, dtype=dg.float64)
+        x = dg.tensor(np.random.default_rng(rank).standard_normal((5, 7)))
         for _ in range(4):
             optimizer.zero_grad()
             model(dg.zeros(1 + 2 * rank), x).square().mean().backward()
@@ -377,8 +378,9 @@ def test_a_static_graph_makes_gradients(kept: Kept, monkeypatch: pytest.MonkeyPa
     """What it watches parameters by are hooks."""
 
     def body() -> Any:
-        dg.manual_seed(0)
-        model = DistributedDataParallel(nn.Linear(7, 40, dtype=dg.float64), static_graph=True)
+        layer = nn.Linear(7, 40, dtype=dg.float64)
+        set_parameters(layer, 0.3)
+        model = DistributedDataParallel(layer, static_graph=True)
         optimizer = optim.SGD(model.parameters(), lr=0.1)
         for _ in range(3):
             optimizer.zero_grad()

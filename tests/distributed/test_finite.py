@@ -17,7 +17,7 @@ from distgrad.distributed import finite
 from distgrad.distributed.algorithms.ddp_comm_hooks.topk_hook import TopKState, topk_hook
 from distgrad.distributed.finite import all_finite
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, pretend_nodes
+from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, pretend_nodes, set_parameters
 from tests.ranks import run_ranks
 
 BAD = {"nan": float("nan"), "inf": float("inf")}
@@ -27,11 +27,8 @@ class Training:
     """Three steps, in the second of which one rank's gradient of ``0.weight`` has one element that is not finite."""
 
     def __init__(self, check: str | None, hook: bool = False, dtype: Any = dg.float32) -> None:
-        rng = np.random.default_rng(0)
         self.bare = nn.Sequential(nn.Linear(4, 3, dtype=dtype), nn.Linear(3, 2, dtype=dtype))
-        with dg.no_grad():
-            for p in self.bare.parameters():
-                p.copy_(dg.tensor(rng.standard_normal(p.shape)))
+        set_parameters(self.bare)
         self.model = DistributedDataParallel(self.bare, check_finite=check)
         if hook:
             self.model.register_comm_hook(TopKState(ratio=0.5), topk_hook)
@@ -184,10 +181,11 @@ class Spoilt:
     """Two linear layers of which a gradient is not finite on rank 1, brought about in several ways."""
 
     def __init__(self, dtype: Any = dg.float32) -> None:
-        dg.manual_seed(0)
         self.first, self.second = nn.Linear(64, 64, dtype=dtype), nn.Linear(64, 64, dtype=dtype)
-        self.model = DistributedDataParallel(nn.Sequential(self.first, self.second))
-        self.x = dg.randn(2, 64).to(dtype)
+        bare = nn.Sequential(self.first, self.second)
+        set_parameters(bare, 0.1)
+        self.model = DistributedDataParallel(bare)
+        self.x = dg.tensor(np.random.default_rng(1).standard_normal((2, 64)), dtype=dtype)
         self.here = dist.get_rank() == 1
         self.bad = self.x * (float("nan") if self.here else 1.0)
 

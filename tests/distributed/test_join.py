@@ -15,7 +15,7 @@ from distgrad import nn, optim
 from distgrad.distributed.algorithms import Join
 from distgrad.distributed.optim import DistributedOptimizer, ZeroRedundancyOptimizer
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, pretend_nodes
+from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, pretend_nodes, set_parameters
 from tests.ranks import run_ranks
 
 BATCHES = {1: [7], 2: [5, 7], 3: [2, 0, 3], 4: [1, 3, 2, 3]}
@@ -24,11 +24,8 @@ X, Y = RNG.standard_normal((4, 8, 3, 4)), RNG.standard_normal((4, 8, 3, 2))  # r
 
 
 def network() -> nn.Sequential:
-    rng = np.random.default_rng(1)
     model = nn.Sequential(nn.Linear(4, 6, dtype=dg.float64), nn.Tanh(), nn.Linear(6, 2, dtype=dg.float64))
-    with dg.no_grad():
-        for p in model.parameters():
-            p.copy_(dg.tensor(rng.standard_normal(p.shape)))
+    set_parameters(model, seed=1)
     return model
 
 

@@ -12,7 +12,7 @@ import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import nn, optim
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import WAYS, on_ranks
+from tests.distributed.ranks_as_threads import WAYS, on_ranks, set_parameters
 
 RNG = np.random.default_rng(2)
 X, Y = RNG.standard_normal((12, 4)), RNG.standard_normal((12, 4))
@@ -20,10 +20,7 @@ X, Y = RNG.standard_normal((12, 4)), RNG.standard_normal((12, 4))
 
 def linear(seed: int) -> nn.Linear:
     layer = nn.Linear(4, 4, dtype=dg.float64)
-    rng = np.random.default_rng(seed)
-    with dg.no_grad():
-        for p in layer.parameters():
-            p.copy_(dg.tensor(rng.standard_normal(p.shape) * 0.5))
+    set_parameters(layer, 0.5, seed)
     return layer
 
 

@@ -21,7 +21,7 @@ import distgrad.distributed as dist
 from distgrad import nn
 from distgrad.distributed import node_memory
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import AS_PROGRAM, pretend_nodes
+from tests.distributed.ranks_as_threads import AS_PROGRAM, pretend_nodes, set_parameters
 from tests.ranks import run_ranks
 
 CAP = 0.0004  # MiB: nearly every parameter is a bucket
@@ -35,10 +35,7 @@ class Net(nn.Module):
         super().__init__()
         sizes = ((30, 3), (5, 40), (40, 30), (30, 30))
         self.last, self.first, self.second, self.third = (nn.Linear(*s, dtype=dtype) for s in sizes)
-        rng = np.random.default_rng(1)
-        with dg.no_grad():
-            for p in self.parameters():
-                p.copy_(dg.tensor(rng.standard_normal(p.shape) * 0.3))
+        set_parameters(self, 0.3, 1)
 
     def forward(self, x: Any, third: bool = True, meanwhile: Callable[[Any], None] | None = None) -> Any:
         """``meanwhile`` is called when backward has come to the second layer."""

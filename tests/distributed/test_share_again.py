@@ -22,7 +22,7 @@ from distgrad.distributed.optim import DistributedOptimizer, ZeroRedundancyOptim
 from distgrad.distributed.shared_reducer import SharedReducer
 from distgrad.nn.parallel import DistributedDataParallel
 from distgrad.optim import Optimizer
-from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, pretend_nodes
+from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, pretend_nodes, set_parameters
 from tests.ranks import run_ranks
 
 SHARED = WAYS[1:]
@@ -61,11 +61,8 @@ HOWS = ["plain", "distributed", "zero"]
 
 
 def network() -> nn.Sequential:
-    rng = np.random.default_rng(2)
     model = nn.Sequential(nn.Linear(40, 9, dtype=dg.float64), nn.Tanh(), nn.Linear(9, 3, dtype=dg.float64))
-    with dg.no_grad():
-        for p in model.parameters():
-            p.copy_(dg.tensor(rng.standard_normal(p.shape)))
+    set_parameters(model, seed=2)
     return model
 
 

@@ -35,7 +35,6 @@ class Heads(nn.Module):
 def train() -> None:
     """Rank 1 leaves ``two`` out in every other step; in the first all use it, so that an old gradient lies there."""
     rank, size = dist.get_rank(), dist.get_world_size()
-    dg.manual_seed(5)
     bare = Heads()
     model = DistributedDataParallel(bare, bucket_cap_mb=1e-5)  # a bucket a parameter
     optimizer = optim.SGD(model.parameters(), lr=0.01)
