@@ -174,6 +174,8 @@ def _deliver(leaf: Leaf, g: Any, as_tensor: bool) -> None:
                 del slot  # which would count as somebody who holds it
                 slot = unshared(leaf)
                 slot._data[...] = g
+                if leaf.bound is not None:  # of a pass that was interrupted
+                    leaf.bound = math.inf
             t._grad = slot
         else:
             t._grad = Tensor._wrap(g.copy() if g.__class__ is ndarray else backend.array_module(g).array(g), None)

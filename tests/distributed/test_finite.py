@@ -260,6 +260,43 @@ def test_it_is_found_however_it_came_about(way: str) -> None:
     on_ranks(2, main, "shared")
 
 
+class Twice(nn.Module):
+    """One layer, gone through once or twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 64, bias=False)  # whose gradient would be not finite too
+        set_parameters(self, 0.1)
+
+    def forward(self, x: Any, twice: bool = False) -> Any:
+        return self.layer(self.layer(x)) if twice else self.layer(x)
+
+
+@pytest.mark.usefixtures("all_large")
+def test_a_pass_that_failed_leaves_no_bound() -> None:
+    """The next one's gradient is a sum of two, which no operation writes to its slot."""
+
+    def stop(_: Any) -> None:
+        raise InterruptedError
+
+    def main() -> None:
+        model = DistributedDataParallel(Twice())
+        x = dg.tensor(np.random.default_rng(1).standard_normal((2, 64)), dtype=dg.float32)
+        for _ in range(2):
+            model(x).square().sum().backward()
+            model.zero_grad()
+        leaf = x.clone().requires_grad_()
+        leaf.register_post_accumulate_grad_hook(stop)  # behind the product, ahead of the wrapper's hook
+        with pytest.raises(InterruptedError):
+            model(leaf).square().sum().backward()
+        bad = x * (float("nan") if dist.get_rank() == 1 else 1.0)
+        model(bad, twice=True).square().sum().backward()
+        with pytest.raises(RuntimeError, match="on rank 1 the gradient of parameter '"):
+            model.module.layer.weight.grad  # noqa: B018 - looking finds it
+
+    on_ranks(2, main, "shared")
+
+
 @pytest.mark.usefixtures("all_large")
 @pytest.mark.parametrize("dtype", [dg.float64, dg.float16, dg.bfloat16])
 def test_it_is_found_in_other_dtypes(dtype: Any) -> None:
