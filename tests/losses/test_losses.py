@@ -150,6 +150,16 @@ def test_where_all_is_ignored_the_mean_is_nan_and_the_gradient_0(weight: Any, sm
     assert x.grad.tolist() == [[0.0] * 3] * 2
 
 
+def test_cross_entropy_is_never_negative() -> None:
+    """Of certain rows whose logits differ a little in height: differences are rounded."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, 10)) * 0.1
+    x[np.arange(64), np.arange(64) % 10] += 20
+    loss = F.cross_entropy(distgrad.tensor(x).float(), distgrad.tensor(np.arange(64) % 10), reduction="none")
+    assert float(loss.min()) >= 0
+    assert float(loss.max()) < 1e-5
+
+
 def test_what_is_ignored_may_be_infinite() -> None:
     x = distgrad.tensor([[-math.inf, 0.0, 0.0], [0.0, ln(3), 0.0]], requires_grad=True)
     for reduction in REDUCTIONS:

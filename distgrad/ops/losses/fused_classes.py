@@ -33,6 +33,7 @@ def _cross_entropy(xp, x, target, reduction):
         xp.exp(e, out=e)
         total = e @ xp.ones(x.shape[1], x.dtype)
     values = xp.log(total) - picked
+    xp.maximum(values, 0, out=values)  # less by rounding, where the shift is another row's largest
     e /= total[:, None]
     if reduction == "none":
         return values, e
