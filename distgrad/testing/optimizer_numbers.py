@@ -13,7 +13,8 @@ import numpy as np
 import distgrad
 import distgrad.distributed as dist
 from distgrad import Tensor, nn, registry, storage
-from distgrad.distributed.process_group import ProcessGroup
+from distgrad.distributed import node_memory
+from distgrad.distributed.process_group import ProcessGroup, get_group
 from distgrad.nn.parallel import DistributedDataParallel
 
 from .double import StrictAccelerator, device_double
@@ -243,6 +244,19 @@ class _Distances(nn.Module):
 @check("optimizer")
 def ranks(trial: Trial) -> None:
     """On 2 and 3 ranks all end with the same bits, and as one rank with the whole batch (to 1e-12)."""
+    _compare_ranks(trial, share=False)
+
+
+@check("optimizer")
+def shared_memory(trial: Trial) -> None:
+    """So they do where they share memory, in which each updates a part of the parameters."""
+    why_not = node_memory.why_not()
+    if why_not is not None:
+        raise NotApplicable(f"ranks cannot share memory here: {why_not}")
+    _compare_ranks(trial, share=True)
+
+
+def _compare_ranks(trial: Trial, share: bool) -> None:
     if trial.sparse:
         raise NotApplicable("it takes sparse gradients, of which ranks exchange none")
     shapes = ((3, 4), (6, 2)) if trial.way == "matrices" else ((3, 4), (5,), ())
@@ -250,7 +264,7 @@ def ranks(trial: Trial) -> None:
     run: Callable[..., list[Any]] = registry.get("communicator", "threads").run  # type: ignore[attr-defined]
     alone = _trained(trial, shapes, x, 0, 1, lambda module: module)
     for size in (2, 3):
-        found = run(size, lambda: _on_rank(trial, shapes, x))
+        found = run(size, lambda: _on_rank(trial, shapes, x, share))
         for rank, values in enumerate(found):
             demand(
                 same_bits(found[0], values),
@@ -261,7 +275,7 @@ def ranks(trial: Trial) -> None:
         demand(worst < 1e-12, f"{size} ranks end up to {worst:.1g} from one rank with the whole batch")
 
 
-def _on_rank(trial: Trial, shapes: Any, x: np.ndarray) -> list[np.ndarray]:
+def _on_rank(trial: Trial, shapes: Any, x: np.ndarray, share: bool) -> list[np.ndarray]:
     communicator: Any = None
     if dist.is_initialized():  # the check is made within a job of ranks: this thread's group stands beside its own
         communicator = registry.get("communicator", "threads")()
@@ -269,7 +283,8 @@ def _on_rank(trial: Trial, shapes: Any, x: np.ndarray) -> list[np.ndarray]:
         rank, size = communicator.rank, communicator.size
     else:
         dist.init_process_group("threads")
-        group, rank, size = None, dist.get_rank(), dist.get_world_size()
+        group, rank, size = get_group(), dist.get_rank(), dist.get_world_size()
+    group.comm.shares_memory = share
     with np.errstate(all="ignore"):
         values = _trained(trial, shapes, x, rank, size, lambda m: DistributedDataParallel(m, process_group=group))
     if communicator is None:

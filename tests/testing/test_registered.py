@@ -19,6 +19,7 @@ SKIPPED: dict[str, str | tuple[str, ...]] = {
     "maximize": ("sparse", "it has no option maximize"),
     "param_groups": "it takes one group only",
     "ranks": "sparse gradients",
+    "shared_memory": ("sparse gradients", "cannot share memory here"),
     "strided": "sparse gradients",
     "block_size": "works on whole tensors",
     "tensor_layout": "works on whole tensors",

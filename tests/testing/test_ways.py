@@ -132,6 +132,7 @@ def test_sparse_gradients() -> None:
         "empty_parameter": "it takes sparse gradients only",
         "strided": "it takes sparse gradients only",
         "ranks": "it takes sparse gradients, of which ranks exchange none",
+        "shared_memory": "it takes sparse gradients, of which ranks exchange none",
     }
 
 
