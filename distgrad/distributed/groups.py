@@ -8,7 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from distgrad.distributed.communicator import Communicator
-from distgrad.distributed.process_group import NON_GROUP_MEMBER, ProcessGroup, get_group, is_initialized, outside
+from distgrad.distributed.process_group import (
+    NON_GROUP_MEMBER,
+    ProcessGroup,
+    get_group,
+    is_initialized,
+    ours,
+    outside,
+)
 
 __all__ = [
     "GroupMember", "get_global_rank", "get_group_rank", "get_process_group_ranks", "group", "member", "new_group",
@@ -50,7 +57,7 @@ def new_group(
     Args:
         ranks: numbers in the default group; None: all.
         timeout: how long its collectives may wait; None: as long as the default group's.
-        backend: None or the default group's, whose communicator makes the group's.
+        backend: None, one of PyTorch's own, or the default group's, whose communicator makes the group's.
         pg_options, device_id: accepted for PyTorch's sake.
         use_local_synchronization: on a rank outside the group, return None instead of ``NON_GROUP_MEMBER``; only
             members ever wait for each other.
@@ -64,7 +71,7 @@ def new_group(
         ValueError: ranks that do not exist or come twice, or another backend.
     """
     default = get_group()
-    if backend not in (None, default.backend):
+    if ours(backend) not in (None, default.backend):
         raise ValueError(f"backend must be None or the default group's, {default.backend!r}; got {backend!r}")
     if timeout is not None and not isinstance(timeout, timedelta):
         raise TypeError(f"Expected timeout argument to be of type datetime.timedelta, got {timeout}")

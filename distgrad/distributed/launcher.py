@@ -13,8 +13,8 @@ from datetime import timedelta
 from distgrad.distributed.communicator import Communicator
 
 __all__ = [
-    "blas_threads", "check_launcher_size", "check_oversubscription", "deadline", "launcher_rank", "launcher_size",
-    "leave_stdin_to_rank_0", "warn_oversubscription",
+    "blas_threads", "check_launcher_size", "check_not_torchruns", "check_oversubscription", "deadline", "launcher_rank",
+    "launcher_size", "leave_stdin_to_rank_0", "warn_oversubscription",
 ]  # fmt: skip
 
 # The number of processes, by launcher.  Slurm's variable is last: under `srun --pty` it describes an outer step.
@@ -75,6 +75,18 @@ def check_launcher_size(size: int, library: str, environment: Mapping[str, str] 
         f"({library}) sees {size}: the launcher belongs to another MPI, and the job would run as {announced} separate "
         "ones. Start it with the mpirun that was installed beside this Python (the one in its environment's bin folder)"
     )
+
+
+def check_not_torchruns(environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse a process that torchrun started as one of several, or a script in its way: it would train alone."""
+    size, rank = environment.get("WORLD_SIZE", ""), environment.get("RANK", "")
+    if launcher_size(environment) is None and rank.isdigit() and size.isdigit() and int(size) > 1:
+        raise RuntimeError(
+            f"WORLD_SIZE={size} and RANK={rank} in the environment say that torchrun, or a script in its way, started "
+            f"this process as one of {size}; ranks of distgrad are started by MPI, without it each would train alone. "
+            f"Start them with mpirun -n {size} python, or python -m distgrad run -n {size}, and the script's name; a "
+            "process that is to be alone asks for init_process_group('serial')"
+        )
 
 
 def deadline(timeout: timedelta | None, environment: Mapping[str, str] = os.environ) -> float | None:

@@ -14,16 +14,23 @@ from typing import Any
 from distgrad import registry
 from distgrad.distributed import desync, timeline
 from distgrad.distributed.communicator import Communicator, DistError
-from distgrad.distributed.gpu import leave_device, take_device
+from distgrad.distributed.gpu import choose_device, leave_device, take_device
 from distgrad.distributed.guard import Guard
-from distgrad.distributed.launcher import check_oversubscription, deadline, launcher_size, leave_stdin_to_rank_0
+from distgrad.distributed.launcher import (
+    check_not_torchruns,
+    check_oversubscription,
+    deadline,
+    launcher_size,
+    leave_stdin_to_rank_0,
+)
 
 __all__ = [
     "NON_GROUP_MEMBER", "ProcessGroup", "destroy_process_group", "get_backend", "get_group", "get_local_rank",
-    "get_rank", "get_world_size", "init_process_group", "is_available", "is_initialized", "outside",
+    "get_rank", "get_world_size", "init_process_group", "is_available", "is_initialized", "ours", "outside",
 ]  # fmt: skip
 
 _NOT_INITIALIZED = "Default process group has not been initialized, please make sure to call init_process_group."
+_PYTORCHS = {"gloo", "nccl", "ucc", "xccl"}  # its backends that are none of ours
 NON_GROUP_MEMBER = -100  # what new_group gives a rank outside the group; PyTorch's number
 
 
@@ -114,6 +121,10 @@ def init_process_group(
     timeout: timedelta | None = None,
     world_size: int = -1,
     rank: int = -1,
+    store: Any = None,
+    group_name: str = "",
+    pg_options: Any = None,
+    device_id: Any = None,
     *,
     comm: Any = None,
     exit_timeout: timedelta = timedelta(minutes=5),
@@ -134,18 +145,24 @@ def init_process_group(
         backend: the name of a communicator: ``"shared"``, ``"mpi"``, ``"serial"``, ``"threads"`` or a plugin's.  None:
             when an MPI launcher started this process or ``comm`` is given, ``"shared"`` (MPI between ranks of one node:
             parameters lie once in memory, and the update is shared out) or, where that cannot serve, ``"mpi"`` and a
-            line that says why; else ``"serial"`` (one process, no MPI needed).
+            line that says why; else ``"serial"`` (one process, no MPI needed).  PyTorch's own (``"gloo"``, ``"nccl"``)
+            stand for None, and rank 0 says what serves in their place.
         init_method: None or ``"env://"``; ranks find each other through the launcher, not through an address.
         timeout: how long a collective may wait for other ranks.  Then what every rank was doing is printed and the job
             ends.  None: ``DISTGRAD_TIMEOUT`` in the environment (seconds), else the communicator's, 30 minutes for MPI.
         world_size, rank: where given, they are checked against the launcher's.
+        store: None, for the same reason.
+        group_name, pg_options: accepted for PyTorch's sake.
+        device_id: the GPU that is to be ``"cuda"`` on this rank, instead of the one of its number on the node.
         comm: ranks to use instead of all: with ``"mpi"``, an mpi4py communicator.  It is duplicated.
         exit_timeout: how long a rank that has ended waits for the others before it ends the job.  Call
             :func:`destroy_process_group` on every rank where one of them goes on working alone.
 
     Raises:
-        ValueError: called twice, an unknown backend, or a rank or size other than the launcher's.
-        RuntimeError: the launcher's number of processes is not the communicator's (another MPI's launcher).
+        ValueError: called twice, a rank or size other than the launcher's, an address or a store, or no GPU.
+        LookupError: an unknown backend.
+        RuntimeError: the launcher's number of processes is not the communicator's (another MPI's launcher), or torchrun
+            started this process as one of several.
     """
     global _of_process
     if is_initialized():
@@ -154,6 +171,11 @@ def init_process_group(
         raise ValueError(
             f"init_method must be None or 'env://', got {init_method!r}: the launcher brings ranks together"
         )
+    if store is not None:
+        raise ValueError(f"store must be None, got {store!r}: the launcher brings ranks together")
+    given, backend = backend, ours(backend)
+    if comm is None and backend in (None, "mpi", "shared"):
+        check_not_torchruns()
     if backend is None:
         backend = "serial" if comm is None and launcher_size() is None else "shared"
         made = _shared_or_mpi(comm) if backend == "shared" else registry.get("communicator", backend)(comm)
@@ -171,7 +193,11 @@ def init_process_group(
     write_trace = timeline.join(made, lambda: kind(comm))
     if made.per_thread:
         _of_thread.group = ProcessGroup(desync.compared(made) if desync.wanted() else made, backend)
+        if device_id is not None:
+            choose_device(device_id)
         return
+    if given is not None and ours(given) is None and made.rank == 0:
+        sys.stderr.write(f"distgrad: {given} is PyTorch's; using {backend}\n")
     if made.size > 1:
         leave_stdin_to_rank_0()
     guard = Guard(made, exit_timeout.total_seconds(), write_trace) if made.size > 1 else None
@@ -179,6 +205,15 @@ def init_process_group(
     check_oversubscription(made)
     if desync.wanted():
         desync.compared(made)
+    if device_id is not None:
+        choose_device(device_id)  # behind the guard: a rank that has no such GPU ends the job
+
+
+def ours(backend: str | None) -> str | None:
+    """``backend``, in lower case if only that is known; None for PyTorch's own, such as ``"cpu:gloo,cuda:nccl"``."""
+    if backend is None or all(part.rpartition(":")[2].lower() in _PYTORCHS for part in backend.split(",")):
+        return None
+    return backend if backend in registry.names("communicator") else backend.lower()
 
 
 def _shared_or_mpi(comm: Any) -> Communicator:

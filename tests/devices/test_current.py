@@ -131,6 +131,26 @@ def test_a_rank_takes_the_gpu_of_its_local_rank(ranks: int, devices: int) -> Non
         assert Threads.run(ranks, place_of_cuda) == [f"cuda:{i}" for i in range(ranks)]
 
 
+@pytest.mark.parametrize("kind", [int, "cuda:{}".format, lambda i: dg.device("cuda", i)], ids=["int", "str", "device"])
+def test_a_rank_may_choose_its_gpu(kind: Any) -> None:
+    def main() -> str:
+        wanted = kind(2 - registry.get("communicator", "threads")().rank)
+        dist.init_process_group("threads", device_id=wanted)
+        return str(dg.zeros(1, device="cuda").device)
+
+    with backend.accelerator_as(StrictAccelerator(3)):
+        assert Threads.run(2, main) == ["cuda:2", "cuda:1"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error", "said"),
+    [("cpu", ValueError, "device_id must be a GPU, such as 'cuda:0', got 'cpu'"), (2, RuntimeError, "cuda:2")],
+)
+def test_a_gpu_that_is_none_is_refused(wanted: Any, error: type[Exception], said: str) -> None:
+    with backend.accelerator_as(StrictAccelerator(2)), pytest.raises(error, match=said):
+        Threads.run(1, lambda: dist.init_process_group("threads", device_id=wanted))
+
+
 def test_more_ranks_than_gpus_are_refused_with_both_counts_and_the_way_out() -> None:
     said = r"3 ranks on this node and 2 GPUs, cuda:0 to cuda:1.* rank \d .* at most 2 ranks .*set_device\("
     with backend.accelerator_as(StrictAccelerator(2)), pytest.raises(RuntimeError, match=said):

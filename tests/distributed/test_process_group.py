@@ -106,6 +106,29 @@ def test_an_unknown_backend_is_refused_with_the_known_ones() -> None:
     assert not dist.is_initialized()
 
 
+@pytest.mark.parametrize("name", ["gloo", "NCCL", "cpu:gloo,cuda:nccl"])
+def test_pytorchs_backends_stand_for_the_default(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """So that a script of PyTorch's runs; what serves is said."""
+    dist.init_process_group(name)
+    assert dist.get_backend() == "serial"
+    assert capfd.readouterr().err == f"distgrad: {name} is PyTorch's; using serial\n"
+    assert dist.get_world_size(dist.new_group(backend=name)) == 1
+    dist.destroy_process_group()
+
+
+def test_backends_are_found_in_any_case(capfd: pytest.CaptureFixture[str]) -> None:
+    dist.init_process_group("Serial")
+    assert dist.get_backend() == "serial"
+    assert not capfd.readouterr().err
+    dist.destroy_process_group()
+
+
+def test_a_store_is_refused() -> None:
+    with pytest.raises(ValueError, match="store must be None, got 'file'"):
+        dist.init_process_group("serial", None, None, 1, 0, "file")
+    assert not dist.is_initialized()
+
+
 @pytest.mark.parametrize(("option", "value"), [("rank", 1), ("world_size", 4)])
 def test_rank_and_size_are_checked_against_the_launchers(option: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{option}={value} was asked for, but the serial communicator"):

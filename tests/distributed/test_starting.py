@@ -10,9 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 
+import distgrad.distributed as dist
 import environment
 from distgrad.cli import _mpirun, run
-from distgrad.distributed.launcher import blas_threads, check_launcher_size, launcher_size, warn_oversubscription
+from distgrad.distributed.launcher import (
+    blas_threads,
+    check_launcher_size,
+    check_not_torchruns,
+    launcher_size,
+    warn_oversubscription,
+)
 from tests.distributed.test_nothing_hangs import TRAINING, fails
 from tests.ranks import Finished, is_open_mpi, job_environment, run_alone, run_job, run_ranks
 
@@ -184,6 +191,38 @@ def test_f19_the_other_mpis_launcher_is_refused() -> None:
     else:  # MPICH gives up by itself, inside MPI_Init
         fails(job)
     assert "started" not in job.stdout, job
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("backend", ["", "'gloo'", "'mpi'"], ids=["default", "gloo", "mpi"])
+def test_f19_processes_that_torchrun_started_are_refused(backend: str) -> None:
+    code = f"""
+import os
+os.environ.update(RANK="1", WORLD_SIZE="2")
+import distgrad.distributed as dist
+dist.init_process_group({backend})
+"""
+    fails(run_alone(code), "WORLD_SIZE=2 and RANK=1", "torchrun", "each would train alone", "mpirun -n 2 python")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"RANK": "0", "WORLD_SIZE": "1"},
+        {"WORLD_SIZE": "2"},
+        {"RANK": "x", "WORLD_SIZE": "2"},
+        {"RANK": "0", "WORLD_SIZE": "2", "OMPI_COMM_WORLD_SIZE": "2"},
+    ],
+)
+def test_f19_others_are_not(environment: dict[str, str]) -> None:
+    check_not_torchruns(environment)
+
+
+def test_f19_who_asks_to_be_alone_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    dist.init_process_group("serial")
+    dist.destroy_process_group()
 
 
 def test_f19_sizes_are_compared() -> None:

@@ -439,6 +439,11 @@ ROWS: tuple[Row, ...] = (
         _ids(_STARTING, "test_f19_separate_jobs_of_one_rank_are_refused"),
     ),
     Row(
+        "F19a", "processes that torchrun started each train alone",
+        (Guard(_PROCESS_GROUP, "check_not_torchruns", nothing),), r"assert 0 != 0",
+        _ids(_STARTING, "test_f19_processes_that_torchrun_started_are_refused", "default", "gloo", "mpi"),
+    ),
+    Row(
         "F19b", "the same, seen with the other MPI's mpirun (MPICH's library refuses Open MPI's by itself)",
         (Guard(_MPI, "check_launcher_size", nothing),), r"assert 0 != 0",
         _ids(_STARTING, "test_f19_the_other_mpis_launcher_is_refused"), only="Open MPI",
