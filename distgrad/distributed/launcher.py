@@ -13,8 +13,8 @@ from datetime import timedelta
 from distgrad.distributed.communicator import Communicator
 
 __all__ = [
-    "blas_threads", "check_launcher_size", "check_not_torchruns", "check_oversubscription", "deadline", "launcher_rank",
-    "launcher_size", "leave_stdin_to_rank_0", "warn_oversubscription",
+    "blas_threads", "check_launcher_size", "check_not_torchruns", "check_oversubscription", "deadline", "is_launched",
+    "launcher_rank", "launcher_size", "leave_stdin_to_rank_0", "warn_oversubscription",
 ]  # fmt: skip
 
 # The number of processes, by launcher.  Slurm's variable is last: under `srun --pty` it describes an outer step.
@@ -24,7 +24,11 @@ _SIZE_VARIABLES = (
     ("MV2_COMM_WORLD_SIZE", "MVAPICH's launcher"),
     ("SLURM_STEP_NUM_TASKS", "Slurm's srun"),
 )
-_RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
+# What those set that do not tell the number: PMIx (Open MPI's prterun, srun), Cray's PALS and IBM's jsrun.
+_ONLY_RANK_VARIABLES = ("PMIX_RANK", "PALS_RANKID", "JSM_NAMESPACE_RANK")
+_RANK_VARIABLES = (
+    "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", *_ONLY_RANK_VARIABLES, "SLURM_PROCID",
+)  # fmt: skip
 
 
 def launcher_size(environment: Mapping[str, str] = os.environ) -> tuple[int, str, str] | None:
@@ -34,6 +38,13 @@ def launcher_size(environment: Mapping[str, str] = os.environ) -> tuple[int, str
         if text.isdigit():
             return int(text), variable, launcher
     return None
+
+
+def is_launched(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether an MPI launcher started this process.  (Slurm's rank alone does not say so: batch scripts have one.)"""
+    return launcher_size(environment) is not None or any(
+        environment.get(variable, "").isdigit() for variable in _ONLY_RANK_VARIABLES
+    )
 
 
 def launcher_rank(environment: Mapping[str, str] = os.environ) -> int | None:
@@ -80,7 +91,7 @@ def check_launcher_size(size: int, library: str, environment: Mapping[str, str] 
 def check_not_torchruns(environment: Mapping[str, str] = os.environ) -> None:
     """Refuse a process that torchrun started as one of several, or a script in its way: it would train alone."""
     size, rank = environment.get("WORLD_SIZE", ""), environment.get("RANK", "")
-    if launcher_size(environment) is None and rank.isdigit() and size.isdigit() and int(size) > 1:
+    if not is_launched(environment) and rank.isdigit() and size.isdigit() and int(size) > 1:
         raise RuntimeError(
             f"WORLD_SIZE={size} and RANK={rank} in the environment say that torchrun, or a script in its way, started "
             f"this process as one of {size}; ranks of distgrad are started by MPI, without it each would train alone. "

@@ -20,7 +20,7 @@ from distgrad.distributed.launcher import (
     check_not_torchruns,
     check_oversubscription,
     deadline,
-    launcher_size,
+    is_launched,
     leave_stdin_to_rank_0,
 )
 
@@ -177,7 +177,7 @@ def init_process_group(
     if comm is None and backend in (None, "mpi", "shared"):
         check_not_torchruns()
     if backend is None:
-        backend = "serial" if comm is None and launcher_size() is None else "shared"
+        backend = "serial" if comm is None and not is_launched() else "shared"
         made = _shared_or_mpi(comm) if backend == "shared" else registry.get("communicator", backend)(comm)
         backend = "mpi" if backend == "shared" and not made.shares_memory else backend
     else:

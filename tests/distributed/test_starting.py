@@ -17,6 +17,8 @@ from distgrad.distributed.launcher import (
     blas_threads,
     check_launcher_size,
     check_not_torchruns,
+    is_launched,
+    launcher_rank,
     launcher_size,
     warn_oversubscription,
 )
@@ -216,6 +218,26 @@ dist.init_process_group({backend})
 )
 def test_f19_others_are_not(environment: dict[str, str]) -> None:
     check_not_torchruns(environment)
+
+
+@pytest.mark.parametrize("variable", ["PMI_SIZE", "PMIX_RANK", "PALS_RANKID", "JSM_NAMESPACE_RANK"])
+def test_f19_launchers_are_known_by_what_they_set(variable: str) -> None:
+    assert is_launched({variable: "1"})
+    assert launcher_rank({variable: "1"}) == (None if variable == "PMI_SIZE" else 1)
+    assert not is_launched({variable: "x"})
+    assert not is_launched({"SLURM_PROCID": "0"})  # in a batch script, which srun has not started
+
+
+@pytest.mark.mpi
+def test_f19_a_launcher_that_tells_no_number_starts_ranks() -> None:
+    """Open MPI's prterun; each process would train alone otherwise, unseen."""
+    prterun = Path(environment.mpirun(sys.executable)[0]).with_name("prterun")
+    if not prterun.exists():
+        pytest.skip("no prterun beside mpirun")
+    program = "import distgrad.distributed as dist; dist.init_process_group(); print('of', dist.get_world_size())"
+    as_root = {"PRTE_ALLOW_RUN_AS_ROOT": "1", "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    job = run_job([str(prterun), "-n", "2", sys.executable, "-c", program], 60.0, job_environment(2, as_root))
+    job.check(**{"of 2": 2})
 
 
 def test_f19_who_asks_to_be_alone_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
