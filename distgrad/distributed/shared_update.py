@@ -35,14 +35,16 @@ from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, FiniteSearch
 from distgrad.distributed.meeting import Meeting
 from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.reduction import ReduceOp, combine
+from distgrad.distributed.same_update import SameUpdate
 from distgrad.distributed.shared_parameters import SharedParameters
 from distgrad.distributed.shared_state import SharedState
-from distgrad.storage import FlatStorage
+from distgrad.storage import FlatStorage, How
 
 __all__ = ["REDUCED", "SharedUpdate", "scaled"]
 
-_DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, REDUCED = range(7)  # words of each rank
-_NONFINITE, _DIRTY = range(2)  # everybody's: the last pass, step in which some rank had such gradients, parameters
+_DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, REDUCED, _HOW = range(8)  # words of each rank
+# Everybody's: in which pass some rank last had such gradients; in which step parameters, and another update than before
+_NONFINITE, _DIRTY, _CHANGED = range(3)
 _PAGE = 4096
 _KEPT = 256  # means that are kept for loops: an update of a whole group asks for the same at each step
 
@@ -66,6 +68,7 @@ class SharedUpdate:
         self.parameters.begin()
         storage.data = self.parameters.common
         self.meeting = Meeting(comm)
+        self._same = SameUpdate(self.meeting, _HOW, _CHANGED)
         self._used = NodeMemory.common(comm, self.size * len(storage.params)).bytes.reshape(self.size, -1)
         self._pass = self._steps = 0
         self._pending = False  # whether gradients of pass _pass are there that count
@@ -384,13 +387,15 @@ class SharedUpdate:
             mean = self._means[lo, hi] = Mean.of([row[lo:hi] for row in self._rows])
         return mean
 
-    def end(self) -> None:
-        """Wait for all ranks' updates, and see them."""
+    def end(self, how: How) -> None:
+        """Wait for all ranks' updates, and see them; RuntimeError on all ranks if they were not made alike."""
         self._own = []
+        self._same.tell(how, self._steps)
         self.meeting.tell(_UPDATED, self._steps)
         self.meeting.wait(_UPDATED, self._steps, "for the other ranks' updates in step() number {}")
         if self._dirty:
             self.parameters.drop()
+        self._same.check(how, self._steps)
 
     # --- state ------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -57,6 +58,7 @@ class Engine(Hooked):
         self._changes = -1  # storage.changes when that was found out
         self._counted: list[int] = []  # the parameters that the segments were made for
         self._cached: list[tuple[Any, dict[str, Any]] | None] = []  # hyperparameters and the options made of them
+        self._how: storage.How | None = None  # what those who share an update compare; None: it may have changed
         cls = type(self)
         self._rule = Rule(cls.elementwise, cls.scratch, cls.one_pass, tuple(cls.numbers))
         given = {"step", *cls.numbers}
@@ -89,7 +91,7 @@ class Engine(Hooked):
     def _lay_out(self, i: int) -> None:
         """Put group ``i`` into flat storage and find its segments."""
         params = self.param_groups[i]["params"]
-        self._cached[i] = None
+        self._cached[i] = self._how = None
         self._counted[i] = len(params)
         self._segments[i] = segments_of(params, storage.flatten(params), self._rule) if params else []
 
@@ -118,6 +120,7 @@ class Engine(Hooked):
 
     def _options(self, i: int, group: dict[str, Any]) -> dict[str, Any]:
         """What :meth:`update` and :meth:`advance` ask for, for group ``i``, with the state they need in place."""
+        self._how = None
         values = tuple(map(group.__getitem__, self._keys))
         options = {name: _number(group[name]) for name in self._hyper}
         names = tuple(self.slots(group))
@@ -181,6 +184,20 @@ class Engine(Hooked):
                         _share(update, segment.compiled and not maximize, xp, block, now)
                     else:
                         update(xp, *block, **now)
+
+    def _tell_how(self) -> storage.How:
+        """Find out what this updates the parameters with whose update is shared."""
+        marks: dict[str, int] = {}  # of the parameters, by options; whatever groups they are in
+        for group, segments in zip(self.param_groups, self._segments, strict=True):
+            values = {name: _number(group[name]) for name in self._keys}
+            text = ", ".join(f"{k}={v if _is_constant(v) else type(v).__name__}" for k, v in values.items())
+            for segment in segments:
+                if segment.sharing is not None:
+                    marks[text] = marks.get(text, 0) + segment.mark
+        name = type(self).__name__
+        digest = hashlib.blake2b(repr([name, *sorted(marks.items())]).encode(), digest_size=8).digest()
+        self._how = storage.How(int.from_bytes(digest, "little") >> 1, "; ".join(f"{name}({text})" for text in marks))
+        return self._how
 
     def _refuse_sparse(self, group: dict[str, Any]) -> None:
         """RuntimeError where a gradient of ``group`` is sparse, before anything is updated."""

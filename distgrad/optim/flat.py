@@ -13,7 +13,9 @@ it is the parameters that begin in the range.
 
 from __future__ import annotations
 
+import functools
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,6 +109,12 @@ class Segment:
     def partial(self) -> bool:
         """Whether other processes hold some of the state."""
         return (self.lo, self.hi) != (self.ranges[0][0], self.ranges[-1][1])
+
+    @functools.cached_property
+    def mark(self) -> int:
+        """A number for the parameters, wherever runs of them begin and end: those of several runs are added up."""
+        kind = self.storage.dtype.str
+        return sum(zlib.crc32(f"{kind}{i}".encode()) for i in range(self.first, self.last))
 
     def use(self, names: tuple[str, ...], divide: bool) -> None:
         """Give updates the state ``names``; ``divide``: in blocks even where one would do."""

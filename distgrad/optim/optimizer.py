@@ -180,7 +180,7 @@ class Optimizer(Engine):
         for i, group in enumerate(self.param_groups):
             self._step_group(i, group)
         for sharing in self._sharings:
-            sharing.end()
+            sharing.end(self._how or self._tell_how())
         return loss
 
     # --- gradients and state ----------------------------------------------------------------------------------------

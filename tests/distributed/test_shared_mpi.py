@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from distgrad.distributed import node_memory
+from tests.distributed.test_nothing_hangs import fails
 from tests.distributed.training import OPTIMIZERS
 from tests.ranks import run_ranks
 
@@ -34,6 +35,18 @@ def step():
 
 step()
 """
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_f5_ranks_that_update_otherwise_end_the_job(ranks: int) -> None:
+    job = run_ranks(ranks, TRAINING + """
+for group in optimizer.param_groups:
+    group["lr"] *= 1 + (dist.get_rank() == 1)
+step()
+print("trained")
+""")
+    fails(job, "step() number 2 was not the same on all ranks", "lr=0.00")
+    assert "trained" not in job.stdout, job
 
 
 @pytest.mark.parametrize(("ranks", "per_node"), [(4, 2), (4, 1), (3, 1), (2, 1)])

@@ -221,3 +221,92 @@ def test_moving_a_model_after_wrapping_is_an_error(monkeypatch: pytest.MonkeyPat
             t.step()
 
     outcome(2, True, body, monkeypatch)
+
+
+def by(kind: Any, **options: Any) -> Callable[[nn.Module], Any]:
+    return lambda model: kind(model.parameters(), **options)
+
+
+def in_two_groups(model: nn.Module) -> Any:
+    first, *rest = model.parameters()
+    return optim.Adam([{"params": rest}, {"params": [first]}], lr=0.25)
+
+
+def without_the_first(model: nn.Module) -> Any:
+    return optim.Adam(list(model.parameters())[1:], lr=0.01)
+
+
+def another_rate_for_one(model: nn.Module) -> Any:
+    first, *rest = model.parameters()
+    return optim.Adam([{"params": rest}, {"params": [first], "lr": 0.02}], lr=0.01)
+
+
+@pytest.mark.parametrize(
+    "make", [by(optim.Adam, lr=0.02), by(optim.AdamW, lr=0.01, weight_decay=0), without_the_first, another_rate_for_one]
+)
+def test_ranks_that_update_otherwise_are_refused(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else parameters would be a mixture of several trainings, alike on all ranks."""
+
+    def body() -> Any:
+        rank = dist.get_rank()
+        t = Training(make if rank == 1 else by(optim.Adam, lr=0.01))
+        for number in (1, 2):  # the second too, though nothing has changed since
+            others = "0, 2" if rank == 1 else "1"
+            said = rf"rank {rank}: step\(\) number {number} was not the same .* rank\(s\) {others} updated .* by Adam"
+            with pytest.raises(RuntimeError, match=said):
+                t.step()
+        t.optimizer = by(optim.Adam, lr=0.01)(t.bare)
+        t.step()
+        return t.bits()
+
+    found = outcome(3, True, body, monkeypatch)
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_schedule_that_goes_by_each_ranks_own_loss_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def body() -> Any:
+        t = Training(adam)
+        plan = optim.lr_scheduler.ReduceLROnPlateau(t.optimizer, patience=0)
+        t.step()
+        for loss in (1.0, 2.0 if dist.get_rank() else 0.5):
+            plan.step(loss)
+        rate = r"0\.001" if dist.get_rank() else r"0\.01"
+        with pytest.raises(RuntimeError, match=f"by Adam.lr={rate}, .* a loss must go by one that all ranks have"):
+            t.step()
+
+    outcome(2, True, body, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "make", [in_two_groups, by(optim.Adam, lr=0.25, foreach=True), lambda m: by(optim.Adam, lr=dg.tensor(0.25))(m)]
+)
+def test_what_makes_no_difference_is_not(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def body() -> Any:
+        t = Training(make if dist.get_rank() else by(optim.Adam, lr=0.25))
+        plan = optim.lr_scheduler.ExponentialLR(t.optimizer, 0.5)
+        for _ in range(3):
+            t.step()
+            plan.step()
+        return t.bits()
+
+    found = outcome(2, True, body, monkeypatch)
+    assert found[0] == found[1]
+
+
+def test_two_optimizers_of_one_model_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one rank the other way round in the end, which is refused."""
+
+    def body() -> Any:
+        t = Training(adam)
+        both = [optim.SGD(t.bare[0].parameters(), lr=0.1), optim.Adam(t.bare[2].parameters(), lr=0.01)]
+        for _ in range(3):
+            t.optimizer.zero_grad()
+            t.backward()
+            for one in both:
+                one.step()
+        if dist.get_rank():
+            both.reverse()
+        with pytest.raises(RuntimeError, match="was not the same on all ranks"):
+            both[0].step()
+
+    outcome(2, True, body, monkeypatch)

@@ -329,6 +329,11 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Row(
+        "F5a", "ranks that update otherwise are not compared",
+        (Guard("distgrad.distributed.same_update", "SameUpdate.check", nothing),), r"assert 0 != 0",
+        _ids(_SHARED_TESTS, "test_f5_ranks_that_update_otherwise_end_the_job", 2, 3, 4),
+    ),
+    Row(
         "F5b", "debug mode: training is not compared",
         (
             Guard("distgrad.distributed.compared", "ComparedReducer._noting", lambda _: lambda self, _, do, *x: do(*x)),
