@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from .backend import Array
 if TYPE_CHECKING:
     from .compiled import Mean
 
-__all__ = ["Allocate", "FlatStorage", "How", "Sharing", "allocate", "changes", "flatten", "home"]
+__all__ = ["Allocate", "FlatStorage", "Sharing", "allocate", "changes", "flatten", "home"]
 
 # How a buffer is made: (number of elements, NumPy dtype, device) -> zeroed one-dimensional array.
 Allocate = Callable[[int, np.dtype, backend.device], Array]
@@ -43,26 +43,19 @@ def allocate(n: int, dtype: np.dtype, device: backend.device) -> Array:
     return raw[start : start + n * dtype.itemsize].view(dtype)
 
 
-class How(NamedTuple):
-    """What an optimizer updates with: the same object as long as nothing of it has changed.
-
-    Attributes:
-        digest: equal where optimizer, hyperparameters and the parameters that they are for are; 63 bits.
-        text: optimizer and hyperparameters, for errors.
-    """
-
-    digest: int
-    text: str
-
-
 class Sharing(Protocol):
     """How processes share out the update of a storage; see :attr:`FlatStorage.sharing`."""
 
     def begin(self) -> None:
         """An optimizer is about to update; gradients are complete.  Collective."""
 
-    def end(self, how: How) -> None:
-        """It has, by ``how``: make the new values everybody's.  Collective."""
+    def end(self, digest: int, how: Callable[[], str]) -> None:
+        """It has: make the new values everybody's.  Collective.
+
+        Args:
+            digest: of optimizer, hyperparameters and the parameters that they are for; below 2⁶³.
+            how: tells them, for an error.
+        """
 
     def release(self) -> None:
         """Gradients may have been forgotten."""

@@ -7,8 +7,9 @@ and only then they compare: a step in which nothing has changed takes no longer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from distgrad.distributed.meeting import Meeting
-from distgrad.storage import How
 
 __all__ = ["SameUpdate"]
 
@@ -24,26 +25,26 @@ class SameUpdate:
 
     def __init__(self, meeting: Meeting, mine: int, changed: int) -> None:
         self._meeting, self._mine, self._changed = meeting, mine, changed
-        self._how: How | None = None
+        self._digest = 0
 
-    def tell(self, how: How, step: int) -> None:
-        """This rank has updated by ``how``; before it tells that it has."""
-        if how is not self._how:
-            self._how = how
-            self._meeting.tell(self._mine, how.digest)
+    def tell(self, digest: int, step: int) -> None:
+        """This rank has updated by what has this digest; before it tells that it has updated."""
+        if digest != self._digest:
+            self._digest = digest
+            self._meeting.tell(self._mine, digest)
             self._meeting.tell_all(self._changed, step)
 
-    def check(self, how: How, step: int) -> None:
-        """Behind all ranks' update: RuntimeError on all of them if it was not the same."""
+    def check(self, how: Callable[[], str], step: int) -> None:
+        """Behind all ranks' update: RuntimeError on all of them if it was not the same; ``how`` tells this rank's."""
         if self._meeting.told_to_all(self._changed) != step:
             return
-        others = [r for r, digest in enumerate(self._meeting.told(self._mine)) if digest != how.digest]
+        others = [r for r, digest in enumerate(self._meeting.told(self._mine)) if digest != self._digest]
         if others:
-            self._how = None  # so that the next step is compared too
+            self._digest = 0  # so that the next step is compared too
             rank = self._meeting.comm.rank
             raise RuntimeError(
                 f"rank {rank}: step() number {step} was not the same on all ranks: rank(s) "
                 f"{', '.join(map(str, others))} updated their part of the parameters by another optimizer, with other "
-                f"hyperparameters or other parameters than rank {rank}, which did by {how.text}. A schedule that goes "
-                "by a loss must go by one that all ranks have, such as its mean"
+                f"hyperparameters or other parameters than rank {rank}, which did by {how()}. A schedule that goes by "
+                "a loss must go by one that all ranks have, such as its mean"
             )

@@ -38,7 +38,7 @@ from distgrad.distributed.reduction import ReduceOp, combine
 from distgrad.distributed.same_update import SameUpdate
 from distgrad.distributed.shared_parameters import SharedParameters
 from distgrad.distributed.shared_state import SharedState
-from distgrad.storage import FlatStorage, How
+from distgrad.storage import FlatStorage
 
 __all__ = ["REDUCED", "SharedUpdate", "scaled"]
 
@@ -387,10 +387,10 @@ class SharedUpdate:
             mean = self._means[lo, hi] = Mean.of([row[lo:hi] for row in self._rows])
         return mean
 
-    def end(self, how: How) -> None:
+    def end(self, digest: int, how: Callable[[], str]) -> None:
         """Wait for all ranks' updates, and see them; RuntimeError on all ranks if they were not made alike."""
         self._own = []
-        self._same.tell(how, self._steps)
+        self._same.tell(digest, self._steps)
         self.meeting.tell(_UPDATED, self._steps)
         self.meeting.wait(_UPDATED, self._steps, "for the other ranks' updates in step() number {}")
         if self._dirty:

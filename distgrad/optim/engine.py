@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from .hooks import Hooked
 
 __all__ = ["Engine"]
 
+_PRIME = 2**61 - 1
 _WAYS = {"foreach", "fused", "capturable", "differentiable"}  # options that choose nothing here
 
 
@@ -58,7 +59,7 @@ class Engine(Hooked):
         self._changes = -1  # storage.changes when that was found out
         self._counted: list[int] = []  # the parameters that the segments were made for
         self._cached: list[tuple[Any, dict[str, Any]] | None] = []  # hyperparameters and the options made of them
-        self._how: storage.How | None = None  # what those who share an update compare; None: it may have changed
+        self._digest: int | None = None  # what those who share an update compare; None: it may have changed
         cls = type(self)
         self._rule = Rule(cls.elementwise, cls.scratch, cls.one_pass, tuple(cls.numbers))
         given = {"step", *cls.numbers}
@@ -91,7 +92,7 @@ class Engine(Hooked):
     def _lay_out(self, i: int) -> None:
         """Put group ``i`` into flat storage and find its segments."""
         params = self.param_groups[i]["params"]
-        self._cached[i] = self._how = None
+        self._cached[i] = self._digest = None
         self._counted[i] = len(params)
         self._segments[i] = segments_of(params, storage.flatten(params), self._rule) if params else []
 
@@ -120,7 +121,7 @@ class Engine(Hooked):
 
     def _options(self, i: int, group: dict[str, Any]) -> dict[str, Any]:
         """What :meth:`update` and :meth:`advance` ask for, for group ``i``, with the state they need in place."""
-        self._how = None
+        self._digest = None
         values = tuple(map(group.__getitem__, self._keys))
         options = {name: _number(group[name]) for name in self._hyper}
         names = tuple(self.slots(group))
@@ -185,19 +186,22 @@ class Engine(Hooked):
                     else:
                         update(xp, *block, **now)
 
-    def _tell_how(self) -> storage.How:
-        """Find out what this updates the parameters with whose update is shared."""
-        marks: dict[str, int] = {}  # of the parameters, by options; whatever groups they are in
-        for group, segments in zip(self.param_groups, self._segments, strict=True):
-            values = {name: _number(group[name]) for name in self._keys}
-            text = ", ".join(f"{k}={v if _is_constant(v) else type(v).__name__}" for k, v in values.items())
-            for segment in segments:
-                if segment.sharing is not None:
-                    marks[text] = marks.get(text, 0) + segment.mark
-        name = type(self).__name__
-        digest = hashlib.blake2b(repr([name, *sorted(marks.items())]).encode(), digest_size=8).digest()
-        self._how = storage.How(int.from_bytes(digest, "little") >> 1, "; ".join(f"{name}({text})" for text in marks))
-        return self._how
+    def _find_digest(self) -> int:
+        """What processes compare that share an update: equal where all parameters are updated alike, grouped as may be.
+
+        Groups are added up, each as the product of what its parameters and its hyperparameters are as numbers.
+        """
+        total = zlib.crc32(type(self).__name__.encode())
+        for i, group in enumerate(self.param_groups):
+            values = hash(tuple([_stable(_number(group[key])) for key in self._keys]))
+            total += sum([segment.mark for segment in self._segments[i]]) * values
+        self._digest = total % _PRIME or _PRIME
+        return self._digest
+
+    def _told(self) -> str:
+        """The same for people."""
+        groups = [", ".join(f"{key}={_number(group[key])}" for key in self._keys) for group in self.param_groups]
+        return "; ".join(f"{type(self).__name__}({options})" for options in dict.fromkeys(groups))
 
     def _refuse_sparse(self, group: dict[str, Any]) -> None:
         """RuntimeError where a gradient of ``group`` is sparse, before anything is updated."""
@@ -328,6 +332,15 @@ def _number(value: Any) -> Any:
     if value.__class__ in (tuple, list):
         return type(value)(map(_number, value))
     return value
+
+
+def _stable(value: Any) -> Any:
+    """``value``, or something in its place, with a hash that is the same in every process, as those of numbers are."""
+    if isinstance(value, (int, float)):
+        return value
+    if value.__class__ in (tuple, list):
+        return tuple([_stable(v) for v in value])
+    return zlib.crc32((repr(value) if _is_constant(value) else type(value).__name__).encode())
 
 
 def _is_constant(value: Any) -> bool:

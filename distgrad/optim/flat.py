@@ -112,7 +112,9 @@ class Segment:
 
     @functools.cached_property
     def mark(self) -> int:
-        """A number for the parameters, wherever runs of them begin and end: those of several runs are added up."""
+        """A number for the parameters whose update is shared, wherever runs of them begin and end: it adds up."""
+        if self.sharing is None:
+            return 0
         kind = self.storage.dtype.str
         return sum(zlib.crc32(f"{kind}{i}".encode()) for i in range(self.first, self.last))
 

@@ -180,7 +180,7 @@ class Optimizer(Engine):
         for i, group in enumerate(self.param_groups):
             self._step_group(i, group)
         for sharing in self._sharings:
-            sharing.end(self._how or self._tell_how())
+            sharing.end(self._digest or self._find_digest(), self._told)
         return loss
 
     # --- gradients and state ----------------------------------------------------------------------------------------

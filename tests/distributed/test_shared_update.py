@@ -310,3 +310,24 @@ def test_two_optimizers_of_one_model_take_turns(monkeypatch: pytest.MonkeyPatch)
             both[0].step()
 
     outcome(2, True, body, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (dict(lr=0.5, betas=(0.9, 0.99)), dict(lr=np.float64(0.5), betas=[0.9, 0.99]), True),
+        (dict(lr=0.5, betas=(0.9, 0.99)), dict(lr=0.5, betas=(0.9, 0.999)), False),
+        (dict(lr=0.5, amsgrad=True), dict(lr=0.5), False),
+    ],
+)
+def test_hyperparameters_are_compared_by_value(
+    one: dict[str, Any], other: dict[str, Any], same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def body() -> Any:
+        t = Training(by(optim.Adam, **(other if dist.get_rank() else one)))
+        if same:
+            return t.step()
+        with pytest.raises(RuntimeError, match="was not the same on all ranks"):
+            t.step()
+
+    outcome(2, True, body, monkeypatch)
