@@ -2,7 +2,7 @@
 
 Where each rank updates all of its own copy, ranks that differ drift apart; where they share one copy it would become a
 mixture of theirs, the same on all ranks, in which nothing shows.  A rank tells when it updates otherwise than before,
-and only then they compare: a step in which nothing has changed takes no longer.
+and only then they compare: where nothing has changed a step reads one word for it.
 """
 
 from __future__ import annotations
