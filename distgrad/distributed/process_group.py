@@ -159,8 +159,8 @@ def init_process_group(
             :func:`destroy_process_group` on every rank where one of them goes on working alone.
 
     Raises:
-        ValueError: called twice, a rank or size other than the launcher's, an address or a store, or a ``device_id`` that
-            is no GPU's.
+        ValueError: called twice, a rank or size other than the launcher's, an address or a store, or a
+            ``device_id`` that is no GPU's.
         LookupError: an unknown backend.
         RuntimeError: the launcher's number of processes is not the communicator's (another MPI's launcher), or torchrun
             started this process as one of several, or there is no GPU of that ``device_id``.
