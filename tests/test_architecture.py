@@ -62,6 +62,10 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 ONLY_IN = {"cupy": "distgrad/backend.py", "mpi4py": "plugins/communicators/mpi.py"}
 PICKLERS = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}
+PICKLES = {
+    ("distgrad/backend.py", "pickle.PickleBuffer"): "a buffer that is no array; nothing is pickled",
+    ("tests/autograd/test_copying.py", "pickle"): "loads what it has just pickled itself",
+}
 STDLIB_ONLY = ["launch/digits.py", "launch/environment.py", "launch/local.py", "tests/run.py"]
 NOT_COMPLETE = {"distgrad/dtypes.py": "__all__ is what distgrad re-exports; the other functions are for its own parts"}
 
@@ -198,7 +202,8 @@ def test_optional_libraries_are_imported_in_one_place(path: Path) -> None:
 
 @each(ALL)
 def test_nothing_unpickles_or_evaluates(path: Path) -> None:
-    wrong = [f"line {line}: import {n}" for n, line in imports(path) if n.split(".")[0] in PICKLERS]
+    found = [(n, line) for n, line in imports(path) if n.split(".")[0] in PICKLERS]
+    wrong = [f"line {line}: import {n}" for n, line in found if (name_of(path), n) not in PICKLES]
     for node in ast.walk(tree_of(path)):
         if not isinstance(node, ast.Call):
             continue
