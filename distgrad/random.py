@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.random import Generator as NumPyGenerator
 
 __all__ = [
-    "Generator", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed",
-    "set_rng_state",
+    "Generator", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "own_generator",
+    "seed", "set_rng_state",
 ]  # fmt: skip
 
 Shape = int | Sequence[int]
@@ -313,7 +314,47 @@ def _whole_range(dtype: dtypes.dtype) -> tuple[int, int]:
 
 # ------------------------------------------------------------------------------------------- the default generator
 
-default_generator = Generator()
+_thread = threading.local()  # .generator: the one that stands for the default in a thread that has its own
+
+
+class _DefaultGenerator(Generator):
+    """The process's generator; in a thread that was given one of its own (:func:`own_generator`), that one."""
+
+    __slots__ = ()
+
+    def _own(self) -> Generator | None:
+        return getattr(_thread, "generator", None)
+
+    def _draw(self) -> NumPyGenerator:
+        own = self._own()
+        return super()._draw() if own is None else own._draw()
+
+    def _start(self, seed: int, counters: tuple[int, ...] = ()) -> None:
+        own = self._own()
+        super()._start(seed, counters) if own is None else own._start(seed, counters)
+
+    def seed(self) -> int:
+        """Start anew from a seed taken from the system, and return it."""
+        super().seed()
+        return self.initial_seed()
+
+    def initial_seed(self) -> int:
+        """The seed last started from."""
+        own = self._own()
+        return self._seed if own is None else own._seed
+
+    def get_state(self) -> np.ndarray:
+        """All of the state, as a uint8 array of 120 bytes."""
+        own = self._own()
+        return super().get_state() if own is None else own.get_state()
+
+
+def own_generator(seed: int) -> None:
+    """Give this thread a default generator of its own, so that threads do not race for the process's."""
+    _thread.generator = Generator().manual_seed(seed)
+
+
+default_generator: Generator = _DefaultGenerator()
 default_generator.seed()
 
 

@@ -36,20 +36,22 @@ ANYTHING = {"*"}
 MAY_IMPORT: dict[str, set[str]] = {
     "": ANYTHING,  # distgrad/__init__.py: the public names
     "__main__": {"cli"},
+    "_compile_cache": set(),
+    "_names": set(),
     "_plugins": {"hookspecs"},
     "autograd": GROUND | {"printing"},
     "backend": set(),
     "cli": ANYTHING,
-    "compiled": {"backend"},
+    "compiled": {"_compile_cache", "backend"},
     "cuda": GROUND | {"random"},  # manual_seed_all
-    "distributed": TAPE | {"compiled", "registry", "storage"},  # never nn: the wrapper of modules is nn.parallel
+    "distributed": TAPE | {"_names", "compiled", "registry", "storage"},  # never nn: the wrapper is nn.parallel
     "distributed.optim": TAPE | {"distributed", "optim", "storage"},  # optimizers around optimizers, as nn.parallel
     "dtypes": set(),
     "hookspecs": set(),
-    "nn": TAPE | {"ops", "random", "registry"},
+    "nn": TAPE | {"_names", "ops", "random", "registry"},
     "nn.parallel": TAPE | {"distributed", "nn", "storage"},
     "ops": TAPE | {"random"},
-    "optim": TAPE | {"compiled", "registry", "storage"},
+    "optim": TAPE | {"_names", "compiled", "registry", "storage"},
     "optim.swa_utils": TAPE | {"nn", "ops", "optim"},  # an averaged model is a module
     "printing": {"dtypes"},
     "profiler": TAPE | {"distributed", "nn", "optim"},
@@ -58,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one
     "storage": TAPE,
     "testing": ANYTHING,
-    "utils": TAPE | {"distributed", "random"},
+    "utils": TAPE | {"distributed", "ops", "random"},
 }
 ONLY_IN = {"cupy": "distgrad/backend.py", "mpi4py": "plugins/communicators/mpi.py"}
 PICKLERS = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}

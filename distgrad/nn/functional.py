@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any as _Any
+
+from .._names import absent as _absent
 from ..autograd import Tensor
 from ..ops.activation import (
     celu,
@@ -118,3 +121,9 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         elif high >= num_classes:
             raise RuntimeError(f"Class values must be smaller than num_classes ({num_classes}), the largest is {high}.")
     return (tensor.unsqueeze(-1) == arange(num_classes, device=tensor.device)).long()
+
+
+def __getattr__(name: str) -> _Any:
+    if name.startswith("_"):  # probes of the interpreter and of tools
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise _absent(__name__, name, "function", __all__)
