@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -45,6 +46,61 @@ def in_float32(forward: F) -> F:
     return cast(F, widened)
 
 
+def of_floats(forward: F) -> F:
+    """:func:`in_float32`, and NotImplementedError for integers, bools and complex numbers."""
+    wide = in_float32(forward)
+
+    @functools.wraps(forward)
+    def checked(xp: Any, x: Any, *options: Any) -> Any:
+        if x.dtype.char in "fd":
+            return forward(xp, x, *options)
+        if x.dtype.kind in "biuc":
+            raise unknown(forward.__name__, x)
+        return wide(xp, x, *options)
+
+    return cast(F, checked)
+
+
+def fitting(value: Any, kind: Any) -> Any:
+    """``value``, a number, as one of the NumPy dtype ``kind``; RuntimeError where it is no number of an integer type.
+
+    Fractions are cut; an unsigned type takes negative numbers as far down as its signed twin, and wraps them round, as
+    in PyTorch.
+    """
+    if kind.kind == "b":
+        return bool(value)
+    if kind.kind not in "iu":
+        if isinstance(value, complex) and kind.kind != "c":
+            if value.imag:
+                raise RuntimeError(f"value cannot be converted to type {_C_TYPES[kind.name]} without overflow")
+            return value.real
+        return value
+    if isinstance(value, complex):
+        value = value.real if not value.imag else math.inf
+    bits = 8 * kind.itemsize
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if kind.kind == "i" else (-(1 << bits) + 1, (1 << bits) - 1)
+    if not math.isfinite(value) or not low <= int(value) <= high:
+        raise RuntimeError(f"value cannot be converted to type {_C_TYPES[kind.name]} without overflow")
+    return int(value) & high if kind.kind == "u" else int(value)
+
+
+_C_TYPES = {
+    "int8": "int8_t", "int16": "short", "int32": "int", "int64": "int64_t", "uint8": "uint8_t", "uint16": "uint16_t",
+    "uint32": "uint32_t", "uint64": "uint64_t", "float16": "at::Half", "bfloat16": "at::BFloat16", "float32": "float",
+    "float64": "double",
+}  # fmt: skip
+
+
+def noun(x: Any) -> str:
+    """PyTorch's word for the element type of a tensor or array: ``"Long"``, ``"Float"``, …"""
+    return dtypes.from_numpy_dtype(raw(x).dtype).tensor_type[:-6]
+
+
+def unknown(name: str, x: Any) -> NotImplementedError:
+    """What PyTorch says of an operation that knows no numbers such as those of ``x``."""
+    return NotImplementedError(f"\"{name.strip('_')}\" not implemented for '{noun(x)}'")
+
+
 def attach(name: str, value: Any) -> None:
     """Give Tensor the method or property ``value`` under ``name``."""
     setattr(Tensor, name, value)
@@ -80,7 +136,8 @@ def axes(dim: Any, ndim: int) -> tuple[int, ...] | None:
         if len(set(found)) != len(found):
             raise RuntimeError(f"dim {found[0]} appears multiple times in the list of dims")
         return found if ndim else None
-    return (axis(dim, ndim),) if ndim else None
+    d = axis(dim, ndim)
+    return (d,) if ndim else None
 
 
 def sizes(args: tuple[Any, ...]) -> tuple[int, ...]:

@@ -44,7 +44,7 @@ def _put(x: Any, index: Any, value: Any) -> None:
     """``x[index] = value`` on arrays; leading dimensions of size 1 of ``value`` do not count."""
     if index.__class__ is Steps:
         x, index = x[index.basic], index.picks
-    shape = getattr(value, "shape", ())
+    shape: Any = getattr(value, "shape", ())
     if len(shape) and shape[0] == 1:
         value = value.reshape(_stripped(shape))
     try:
