@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -59,36 +58,6 @@ def of_floats(forward: F) -> F:
         return wide(xp, x, *options)
 
     return cast(F, checked)
-
-
-def fitting(value: Any, kind: Any) -> Any:
-    """``value``, a number, as one of the NumPy dtype ``kind``; RuntimeError where it is no number of an integer type.
-
-    Fractions are cut; an unsigned type takes negative numbers as far down as its signed twin, and wraps them round, as
-    in PyTorch.
-    """
-    if kind.kind == "b":
-        return bool(value)
-    if kind.kind not in "iu":
-        if isinstance(value, complex) and kind.kind != "c":
-            if value.imag:
-                raise RuntimeError(f"value cannot be converted to type {_C_TYPES[kind.name]} without overflow")
-            return value.real
-        return value
-    if isinstance(value, complex):
-        value = value.real if not value.imag else math.inf
-    bits = 8 * kind.itemsize
-    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if kind.kind == "i" else (-(1 << bits) + 1, (1 << bits) - 1)
-    if not math.isfinite(value) or not low <= int(value) <= high:
-        raise RuntimeError(f"value cannot be converted to type {_C_TYPES[kind.name]} without overflow")
-    return int(value) & high if kind.kind == "u" else int(value)
-
-
-_C_TYPES = {
-    "int8": "int8_t", "int16": "short", "int32": "int", "int64": "int64_t", "uint8": "uint8_t", "uint16": "uint16_t",
-    "uint32": "uint32_t", "uint64": "uint64_t", "float16": "at::Half", "bfloat16": "at::BFloat16", "float32": "float",
-    "float64": "double",
-}  # fmt: skip
 
 
 def noun(x: Any) -> str:

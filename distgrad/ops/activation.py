@@ -8,7 +8,8 @@ from typing import Any
 from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import DType, attach, axis, fitting, in_float32, method, ndim_of, of_floats, raw, unknown
+from ._declare import DType, attach, axis, in_float32, method, ndim_of, of_floats, raw, unknown
+from ._numbers import fitting
 from .elementwise import exp, sigmoid, tanh
 from .selection import _where
 

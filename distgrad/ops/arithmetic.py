@@ -12,6 +12,7 @@ from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
 from ._declare import Number, Operand, method, raw, unknown
+from ._numbers import fitting
 
 
 @primitive("__add__", "__radd__", "__iadd__", promote="same", grad_name="AddBackward0")
@@ -227,7 +228,7 @@ def _whole_power(xp: Any, x: Any, y: Any) -> Any:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
         if x.dtype.kind == "b":
             return x | (not y)
-        return x ** (y & ((1 << (8 * x.dtype.itemsize - 1)) - 1)) if y >> 31 else x ** xp.asarray(y).astype(x.dtype)
+        return x ** fitting(y, x.dtype)
     if not hasattr(x, "dtype"):
         x = xp.asarray(x & ((1 << 8 * y.dtype.itemsize) - 1), np.uint64).astype(y.dtype)
     if y.dtype.kind == "b":

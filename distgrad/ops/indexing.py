@@ -14,6 +14,9 @@ from ..autograd.tensor import TENSORS
 from ..autograd.views import refresh, write
 from ._declare import Operand, axis, method, ndim_of, raw
 from ._index import Steps, clean, explain, is_basic
+from ._numbers import fitting
+
+_NUMBERS = frozenset({int, float, complex})
 
 
 def _name(node: Any) -> str:
@@ -44,6 +47,8 @@ def _put(x: Any, index: Any, value: Any) -> None:
     """``x[index] = value`` on arrays; leading dimensions of size 1 of ``value`` do not count."""
     if index.__class__ is Steps:
         x, index = x[index.basic], index.picks
+    if value.__class__ in _NUMBERS:
+        value = fitting(value, x.dtype)
     shape: Any = getattr(value, "shape", ())
     if len(shape) and shape[0] == 1:
         value = value.reshape(_stripped(shape))

@@ -9,7 +9,8 @@ import numpy as np
 from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import Operand, attach, fitting, in_float32, method, noun, raw, unknown
+from ._declare import Operand, attach, in_float32, method, noun, raw, unknown
+from ._numbers import fitting
 
 
 @primitive(promote="same", grad_name="WhereBackward0")
@@ -30,6 +31,8 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
     With ``condition`` alone: the indices of its true elements, one tensor a dimension.
     """
     mask = raw(condition)
+    if getattr(mask, "dtype", None) == np.uint8:  # PyTorch's masks before there were bools
+        mask = mask != 0
     if input is None and other is None:
         return tuple(Tensor._wrap(i, None) for i in backend.array_module(mask).nonzero(mask))
     if getattr(mask, "dtype", None) != np.bool_ and not isinstance(mask, (bool, np.bool_)):
@@ -121,6 +124,7 @@ def clamp_(self: Tensor, min: Operand | None = None, max: Operand | None = None)
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     numbers = isinstance(min, (int, float, type(None))) and isinstance(max, (int, float, type(None)))
+    min, max = _fitted(min, self), _fitted(max, self)
     chosen = _clamp_numbers if numbers and self.dtype.is_floating_point else _clamp
     return write(chosen.primitive, self, (min, max), {})
 
@@ -249,5 +253,9 @@ def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
 @method("masked_fill_")
 def masked_fill_(self: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """In place: ``value`` where ``mask`` is true."""
+    if self.ndim < raw(mask).ndim:
+        raise RuntimeError(
+            f"output with shape {list(self.shape)} doesn't match the broadcast shape {list(raw(mask).shape)}"
+        )
     self.copy_(masked_fill(self, mask, value))
     return self
