@@ -18,6 +18,7 @@ from ..ops.activation import (
     log_softmax,
     logsigmoid,
     mish,
+    prelu_of as _prelu,
     relu as _relu,
     relu6,
     selu,
@@ -55,7 +56,6 @@ from ..ops.losses import (
 )
 from ..ops.normalization import batch_norm
 from ..ops.reduction import norm
-from ..ops.selection import where
 
 __all__ = [
     "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "cosine_embedding_loss",
@@ -81,6 +81,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         weight: one element, or (C).
     """
     n = weight.numel()
+    if input.dtype != weight.dtype:
+        raise RuntimeError(f"prelu: Type promoting not supported. Got {input.dtype} and {weight.dtype}")
     if n != 1:
         channels = input.shape[1 if input.ndim > 1 else 0] if input.ndim else 1
         if n != channels:
@@ -89,7 +91,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
                 f"= {channels}."
             )
         weight = weight.reshape([n if i == min(1, input.ndim - 1) else 1 for i in range(input.ndim)])
-    return where(input > 0, input, weight * input)
+    return _prelu(input, weight)
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:

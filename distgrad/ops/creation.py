@@ -12,6 +12,7 @@ from .. import backend, dtypes, random
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS
 from ._declare import Device, DType, Number, Operand, method, raw, sizes
+from ._numbers import converted, fitting
 
 
 def _made(array: Any, device: Any, requires_grad: bool) -> Tensor:
@@ -52,7 +53,7 @@ def _array(data: Any, dtype: Any) -> Any:
         kind = "str" if array.dtype.kind in "SU" else type(array.flat[0]).__name__ if array.size else array.dtype.name
         raise TypeError(f"cannot make a tensor of type '{kind}'; the types are numbers, bools, arrays and tensors")
     if dtype is not None:
-        return array.astype(dtypes.as_dtype(dtype).np)
+        return converted(array, dtypes.as_dtype(dtype).np)
     if array.size == 0 and array.dtype == np.float64:
         return array.astype(dtypes.get_default_dtype().np)
     if _arrays_inside(data):
@@ -118,7 +119,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 def scalar_tensor(s: Number, *, dtype: DType = None, device: Device = None) -> Tensor:
     """A zero-dimensional tensor."""
-    return tensor(s, dtype=dtype or dtypes.get_default_dtype(), device=device)
+    return full((), s, dtype=dtype or dtypes.get_default_dtype(), device=device)
 
 
 def _filled(shape: Any, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
@@ -131,7 +132,7 @@ def _filled(shape: Any, value: Any, dtype: Any, device: Any, requires_grad: bool
         if value is None:
             array = xp.empty(shape, kind)
         else:
-            array = xp.zeros(shape, kind) if value == 0 else xp.full(shape, value, kind)
+            array = xp.zeros(shape, kind) if value == 0 else xp.full(shape, fitting(value, kind), kind)
     t = Tensor._wrap(array, None)
     if requires_grad:
         t.requires_grad = True
@@ -165,7 +166,8 @@ def full(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``fill_value`` everywhere, in its own dtype unless one is given."""
+    """``fill_value`` everywhere, in its own dtype unless one is given; RuntimeError where that cannot hold it."""
+    fill_value = _number(fill_value)
     return _filled(
         sizes((size,) if isinstance(size, int) else tuple(size)),
         fill_value,
@@ -234,6 +236,8 @@ def arange(
     start, end, step = _number(start), _number(end), _number(step)
     if step == 0:
         raise RuntimeError("step must be nonzero")
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (end - start) / step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if dtype is None:
@@ -243,10 +247,17 @@ def arange(
             else dtypes.get_default_dtype()
         )
     kind = dtypes.as_dtype(dtype)
-    n = max(math.ceil((end - start) / step), 0)
-    wide = (
-        np.int64 if kind.category == 1 and all(isinstance(v, (int, np.integer)) for v in (start, step)) else np.float64
-    )
+    if kind.category == 0:
+        raise NotImplementedError('"arange" not implemented for \'Bool\'')
+    if kind is dtypes.int64:
+        start, end, step = int(start), int(end), int(step)
+        if step == 0:
+            raise ValueError("step must be nonzero")
+    whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
+    n = max(-((start - end) // step) if whole else math.ceil((end - start) / step), 0)
+    if kind.category == 1:  # the number of elements is that of the numbers given, each of which is then cut
+        start, step = int(start), int(step)
+    wide = np.int64 if kind.category == 1 else np.float64
     return _made((start + step * np.arange(n, dtype=wide)).astype(kind.np), device, requires_grad)
 
 
@@ -261,6 +272,8 @@ def linspace(
 ) -> Tensor:
     """``steps`` values from ``start`` to ``end`` (inclusive), evenly spaced."""
     start, end = _number(start), _number(end)
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
     kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
     return _made(np.linspace(start, end, int(steps)).astype(kind.np), device, requires_grad)
 
@@ -284,6 +297,9 @@ def eye(
     n: int, m: int | None = None, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
     """The n × m matrix with ones on the diagonal."""
+    for role, size in (("n", n), ("m", 0 if m is None else m)):
+        if size < 0:
+            raise RuntimeError(f"{role} must be greater or equal to 0, got {size}")
     return _made(np.eye(n, m, dtype=dtypes.as_dtype(dtype or dtypes.get_default_dtype()).np), device, requires_grad)
 
 
@@ -328,10 +344,31 @@ def randint(
     if size is None:
         low, high, size = 0, low, high
     kind = dtypes.as_dtype(dtype or dtypes.int64)
+    made = _integers(generator or random.default_generator, sizes((size,)), kind, low, high)
+    return _made(made, device, requires_grad)
+
+
+def _integers(generator: random.Generator, shape: tuple[int, ...], kind: dtypes.dtype, low: int, high: int) -> Any:
+    """Random integers from ``low`` to ``high`` - 1, drawn as int64 and of type ``kind``, which must hold both."""
     if high <= low:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    made = (generator or random.default_generator).integers(low, high, sizes((size,)), dtypes.int64)
-    return _made(made.astype(kind.np), device, requires_grad)
+    if kind.category < 2:
+        least, most = (0, 1) if kind.category == 0 else (dtypes.iinfo(kind).min, dtypes.iinfo(kind).max)
+        for name, bound in (("from", low), ("to - 1", high - 1)):
+            if not least <= bound <= most:
+                raise RuntimeError(f"{name} is out of bounds for {kind.tensor_type[:-6]}")
+    return generator.integers(low, high, shape, dtypes.int64).astype(kind.np)
+
+
+def _drawn(
+    generator: random.Generator, shape: tuple[int, ...], kind: dtypes.dtype, low: int = 0, high: int | None = None,
+    **names: Any,
+) -> Any:  # fmt: skip
+    """What ``random_()`` fills in: integers from 0, or ``from``, below ``to``, or all that the type holds."""
+    low, high = names.pop("from", low), names.pop("to", high)
+    if names:
+        raise TypeError(f"random_() got an unexpected keyword argument '{next(iter(names))}'")
+    return _integers(generator, shape, kind, low, random.held(kind)[1] + 1 if high is None else high)
 
 
 def randperm(
@@ -343,8 +380,11 @@ def randperm(
     requires_grad: bool = False,
 ) -> Tensor:
     """A random order of 0 … n-1; int64."""
+    kind = dtypes.as_dtype(dtype or dtypes.int64)
     made = (generator or random.default_generator).permutation(n)
-    return _made(made.astype(dtypes.as_dtype(dtype or dtypes.int64).np), device, requires_grad)
+    if n:
+        fitting(n - 1, kind.np)
+    return _made(made.astype(kind.np), device, requires_grad)
 
 
 def normal(
@@ -356,7 +396,15 @@ def normal(
     dtype: DType = None,
     device: Device = None,
 ) -> Tensor:
-    """Normal with the mean(s) and standard deviation(s) given, in their shape or ``size``."""
+    """Normal with the mean(s) and standard deviation(s) given, in their shape or ``size``.
+
+    RuntimeError for a standard deviation below 0 (a tensor on a device is not looked at, which would wait).
+    """
+    if isinstance(std, Tensor):
+        if isinstance(std._data, np.ndarray) and bool((std._data < 0).any()):
+            raise RuntimeError("normal expects all elements of std >= 0.0")
+    elif std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
     if size is None:
         size = np.broadcast_shapes(np.shape(raw(mean)), np.shape(raw(std)))
     return randn(*size, generator=generator, dtype=dtype, device=device) * std + mean
@@ -367,7 +415,11 @@ randn_like = _like("randn_like", randn, "Standard normal in the shape, dtype and
 
 
 def bernoulli(input: Tensor, *, generator: random.Generator | None = None) -> Tensor:
-    """1 with the probability that ``input`` says, else 0, elementwise."""
+    """1 with the probability that ``input`` says, else 0, elementwise; RuntimeError for what is no probability (on a
+    device it is not looked at, which would wait)."""
+    p = input._data
+    if isinstance(p, np.ndarray) and not bool(((p >= 0) & (p <= 1)).all()):
+        raise RuntimeError("bernoulli expects all elements of the input to be probabilities, in [0, 1]")
     return (rand(*input.shape, generator=generator, device=input.device, dtype=input.dtype) < input).to(input.dtype)
 
 
@@ -401,17 +453,26 @@ _filler(
 )
 _filler(
     "random_",
-    lambda gen, shape, kind, low=0, high=2**24: gen.integers(low, high, shape, dtypes.int64).astype(kind.np),
-    "In place: random integers.",
+    lambda gen, shape, kind, *bounds, **names: _drawn(
+        gen, shape, kind, *((0, *bounds) if len(bounds) == 1 and not names else bounds), **names
+    ),
+    "In place: random integers, below ``to``, from ``from`` on; of integer types by default all from 0 on, of "
+    "floating-point types those that it holds without gaps.",
 )
 
 
 @method("fill_")
 def fill_(self: Tensor, value: Operand) -> Tensor:
-    """In place: ``value`` everywhere."""
+    """In place: ``value``, a number or a zero-dimensional tensor, everywhere; RuntimeError for a number that the dtype
+    cannot hold."""
     if value.__class__ not in TENSORS:
+        value = fitting(value, self._data.dtype)
         with backend.where_it_lies(self._data):
             value = Tensor._wrap(backend.array_module(self._data).full((), value, self._data.dtype), None)
+    elif value._data.ndim:
+        raise RuntimeError(
+            f"fill_ only supports 0-dimension value tensor but got tensor with {value._data.ndim} dimensions."
+        )
     return self.copy_(value)
 
 
@@ -422,14 +483,24 @@ def zero_(self: Tensor) -> Tensor:
 
 
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Grids of coordinates from vectors."""
+    """Grids of coordinates from vectors, of shape (n0, n1, …), or (n1, n0, …) with ``indexing="xy"``."""
     several: Any = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
     n = len(several)
+    if n == 0:
+        raise RuntimeError("meshgrid expects a non-empty TensorList")
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f"torch.meshgrid: indexing must be one of 'xy' or 'ij', but received: {indexing}")
+    for x in several:
+        if x.ndim > 1:
+            raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {x.ndim}D")
+        if x.dtype != several[0].dtype:
+            raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
+    place = list(range(n))  # the dimension along which each varies
     if indexing == "xy" and n > 1:
-        grids = meshgrid(several[1], several[0], *several[2:])
-        return tuple(x.transpose(0, 1) for x in (grids[1], grids[0], *grids[2:]))
-    shape = tuple(x.numel() for x in several)
-    return tuple(x.reshape([-1 if i == k else 1 for i in range(n)]).expand(shape) for k, x in enumerate(several))
+        place[:2] = 1, 0
+    lengths = [x.numel() for x in several]
+    shape = tuple([lengths[place[d]] for d in range(n)])
+    return tuple(x.reshape([-1 if d == place[k] else 1 for d in range(n)]).expand(shape) for k, x in enumerate(several))
 
 
 def numel(input: Tensor) -> int:

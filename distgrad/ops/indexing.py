@@ -13,41 +13,15 @@ from ..autograd.graph import Leaf
 from ..autograd.tensor import TENSORS
 from ..autograd.views import refresh, write
 from ._declare import Operand, axis, method, ndim_of, raw
+from ._index import Steps, clean, explain, is_basic
+from ._numbers import fitting
 
-_BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
-
-
-def _is_basic(index: Any) -> bool:
-    for i in index if index.__class__ is tuple else (index,):
-        if not isinstance(i, _BASIC) or isinstance(i, bool):
-            return False
-    return True
-
-
-def _clean(index: Any) -> Any:
-    """``index`` as NumPy takes it: tensors as arrays, lists of numbers as arrays, integer tensors as integers."""
-    if index.__class__ is tuple:
-        return tuple([_clean(i) for i in index])
-    if index.__class__ in TENSORS:
-        array = index._data
-        if array.dtype.kind not in "biu":
-            raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-        if array.ndim == 0 and array.dtype.kind in "iu":
-            return int(array)
-        return array.view(np.bool_) if array.dtype == np.uint8 else array
-    if isinstance(index, list):
-        return np.asarray([raw(i) if i.__class__ in TENSORS else i for i in index], dtype=None if index else np.int64)
-    if isinstance(index, float):
-        raise TypeError(
-            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
-            "float)"
-        )
-    return index
+_NUMBERS = frozenset({int, float, complex})
 
 
 def _name(node: Any) -> str:
     index = node.args[1]
-    if not _is_basic(index):
+    if not is_basic(index):
         return "IndexBackward0"
     last = index[-1] if index.__class__ is tuple and index else index
     return (
@@ -61,38 +35,54 @@ def _name(node: Any) -> str:
 
 def _read(x: Any, index: Any) -> Any:
     try:
-        return x[index]
+        return x[index] if index.__class__ is not Steps else x[index.basic][index.picks]
     except IndexError as e:
-        raise IndexError(_explain(x, index, e)) from None
+        raise explain(index, x.shape, e) from None
     except (TypeError, ValueError):
         _check_indices(x, index)
         raise
 
 
+def _put(x: Any, index: Any, value: Any) -> None:
+    """``x[index] = value`` on arrays; leading dimensions of size 1 of ``value`` do not count."""
+    if index.__class__ is Steps:
+        x, index = x[index.basic], index.picks
+    if value.__class__ in _NUMBERS:
+        value = fitting(value, x.dtype)
+    shape: Any = getattr(value, "shape", ())
+    if len(shape) and shape[0] == 1:
+        value = value.reshape(_stripped(shape))
+    try:
+        x[index] = value
+    except (ValueError, TypeError):
+        if not backend.is_array(value):
+            raise
+        _check_indices(x, index)
+        target = _read(x, index).shape
+        try:
+            value = backend.array_module(value).broadcast_to(value, target)
+        except ValueError:
+            raise RuntimeError(
+                f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of "
+                f"shape {list(target)}"
+            ) from None
+        x[index] = value  # a mask, to which NumPy assigns but one dimension
+
+
+def _stripped(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """``shape`` without its leading ones."""
+    return shape[next((i for i, n in enumerate(shape) if n != 1), len(shape)) :]
+
+
 def _check_indices(x: Any, index: Any) -> None:
     """RuntimeError where an index array lies neither on the CPU nor beside ``x``."""
     here = backend.device_of(x)
-    for i in index if index.__class__ is tuple else (index,):
+    for i in index.picks if index.__class__ is Steps else index if index.__class__ is tuple else (index,):
         if backend.is_array(i) and backend.device_of(i) not in (here, backend.CPU):
             raise RuntimeError(
                 f"indices should be either on cpu or on the same device as the indexed tensor ({here}), "
                 f"got one on {backend.device_of(i)}"
             )
-
-
-def _explain(x: Any, index: Any, error: IndexError) -> str:
-    parts = index if index.__class__ is tuple else (index,)
-    if sum(i is not None and i is not Ellipsis for i in parts) > x.ndim:
-        if x.ndim == 0:
-            return (
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert a 0-dim tensor to a number"
-            )
-        return f"too many indices for tensor of dimension {x.ndim}"
-    if Ellipsis not in [p for p in parts if p is Ellipsis or isinstance(p, (int, slice))]:
-        for d, i in enumerate([p for p in parts if p is not None]):
-            if isinstance(i, (int, np.integer)) and not -x.shape[d] <= i < x.shape[d]:
-                return f"index {i} is out of bounds for dimension {d} with size {x.shape[d]}"
-    return str(error).replace("axis", "dimension")
 
 
 @primitive(meta="x", view=True, grad_name=_name)
@@ -109,29 +99,31 @@ def _getitem(xp, x, index):
 def _scattered(xp, g, shape, index):
     """Zeros of ``shape`` with ``g`` added at ``index``."""
     out = xp.zeros(shape, g.dtype)
-    if _is_basic(index):
+    if is_basic(index):
         out[index] = g
+    elif index.__class__ is Steps:
+        xp.add.at(out[index.basic], index.picks, g)
     else:
         xp.add.at(out, index, g)
     return out
 
 
 _getitem.defvjp(lambda g, ans, x, index: _scattered(g, tuple(x.shape), index))
-_scattered.defvjp(lambda g, ans, x, shape, index: g[index])
+_scattered.defvjp(lambda g, ans, x, shape, index: _getitem(g, index))
 
 
 @method("__getitem__")
 def getitem(self: Tensor, index: Any) -> Tensor:
     """``self[index]``: integers, slices, None and Ellipsis give views; tensors, lists and bool masks give copies."""
-    if index.__class__ is int or index.__class__ is slice:
+    if index.__class__ is int or (index.__class__ is slice and index.step is None):
         return _getitem(self, index)
-    return _getitem(self, _clean(index))
+    return _getitem(self, clean(index, self._data.shape))
 
 
 @primitive(meta="value", promote=None, grad_name="CopySlices")
 def _setitem(xp, x, value, index):
-    x = x.copy()
-    x[index] = value
+    x = xp.array(x)
+    _put(x, index, value)
     return x
 
 
@@ -139,7 +131,7 @@ def _erase(g, ans, x, value, index):
     return _setitem(g, 0.0, index)
 
 
-_setitem.defvjp(_erase, lambda g, ans, x, value, index: g[index])
+_setitem.defvjp(_erase, lambda g, ans, x, value, index: _getitem(g, index))
 
 
 @method("__setitem__")
@@ -147,8 +139,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     """``self[index] = value``, in place, recorded where a gradient is wanted."""
     if self._view is not None:
         refresh(self)
-    index = _clean(index)
     data = self._data
+    index = clean(index, data.shape)
     if value.__class__ in TENSORS:
         if value.device != self.device and value._data.ndim:
             raise RuntimeError(
@@ -156,10 +148,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
                 f"{value.device}!"
             )
         if recording.enabled and (self.requires_grad or value.requires_grad):
-            with backend.where_it_lies(data):
-                extra = value._data.ndim - getattr(_read(data, index), "ndim", 0)
-            if extra > 0:  # leading dimensions of size 1, as in PyTorch
-                value = value.reshape(value._data.shape[extra:])
+            if (shape := value._data.shape) and shape[0] == 1:
+                value = value.reshape(_stripped(shape))
             write(_setitem.primitive, self, (value, index), {})
             return
         array = value._data
@@ -174,18 +164,18 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         array = value
     try:
         if data.__class__ is np.ndarray:
-            data[index] = array
+            _put(data, index, array)
         else:
             with backend.where_it_lies(data):
-                data[index] = array
+                _put(data, index, array)
     except IndexError as e:
-        raise IndexError(_explain(data, index, e)) from None
+        raise explain(index, data.shape, e) from None
     except TypeError:
         _check_indices(data, index)
         raise
     except ValueError as e:
         _check_indices(data, index)
-        target = data[index]
+        target = _read(data, index)
         raise RuntimeError(
             f"shape mismatch: value tensor of shape {list(getattr(array, 'shape', np.shape(array)))} cannot be "
             f"broadcast to indexing result of shape {list(target.shape)}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor, fused, primitive
-from ._declare import attach, method, ndim_of, raw
+from ._declare import attach, in_float32, method, ndim_of, noun, raw
 
 _f16 = np.dtype(np.float16)
 
@@ -84,6 +84,12 @@ def _checked(name: str, ranks: tuple[int, int], doc: str) -> Callable[[Tensor, T
             raise RuntimeError(
                 f"{name}: expected a {ranks[0]}D and a {ranks[1]}D tensor, but got {have[0]}D and {have[1]}D"
             )
+        if ranks[0] == 3 and raw(input).shape[0] != raw(other).shape[0]:  # batches are not broadcast
+            a, b = raw(input).shape, raw(other).shape
+            raise RuntimeError(
+                f"Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, {a[2]}] but got: "
+                f"[{b[0]}, {b[1]}]."
+            )
         return matmul(input, other)
 
     product.__name__ = product.__qualname__ = name
@@ -135,30 +141,55 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> 
     inside = 1
     for d in first:
         inside *= sa[d]
-    x = a.permute(*free_a, *first).reshape(-1, inside)
-    y = b.permute(*second, *free_b).reshape(inside, -1)
+    x = a.permute(*free_a, *first).reshape(math.prod([sa[d] for d in free_a]), inside)
+    y = b.permute(*second, *free_b).reshape(inside, math.prod([sb[d] for d in free_b]))
     return matmul(x, y).reshape([sa[d] for d in free_a] + [sb[d] for d in free_b])
+
+
+@primitive(meta="x", grad_name="MulBackward0")
+@in_float32
+def _scaled(xp, x, factor):
+    """``factor * x``; of 0 zeros, whatever ``x`` holds."""
+    return x * factor if factor else xp.zeros_like(x)
+
+
+_scaled.defvjp(lambda g, ans, x, factor: g * factor)
+
+
+def _blended(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+    """``beta * input + alpha * product``: a factor of 0 takes NaN away, too; ``input`` is expanded to the product."""
+    from .shape import _expanded
+
+    x, y = raw(input), raw(product)
+    if x.dtype != y.dtype:
+        raise RuntimeError(f"{name}: expected all tensors to have the same dtype, but got {noun(x)} and {noun(y)}")
+    if y.dtype.kind in "biu":
+        beta, alpha = int(beta), int(alpha)
+    _expanded(y.shape, x.shape)
+    if alpha != 1:  # PyTorch's baddbmm alone looks at the product where alpha is 0
+        product = _scaled(product, alpha) if alpha or name != "baddbmm" else product * alpha
+    if beta == 0 and not input.requires_grad:
+        return product
+    return product + (input if beta == 1 else _scaled(input, beta))
 
 
 @method("addmm")
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """``beta * input + alpha * (mat1 @ mat2)``."""
-    product = mm(mat1, mat2)
-    return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
+    """``beta * input + alpha * (mat1 @ mat2)``; where ``beta`` is 0 whatever ``input`` holds."""
+    return _blended("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
 @method("addmv")
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """``beta * input + alpha * (mat @ vec)``."""
-    product = mv(mat, vec)
-    return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
+    """``beta * input + alpha * (mat @ vec)``; where ``beta`` is 0 whatever ``input`` holds."""
+    return _blended("addmv", input, mv(mat, vec), beta, alpha)
 
 
 @method("baddbmm")
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """``beta * input + alpha * (batch1 @ batch2)``, for each matrix of the batch."""
-    product = bmm(batch1, batch2)
-    return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
+    """``beta * input + alpha * (batch1 @ batch2)``, for each matrix of the batch; where ``beta`` is 0 whatever
+    ``input`` holds."""
+    return _blended("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
 def _linear_reference(x: Any, weight: Any, bias: Any = None) -> Any:
@@ -372,11 +403,14 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 
 @method("diag")
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """A matrix's diagonal, or a matrix with the vector on its diagonal."""
-    if ndim_of(input) == 2:
-        return _diagonal(input, diagonal, 0, 1)
-    n = raw(input).shape[0] + abs(diagonal)
-    return _on_diagonal(input, (n, n), diagonal, 0, 1)
+    """A matrix's diagonal as a copy (:func:`diagonal` is the view), or a matrix with the vector on its diagonal."""
+    n = ndim_of(input)
+    if n == 2:
+        return _diagonal(input, diagonal, 0, 1).clone()
+    if n != 1:
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {n}D")
+    size = raw(input).shape[0] + abs(diagonal)
+    return _on_diagonal(input, (size, size), diagonal, 0, 1)
 
 
 from .shape import broadcast_to  # noqa: E402 - a rule's

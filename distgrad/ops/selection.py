@@ -9,7 +9,8 @@ import numpy as np
 from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import Operand, attach, in_float32, method, raw
+from ._declare import Operand, attach, in_float32, method, noun, raw, unknown
+from ._numbers import fitting
 
 
 @primitive(promote="same", grad_name="WhereBackward0")
@@ -30,11 +31,15 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
     With ``condition`` alone: the indices of its true elements, one tensor a dimension.
     """
     mask = raw(condition)
+    if getattr(mask, "dtype", None) == np.uint8:  # PyTorch's masks before there were bools
+        mask = mask != 0
     if input is None and other is None:
         return tuple(Tensor._wrap(i, None) for i in backend.array_module(mask).nonzero(mask))
     if getattr(mask, "dtype", None) != np.bool_ and not isinstance(mask, (bool, np.bool_)):
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {mask.dtype}")
     in_rule = condition.__class__ not in TENSORS
+    if not in_rule:
+        input, other = _fitted(input, other), _fitted(other, input)
     if in_rule or input.__class__ in TENSORS or other.__class__ in TENSORS:
         return _where(input, other, mask)
     from .creation import tensor
@@ -43,11 +48,20 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
     return out
 
 
+def _fitted(value: Any, other: Any) -> Any:
+    """A number beside a tensor of integers, if it is an integer of that type."""
+    if value.__class__ is int and other.__class__ in TENSORS and other._data.dtype.kind in "iu":
+        return fitting(value, other._data.dtype)
+    return value
+
+
 attach("where", lambda self, condition, other: where(condition, self, other))
 
 
 @primitive("_clamp", promote="same", grad_name="ClampBackward0")
 def _clamp(xp, x, low, high):
+    if x.dtype.kind == "c":
+        raise RuntimeError("clamp is not supported for complex types")
     if low is not None:
         x = xp.maximum(x, low)
     return x if high is None else xp.minimum(x, high)
@@ -61,7 +75,7 @@ def _inside(x: Any, low: Any, high: Any) -> Any:
 _clamp.defvjp(
     lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x, low, high))),
     lambda g, ans, x, low, high: _where(g, 0.0, raw(x < low if high is None else (x < low) & (low < high))),
-    lambda g, ans, x, low, high: _where(g, 0.0, raw(x > high if low is None else (x > high) | (low >= high))),
+    lambda g, ans, x, low, high: _where(g, 0.0, raw(x > high if low is None else (x > high) | (high < low))),
 )
 
 
@@ -84,7 +98,7 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
     numbers = isinstance(min, (int, float, type(None))) and isinstance(max, (int, float, type(None)))
     if numbers and input.dtype.is_floating_point:
         return _clamp_numbers(input, min, max)
-    return _clamp(input, min, max)
+    return _clamp(input, _fitted(min, input), _fitted(max, input))
 
 
 clip = clamp
@@ -110,12 +124,17 @@ def clamp_(self: Tensor, min: Operand | None = None, max: Operand | None = None)
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     numbers = isinstance(min, (int, float, type(None))) and isinstance(max, (int, float, type(None)))
+    min, max = _fitted(min, self), _fitted(max, self)
     chosen = _clamp_numbers if numbers and self.dtype.is_floating_point else _clamp
     return write(chosen.primitive, self, (min, max), {})
 
 
 def _comparison(name: str, ufunc: str, words: str) -> Any:
+    ordered = name not in ("eq", "ne")
+
     def forward(xp, x, y):
+        if ordered and (x if hasattr(x, "dtype") else y).dtype.kind == "c":
+            raise unknown(name, x if hasattr(x, "dtype") else y)
         return getattr(xp, ufunc)(x, y)
 
     forward.__name__ = name
@@ -154,13 +173,21 @@ def equal(input: Tensor, other: Tensor) -> bool:
 
 
 def _logic(name: str, methods: tuple[str, ...], ufunc: str, words: str, arity: int) -> Any:
+    bits = name.startswith("bitwise")
+
+    def check(x: Any) -> None:
+        if bits and x.dtype.kind not in "biu":
+            raise unknown(name, x)
+
     if arity == 1:
 
         def forward(xp, x):
+            check(x)
             return getattr(xp, ufunc)(x)
     else:
 
         def forward(xp, x, y):  # type: ignore[misc]
+            check(x if hasattr(x, "dtype") else y)
             return getattr(xp, ufunc)(x, y)
 
     forward.__name__ = name
@@ -190,6 +217,8 @@ def is_tensor(obj: Any) -> bool:
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
     """Elementwise ``|input - other| <= atol + rtol * |other|`` (bool)."""
     x, y = raw(input), raw(other)
+    if x.dtype != y.dtype:
+        raise RuntimeError(f"{noun(input)} did not match {noun(other)}")
     xp = backend.array_module(x)
     with backend.where_it_lies(x):
         return Tensor._wrap(xp.asarray(xp.isclose(x, y, rtol=rtol, atol=atol, equal_nan=equal_nan)), None)
@@ -203,12 +232,30 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
 
 @method("masked_fill")
 def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
-    """``value`` where ``mask`` is true, else ``input``."""
+    """``value``, a number or a zero-dimensional tensor, where ``mask`` (bool) is true, else ``input``; in its dtype.
+
+    RuntimeError for a value that the dtype cannot hold, and for masks that are not bool.
+    """
+    if raw(mask).dtype != np.bool_:
+        raise RuntimeError(f"masked_fill only supports boolean masks, but got mask with dtype {noun(mask)}")
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(
+                "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
+                f"{value.ndim} dimension(s)."
+            )
+        value = value.to(input.dtype)
+    else:
+        value = fitting(value, raw(input).dtype)
     return _where(value, input, raw(mask))
 
 
 @method("masked_fill_")
 def masked_fill_(self: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """In place: ``value`` where ``mask`` is true."""
+    if self.ndim < raw(mask).ndim:
+        raise RuntimeError(
+            f"output with shape {list(self.shape)} doesn't match the broadcast shape {list(raw(mask).shape)}"
+        )
     self.copy_(masked_fill(self, mask, value))
     return self
