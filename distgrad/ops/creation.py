@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,16 +24,35 @@ def _made(array: Any, device: Any, requires_grad: bool) -> Tensor:
     return t
 
 
-def _holds_tensors(data: Any) -> bool:
-    if isinstance(data, (list, tuple)):
-        return any(_holds_tensors(d) for d in data)
-    return data.__class__ in TENSORS
+_PLAIN = frozenset((bool, int, float, complex))
 
 
-def _unwrapped(data: Any) -> Any:
-    if isinstance(data, (list, tuple)):
-        return [_unwrapped(d) for d in data]
-    return data.tolist() if data.__class__ in TENSORS else data
+def _elements(data: Any) -> tuple[Any, list[dtypes.dtype]]:
+    """``data`` with its tensors as numbers, and the dtypes of the tensors, arrays and NumPy scalars in it."""
+    found: dict[dtypes.dtype, None] = {}
+
+    def walk(x: Any) -> Any:
+        if isinstance(x, (list, tuple)):
+            if _PLAIN.issuperset(map(type, x)):
+                for kind in set(map(type, x)):
+                    found.setdefault(dtypes.scalar_dtype(kind()))
+                return x
+            return [walk(y) for y in x]
+        if x.__class__ in TENSORS:
+            if x._data.size != 1:
+                raise ValueError("only one element tensors can be converted to Python scalars")
+            found.setdefault(x.dtype)
+            return x.item()
+        if isinstance(x, np.generic):
+            found.setdefault(dtypes.from_numpy_dtype(x.dtype))
+        elif isinstance(x, (bool, int, float, complex)):
+            found.setdefault(dtypes.scalar_dtype(x))
+        elif isinstance(x, np.ndarray):
+            found.setdefault(dtypes.from_numpy_dtype(x.dtype))
+            return x.astype(np.float32) if x.dtype.kind == "V" else x
+        return x
+
+    return walk(data), list(found)
 
 
 def _array(data: Any, dtype: Any) -> Any:
@@ -43,34 +63,49 @@ def _array(data: Any, dtype: Any) -> Any:
         own = dtypes.from_numpy_dtype(data.dtype).np if dtype is None else dtypes.as_dtype(dtype).np
         xp = backend.array_module(data)
         return xp.array(data, dtype=own)
-    if _holds_tensors(data):
-        data = _unwrapped(data)
+    kinds: list[dtypes.dtype] = []
+    if isinstance(data, (list, tuple)):
+        data, kinds = _elements(data)
     try:
         array = np.array(data)
     except ValueError as e:
         raise ValueError(f"expected sequences of equal length at every level: {e}") from None
     if array.dtype == object or array.dtype.kind in "SUMm":
-        kind = "str" if array.dtype.kind in "SU" else type(array.flat[0]).__name__ if array.size else array.dtype.name
-        raise TypeError(f"cannot make a tensor of type '{kind}'; the types are numbers, bools, arrays and tensors")
+        raise _no_numbers(data, array)
     if dtype is not None:
         return converted(array, dtypes.as_dtype(dtype).np)
     if array.size == 0 and array.dtype == np.float64:
         return array.astype(dtypes.get_default_dtype().np)
-    if _arrays_inside(data):
-        return array
+    if kinds:
+        own = functools.reduce(dtypes.promote_types, kinds)
+        if array.dtype == np.uint64 and own is dtypes.int64:
+            raise ValueError("Overflow when unpacking long long")
+        return converted(array, own.np)
     if array.dtype.kind == "f":
         return array.astype(dtypes.get_default_dtype().np)
     if array.dtype.kind == "c":
         return array.astype(dtypes.get_default_dtype().to_complex().np)
     if array.dtype.kind == "u":
-        raise OverflowError("an integer is too large for int64")
+        raise ValueError("Overflow when unpacking long long")
     return array
 
 
-def _arrays_inside(data: Any) -> bool:
-    while isinstance(data, (list, tuple)) and data:
-        data = data[0]
-    return isinstance(data, (np.ndarray, np.generic))
+def _no_numbers(data: Any, array: np.ndarray) -> Exception:
+    """PyTorch's error for ``data``, of which NumPy made ``array``."""
+    inside = isinstance(data, (list, tuple))
+    found = array.flat[0] if array.size and array.dtype == object else data
+    while isinstance(found, (list, tuple)) and found:
+        found = found[0]
+    if array.dtype == object:  # the first that is no number
+        found = next((x for x in array.flat if not isinstance(x, (bool, int, float, complex))), found)
+    kind = type(found).__name__
+    if isinstance(found, int):
+        return ValueError("Overflow when unpacking long long")
+    if isinstance(found, (str, bytes)):
+        if inside:
+            return ValueError(f"too many dimensions '{kind}'")
+        return TypeError(f"new(): invalid data type '{kind}'")
+    return RuntimeError(f"Could not infer dtype of {kind}; what there can be: numbers, bools, arrays and tensors")
 
 
 def tensor(
@@ -79,8 +114,12 @@ def tensor(
     """A tensor that copies ``data``: a number, nested sequences of numbers, an array or a tensor.
 
     Python floats become the default dtype (float32), integers int64, bools bool; arrays keep theirs.  ``device``
-    defaults to the CPU (for arrays and tensors on a device: theirs).  TypeError for what is no number, ValueError for
-    ragged sequences.
+    defaults to the CPU (for arrays and tensors on a device: theirs).  A sequence that holds several types becomes the
+    type that holds them all, NumPy's scalars and tensors counting as what they are.
+
+    Raises:
+        ValueError: ragged sequences, text in one, an integer beyond int64, a tensor of several elements in a sequence.
+        TypeError, RuntimeError: no numbers.
     """
     array = _array(data, dtype)
     if device is None and not isinstance(array, np.ndarray):

@@ -217,8 +217,11 @@ _SMALL = 0.5  # of a product's elements that its factors may have, for their nor
 )
 def linear(xp, x, weight, bias=None):
     """``linear(input, weight, bias=None)``: ``input @ weight.T + bias``; of (*, in), (out, in) and (out): (*, out)."""
+    given = bias
     try:
         if x.dtype.itemsize <= 2:
+            if x.dtype != weight.dtype:
+                raise TypeError  # told below
             ans = _blas(xp, x, weight.T)
         elif x.ndim != 2:
             ans = xp.matmul(x, weight.T)
@@ -230,9 +233,12 @@ def linear(xp, x, weight, bias=None):
         if bias is not None:
             ans += bias
     except (ValueError, TypeError) as e:
-        raise _linear_error(x, weight, bias) or e from None
-    if ans.dtype is not x.dtype and ans.dtype != x.dtype:
-        raise _linear_error(x, weight, bias) or RuntimeError(f"linear: got {ans.dtype} from {x.dtype}")
+        raise _linear_error(x, weight, given) or e from None
+    kind = weight.dtype
+    if x.dtype is not kind or ans.dtype is not kind or (given is not None and given.dtype is not kind):
+        error = _linear_error(x, weight, given)
+        if error is not None:
+            raise error
     return ans, None
 
 
@@ -284,12 +290,10 @@ def _column_sums(xp: Any, g: Any, out: Any) -> Any:
 
 def _linear_error(x: Any, weight: Any, bias: Any) -> RuntimeError | None:
     """What is wrong with the operands of a linear map."""
-    if x.dtype != weight.dtype or (bias is not None and bias.dtype != weight.dtype):
-        try:
-            _same_type(x, weight, "linear")
-            _same_type(weight, bias, "linear")
-        except RuntimeError as e:
-            return e
+    if x.dtype != weight.dtype:
+        return RuntimeError(f"mat1 and mat2 must have the same dtype, but got {noun(x)} and {noun(weight)}")
+    if bias is not None and bias.dtype != weight.dtype:
+        return RuntimeError(f"self and mat2 must have the same dtype, but got {noun(bias)} and {noun(weight)}")
     wide = f"weight {list(weight.shape)} (out_features, in_features)"
     if x.ndim == 0 or weight.ndim == 0:
         return RuntimeError(f"linear: both arguments need to be at least 1D, but they are {x.ndim}D and {weight.ndim}D")
@@ -309,7 +313,21 @@ def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     """Einstein's summation, over operands in the order given; letters and ``...``, output after ``->``."""
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
-    return _einsum(*operands, equation=_explicit(equation.replace(" ", ""), [ndim_of(o) for o in operands]))
+    full = _explicit(equation.replace(" ", ""), [ndim_of(o) for o in operands])
+    if any(raw(o).dtype != raw(operands[0]).dtype for o in operands):
+        _refuse_contraction(full, operands)
+    return _einsum(*operands, equation=full)
+
+
+def _refuse_contraction(equation: str, operands: Sequence[Tensor]) -> None:
+    """RuntimeError where operands of several dtypes are summed over together; multiplied alone they are promoted."""
+    left, _, right = equation.partition("->")
+    terms = left.split(",")
+    for letter in set(left) - set(right) - {","}:
+        kinds = dict.fromkeys(noun(o) for o, term in zip(operands, terms, strict=True) if letter in term)
+        if len(kinds) > 1:
+            one, two, *_ = kinds
+            raise RuntimeError(f"einsum(): expected scalar type {one} but found {two}")
 
 
 def _explicit(equation: str, ranks: list[int]) -> str:
