@@ -200,7 +200,7 @@ class Generator:
             raise NotImplementedError(f"random integers are not implemented for {dtype!r}")
         if not low < high:
             raise RuntimeError(f"random integers expect 'from' to be less than 'to', but got from={low} >= to={high}")
-        least, most = held(dtype)
+        least, most = _held(dtype)
         for name, bound in (("from", low), ("to - 1", high - 1)):
             if not least <= bound <= most:
                 raise RuntimeError(f"{name} = {bound} is out of bounds for {dtype!r}, which holds [{least}, {most}]")
@@ -211,7 +211,7 @@ class Generator:
         """0 … n - 1 in random order."""
         if n < 0:
             raise RuntimeError(f"a permutation needs n >= 0, got {n}")
-        most = held(dtype)[1]
+        most = _held(dtype)[1]
         if n - 1 > most:
             raise RuntimeError(f"a permutation of {n} does not fit {dtype!r}, which holds at most {most}")
         return self._draw().permutation(n).astype(dtype.np, copy=False)
@@ -301,7 +301,7 @@ def _floating(dtype: dtypes.dtype, what: str, complex_too: bool = True) -> None:
         raise NotImplementedError(f"{what} random numbers are not implemented for {dtype!r}, only for {kinds} types")
 
 
-def held(dtype: dtypes.dtype) -> tuple[int, int]:
+def _held(dtype: dtypes.dtype) -> tuple[int, int]:
     """The integers that ``dtype`` holds without gaps."""
     if dtype is dtypes.bool_:
         return 0, 1

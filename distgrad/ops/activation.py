@@ -15,8 +15,8 @@ from .selection import _where
 
 __all__ = [
     "celu", "dropout", "elu", "erf", "erfc", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
-    "log_softmax", "logsigmoid", "mish", "positive_part", "relu", "relu6", "selu", "sigmoid", "silu", "softmax",
-    "softmin", "softplus", "softsign", "tanh", "tanhshrink", "threshold",
+    "log_softmax", "logsigmoid", "mish", "positive_part", "prelu_of", "relu", "relu6", "selu", "sigmoid", "silu",
+    "softmax", "softmin", "softplus", "softsign", "tanh", "tanhshrink", "threshold",
 ]  # fmt: skip
 
 

@@ -29,7 +29,13 @@ def _sub_name(node: Any) -> str:
 
 @primitive("__sub__", "__rsub__", "__isub__", promote="same", grad_name=_sub_name)
 def _sub(xp, x, y):
-    return xp.subtract(x, y)
+    try:
+        return xp.subtract(x, y)
+    except TypeError:
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
+            "operator instead."
+        ) from None
 
 
 _sub.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g)

@@ -407,7 +407,7 @@ def _drawn(
     low, high = names.pop("from", low), names.pop("to", high)
     if names:
         raise TypeError(f"random_() got an unexpected keyword argument '{next(iter(names))}'")
-    return _integers(generator, shape, kind, low, random.held(kind)[1] + 1 if high is None else high)
+    return _integers(generator, shape, kind, low, random._held(kind)[1] + 1 if high is None else high)
 
 
 def randperm(
@@ -508,9 +508,9 @@ def fill_(self: Tensor, value: Operand) -> Tensor:
         value = fitting(value, self._data.dtype)
         with backend.where_it_lies(self._data):
             value = Tensor._wrap(backend.array_module(self._data).full((), value, self._data.dtype), None)
-    elif value._data.ndim:
+    elif raw(value).ndim:
         raise RuntimeError(
-            f"fill_ only supports 0-dimension value tensor but got tensor with {value._data.ndim} dimensions."
+            f"fill_ only supports 0-dimension value tensor but got tensor with {raw(value).ndim} dimensions."
         )
     return self.copy_(value)
 

@@ -12,7 +12,7 @@ from ..autograd.grad_mode import recording
 from ..autograd.graph import Leaf
 from ..autograd.tensor import TENSORS
 from ..autograd.views import refresh, write
-from ._declare import Operand, axis, method, ndim_of, raw
+from ._declare import Operand, axis, method, ndim_of, noun, raw
 from ._index import Steps, clean, explain, is_basic
 from ._numbers import fitting
 
@@ -199,25 +199,63 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 @method("narrow")
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """``length`` slices along ``dim`` from ``start`` on; a view."""
+    if ndim_of(input) == 0:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     n = raw(input).shape[axis(dim, ndim_of(input))]
-    start = int(start) + (n if start < 0 else 0)
-    if length < 0 or start < 0 or start + length > n:
+    start = int(start)
+    if not -n <= start <= n:
+        raise IndexError(f"start out of range (expected to be in range of [{-n}, {n}], but got {start})")
+    start += n if start < 0 else 0
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if start + length > n:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
     return _getitem(input, (slice(None),) * axis(dim, ndim_of(input)) + (slice(start, start + length),))
 
 
+def _check_within(at: Any, n: int, d: int, error: type[Exception] = RuntimeError) -> None:
+    """Raise where one of the indices ``at`` of dimension ``d`` is none of 0 … ``n`` - 1."""
+    if at.size:
+        with backend.where_it_lies(at):
+            least, most = int(at.min()), int(at.max())
+        if most >= n or least < 0:
+            bad = most if most >= n else least
+            raise error(f"index {bad} is out of bounds for dimension {d} with size {n}")
+
+
 @method("index_select")
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """The slices of ``input`` along ``dim`` that the vector ``index`` names; a copy."""
-    return _getitem(input, (slice(None),) * axis(dim, ndim_of(input)) + (raw(index),))
+    """The slices of ``input`` along ``dim`` that the vector ``index`` (int64 or int32) names; a copy.
+
+    Raises:
+        RuntimeError: indices of another type.
+        IndexError: an index outside 0 … n-1, negative ones too; an index that is no vector.
+    """
+    if index.__class__ not in TENSORS:
+        raise TypeError(f"index_select(): argument 'index' (position 3) must be Tensor, not {type(index).__name__}")
+    at, d = raw(index), axis(dim, ndim_of(input))
+    if at.ndim > 1:
+        raise IndexError("index_select(): Index is supposed to be a vector")
+    if at.dtype not in (np.int64, np.int32):
+        raise RuntimeError("index_select(): Expected dtype int32 or int64 for index")
+    at = at.reshape(-1)
+    if ndim_of(input) == 0:
+        if at.size != 1:
+            raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {at.size} value(s)")
+        _check_within(at, 1, 0, IndexError)
+        return input.clone()
+    _check_within(at, raw(input).shape[d], d, IndexError)
+    return _getitem(input, (slice(None),) * d + (at,))
 
 
 @method("masked_select")
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
-    """The elements where ``mask`` (broadcast) is true, in one dimension."""
-    xp = backend.array_module(raw(input))
-    shape = np.broadcast_shapes(raw(input).shape, raw(mask).shape)  # of shapes, not of arrays
-    return _getitem(input.expand(shape), xp.broadcast_to(raw(mask), shape))
+    """The elements where ``mask`` (bool, broadcast) is true, in one dimension."""
+    x, where = raw(input), raw(mask)
+    if where.dtype != np.bool_:
+        raise RuntimeError("masked_select: expected BoolTensor for mask")
+    shape = broadcast_shapes(where.shape, x.shape)
+    return _getitem(input.expand(shape), (backend.array_module(x).broadcast_to(where, shape),)).reshape(-1)
 
 
 @method("nonzero")
@@ -232,11 +270,6 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Tensor | tuple[Tensor, 
         return Tensor._wrap(xp.stack(found, axis=1) if x.ndim else xp.zeros((len(found[0]), 0), np.int64), None)
 
 
-@primitive(meta="x", grad_name="GatherBackward0")
-def _gather(xp, x, index, dim):
-    return xp.take_along_axis(x, index, dim)
-
-
 def _grid(index: Any, dim: int) -> tuple[Any, ...]:
     """Index arrays that address ``[..., index, ...]`` along ``dim`` and each position along the others."""
     xp = backend.array_module(index)
@@ -244,14 +277,17 @@ def _grid(index: Any, dim: int) -> tuple[Any, ...]:
     return tuple([index if k == dim else axes[k] for k in range(index.ndim)])
 
 
-_gather.defvjp(lambda g, ans, x, index, dim: _scattered(g, tuple(x.shape), _grid(index, dim)))
-
-
 @method("gather")
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """``out[i][j] = input[index[i][j]][j]`` (for ``dim`` 0): one element of ``input`` for each of ``index``."""
     x, at = raw(input), raw(index)
     d = axis(dim, x.ndim)
+    if x.ndim == 0 or at.ndim == 0:  # one element is a vector of one
+        if x.ndim > 1 or at.ndim > 1:
+            raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
+        return gather(input.reshape(-1), 0, index.reshape(-1)).reshape(at.shape)
+    if at.size == 0 and at.dtype in (np.int64, np.int32):
+        return _gathered(input, at, d) if at.ndim == x.ndim else input.reshape(-1)[:0].reshape(at.shape)
     if at.ndim != x.ndim:
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     if at.dtype != np.int64 and at.dtype != np.int32:
@@ -262,12 +298,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
                 f"Size does not match at dimension {k} expected index {list(at.shape)} to be no larger than self "
                 f"{list(x.shape)} apart from dimension {d}"
             )
-    if at.size:
-        with backend.where_it_lies(at):
-            least, most = int(at.min()), int(at.max())
-        if most >= x.shape[d] or least < 0:
-            bad = most if most >= x.shape[d] else least
-            raise RuntimeError(f"index {bad} is out of bounds for dimension {d} with size {x.shape[d]}")
+    _check_within(at, x.shape[d], d)
     return _gathered(input, at, d)
 
 
@@ -281,7 +312,28 @@ _gathered.defvjp(lambda g, ans, x, index, dim: _scattered(g, tuple(x.shape), _gr
 
 @method("take_along_dim")
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """Elements of ``input`` at ``indices`` along ``dim``, broadcasting the other dimensions."""
+    """Elements of ``input`` at ``indices`` (int64) along ``dim``, broadcasting the other dimensions; without ``dim`` of
+    the flattened tensors.  A negative index counts from the end."""
+    at = raw(indices)
+    if at.dtype != np.int64:
+        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {noun(indices)}")
     if dim is None:
-        return _gather(input.reshape(-1), raw(indices).reshape(-1), 0)
-    return _gather(input, raw(indices), axis(dim, ndim_of(input)))
+        return take_along_dim(input.reshape(-1), indices.reshape(-1), 0)
+    x, d = raw(input), axis(dim, ndim_of(input))
+    if x.ndim != at.ndim:
+        raise RuntimeError(
+            "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
+            f"{x.ndim} dimensions for input, and {at.ndim} dimensions for indices"
+        )
+    n = x.shape[d]
+    xp = backend.array_module(at)
+    with backend.where_it_lies(at):
+        at = xp.where(at < 0, at + n, at)
+    _check_within(at, n, d)
+    others = broadcast_shapes(*[[1 if k == d else m for k, m in enumerate(shape)] for shape in (x.shape, at.shape)])
+    wide = [*others]
+    wide[d] = at.shape[d]
+    return _gathered(input.expand([n if k == d else m for k, m in enumerate(others)]), xp.broadcast_to(at, wide), d)
+
+
+from .shape import broadcast_shapes  # noqa: E402 - the two files use each other

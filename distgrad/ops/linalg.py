@@ -8,16 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..autograd import Tensor, fused, primitive
-from ._declare import attach, in_float32, method, ndim_of, noun, raw
+from ._declare import attach, axis, in_float32, method, ndim_of, noun, raw, unknown
 
 _f16 = np.dtype(np.float16)
 
 
 def _blas(xp: Any, x: Any, y: Any) -> Any:
     """``x @ y``; half precisions are multiplied in float32 (as accurate, and BLAS knows no other way)."""
-    if x.dtype.itemsize == 2 and x.dtype.kind in "fV":
-        return xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)
+    if x.dtype.itemsize <= 2:
+        if x.dtype.kind in "fV":
+            return xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)
+        if x.dtype.kind == "b":
+            raise unknown("matmul", x)
     return xp.matmul(x, y)
 
 
@@ -112,6 +116,9 @@ def vdot(input: Tensor, other: Tensor) -> Tensor:
 @method("outer", "ger")
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """Outer product of vectors (n) and (m): (n, m)."""
+    for role, x in (("self", input), ("vec2", vec2)):
+        if ndim_of(x) != 1:
+            raise RuntimeError(f"outer: Expected 1-D argument {role}, but got {ndim_of(x)}-D")
     return input.reshape(-1, 1) * vec2.reshape(1, -1)
 
 
@@ -126,11 +133,22 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
     """Products summed over the last ``dims`` dimensions of ``a`` and first of ``b``, or over lists of dimensions."""
     n, m = ndim_of(a), ndim_of(b)
+    if isinstance(dims, int):
+        if not 0 <= dims <= min(n, m):
+            raise RuntimeError(f"tensordot expects dims between 0 and the operands' ranks, but got dims={dims}")
+    elif len(dims[0]) != len(dims[1]):
+        raise RuntimeError(f"both dimension lists should have same length, got {list(dims[0])} and {list(dims[1])}")
     first, second = (
         (list(range(n - dims, n)), list(range(dims)))
         if isinstance(dims, int)
-        else ([d % n for d in dims[0]], [d % m for d in dims[1]])
+        else ([axis(d, n) for d in dims[0]], [axis(d, m) for d in dims[1]])
     )
+    sa, sb = raw(a).shape, raw(b).shape
+    for i, j in zip(first, second, strict=True):  # a dimension of size 1 takes the other's sum
+        if sa[i] == 1 != sb[j]:
+            b = b.sum(j, keepdim=True)
+        elif sb[j] == 1 != sa[i]:
+            a = a.sum(i, keepdim=True)
     sa, sb = raw(a).shape, raw(b).shape
     if [sa[d] for d in first] != [sb[d] for d in second]:
         raise RuntimeError(
@@ -153,7 +171,7 @@ def _scaled(xp, x, factor):
     return x * factor if factor else xp.zeros_like(x)
 
 
-_scaled.defvjp(lambda g, ans, x, factor: g * factor)
+_scaled.defvjp(lambda g, ans, x, factor: g * factor.conjugate())
 
 
 def _blended(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
@@ -309,9 +327,18 @@ def _linear_error(x: Any, weight: Any, bias: Any) -> RuntimeError | None:
     return None
 
 
-def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
-    """Einstein's summation, over operands in the order given; letters and ``...``, output after ``->``."""
-    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """Einstein's summation, over operands in the order given; letters and ``...``, output after ``->``.
+
+    Or the operands first, each followed by a list of numbers below 52 (and Ellipsis) in place of letters, and at last,
+    if need be, that of the output.  RuntimeError for an equation that does not fit.
+    """
+    if equation.__class__ is not str:
+        equation, operands = _from_lists((equation, *operands))
+    elif len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
     full = _explicit(equation.replace(" ", ""), [ndim_of(o) for o in operands])
     if any(raw(o).dtype != raw(operands[0]).dtype for o in operands):
@@ -330,10 +357,32 @@ def _refuse_contraction(equation: str, operands: Sequence[Tensor]) -> None:
             raise RuntimeError(f"einsum(): expected scalar type {one} but found {two}")
 
 
+def _from_lists(given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """The equation and the operands of ``einsum(x, [0, 1], y, [1, 2], [0, 2])``."""
+
+    def term(labels: Any) -> str:
+        for n in labels:
+            if n is not Ellipsis and not 0 <= n < 52:
+                raise RuntimeError(f"einsum(): expected subscripts to be within range [0, 52), but got {n}")
+        return "".join("..." if n is Ellipsis else _LETTERS[n] for n in labels)
+
+    n = len(given) // 2
+    equation = ",".join(term(labels) for labels in given[1 : 2 * n : 2])
+    return equation + ("->" + term(given[-1]) if len(given) % 2 else ""), given[: 2 * n : 2]
+
+
 def _explicit(equation: str, ranks: list[int]) -> str:
     """``equation`` with its ellipsis written as capital letters and its output given."""
     left, arrow, right = equation.partition("->")
     terms = left.split(",")
+    for c in left.replace("...", "").replace(",", "") + right.replace("...", ""):
+        if c not in _LETTERS:
+            raise RuntimeError(f"einsum(): invalid subscript '{c}' in '{equation}', subscripts must be in [a-zA-Z]")
+    for c in right.replace("...", ""):
+        if right.count(c) > 1:
+            raise RuntimeError(f"einsum(): output subscript {c} appears more than once in the output")
+        if c not in left:
+            raise RuntimeError(f"einsum(): output subscript {c} does not appear in the equation for any input operand")
     if len(terms) != len(ranks):
         raise RuntimeError(f"einsum(): the equation has {len(terms)} operands, but {len(ranks)} were given")
     free = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in equation]
@@ -356,27 +405,48 @@ def _explicit(equation: str, ranks: list[int]) -> str:
 @primitive(promote="same", grad_name="EinsumBackward0")
 def _einsum(xp, *xs, equation):
     kind = xs[0].dtype
+    if kind.kind == "b" and len(xs) > 1:
+        raise unknown("einsum", xs[0])
     if kind.itemsize == 2 and kind.kind in "fV":
         return _einsum.primitive.forward(xp, *[x.astype(np.float32) for x in xs], equation=equation).astype(kind)
     return xp.einsum(equation, *xs, optimize=len(xs) > 1) if xp is np else xp.einsum(equation, *xs)
 
 
 def _einsum_vjp(i, g, ans, *xs, equation):
-    """The same sum with the gradient in the output's place and the input's letters as output."""
+    """The same sum with the gradient in the output's place and the input's letters as output.
+
+    A letter that comes twice in the input is its diagonal: there the second gets a letter of its own, tied to the first
+    by an identity matrix.  Where the input has size 1, and the others more, the gradient is summed.
+    """
     left, right = equation.split("->")
     terms = left.split(",")
-    mine = terms[i]
-    others = terms[:i] + terms[i + 1 :]
+    mine, others = "", terms[:i] + terms[i + 1 :]
+    shape = tuple(xs[i].shape)
     operands = [x.conj() for x in xs[:i] + xs[i + 1 :]]
-    known = set(right).union(*others) if others else set(right)
-    if len(set(mine)) < len(mine):
-        raise NotImplementedError(
-            f"einsum(): a repeated letter in one operand ('{mine}') has no gradient here; use diagonal()"
-        )
+    spare = (c for c in _LETTERS if c not in equation)
+    for k, c in enumerate(terms[i]):
+        if c in mine:
+            tie = next(spare)
+            others.append(c + tie)
+            operands.append(_identity(shape[k], xs[i]))
+            c = tie
+        mine += c
+    known = set(right).union(*others)
     kept = "".join(c for c in mine if c in known)
     partial = _einsum(g, *operands, equation=",".join([right, *others]) + "->" + kept)
-    shape = tuple([xs[i].shape[k] if c in known else 1 for k, c in enumerate(mine)])
-    return broadcast_to(partial.reshape(shape), tuple(xs[i].shape))
+    sizes = iter(partial.shape)
+    partial = partial.reshape(tuple([next(sizes) if c in known else 1 for c in mine]))
+    summed = tuple([k for k, n in enumerate(partial.shape) if n != 1 == shape[k]])
+    if summed:
+        partial = partial.sum(summed).reshape(tuple([1 if k in summed else n for k, n in enumerate(partial.shape)]))
+    return broadcast_to(partial, shape)
+
+
+def _identity(n: int, like: Any) -> Any:
+    """The identity matrix beside ``like``, an array or a tensor."""
+    x = raw(like)
+    matrix = backend.array_module(x).eye(n).astype(x.dtype)
+    return matrix if like is x else Tensor._wrap(matrix, None)
 
 
 _einsum.defvjp_each(_einsum_vjp)
@@ -385,6 +455,8 @@ _einsum.defvjp_each(_einsum_vjp)
 @method("trace")
 def trace(input: Tensor) -> Tensor:
     """Sum of the main diagonal of a matrix."""
+    if ndim_of(input) != 2:
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {ndim_of(input)}")
     return diagonal(input).sum()
 
 
@@ -415,8 +487,10 @@ _diagonal.defvjp(lambda g, ans, x, offset, dim1, dim2: _on_diagonal(g, tuple(x.s
 @method("diagonal")
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal (``offset`` above the main one) of the matrices in ``dim1`` and ``dim2``, as the last dimension."""
-    n = ndim_of(input)
-    return _diagonal(input, offset, dim1 % n, dim2 % n)
+    first, second = axis(dim1, ndim_of(input)), axis(dim2, ndim_of(input))
+    if first == second:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    return _diagonal(input, offset, first, second)
 
 
 @method("diag")

@@ -66,7 +66,7 @@ _sum_all.defvjp(lambda g, ans, x: filled(g, x.shape))
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None) -> Tensor:
     """The sum of all elements, or over dimension(s) ``dim``; of bools and integers in int64."""
     if dtype is not None:
-        input = input.to(dtype)
+        return sum(input.to(dtype), dim, keepdim, axis=axis).to(dtype)
     dim = axis if dim is None else dim
     if dim is None and not keepdim:
         return _sum_all(input)
@@ -174,7 +174,7 @@ _prod.defvjp(_prod_vjp)
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
     """The product of all elements, or over dimension ``dim``."""
     if dtype is not None:
-        input = input.to(dtype)
+        return prod(input.to(dtype), dim, keepdim).to(dtype)
     return _prod(input, None if dim is None else axes(axis(dim, ndim_of(input)), ndim_of(input)), keepdim)
 
 
@@ -474,7 +474,7 @@ def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) ->
 def cumsum(input: Tensor, dim: int, *, dtype: DType = None) -> Tensor:
     """Running sum along ``dim``."""
     if dtype is not None:
-        input = input.to(dtype)
+        return cumsum(input.to(dtype), dim).to(dtype)
     return _cumsum(input, axis(dim, ndim_of(input)))
 
 

@@ -198,7 +198,17 @@ def _logic(name: str, methods: tuple[str, ...], ufunc: str, words: str, arity: i
 bitwise_and = _logic("bitwise_and", ("__and__", "__rand__", "__iand__"), "bitwise_and", "and of bits", 2)
 bitwise_or = _logic("bitwise_or", ("__or__", "__ror__", "__ior__"), "bitwise_or", "or of bits", 2)
 bitwise_xor = _logic("bitwise_xor", ("__xor__", "__rxor__", "__ixor__"), "bitwise_xor", "exclusive or of bits", 2)
-bitwise_not = _logic("bitwise_not", ("__invert__",), "invert", "complement of bits", 1)
+bitwise_not = _logic("bitwise_not", (), "invert", "complement of bits", 1)
+
+
+@method("__invert__")
+def _invert(self: Tensor) -> Tensor:
+    """The complement of bits; TypeError but for integers and bools."""
+    if self._data.dtype.kind not in "biu":
+        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+    return bitwise_not(self)
+
+
 logical_and = _logic("logical_and", (), "logical_and", "whether both are non-zero", 2)
 logical_or = _logic("logical_or", (), "logical_or", "whether one is non-zero", 2)
 logical_xor = _logic("logical_xor", (), "logical_xor", "whether just one is non-zero", 2)
@@ -219,6 +229,9 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
     x, y = raw(input), raw(other)
     if x.dtype != y.dtype:
         raise RuntimeError(f"{noun(input)} did not match {noun(other)}")
+    for name, bound in (("rtol", rtol), ("atol", atol)):
+        if bound < 0:
+            raise RuntimeError(f"{name} must be greater than or equal to zero, but got {bound}")
     xp = backend.array_module(x)
     with backend.where_it_lies(x):
         return Tensor._wrap(xp.asarray(xp.isclose(x, y, rtol=rtol, atol=atol, equal_nan=equal_nan)), None)

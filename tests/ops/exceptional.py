@@ -525,17 +525,18 @@ def _array(word: str) -> Any:
         return dtype, flat.astype(dtype).reshape([int(n) for n in shape.split("x") if n])
 
 
+def _answer(word: str) -> tuple[Any, ...]:
+    """The outcome that a line tells."""
+    if " | " not in f"{word} ":
+        return "error", word
+    values, gradients = ([_array(w) for w in part.split()] for part in f"{word} ".split(" | "))
+    return "values", values, gradients
+
+
 def recorded() -> dict[str, tuple[Any, ...]]:
     """What PyTorch answered, by case."""
-    found: dict[str, tuple[Any, ...]] = {}
-    for line in RECORD.read_text().splitlines():
-        name, _, word = line.partition("\t")
-        if " | " not in word:
-            found[name] = ("error", word)
-        else:
-            values, gradients = ([_array(w) for w in part.split()] for part in word.split(" | "))
-            found[name] = ("values", values, gradients)
-    return found
+    lines = (line.partition("\t") for line in RECORD.read_text().splitlines())
+    return {name: _answer(word) for name, _, word in lines}
 
 
 if __name__ == "__main__":
