@@ -103,6 +103,7 @@ from .ops.arithmetic import (
     true_divide,
     xlogy,
 )
+from .ops.assigning import masked_fill
 from .ops.conversion import (
     result_type,
 )
@@ -256,7 +257,6 @@ from .ops.selection import (
     logical_or,
     logical_xor,
     lt,
-    masked_fill,
     ne,
     not_equal,
     where,

@@ -25,6 +25,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from .. import backend
 from ..backend import Array
 from .calls import NO_OPTIONS, binary_call, binary_pull, general_call, unary_call, unary_pull, view_call
 from .graph import Node
@@ -236,7 +237,14 @@ def copy(xp: Any, x: Array, source: Array) -> Array:
     return xp.broadcast_to(source, x.shape).astype(x.dtype)
 
 
-copy.defvjp(lambda g, ans, x, source: None, lambda g, ans, x, source: g)
+def zeros_as(g: Any) -> Any:
+    """Zeros in the place of the gradient ``g``: of what was overwritten, which was used and does not count."""
+    data = g._data if isinstance(g, Tensor) else g
+    zeros = backend.array_module(data).zeros(data.shape, data.dtype)
+    return Tensor._wrap(zeros, None) if isinstance(g, Tensor) else zeros
+
+
+copy.defvjp(lambda g, ans, x, source: zeros_as(g), lambda g, ans, x, source: g)
 
 
 @primitive(grad_name="AliasBackward0")

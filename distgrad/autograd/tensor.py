@@ -14,7 +14,8 @@ import numpy as np
 from .. import backend, dtypes, printing
 from ..backend import Array
 from . import coo
-from .graph import Cell, Leaf, Node, Output, RemovableHandle, View
+from .grad_mode import recording
+from .graph import Cell, Leaf, Node, Output, RemovableHandle, View, is_nowhere
 
 new = object.__new__
 
@@ -76,7 +77,7 @@ class Tensor:
     _view: View | None
     # Rarely set, so kept in the instance's dict when they are.
     _grad: Tensor | None = None
-    _retains: bool = False
+    _retains: Callable[[Tensor], None] | None = None  # the hook that retain_grad() made
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -221,14 +222,22 @@ class Tensor:
     @property
     def requires_grad(self) -> bool:
         """Whether gradients flow to this tensor."""
-        self._fresh()
-        return self._node is not None
+        view = self._view
+        if view is None:
+            return self._node is not None
+        if view.base._node is None and is_nowhere(self._node):
+            return False
+        return self._node is not None or (view.base._node is not None and self._data.dtype.kind not in "biu")
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         node = self._node
+        if is_nowhere(node):
+            node = None
         if value == (node is not None):
             return
+        if self._vc is not None:
+            self._vc.generation += 1  # there may be views
         if not value:
             if type(node) is not Leaf:
                 raise RuntimeError(
@@ -253,7 +262,6 @@ class Tensor:
     @property
     def is_leaf(self) -> bool:
         """Whether the user made it: it has no history."""
-        self._fresh()
         return self._node is None or type(self._node) is Leaf
 
     @property
@@ -274,7 +282,7 @@ class Tensor:
         if self._view is not None:
             from .views import refresh
 
-            refresh(self)
+            refresh(self, True)
 
     @property
     def grad(self) -> Tensor | None:
@@ -368,6 +376,8 @@ class Tensor:
         if self._view is not None:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         self._node = None
+        if self._vc is not None:
+            self._vc.generation += 1
         return self
 
     def retain_grad(self) -> None:
@@ -388,7 +398,7 @@ class Tensor:
                 tensor._grad = g.clone() if tensor._grad is None else tensor._grad + g
 
         keep.last = True  # type: ignore[attr-defined]
-        self._retains = True
+        self._retains = keep  # taken along when a write gives the tensor another history
         if node.hooks is None:
             node.hooks = []
         node.hooks.append(keep)
@@ -396,7 +406,7 @@ class Tensor:
     @property
     def retains_grad(self) -> bool:
         """Whether :meth:`retain_grad` was called on this non-leaf tensor."""
-        return self._retains
+        return self._retains is not None
 
     def register_hook(self, hook: Any) -> RemovableHandle:
         """Call ``hook(grad)`` when this tensor's gradient is complete; what it returns, if not None, replaces it."""
@@ -435,6 +445,7 @@ class Tensor:
         if cell is None:
             cell = self._vc = Cell()
         cell.version += 1
+        cell.generation += 1
 
     @property
     def _base(self) -> Tensor | None:
@@ -464,7 +475,7 @@ class Tensor:
         """The data as a NumPy array that shares memory; ``force=True`` detaches and copies from a device if it must."""
         if force:
             return backend.to_host(self._data)
-        if self.requires_grad:
+        if recording.enabled and self.requires_grad:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         if self.device.type != "cpu":
             raise TypeError(

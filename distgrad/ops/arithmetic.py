@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, dtypes
 from ..autograd import Tensor, primitive
 from ._declare import Number, Operand, method
 
@@ -126,15 +126,24 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
 divide = true_divide = div
 
 
-@method("div_", "divide_")
+@method("div_", "divide_", "true_divide_")
 def div_(self: Tensor, other: Operand) -> Tensor:
     """In place: ``self /= other``."""
     return self.__itruediv__(other)
 
 
-@primitive("__floordiv__", "__rfloordiv__", "__ifloordiv__", "floor_divide", promote="same")
+def _ordered(x: Any, y: Any, kernel: str) -> None:
+    """NotImplementedError, as in PyTorch, for bools and complex numbers."""
+    kind = (x if hasattr(x, "dtype") else y).dtype
+    if kind.kind in "bc":
+        name = dtypes.from_numpy_dtype(kind).tensor_type.removesuffix("Tensor")
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{name}'")
+
+
+@primitive("__floordiv__", "__rfloordiv__", "__ifloordiv__", "floor_divide", "floor_divide_", promote="same")
 def floor_divide(xp, x, y):
     """``floor(input / other)``; integers stay integers.  Constant between steps: its gradient is 0."""
+    _ordered(x, y, "div_floor_cpu")
     return xp.floor_divide(x, y)
 
 
@@ -151,16 +160,17 @@ def _trunc_divide(xp, x, y):
 _trunc_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0)
 
 
-@primitive("__mod__", "__rmod__", "remainder", promote="same")
+@primitive("__mod__", "__rmod__", "__imod__", "remainder", "remainder_", promote="same")
 def remainder(xp, x, y):
     """``input - floor(input / other) * other``: has the sign of ``other``."""
+    _ordered(x, y, "remainder_cpu")
     return xp.remainder(x, y)
 
 
 remainder.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * floor_divide(x, y))
 
 
-@primitive("fmod", promote="same")
+@primitive("fmod", "fmod_", promote="same")
 def fmod(xp, x, y):
     """``input - trunc(input / other) * other``: has the sign of ``input``."""
     return xp.fmod(x, y)
@@ -177,6 +187,8 @@ def _pow_name(node: Any) -> str:
 @primitive("__pow__", "__rpow__", "pow", "pow_", "__ipow__", promote="same", grad_name=_pow_name)
 def pow(xp, x, y):
     """``pow(input, exponent)``: elementwise power; either may be a number."""
+    if getattr(y, "dtype", None) == np.bool_ and getattr(x, "dtype", None) == np.bool_:
+        raise NotImplementedError("\"pow\" not implemented for 'Bool'")
     if y.__class__ is int and y < 0 and x.dtype.kind in "iu":
         raise RuntimeError("Integers to negative integer powers are not allowed.")
     if y.__class__ is bool and x.dtype.kind == "b":

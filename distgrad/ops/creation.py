@@ -11,7 +11,7 @@ import numpy as np
 from .. import backend, dtypes, random
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS
-from ._declare import Device, DType, Number, Operand, method, raw, sizes
+from ._declare import Device, DType, Number, raw, sizes
 
 
 def _made(array: Any, device: Any, requires_grad: bool) -> Tensor:
@@ -385,7 +385,7 @@ def _overwrite(self: Tensor, values: Any) -> Tensor:
     """Fill in place with what does not depend on any tensor."""
     if not isinstance(self._data, np.ndarray) and isinstance(values, np.ndarray):
         values = backend.to_device(values, self.device)
-    return self.copy_(Tensor._wrap(values, None)) if backend.is_array(values) else self.fill_(values)
+    return self.copy_(Tensor._wrap(values, None))
 
 
 _filler(
@@ -404,21 +404,6 @@ _filler(
     lambda gen, shape, kind, low=0, high=2**24: gen.integers(low, high, shape, dtypes.int64).astype(kind.np),
     "In place: random integers.",
 )
-
-
-@method("fill_")
-def fill_(self: Tensor, value: Operand) -> Tensor:
-    """In place: ``value`` everywhere."""
-    if value.__class__ not in TENSORS:
-        with backend.where_it_lies(self._data):
-            value = Tensor._wrap(backend.array_module(self._data).full((), value, self._data.dtype), None)
-    return self.copy_(value)
-
-
-@method("zero_")
-def zero_(self: Tensor) -> Tensor:
-    """In place: zeros."""
-    return self.fill_(0)
 
 
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:

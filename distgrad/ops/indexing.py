@@ -8,10 +8,7 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Tensor, primitive
-from ..autograd.grad_mode import recording
-from ..autograd.graph import Leaf
 from ..autograd.tensor import TENSORS
-from ..autograd.views import refresh, write
 from ._declare import Operand, axis, method, ndim_of, raw
 
 _BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
@@ -35,6 +32,10 @@ def _clean(index: Any) -> Any:
         if array.ndim == 0 and array.dtype.kind in "iu":
             return int(array)
         return array.view(np.bool_) if array.dtype == np.uint8 else array
+    if index.__class__ is slice:
+        if index.step is not None and index.step <= 0:
+            raise ValueError("step must be greater than zero")
+        return index
     if isinstance(index, list):
         return np.asarray([raw(i) if i.__class__ in TENSORS else i for i in index], dtype=None if index else np.int64)
     if isinstance(index, float):
@@ -84,6 +85,10 @@ def _explain(x: Any, index: Any, error: IndexError) -> str:
     parts = index if index.__class__ is tuple else (index,)
     if sum(i is not None and i is not Ellipsis for i in parts) > x.ndim:
         if x.ndim == 0:
+            if any(isinstance(i, slice) for i in parts):
+                return "slice() cannot be applied to a 0-dim tensor."
+            if any(backend.is_array(i) for i in parts):
+                return "too many indices for tensor of dimension 0"
             return (
                 "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert a 0-dim tensor to a number"
             )
@@ -123,7 +128,7 @@ _scattered.defvjp(lambda g, ans, x, shape, index: g[index])
 @method("__getitem__")
 def getitem(self: Tensor, index: Any) -> Tensor:
     """``self[index]``: integers, slices, None and Ellipsis give views; tensors, lists and bool masks give copies."""
-    if index.__class__ is int or index.__class__ is slice:
+    if index.__class__ is int or (index.__class__ is slice and index.step is None):
         return _getitem(self, index)
     return _getitem(self, _clean(index))
 
@@ -140,57 +145,6 @@ def _erase(g, ans, x, value, index):
 
 
 _setitem.defvjp(_erase, lambda g, ans, x, value, index: g[index])
-
-
-@method("__setitem__")
-def setitem(self: Tensor, index: Any, value: Any) -> None:
-    """``self[index] = value``, in place, recorded where a gradient is wanted."""
-    if self._view is not None:
-        refresh(self)
-    index = _clean(index)
-    data = self._data
-    if value.__class__ in TENSORS:
-        if value.device != self.device and value._data.ndim:
-            raise RuntimeError(
-                f"Expected all tensors to be on the same device, but found at least two devices, {self.device} and "
-                f"{value.device}!"
-            )
-        if recording.enabled and (self.requires_grad or value.requires_grad):
-            with backend.where_it_lies(data):
-                extra = value._data.ndim - getattr(_read(data, index), "ndim", 0)
-            if extra > 0:  # leading dimensions of size 1, as in PyTorch
-                value = value.reshape(value._data.shape[extra:])
-            write(_setitem.primitive, self, (value, index), {})
-            return
-        array = value._data
-        if not isinstance(data, np.ndarray):
-            array = backend.to_device(array, self.device)
-    else:
-        if recording.enabled and self._node is not None:
-            if type(self._node) is Leaf:
-                raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-            write(_setitem.primitive, self, (value, index), {})
-            return
-        array = value
-    try:
-        if data.__class__ is np.ndarray:
-            data[index] = array
-        else:
-            with backend.where_it_lies(data):
-                data[index] = array
-    except IndexError as e:
-        raise IndexError(_explain(data, index, e)) from None
-    except TypeError:
-        _check_indices(data, index)
-        raise
-    except ValueError as e:
-        _check_indices(data, index)
-        target = data[index]
-        raise RuntimeError(
-            f"shape mismatch: value tensor of shape {list(getattr(array, 'shape', np.shape(array)))} cannot be "
-            f"broadcast to indexing result of shape {list(target.shape)}"
-        ) from e
-    self._bump()
 
 
 @method("__contains__")

@@ -47,7 +47,13 @@ def _matmul_name(node: Any) -> str:
 @primitive("__matmul__", "matmul", grad_name=_matmul_name)
 def matmul(xp, x, y):
     """``matmul(input, other)``: dot product, matrix-vector, matrix-matrix or batched product by the operands' ranks."""
-    if x.ndim == 0 or y.ndim == 0:
+    try:
+        number = x.ndim == 0 or y.ndim == 0
+    except AttributeError:
+        raise TypeError(
+            f"unsupported operand type(s) for @: '{type(x).__name__}' and '{type(y).__name__}', which must be Tensors"
+        ) from None
+    if number:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {x.ndim}D and {y.ndim}D")
     _same_type(x, y, "matmul")
     if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, dtypes
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
 from ._declare import Operand, attach, in_float32, method, raw
@@ -154,23 +154,40 @@ def equal(input: Tensor, other: Tensor) -> bool:
 
 
 def _logic(name: str, methods: tuple[str, ...], ufunc: str, words: str, arity: int) -> Any:
+    bits = name.startswith("bitwise")
+    kernel = {"bitwise_left_shift": "lshift", "bitwise_right_shift": "rshift"}.get(name, name)
+
+    def checked(x: Any) -> Any:
+        if bits and x.dtype.kind not in ("iu" if "shift" in name else "biu"):
+            kind = dtypes.from_numpy_dtype(x.dtype).tensor_type.removesuffix("Tensor")
+            raise NotImplementedError(f"\"{kernel}_cpu\" not implemented for '{kind}'")
+        return x
+
     if arity == 1:
 
         def forward(xp, x):
-            return getattr(xp, ufunc)(x)
+            return getattr(xp, ufunc)(checked(x))
     else:
 
         def forward(xp, x, y):  # type: ignore[misc]
+            if x is None or y is None:
+                raise TypeError(f"unsupported operand type(s) for {name}: 'Tensor' and 'NoneType'")
+            checked(x if hasattr(x, "dtype") else y)
             return getattr(xp, ufunc)(x, y)
 
     forward.__name__ = name
     forward.__doc__ = f"``{name}(input{', other' * (arity - 1)})``: {words}, elementwise."
-    return primitive(name, *methods, promote="same")(forward)
+    return primitive(name, name + "_" if not name.startswith("is") else name, *methods, promote="same")(forward)
 
 
 bitwise_and = _logic("bitwise_and", ("__and__", "__rand__", "__iand__"), "bitwise_and", "and of bits", 2)
 bitwise_or = _logic("bitwise_or", ("__or__", "__ror__", "__ior__"), "bitwise_or", "or of bits", 2)
 bitwise_xor = _logic("bitwise_xor", ("__xor__", "__rxor__", "__ixor__"), "bitwise_xor", "exclusive or of bits", 2)
+_LEFT = "bits moved to the left: times 2 to the power of other"
+_RIGHT = "bits moved to the right: divided by 2 to the power of other, rounded down"
+_SHIFT = ("__lshift__", "__rlshift__", "__ilshift__"), ("__rshift__", "__rrshift__", "__irshift__")
+bitwise_left_shift = _logic("bitwise_left_shift", _SHIFT[0], "left_shift", _LEFT, 2)
+bitwise_right_shift = _logic("bitwise_right_shift", _SHIFT[1], "right_shift", _RIGHT, 2)
 bitwise_not = _logic("bitwise_not", ("__invert__",), "invert", "complement of bits", 1)
 logical_and = _logic("logical_and", (), "logical_and", "whether both are non-zero", 2)
 logical_or = _logic("logical_or", (), "logical_or", "whether one is non-zero", 2)
@@ -199,16 +216,3 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
     """Whether all elements are close (:func:`isclose`), as a Python bool."""
     return bool(isclose(input, other, rtol, atol, equal_nan).all())
-
-
-@method("masked_fill")
-def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
-    """``value`` where ``mask`` is true, else ``input``."""
-    return _where(value, input, raw(mask))
-
-
-@method("masked_fill_")
-def masked_fill_(self: Tensor, mask: Tensor, value: Operand) -> Tensor:
-    """In place: ``value`` where ``mask`` is true."""
-    self.copy_(masked_fill(self, mask, value))
-    return self

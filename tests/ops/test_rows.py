@@ -21,6 +21,8 @@ ELSEWHERE = {
     "_dropped": "tests/ops/test_by_hand.py: it is random",
     "_move": "tests/ops/test_by_hand.py: it needs two devices",
     "copy": "tests/autograd/test_inplace.py: it is in-place alone",
+    "fill": "tests/autograd/test_inplace.py: it is in-place alone",
+    "zero": "tests/autograd/test_inplace.py: it is in-place alone",
 }
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5, "complex128": 1e-10, "float16": 4e-3, "bfloat16": 4e-2}
 

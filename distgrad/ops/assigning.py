@@ -1,0 +1,280 @@
+"""Writing to all of a tensor, to where a mask is true, or to what an index names."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import backend, dtypes
+from ..autograd import Tensor, primitive
+from ..autograd.errors import overlapping
+from ..autograd.grad_mode import recording
+from ..autograd.primitive import copy as _copy, zeros_as
+from ..autograd.tensor import TENSORS
+from ..autograd.views import overlaps, wants_grad, write
+from ._declare import Operand, method
+from .indexing import _check_indices, _clean, _explain, _getitem, _is_basic, _setitem
+from .selection import _where
+from .shape import _expanded
+
+_C_NAMES = {
+    dtypes.uint8: "uint8_t", dtypes.int8: "int8_t", dtypes.int16: "int16_t", dtypes.int32: "int",
+    dtypes.int64: "int64_t", dtypes.uint16: "uint16_t", dtypes.uint32: "uint32_t", dtypes.uint64: "uint64_t",
+    dtypes.float16: "at::Half", dtypes.bfloat16: "at::BFloat16", dtypes.float32: "float", dtypes.float64: "double",
+    dtypes.complex64: "c10::complex<float>",
+}  # fmt: skip
+
+
+def fitting(value: Any, kind: dtypes.dtype) -> Any:
+    """The number ``value``, if elements of type ``kind`` can hold it (an unsigned type a negative one, by two's
+    complement, as in PyTorch); else RuntimeError."""
+    if kind.category == 0 or kind.category == 3:
+        return value
+    fits = True
+    if value.__class__ is complex:
+        fits = value.imag == 0
+        value = value.real
+    if fits and kind.category == 1:
+        info = dtypes.iinfo(kind)
+        low = -info.max if not kind.is_signed else info.min
+        fits = math.isfinite(value) and low <= int(value) <= info.max
+        value = int(value) & info.max if fits and not kind.is_signed else int(value) if fits else value
+    elif fits and kind.itemsize < 8 and math.isfinite(value):
+        fits = abs(value) <= dtypes.finfo(kind).max
+    if not fits:
+        raise RuntimeError(f"value cannot be converted to type {_C_NAMES[kind]} without overflow")
+    return value
+
+
+@primitive(grad_name=lambda node: "FillBackward0" if node.edges[1] is None else "FillBackward1")
+def fill(xp, x, value):
+    """``value``, a number or of no dimensions, in the shape and dtype of ``x``."""
+    return xp.broadcast_to(xp.asarray(value).astype(x.dtype), x.shape)
+
+
+fill.defvjp(lambda g, ans, x, value: zeros_as(g), lambda g, ans, x, value: g)
+
+
+@primitive(grad_name="ZeroBackward0")
+def zero(xp, x):
+    """Zeros in the shape and dtype of ``x``."""
+    return xp.zeros(x.shape, x.dtype)
+
+
+zero.defvjp(lambda g, ans, x: zeros_as(g))
+
+
+def _no_combination(name: str, given: str, expected: str) -> TypeError:
+    return TypeError(
+        f"{name}() received an invalid combination of arguments - got ({given}), but expected one of: {expected}"
+    )
+
+
+@method("fill_")
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """In place: ``value``, a number or a tensor of no dimensions, everywhere."""
+    if value.__class__ in TENSORS:
+        if value._data.ndim:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value._data.ndim} dimensions."
+            )
+    elif isinstance(value, (bool, int, float, complex, np.generic)):
+        value = fitting(value.item() if isinstance(value, np.generic) else value, self.dtype)
+    else:
+        raise _no_combination("fill_", type(value).__name__, "(Tensor value), (Number value)")
+    return write(fill.primitive, self, (value,), {})
+
+
+@method("zero_")
+def zero_(self: Tensor) -> Tensor:
+    """In place: zeros."""
+    return write(zero.primitive, self, (), {})
+
+
+@primitive(grad_name="MaskedFillBackward0")
+def _masked_fill(xp, x, value, mask):
+    return xp.where(mask, xp.asarray(value).astype(x.dtype), x)
+
+
+_masked_fill.defvjp(
+    lambda g, ans, x, value, mask: _where(0.0, g, mask),
+    lambda g, ans, x, value, mask: _where(g, 0.0, mask),
+)
+
+
+def _mask_and_value(name: str, input: Any, mask: Any, value: Any) -> tuple[Any, Any]:
+    """The mask's array and what is to be written, checked."""
+    number = isinstance(value, (bool, int, float, complex, np.generic))
+    if mask.__class__ not in TENSORS or not (number or value.__class__ in TENSORS):
+        given = f"{type(mask).__name__}, {type(value).__name__}"
+        raise _no_combination(name, given, "(Tensor mask, Tensor value), (Tensor mask, Number value)")
+    if mask._data.dtype != np.bool_:
+        raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype}")
+    if number:
+        return mask._data, fitting(value.item() if isinstance(value, np.generic) else value, input.dtype)
+    if value._data.ndim:
+        raise RuntimeError(
+            f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {value._data.ndim} "
+            "dimension(s)."
+        )
+    return mask._data, value
+
+
+@method("masked_fill")
+def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
+    """``value``, a number or a tensor of no dimensions, where ``mask`` (bool) is true, else ``input``, in its dtype."""
+    mask, value = _mask_and_value("masked_fill", input, mask, value)
+    return _masked_fill(input, value, mask)
+
+
+@method("masked_fill_")
+def masked_fill_(self: Tensor, mask: Tensor, value: Operand) -> Tensor:
+    """In place: ``value``, a number or a tensor of no dimensions, where ``mask`` (bool) is true."""
+    mask, value = _mask_and_value("masked_fill_", self, mask, value)
+    return write(_masked_fill.primitive, self, (value, mask), {})
+
+
+# --- self[index] = value ---
+
+
+def _assignable(self: Tensor, value: Any) -> Any:
+    """``value`` as a tensor or a number that fits; TypeError for anything else, lists and arrays included."""
+    if value.__class__ in TENSORS:
+        return value
+    if value.__class__ in (float, int, bool, complex):
+        return fitting(value, self.dtype)
+    if isinstance(value, np.integer) or value.__class__ is np.float64:  # a Python float, too
+        return fitting(value.item(), self.dtype)
+    kind = type(value)
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    raise TypeError(f"can't assign a {name} to a torch.{self.dtype.tensor_type}")
+
+
+def _leading(value: Tensor) -> Tensor:
+    """``value`` without the dimensions of size 1 that its shape begins with."""
+    shape = value._data.shape
+    n = 0
+    while n < len(shape) and shape[n] == 1:
+        n += 1
+    return value.reshape(shape[n:]) if n else value
+
+
+def _is_whole(index: Any) -> bool:
+    return index is Ellipsis or index == () or (index.__class__ is slice and index == slice(None))
+
+
+def _misfit(target: Any, shape: Any, basic: bool) -> None:
+    """RuntimeError where a value of ``shape`` cannot be written to ``target``, of a basic or another index."""
+    if basic:
+        _expanded(target.shape, tuple(shape))
+        return
+    try:
+        fits = np.broadcast_shapes(target.shape, shape) == target.shape  # of shapes, not of arrays
+    except ValueError:
+        fits = False
+    if not fits:
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(shape)} cannot be broadcast to indexing result of shape "
+            f"{list(target.shape)}"
+        )
+
+
+def _same_type(self: Tensor, value: Tensor, index: Any) -> None:
+    """RuntimeError, as in PyTorch, where what index tensors name is overwritten from another dtype: a number under a
+    mask may have one."""
+    if value._data.dtype == self._data.dtype:
+        return
+    if not value._data.ndim and getattr(index, "dtype", None) == np.bool_:
+        return
+    ours, theirs = (t.dtype.tensor_type.removesuffix("Tensor") for t in (self, value))
+    raise RuntimeError(
+        f"Index put requires the source and destination dtypes match, got {ours} for the destination and {theirs} for "
+        "the source."
+    )
+
+
+@method("__setitem__")
+def setitem(self: Tensor, index: Any, value: Any) -> None:
+    """``self[index] = value``, in place, recorded where a gradient is wanted.
+
+    Raises:
+        TypeError: ``value`` is neither a tensor nor a number.
+        RuntimeError: it cannot be broadcast to what ``index`` names, or a number does not fit the dtype.
+        IndexError: ``index`` is out of bounds, or none.
+    """
+    index = _clean(index)
+    value = _assignable(self, value)
+    basic = _is_basic(index)
+    data = self._data
+    shape: tuple[int, ...] = ()
+    if value.__class__ in TENSORS:
+        if value.device != self.device and value._data.ndim:
+            raise RuntimeError(
+                f"Expected all tensors to be on the same device, but found at least two devices, {self.device} and "
+                f"{value.device}!"
+            )
+        if not basic:
+            _same_type(self, value, index)
+        shape = value._data.shape
+        if shape and shape[0] == 1:
+            value = _leading(value)
+            shape = value._data.shape
+        array = value._data
+        if not isinstance(data, np.ndarray):
+            array = backend.to_device(array, self.device)
+    else:
+        array = value
+    if (
+        recording.enabled
+        and data.dtype.kind not in "biu"
+        and (wants_grad(self) or (value.__class__ in TENSORS and wants_grad(value)))
+    ):
+        _recorded(self, index, value, shape, basic)
+        return
+    try:
+        if data.__class__ is np.ndarray:
+            data[index] = array
+        else:
+            with backend.where_it_lies(data):
+                data[index] = array
+    except IndexError as e:
+        raise IndexError(_explain(data, index, e)) from None
+    except (TypeError, ValueError):
+        _check_indices(data, index)
+        target = data[index]
+        _misfit(target, shape, basic)
+        if not isinstance(data, np.ndarray) or data.flags.writeable or not overlaps(data):
+            raise
+        if basic and overlaps(target):
+            raise overlapping() from None
+        data.flags.writeable = True
+        data[index] = array
+    self._bump()
+
+
+def _recorded(self: Tensor, index: Any, value: Any, shape: tuple[int, ...], basic: bool) -> None:
+    """What a basic index names is a view, which is overwritten; what index tensors name is written in the whole."""
+    if not basic:
+        try:
+            with backend.where_it_lies(self._data):
+                _misfit(self._data[index], shape, False)
+        except IndexError as e:
+            raise IndexError(_explain(self._data, index, e)) from None
+        write(_setitem.primitive, self, (value, index), {})
+        return
+    target = self if _is_whole(index) and (self._data.ndim or index is Ellipsis) else _getitem(self, index)
+    _misfit(target._data, shape, True)
+    if value.__class__ not in TENSORS:
+        xp = backend.array_module(self._data)
+        with backend.where_it_lies(self._data):
+            value = Tensor._wrap(xp.full((), value, self._data.dtype), None)
+    elif value.device != self.device:
+        value = value.to(self.device)
+    write(_copy.primitive, target, (value,), {})
+
+
+@method("__delitem__")
+def _delete(self: Tensor, index: Any) -> None:
+    raise TypeError("Tensor does not support deleting items")
