@@ -69,6 +69,8 @@ class FunctionCtx:
 class _FunctionPrimitive:
     """The node side of a Function."""
 
+    name = "function"
+    unread: frozenset[int] = frozenset()
     any_out = False
     materialize = False
 

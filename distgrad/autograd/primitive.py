@@ -52,10 +52,13 @@ class Primitive:
     """What the engine knows of an operation; ``call`` is what users call.
 
     Attributes:
+        unread: the positions of saved inputs whose values the backward pass does not need after all.
         rules: for each differentiable input its gradient rule or None.
         takes_out: for each differentiable input whether its rule can write into ``out``.
         plans: for each set of inputs that want a gradient (a bit mask) what to save.
     """
+
+    unread: frozenset[int] = frozenset()
 
     def __init__(self, forward: Callable[..., Any], promote: str | None, meta: str, view: bool, grad_name: Any) -> None:
         self.forward = forward

@@ -53,6 +53,41 @@ def as_array(xp: Any, value: Any) -> Array:
     return value if backend.is_array(value) else xp.asarray(value)
 
 
+def taken(array: Array) -> Array:
+    """``array``, if a tensor can be made over it.
+
+    Raises:
+        TypeError: elements of a type that no tensor has.
+        ValueError: NumPy arrays of foreign byte order, with a negative stride or one that is no multiple of the
+        element. """
+    kind = array.dtype
+    if kind in dtypes.FROM_NUMPY:
+        if array.__class__ is np.ndarray:
+            strides = array.strides
+            if strides and min(strides) < 0:
+                raise ValueError(
+                    "At least one stride in the given numpy array is negative, and tensors with negative strides are "
+                    "not currently supported. (You can probably work around this by making a copy of your array  with "
+                    "array.copy().) "
+                )
+            if any(s % kind.itemsize for s in strides):
+                raise ValueError(
+                    "given numpy array strides not a multiple of the element byte size. Copy the numpy array to "
+                    "reallocate the memory."
+                )
+        return array
+    if kind.newbyteorder("=") in dtypes.FROM_NUMPY:
+        raise ValueError(
+            "given numpy array has byte order different from the native byte order. Conversion between byte orders is "
+            "currently not supported."
+        )
+    name = "numpy" if isinstance(array, np.ndarray) else backend.array_module(array).__name__
+    raise TypeError(
+        f"can't convert np.ndarray of type {name}.{kind.type.__name__}. The only supported types are: float64, "
+        "float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and bool."
+    )
+
+
 class Tensor:
     """A multi-dimensional array that can record what is done to it (the standard: ``torch.Tensor``).
 
@@ -85,7 +120,7 @@ class Tensor:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and backend.is_array(args[0]):
-            array = args[0]
+            array = taken(args[0])
         elif len(args) == 1 and args[0].__class__ in TENSORS:
             array = args[0]._data
         elif args and all(isinstance(a, (int, np.integer)) for a in args):
@@ -94,7 +129,6 @@ class Tensor:
             array = np.array(args[0] if args else [], dtypes.get_default_dtype().np)
         else:
             raise TypeError(f"Tensor() takes one array or sequence, or the sizes; got {len(args)} arguments")
-        dtypes.from_numpy_dtype(array.dtype)
         self = new(cls)
         self._data = array
         self._node = self._vc = self._view = None

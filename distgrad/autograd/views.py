@@ -124,6 +124,7 @@ class CopySlices:
     """
 
     name = "copy_slices"
+    unread: frozenset[int] = frozenset()
     any_out = False
     materialize = True
 
@@ -236,9 +237,10 @@ def _check_type(made: Any, own: Any) -> None:
             )
 
 
-def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """``x`` becomes ``prim(x, *args)``, in its own memory, recorded if anything involved requires grad."""
-    from .nodes import Shape, record, versions_of
+def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], watch: Any = ()) -> Tensor:
+    """``x`` becomes ``prim(x, *args)``, in its own memory, recorded if anything involved requires grad; options in
+    ``args`` may be of the tensors to ``watch``."""
+    from .nodes import Shape, Watching, record, versions_of
     from .operands import placed, unify
 
     inputs = (x, *args)
@@ -248,7 +250,7 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     data = x._data
     xp, raw = unify(prim, inputs[:n], [a._data if a.__class__ in TENSORS else a for a in inputs[:n]])
     if xp is None:
-        return write(prim, x, (*raw[1:], *inputs[n:]), kwargs)
+        return write(prim, x, (*raw[1:], *inputs[n:]), kwargs, watch)
     if overlaps(data) and prim.name not in _SAME_TWICE:
         raise overlapping()
     mask = 0
@@ -295,6 +297,8 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -
             saved.append(None if kinds[i] == 0 else edges[i] if edges[i] is not None else Shape(a))
     node = record(prim, data, tuple(saved), edges, kwargs or None, save_ans)
     node.versions = versions
+    if watch:
+        node.primitive = Watching(prim, tuple(watch))
     if save_ans:
         node.cell, node.cell_version = cell, cell.version
     follow(x, node)

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import backend, dtypes
 from ..autograd import Tensor, primitive
+from ..autograd.tensor import TENSORS
 from ._declare import Number, Operand, method
 
 
@@ -45,15 +46,21 @@ mul.defvjp(
 multiply = mul
 
 
-@primitive("__truediv__", "__rtruediv__", "__itruediv__", promote="float", grad_name="DivBackward0")
+@primitive("__truediv__", "__itruediv__", promote="float", grad_name="DivBackward0")
 def _div(xp, x, y):
     return xp.true_divide(x, y)
 
 
 _div.defvjp(
     lambda g, ans, x, y: g / y.conjugate(),
-    lambda g, ans, x, y: -g * (ans / y).conj(),
+    lambda g, ans, x, y: -g * (x / y / y).conjugate(),
 )
+
+
+@method("__rtruediv__")
+def _divided(self: Tensor, other: Any) -> Tensor:
+    """``other / self``: of a number, as in PyTorch, the reciprocal times it."""
+    return reciprocal(self) * other if isinstance(other, (int, float, complex)) else _div(other, self)
 
 
 @primitive("__neg__", "neg", "negative", "neg_")
@@ -70,13 +77,12 @@ neg.defvjp(lambda g, ans, x: -g)
 negative = neg
 
 
-@primitive("__pos__", "positive")
-def positive(xp, x):
-    """``positive(input)``: the input."""
-    return x.copy()
-
-
-positive.defvjp(lambda g, ans, x: g)
+@method("__pos__", "positive")
+def positive(input: Tensor) -> Tensor:
+    """``positive(input)``: the input itself; RuntimeError for bools."""
+    if input.__class__ in TENSORS and input._data.dtype.kind == "b":
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return input
 
 
 @method("add")

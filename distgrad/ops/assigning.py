@@ -11,6 +11,7 @@ from .. import backend, dtypes
 from ..autograd import Tensor, primitive
 from ..autograd.errors import overlapping
 from ..autograd.grad_mode import recording
+from ..autograd.nodes import tensors_in, watched
 from ..autograd.primitive import copy as _copy, zeros_as
 from ..autograd.tensor import TENSORS
 from ..autograd.views import overlaps, wants_grad, write
@@ -125,15 +126,15 @@ def _mask_and_value(name: str, input: Any, mask: Any, value: Any) -> tuple[Any, 
 @method("masked_fill")
 def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """``value``, a number or a tensor of no dimensions, where ``mask`` (bool) is true, else ``input``, in its dtype."""
-    mask, value = _mask_and_value("masked_fill", input, mask, value)
-    return _masked_fill(input, value, mask)
+    where, value = _mask_and_value("masked_fill", input, mask, value)
+    return watched(_masked_fill(input, value, where), mask)
 
 
 @method("masked_fill_")
 def masked_fill_(self: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """In place: ``value``, a number or a tensor of no dimensions, where ``mask`` (bool) is true."""
-    mask, value = _mask_and_value("masked_fill_", self, mask, value)
-    return write(_masked_fill.primitive, self, (value, mask), {})
+    where, value = _mask_and_value("masked_fill_", self, mask, value)
+    return write(_masked_fill.primitive, self, (value, where), {}, (mask,))
 
 
 # --- self[index] = value ---
@@ -204,7 +205,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         RuntimeError: it cannot be broadcast to what ``index`` names, or a number does not fit the dtype.
         IndexError: ``index`` is out of bounds, or none.
     """
-    index = _clean(index)
+    given, index = index, _clean(index)
     value = _assignable(self, value)
     basic = _is_basic(index)
     data = self._data
@@ -231,7 +232,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         and data.dtype.kind not in "biu"
         and (wants_grad(self) or (value.__class__ in TENSORS and wants_grad(value)))
     ):
-        _recorded(self, index, value, shape, basic)
+        _recorded(self, index, value, shape, () if basic else tuple(tensors_in(given)))
         return
     try:
         if data.__class__ is np.ndarray:
@@ -254,15 +255,15 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     self._bump()
 
 
-def _recorded(self: Tensor, index: Any, value: Any, shape: tuple[int, ...], basic: bool) -> None:
+def _recorded(self: Tensor, index: Any, value: Any, shape: tuple[int, ...], watch: tuple[Any, ...]) -> None:
     """What a basic index names is a view, which is overwritten; what index tensors name is written in the whole."""
-    if not basic:
+    if not _is_basic(index):
         try:
             with backend.where_it_lies(self._data):
                 _misfit(self._data[index], shape, False)
         except IndexError as e:
             raise IndexError(_explain(self._data, index, e)) from None
-        write(_setitem.primitive, self, (value, index), {})
+        write(_setitem.primitive, self, (value, index), {}, watch)
         return
     target = self if _is_whole(index) and (self._data.ndim or index is Ellipsis) else _getitem(self, index)
     _misfit(target._data, shape, True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import backend, dtypes, random
 from ..autograd import Tensor
-from ..autograd.tensor import TENSORS
+from ..autograd.tensor import TENSORS, taken
 from ._declare import Device, DType, Number, raw, sizes
 
 
@@ -39,6 +39,8 @@ def _array(data: Any, dtype: Any) -> Any:
     if data.__class__ in TENSORS:
         data = data._data
     if backend.is_array(data) or isinstance(data, np.generic):
+        if backend.is_array(data):
+            taken(data)
         own = dtypes.from_numpy_dtype(data.dtype).np if dtype is None else dtypes.as_dtype(dtype).np
         xp = backend.array_module(data)
         return xp.array(data, dtype=own)
@@ -91,7 +93,11 @@ def tensor(
 
 
 def as_tensor(data: Any, dtype: DType = None, device: Device = None) -> Tensor:
-    """``data`` as a tensor, sharing memory where dtype and device allow."""
+    """``data`` as a tensor, sharing memory where dtype and device allow.
+
+    TypeError, ValueError: an array of elements that no tensor has, of foreign byte order, or with strides that are
+    negative or no multiple of the element.
+    """
     if data.__class__ in TENSORS:
         return data if dtype is None and device is None else data.to(device=device, dtype=dtype)
     if backend.is_array(data):
@@ -104,13 +110,16 @@ asarray = as_tensor
 
 
 def from_array(array: Any) -> Tensor:
-    """A tensor that shares the memory of a NumPy or CuPy array."""
-    dtypes.from_numpy_dtype(array.dtype)
-    return Tensor._wrap(array, None)
+    """A tensor that shares the memory of a NumPy or CuPy array.
+
+    TypeError for elements of a type that no tensor has; ValueError for NumPy arrays of foreign byte order or with
+    strides that are negative or no multiple of the element.
+    """
+    return Tensor._wrap(taken(array), None)
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor that shares the memory of a NumPy array."""
+    """A tensor that shares the memory of a NumPy array; errors as of :func:`as_tensor`."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     return from_array(ndarray)

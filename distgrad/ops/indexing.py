@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Tensor, primitive
+from ..autograd.nodes import tensors_in, watched
 from ..autograd.tensor import TENSORS
 from ._declare import Operand, axis, method, ndim_of, raw
 
@@ -130,7 +131,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     """``self[index]``: integers, slices, None and Ellipsis give views; tensors, lists and bool masks give copies."""
     if index.__class__ is int or (index.__class__ is slice and index.step is None):
         return _getitem(self, index)
-    return _getitem(self, _clean(index))
+    return watched(_getitem(self, _clean(index)), *tensors_in(index))
 
 
 @primitive(meta="value", promote=None, grad_name="CopySlices")
@@ -173,7 +174,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 @method("index_select")
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices of ``input`` along ``dim`` that the vector ``index`` names; a copy."""
-    return _getitem(input, (slice(None),) * axis(dim, ndim_of(input)) + (raw(index),))
+    return watched(_getitem(input, (slice(None),) * axis(dim, ndim_of(input)) + (raw(index),)), index)
 
 
 @method("masked_select")
@@ -181,7 +182,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where ``mask`` (broadcast) is true, in one dimension."""
     xp = backend.array_module(raw(input))
     shape = np.broadcast_shapes(raw(input).shape, raw(mask).shape)  # of shapes, not of arrays
-    return _getitem(input.expand(shape), xp.broadcast_to(raw(mask), shape))
+    return watched(_getitem(input.expand(shape), xp.broadcast_to(raw(mask), shape)), mask)
 
 
 @method("nonzero")
@@ -232,7 +233,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
         if most >= x.shape[d] or least < 0:
             bad = most if most >= x.shape[d] else least
             raise RuntimeError(f"index {bad} is out of bounds for dimension {d} with size {x.shape[d]}")
-    return _gathered(input, at, d)
+    return watched(_gathered(input, at, d), index)
 
 
 @primitive(meta="x", grad_name="GatherBackward0")
@@ -247,5 +248,5 @@ _gathered.defvjp(lambda g, ans, x, index, dim: _scattered(g, tuple(x.shape), _gr
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """Elements of ``input`` at ``indices`` along ``dim``, broadcasting the other dimensions."""
     if dim is None:
-        return _gather(input.reshape(-1), raw(indices).reshape(-1), 0)
-    return _gather(input, raw(indices), axis(dim, ndim_of(input)))
+        return _gather(input.reshape(-1), raw(indices).reshape(-1).copy(), 0)
+    return _gather(input, raw(indices).copy(), axis(dim, ndim_of(input)))

@@ -186,6 +186,7 @@ _SMALL = 0.5  # of a product's elements that its factors may have, for their nor
 @fused(
     reference=_linear_reference,
     inputs=3,
+    linear="bias",
     grad_name=lambda node: (
         "ViewBackward0" if node.ndim != 2 else "AddmmBackward0" if len(node.edges) == 3 else "MmBackward0"
     ),
@@ -284,7 +285,12 @@ def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     """Einstein's summation, over operands in the order given; letters and ``...``, output after ``->``."""
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
-    return _einsum(*operands, equation=_explicit(equation.replace(" ", ""), [ndim_of(o) for o in operands]))
+    explicit = _explicit(equation.replace(" ", ""), [ndim_of(o) for o in operands])
+    left, right = explicit.split("->")
+    if sorted(left) == sorted(right) and len(set(left)) == len(left):
+        only: Any = operands[0]
+        return only.permute(*[left.index(c) for c in right])  # a view, as in PyTorch
+    return _einsum(*operands, equation=explicit)
 
 
 def _explicit(equation: str, ranks: list[int]) -> str:
@@ -315,7 +321,10 @@ def _einsum(xp, *xs, equation):
     kind = xs[0].dtype
     if kind.itemsize == 2 and kind.kind in "fV":
         return _einsum.primitive.forward(xp, *[x.astype(np.float32) for x in xs], equation=equation).astype(kind)
-    return xp.einsum(equation, *xs, optimize=len(xs) > 1) if xp is np else xp.einsum(equation, *xs)
+    if len(xs) == 1:
+        out = xp.einsum(equation, *xs)
+        return out if out.base is None else out.copy()  # a diagonal, of which NumPy gives a view
+    return xp.einsum(equation, *xs, optimize=True) if xp is np else xp.einsum(equation, *xs)
 
 
 def _einsum_vjp(i, g, ans, *xs, equation):

@@ -11,6 +11,8 @@ import numpy as np
 
 from .. import backend, dtypes
 from ..autograd import Tensor, primitive
+from ..autograd.grad_mode import recording
+from ..autograd.nodes import watched
 from ..autograd.tensor import TENSORS
 from ._declare import Dims, DType, attach, axes, axis, in_float32, method, ndim_of, raw
 
@@ -63,10 +65,19 @@ def _sum_all(xp, x):
 _sum_all.defvjp(lambda g, ans, x: filled(g, x.shape))
 
 
+def _in_type(input: Any, dtype: Any) -> Any:
+    """``input`` in ``dtype``, to be reduced there; RuntimeError, as in PyTorch, for integers where a gradient is
+    wanted."""
+    kind = dtypes.as_dtype(dtype)
+    if kind.category < 2 and recording.enabled and input.__class__ in TENSORS and input.requires_grad:
+        raise RuntimeError(f"Autograd not support dtype: {kind.tensor_type.removesuffix('Tensor')}")
+    return input.to(kind)
+
+
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None) -> Tensor:
     """The sum of all elements, or over dimension(s) ``dim``; of bools and integers in int64."""
     if dtype is not None:
-        input = input.to(dtype)
+        input = _in_type(input, dtype)
     dim = axis if dim is None else dim
     if dim is None and not keepdim:
         return _sum_all(input)
@@ -163,7 +174,7 @@ _prod.defvjp(_prod_vjp)
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
     """The product of all elements, or over dimension ``dim``."""
     if dtype is not None:
-        input = input.to(dtype)
+        input = _in_type(input, dtype)
     return _prod(input, None if dim is None else (axis(dim, ndim_of(input)),) if ndim_of(input) else None, keepdim)
 
 
@@ -239,11 +250,11 @@ def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
             return pair(input, dim)
         d = axis(dim, ndim_of(input))
         if ndim_of(input) == 0:
-            return values_and_indices[name](alias(input), zeros((), dtype=dtypes.int64, device=input.device))
+            return values_and_indices[name](clone(input), zeros((), dtype=dtypes.int64, device=input.device))
         where_ = _arg(arg, input, d, True)
         shape = tuple([n for i, n in enumerate(where_.shape) if keepdim or i != d])
-        values = _picked(input, where_, d, shape, name)
-        return values_and_indices[name](values, Tensor._wrap(where_.reshape(shape), None))
+        indices = Tensor._wrap(where_.reshape(shape), None)
+        return values_and_indices[name](watched(_picked(input, where_, d, shape, name), indices), indices)
 
     reduce.__name__ = reduce.__qualname__ = name
     size = "largest" if name == "max" else "smallest"
@@ -417,7 +428,7 @@ def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) ->
 def cumsum(input: Tensor, dim: int, *, dtype: DType = None) -> Tensor:
     """Running sum along ``dim``."""
     if dtype is not None:
-        input = input.to(dtype)
+        input = _in_type(input, dtype)
     return _cumsum(input, axis(dim, ndim_of(input)))
 
 
@@ -436,7 +447,10 @@ def norm(
 ) -> Tensor:
     """The ``p``-norm of the flattened tensor, or over dimension(s) ``dim``: p a number, inf, -inf or "fro" (2)."""
     if dtype is not None:
-        input = input.to(dtype)
+        kind = dtypes.as_dtype(dtype)
+        if kind.category < 2:
+            raise RuntimeError(f"linalg.vector_norm: dtype should be floating point or complex, but got {kind}")
+        input = input.to(kind)
     dims = None if dim is None else axes(dim, ndim_of(input))
     p = 2.0 if p in ("fro", None) else float(p)
     if p == 2.0:
@@ -467,7 +481,7 @@ def _norm2_vjp(g, ans, x, dims, keepdim):
 _norm2.defvjp(_norm2_vjp)
 
 
-from ..autograd.primitive import alias  # noqa: E402
+from ..autograd.primitive import clone  # noqa: E402
 from .arithmetic import maximum, minimum  # noqa: E402
 from .creation import zeros  # noqa: E402
 from .elementwise import (  # noqa: E402

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import backend, dtypes
 from ..autograd import Tensor, primitive
+from ..autograd.nodes import watched
 from ..autograd.tensor import TENSORS
 from ._declare import Operand, attach, in_float32, method, raw
 
@@ -36,7 +37,8 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {mask.dtype}")
     in_rule = condition.__class__ not in TENSORS
     if in_rule or input.__class__ in TENSORS or other.__class__ in TENSORS:
-        return _where(input, other, mask)
+        out = _where(input, other, mask)
+        return out if in_rule else watched(out, condition)
     from .creation import tensor
 
     out = _where(tensor(input, device=backend.device_of(mask)), other, mask)  # two numbers: the mask gives the shape
