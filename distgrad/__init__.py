@@ -104,6 +104,7 @@ from .ops.arithmetic import (
     true_divide,
     xlogy,
 )
+from .ops.assigning import masked_fill
 from .ops.conversion import (
     result_type,
 )
@@ -257,7 +258,6 @@ from .ops.selection import (
     logical_or,
     logical_xor,
     lt,
-    masked_fill,
     ne,
     not_equal,
     where,

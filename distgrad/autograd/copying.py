@@ -30,6 +30,8 @@ def _attributes(t: Tensor) -> dict[str, Any]:
 def memory_copied(t: Tensor, memo: dict[Any, Any]) -> Array:
     """A copy of the array of ``t``; with one ``memo``, those that share memory share it in their copies too."""
     data = t._data
+    if isinstance(data, Coo):
+        return data.copy()
     alone = references(t) == 2 and (data.base is None or (backend.is_array(data.base) and bases(data) == 1))
     if alone or not isinstance(data, np.ndarray) or not data.size:
         return data.copy()

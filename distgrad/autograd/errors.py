@@ -34,8 +34,9 @@ def stale(node: Any, array: Any, version: int, expected: int, is_output: bool, t
     """A saved value was written to before backward needed it."""
     if is_output:
         which = f"which is output 0 of {node.name()}"
-    elif tensor is not None and tensor.grad_fn is not None:
-        which = f"which is output 0 of {tensor.grad_fn.name()}"
+    elif tensor is not None and hasattr(tensor._node, "edges") and tensor._node.edges:
+        made_by = tensor._node.node if hasattr(tensor._node, "nr") else tensor._node
+        which = f"which is output {tensor.output_nr} of {made_by.name()}"
     else:
         which = "which is a leaf"
     if isinstance(array, tuple):
@@ -45,4 +46,59 @@ def stale(node: Any, array: Any, version: int, expected: int, is_output: bool, t
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
         f"[torch.{kind} {list(array.shape)}], {which}, saved by {node.name()}, is at version {version}; expected "
         f"version {expected} instead. Hint: write to a copy (x = x + 1 instead of x += 1), or write before it is used."
+    )
+
+
+_FORBIDDEN = (
+    " Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both "
+    "the view and the inplace either both inside the {0} block (if you don't want the inplace to be tracked) or both "
+    "outside (if you want the inplace to be tracked)."
+)
+_WHY = {
+    "no_grad": _FORBIDDEN.format("no_grad"),
+    "inference": _FORBIDDEN.format("inference_mode"),
+    "several": (
+        " This view is the output of a function that returns multiple views. Such functions do not allow the output "
+        "views to be modified inplace. You should replace the inplace operation by an out-of-place one."
+    ),
+    "function": (
+        " This view was created inside a custom Function (or because an input was returned as-is) and the autograd "
+        "logic to handle view+inplace would override the custom backward associated with the custom Function, leading "
+        "to incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the custom "
+        "Function."
+    ),
+}
+
+
+def unfollowed(view: Any, node: Any, output_nr: int, indirect: bool) -> RuntimeError:
+    """A write that the history of ``view`` cannot follow: through it, or, ``indirect``, to its base or another view."""
+    name = None if node is None or not (hasattr(node, "name") or hasattr(node, "nr")) else node
+    if name is not None:
+        name = (node.node if hasattr(node, "nr") else node).name()
+    what = "its base or another view of its base has been" if indirect else "is being"
+    if view.made in ("no_grad", "inference") or name is None:
+        start = (
+            "A view was created in"
+            if name is None
+            else f"Output {output_nr} of {name} is a view of a view which was created in"
+        )
+        mode = (
+            f"inference mode and {what} modified inplace in normal mode."
+            if view.made == "inference"
+            else f"no_grad mode and {what} modified inplace with grad mode enabled."
+        )
+        return RuntimeError(f"{start} {mode}{_WHY[view.made]}")
+    return RuntimeError(f"Output {output_nr} of {name} is a view and {what} modified inplace.{_WHY[view.made]}")
+
+
+def leaf_written(view: bool) -> RuntimeError:
+    """A recorded write to a leaf that requires grad, or to a view of one."""
+    of = "a view of " if view else ""
+    return RuntimeError(f"{of}a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+def overlapping() -> RuntimeError:
+    return RuntimeError(
+        "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+        "Please clone() the tensor before performing the operation."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from .grad_mode import recording
 from .graph import Cell, Leaf, Node, output_of
 from .nodes import record
 from .tensor import TENSORS, Tensor
+from .views import check_writable, follow, rebase, share, wants_grad
 
 
 class FunctionCtx:
@@ -67,6 +69,8 @@ class FunctionCtx:
 class _FunctionPrimitive:
     """The node side of a Function."""
 
+    name = "function"
+    unread: frozenset[int] = frozenset()
     any_out = False
     materialize = False
 
@@ -161,17 +165,22 @@ class Function:
                 cls.setup_context(ctx, args, out)
         finally:
             recording.enabled = before
-        single = not isinstance(out, (tuple, list))
-        outputs = (out,) if single else tuple(out)
+        bare = not isinstance(out, (tuple, list))
+        outputs = (out,) if bare else tuple(out)
+        single = bare or (len(outputs) == 1 and outputs[0].__class__ in TENSORS)
         recorded = recording.enabled and any(e is not None for e in edges)
         given = {id(a) for a in args if a.__class__ in TENSORS}
         dirty = {id(t) for t in ctx._dirty}
-        fixed = {id(t) for t in ctx._fixed}
+        if not dirty <= {id(t) for t in outputs}:
+            raise RuntimeError(
+                "Some elements marked as dirty during the forward method were not returned as output. The inputs that "
+                "are modified inplace must all be outputs of the Function."
+            )
         results: list[Any] = []
         for t in outputs:
             # never the forward's own object: it may be saved, or an input
-            if t.__class__ in TENSORS and id(t) not in dirty:
-                results.append(Tensor._wrap(t._data, None) if id(t) in given or recorded else t)
+            if t.__class__ in TENSORS and (id(t) not in dirty or not recorded):
+                results.append(_output(t, id(t) in given, id(t) in dirty, recorded, len(outputs)))
             else:
                 results.append(t)
         for t in ctx._dirty:
@@ -186,21 +195,79 @@ class Function:
             else:
                 node.shape = [None if t is None else t._data.shape for t in tensors]
                 node.dtype = [None if t is None else t._data.dtype for t in tensors]
+            fixed = {id(t) for t in ctx._fixed}
+            written = {}
             for i, (made, t) in enumerate(zip(outputs, tensors, strict=True)):
                 if t is None or id(made) in fixed or t.dtype.category < 2:
                     continue
-                t._node = node if single else output_of(node, i, t._data)
-            node.args, ctx._saved = _packed(ctx, outputs, results), None
-        return results[0] if single else tuple(results)
+                if id(t) in dirty:
+                    _check_dirty(t, id(t) in given, len(outputs))
+                    written[i] = t
+                else:
+                    t._node = node if single else output_of(node, i, t._data)
+            node.args, ctx._saved = _packed(ctx, outputs, results, written), None
+            for i, t in written.items():
+                at = next((k for k, a in enumerate(args) if a is t), None)
+                if t._view is None or at is None:
+                    rebase(t, node if single else output_of(node, i, t._data))
+                else:
+                    follow(t, node, at)
+        return results[0] if bare else tuple(results)
 
 
-def _packed(ctx: FunctionCtx, outputs: tuple[Any, ...], results: list[Any]) -> tuple[Any, ...]:
+def _output(t: Any, given: bool, dirty: bool, recorded: bool, n: int) -> Any:
+    """A tensor over the memory of ``t``, one of ``n`` that forward returned; where that is an input, or a view of one,
+    a view that may not be written in place, because the history of that is the Function's own."""
+    if given and not recorded and wants_grad(t):
+        return t.detach()
+    if dirty:
+        return t
+    made = "several" if n > 1 and recorded else "function"
+    if not given and not recorded:
+        if t._view is not None:
+            t._view.made = made
+        return t
+    out = Tensor._wrap(t._data, None)
+    if given or t._view is not None:
+        share(out, t, made)
+    else:
+        out._vc = t._vc
+    return out
+
+
+def _check_dirty(t: Any, given: bool, n: int) -> None:
+    """Raise where forward may not have written to ``t``, one of ``n`` outputs; ``given``: an input."""
+    if type(t._node) is Leaf:
+        raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
+    if not given:
+        warnings.warn(
+            "Only input Tensors should be given to ctx.mark_dirty(). If a Tensor is not an input, there is no need to "
+            "pass it to mark_dirty().",
+            stacklevel=4,
+        )
+    if t._view is not None:
+        if n > 1:
+            raise RuntimeError(
+                "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot "
+                "return more than one Tensor. This is not supported by the current autograd engine. You should either "
+                "make sure the input is not a view (using .clone() for example) or make your Function only return one "
+                "Tensor (potentially splitting it into two Functions: one doing the inplace that returns a single "
+                "Tensor and a second one that does the other operations)."
+            )
+        check_writable(t)
+
+
+def _packed(
+    ctx: FunctionCtx, outputs: tuple[Any, ...], results: list[Any], written: dict[int, Any]
+) -> tuple[Any, ...]:
     """What the node keeps of the tensors that forward saved: an output without its history, sharing its version."""
     number = {id(t): i for i, t in enumerate(outputs) if t.__class__ in TENSORS}
     kept = []
     for k, t in enumerate(ctx._saved or ()):
         nr = number.get(id(t))
-        if nr is not None and results[nr]._node is not None and type(results[nr]._node) is not Leaf:
+        if nr is not None and (
+            nr in written or (results[nr]._node is not None and type(results[nr]._node) is not Leaf)
+        ):
             result = results[nr]
             if result._vc is None:
                 result._vc = Cell()

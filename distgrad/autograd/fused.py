@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backend import Array
 from .calls import NO_OPTIONS
+from .errors import stale
 from .grad_mode import recording
 from .graph import Node
 from .nodes import new, parameters_of, saved_arrays, versions_of
@@ -31,6 +32,7 @@ class Fused(Primitive):
     reference: Callable[..., Any]
     backward: Callable[..., Any]
     n: int
+    unread_again: frozenset[int]  # likewise, when the backward pass is differentiated
 
     def pull(self, node: Node, g: Array, wanted: Any, outs: Any = None) -> list[Any]:
         raw = saved_arrays(node)
@@ -45,6 +47,10 @@ class Fused(Primitive):
         from .engine import grad
 
         saved_arrays(node)
+        for i in self.unread - self.unread_again:
+            a = node.args[i]
+            if a.__class__ in TENSORS and a._version != (0 if node.versions is None else node.versions[i]):
+                raise stale(node, a._data, a._version, 0 if node.versions is None else node.versions[i], False, a)
         n = len(node.edges)
         # an alias of each wanted input: one tensor given twice must not have its two gradients added up
         inputs = [alias(a) if w is not None else a for a, w in zip(node.args[:n], wanted, strict=True)]
@@ -57,14 +63,23 @@ class Fused(Primitive):
         return result
 
 
-def fused(*methods: str, reference: Callable[..., Any], inputs: int, grad_name: Any = None) -> Callable[..., Any]:
-    """Declare a fused primitive (:class:`Fused`) whose first ``inputs`` arguments are differentiable; give its backward
-    with ``@name.defbackward``."""
+def fused(
+    *methods: str, reference: Callable[..., Any], inputs: int, grad_name: Any = None, kept: str = "", linear: str = ""
+) -> Callable[..., Any]:
+    """Declare a fused primitive (:class:`Fused`) whose first ``inputs`` arguments are tensors; give its backward with
+    ``@name.defbackward``.
+
+    Writes to those named in ``kept``, of which all that backward needs is kept beside, and in ``linear``, on which no
+    gradient depends, do not disturb it.
+    """
 
     def declare(forward: Callable[..., Any]) -> Any:
         prim = Fused(forward, None, "", False, grad_name)
         prim.reference = reference
         prim.n = n = inputs
+        names = parameters_of(forward)[1:]
+        prim.unread_again = frozenset([names.index(name) for name in linear.split()])
+        prim.unread = prim.unread_again.union([names.index(name) for name in kept.split()])
 
         def call(*args: Any, **kwargs: Any) -> Any:
             raw: list[Any] = []

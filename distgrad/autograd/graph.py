@@ -20,8 +20,8 @@ Hook = Any  # Callable[[Tensor], Tensor | None]
 class Cell:
     """The version of a memory area: shared by a tensor, its views and the node that saved it.
 
-    ``version`` counts in-place writes; ``generation`` counts those that changed the recorded history of the base, after
-    which a view's own history is out of date.
+    ``version`` counts in-place writes; ``generation`` counts them too, and each time that the owner began or ceased to
+    require grad: after either a view's own history may be out of date.
     """
 
     __slots__ = ("generation", "version")
@@ -120,34 +120,54 @@ class Leaf:
         return len(self.shape)
 
 
+def _nobody() -> None:
+    return None
+
+
+def nowhere(tensor: Tensor) -> Leaf:
+    """The edge of a tensor that requires grad because what it is a view of does, and of which no history is known: what
+    is computed from it is recorded, and the gradient that arrives is dropped, as in PyTorch."""
+    leaf = Leaf(tensor)
+    leaf.tensor = _nobody  # type: ignore[assignment]
+    return leaf
+
+
+def is_nowhere(edge: Any) -> bool:
+    """Whether ``edge`` was made by :func:`nowhere`."""
+    return type(edge) is Leaf and edge.tensor is _nobody
+
+
 class View:
     """How a tensor is a view: of ``base``, by the steps of ``parent`` (the View it was made from, or None) and then
     output ``nr`` (None: the only one) of ``step``: (primitive, arguments behind the first, options).
 
-    ``generation`` is the base's when the view's own history was last right; ``recorded`` whether it was made with
-    recording switched on.
+    ``generation`` and ``version`` are the memory's when the view's own history was last right.  ``made`` says why its
+    history cannot follow a write, None where it can: it, or what it is a view of, was made under ``"no_grad"``, in
+    ``"inference"`` mode, as one of ``"several"`` views or by a custom ``"function"``.
     """
 
-    __slots__ = ("base", "generation", "nr", "parent", "recorded", "step")
+    __slots__ = ("base", "generation", "made", "nr", "parent", "step", "version")
     base: Tensor
     generation: int
+    made: str | None
     nr: int | None
     parent: View | None
-    recorded: bool
     step: tuple[Any, tuple[Any, ...], dict[str, Any]]
+    version: int
 
-    def of(self, x: Any) -> Any:
-        """The same view of ``x``, a Tensor or an array."""
-        if self.parent is not None:
-            x = self.parent.of(x)
-        primitive, args, kwargs = self.step
+    def steps(self) -> tuple[Any, ...]:
+        """What to do with the base to get the view, without anything that would keep the base alive."""
+        own = (*self.step, self.nr)
+        return (own,) if self.parent is None else (*self.parent.steps(), own)
+
+
+def stepped(x: Any, steps: tuple[Any, ...]) -> Any:
+    """``x``, a Tensor or an array, after the steps of a :class:`View`."""
+    for primitive, args, kwargs, nr in steps:
         x = primitive.call(x, *args, **kwargs)
-        return x if self.nr is None else x[self.nr]
-
-    @property
-    def one_of_several(self) -> bool:
-        """Whether one of its steps makes several views at once."""
-        return self.nr is not None or (self.parent is not None and self.parent.one_of_several)
+        if nr is not None:
+            x = x[nr]
+    return x
 
 
 class AccumulateGrad:

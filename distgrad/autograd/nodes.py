@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backend import Array
 from .errors import freed, stale
-from .graph import Cell, Node, Output
+from .graph import Cell, Node, Output, is_nowhere
 from .tensor import TENSORS, Tensor
 
 new = object.__new__
@@ -125,12 +125,18 @@ def finish(node: Node, ans: Any, save_ans: bool) -> Any:
     return out
 
 
+def _arrives(node: Node) -> bool:
+    """Whether a gradient of ``node`` is not dropped."""
+    return not all(e is None or is_nowhere(e) for e in node.edges)
+
+
 def array_of(node: Node, i: int, a: Any) -> Array:
     """The array of saved tensor ``a``, argument ``i`` of ``node``, if it was not written to since."""
     cell = a._vc
     if cell is not None:
         expected = 0 if node.versions is None else node.versions[i]
-        if cell.version != expected:
+        if cell.version != expected and i not in node.primitive.unread and _arrives(node):
+            a._fresh()  # a view whose history cannot follow the write says so
             raise stale(node, a._data, cell.version, expected, False, a)
     return a._data
 
@@ -149,3 +155,52 @@ def saved_arrays(node: Node) -> list[Any]:
         else:
             raw.append(a)
     return raw
+
+
+class Watching:
+    """The primitive of a node whose options, beside its inputs, came from tensors: masks, indices.  The rules are given
+    their arrays; what is watched here is that nobody has written to them."""
+
+    unread: frozenset[int] = frozenset()
+
+    def __init__(self, primitive: Any, tensors: tuple[Tensor, ...]) -> None:
+        self.primitive = primitive
+        self.name = primitive.name
+        self.forward = primitive.forward
+        self.any_out = primitive.any_out
+        self.materialize = primitive.materialize
+        self.tensors = tensors
+        self.versions = tuple([t._version for t in tensors])
+
+    def node_name(self, node: Node) -> str:
+        return self.primitive.node_name(node)
+
+    def _check(self, node: Node) -> None:
+        for t, expected in zip(self.tensors, self.versions, strict=True):
+            if t._version != expected and node.args is not None:
+                raise stale(node, t._data, t._version, expected, False, t)
+
+    def pull(self, node: Node, g: Array, wanted: Any, outs: Any = None) -> Any:
+        self._check(node)
+        return self.primitive.pull(node, g, wanted, outs)
+
+    def pull_tensors(self, node: Node, g: Any, wanted: Any) -> Any:
+        self._check(node)
+        return self.primitive.pull_tensors(node, g, wanted)
+
+
+def watched(out: Any, *tensors: Any) -> Any:
+    """``out``, whose node, if it was recorded, then notices writes to those of ``tensors`` that are tensors."""
+    edge = out._node if out.__class__ in TENSORS else None
+    if edge.__class__ is Node:
+        kept = tuple([t for t in tensors if t.__class__ in TENSORS])
+        if kept:
+            edge.primitive = Watching(edge.primitive, kept)
+    return out
+
+
+def tensors_in(index: Any) -> list[Any]:
+    """The tensors in ``index``: a tensor, or nested in tuples and lists."""
+    if index.__class__ in TENSORS:
+        return [index]
+    return [t for part in index for t in tensors_in(part)] if index.__class__ in (tuple, list) else []

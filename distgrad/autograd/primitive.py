@@ -25,6 +25,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from .. import backend
 from ..backend import Array
 from .calls import NO_OPTIONS, binary_call, binary_pull, general_call, unary_call, unary_pull, view_call
 from .graph import Node
@@ -51,10 +52,13 @@ class Primitive:
     """What the engine knows of an operation; ``call`` is what users call.
 
     Attributes:
+        unread: the positions of saved inputs whose values the backward pass does not need after all.
         rules: for each differentiable input its gradient rule or None.
         takes_out: for each differentiable input whether its rule can write into ``out``.
         plans: for each set of inputs that want a gradient (a bit mask) what to save.
     """
+
+    unread: frozenset[int] = frozenset()
 
     def __init__(self, forward: Callable[..., Any], promote: str | None, meta: str, view: bool, grad_name: Any) -> None:
         self.forward = forward
@@ -237,7 +241,14 @@ def copy(xp: Any, x: Array, source: Array) -> Array:
     return xp.broadcast_to(source, x.shape).astype(x.dtype)
 
 
-copy.defvjp(lambda g, ans, x, source: None, lambda g, ans, x, source: g)
+def zeros_as(g: Any) -> Any:
+    """Zeros in the place of the gradient ``g``: of what was overwritten, which was used and does not count."""
+    data = g._data if isinstance(g, Tensor) else g
+    zeros = backend.array_module(data).zeros(data.shape, data.dtype)
+    return Tensor._wrap(zeros, None) if isinstance(g, Tensor) else zeros
+
+
+copy.defvjp(lambda g, ans, x, source: zeros_as(g), lambda g, ans, x, source: g)
 
 
 @primitive(grad_name="AliasBackward0")

@@ -13,7 +13,8 @@ import numpy as np
 from .. import backend, dtypes, printing
 from ..backend import Array
 from . import coo
-from .graph import Cell, Leaf, Node, Output, RemovableHandle, View
+from .grad_mode import recording
+from .graph import Cell, Leaf, Node, Output, RemovableHandle, View, is_nowhere
 
 new = object.__new__
 
@@ -51,6 +52,41 @@ def as_array(xp: Any, value: Any) -> Array:
     return value if backend.is_array(value) else xp.asarray(value)
 
 
+def taken(array: Array) -> Array:
+    """``array``, if a tensor can be made over it.
+
+    Raises:
+        TypeError: elements of a type that no tensor has.
+        ValueError: NumPy arrays of foreign byte order, with a negative stride or one that is no multiple of the
+        element. """
+    kind = array.dtype
+    if kind in dtypes.FROM_NUMPY:
+        if array.__class__ is np.ndarray:
+            strides = array.strides
+            if strides and min(strides) < 0:
+                raise ValueError(
+                    "At least one stride in the given numpy array is negative, and tensors with negative strides are "
+                    "not currently supported. (You can probably work around this by making a copy of your array  with "
+                    "array.copy().) "
+                )
+            if any(s % kind.itemsize for s in strides):
+                raise ValueError(
+                    "given numpy array strides not a multiple of the element byte size. Copy the numpy array to "
+                    "reallocate the memory."
+                )
+        return array
+    if kind.newbyteorder("=") in dtypes.FROM_NUMPY:
+        raise ValueError(
+            "given numpy array has byte order different from the native byte order. Conversion between byte orders is "
+            "currently not supported."
+        )
+    name = "numpy" if isinstance(array, np.ndarray) else backend.array_module(array).__name__
+    raise TypeError(
+        f"can't convert np.ndarray of type {name}.{kind.type.__name__}. The only supported types are: float64, "
+        "float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and bool."
+    )
+
+
 class Tensor:
     """A multi-dimensional array that can record what is done to it (the standard: ``torch.Tensor``).
 
@@ -75,7 +111,7 @@ class Tensor:
     _view: View | None
     # Rarely set, so kept in the instance's dict when they are.
     _grad: Tensor | None = None
-    _retains: bool = False
+    _retains: Callable[[Tensor], None] | None = None  # the hook that retain_grad() made
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -83,7 +119,7 @@ class Tensor:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and backend.is_array(args[0]):
-            array = args[0]
+            array = taken(args[0])
         elif len(args) == 1 and args[0].__class__ in TENSORS:
             array = args[0]._data
         elif args and all(isinstance(a, (int, np.integer)) for a in args):
@@ -92,7 +128,6 @@ class Tensor:
             array = np.array(args[0] if args else [], dtypes.get_default_dtype().np)
         else:
             raise TypeError(f"Tensor() takes one array or sequence, or the sizes; got {len(args)} arguments")
-        dtypes.from_numpy_dtype(array.dtype)
         self = new(cls)
         self._data = array
         self._node = self._vc = self._view = None
@@ -220,14 +255,22 @@ class Tensor:
     @property
     def requires_grad(self) -> bool:
         """Whether gradients flow to this tensor."""
-        self._fresh()
-        return self._node is not None
+        view = self._view
+        if view is None:
+            return self._node is not None
+        if view.base._node is None and is_nowhere(self._node):
+            return False
+        return self._node is not None or (view.base._node is not None and self._data.dtype.kind not in "biu")
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         node = self._node
+        if is_nowhere(node):
+            node = None
         if value == (node is not None):
             return
+        if self._vc is not None:
+            self._vc.generation += 1  # there may be views
         if not value:
             if type(node) is not Leaf:
                 raise RuntimeError(
@@ -252,7 +295,6 @@ class Tensor:
     @property
     def is_leaf(self) -> bool:
         """Whether the user made it: it has no history."""
-        self._fresh()
         return self._node is None or type(self._node) is Leaf
 
     @property
@@ -273,7 +315,7 @@ class Tensor:
         if self._view is not None:
             from .views import refresh
 
-            refresh(self)
+            refresh(self, True)
 
     @property
     def grad(self) -> Tensor | None:
@@ -347,6 +389,8 @@ class Tensor:
         if self._view is not None:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         self._node = None
+        if self._vc is not None:
+            self._vc.generation += 1
         return self
 
     def retain_grad(self) -> None:
@@ -367,7 +411,7 @@ class Tensor:
                 tensor._grad = g.clone() if tensor._grad is None else tensor._grad + g
 
         keep.last = True  # type: ignore[attr-defined]
-        self._retains = True
+        self._retains = keep  # taken along when a write gives the tensor another history
         if node.hooks is None:
             node.hooks = []
         node.hooks.append(keep)
@@ -375,7 +419,7 @@ class Tensor:
     @property
     def retains_grad(self) -> bool:
         """Whether :meth:`retain_grad` was called on this non-leaf tensor."""
-        return self._retains
+        return self._retains is not None
 
     def register_hook(self, hook: Any) -> RemovableHandle:
         """Call ``hook(grad)`` when this tensor's gradient is complete; what it returns, if not None, replaces it."""
@@ -414,6 +458,7 @@ class Tensor:
         if cell is None:
             cell = self._vc = Cell()
         cell.version += 1
+        cell.generation += 1
 
     @property
     def _base(self) -> Tensor | None:
@@ -443,7 +488,7 @@ class Tensor:
         """The data as a NumPy array that shares memory; ``force=True`` detaches and copies from a device if it must."""
         if force:
             return backend.to_host(self._data)
-        if self.requires_grad:
+        if recording.enabled and self.requires_grad:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         if self.device.type != "cpu":
             raise TypeError(

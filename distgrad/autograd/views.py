@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
+from .errors import freed, leaf_written, mismatched, overlapping, unfollowed
 from .grad_mode import recording
-from .graph import Cell, Leaf, Node, View
+from .graph import Cell, Leaf, Node, View, is_nowhere, nowhere, stepped
 from .tensor import TENSORS, Tensor, new
 
 
@@ -24,7 +25,13 @@ def as_view(prim: Any, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     owner = data.base
     several = out.__class__ is tuple
     step = (prim, args[1:], kwargs)
-    recorded = recording.enabled
+    made = None
+    if not recording.enabled:
+        made = "inference" if recording.inference else "no_grad"
+    elif several:
+        made = "several"
+    elif parent is not None:
+        made = parent.made
     for nr, t in enumerate(out if several else (out,)):
         shared = t._data.base
         if (shared is not None and (shared is data or shared is owner)) or t._data is data:
@@ -35,105 +42,217 @@ def as_view(prim: Any, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             t._view = view = new(View)
             view.base = x if parent is None else parent.base
             view.generation = cell.generation
+            view.version = cell.version
             view.nr = nr if several else None
             view.parent = parent
-            view.recorded = recorded
+            view.made = made
             view.step = step
+            if t._node is None and view.base._node is not None and t._data.dtype.kind not in "biu":
+                t._node = nowhere(t)
     return out
 
 
-def refresh(t: Tensor) -> None:
-    """Give a view the history that its base has now."""
+def share(t: Tensor, x: Tensor, made: str) -> None:
+    """Make ``t``, over the memory of ``x`` or a part of it, a view of what ``x`` is of, whose history follows no
+    write."""
+    cell = x._vc
+    if cell is None:
+        cell = x._vc = Cell()
+    t._vc = cell
+    parent = x._view
+    t._view = view = new(View)
+    view.base = x if parent is None else parent.base
+    view.generation, view.version = cell.generation, cell.version
+    view.nr, view.parent, view.made = None, parent, made
+    view.step = (None, (), {})
+
+
+def refresh(t: Tensor, asked: bool = False) -> None:
+    """Give a view the history that its base has now.
+
+    Where nothing is recorded, and nobody ``asked`` for the history, it is left for later: there it is not needed, and a
+    history that cannot follow a write is an error.
+    """
     view = t._view
     assert view is not None and t._vc is not None
-    if view.generation == t._vc.generation:
+    cell = t._vc
+    if view.generation == cell.generation:
         return
-    before, recording.enabled = recording.enabled, True
-    try:
-        t._node = view.of(view.base)._node
-    finally:
-        recording.enabled = before
-    view.generation = t._vc.generation
+    base, node = view.base, t._node
+    if base._node is None and (node is None or type(node) is Leaf):
+        if is_nowhere(node):
+            t._node = None
+    elif view.version == cell.version:  # the base began or ceased to require grad
+        if node is None and t._data.dtype.kind not in "biu":
+            t._node = nowhere(t)
+    elif t._data.dtype.kind not in "biu":
+        if not asked and not recording.enabled:
+            return
+        if view.made is not None:
+            raise unfollowed(view, node, t.output_nr, True)
+        before, recording.enabled = recording.enabled, True
+        try:
+            rebase(t, stepped(base, view.steps())._node)
+        finally:
+            recording.enabled = before
+        view.version = cell.version
+    view.generation = cell.generation
+
+
+def rebase(t: Tensor, node: Any) -> None:
+    """``node`` is the history of ``t`` from now on.  Its hooks stay with the old one, but for :meth:`retain_grad`'s."""
+    keep = t._retains
+    if keep:
+        old: Any = t._node
+        if old is not None and old.hooks is not None and keep in old.hooks:
+            old.hooks.remove(keep)
+        if node is not None:
+            node.hooks = [*(node.hooks or ()), keep]
+    t._node = node
+
+
+def wants_grad(t: Tensor) -> bool:
+    """Whether ``t`` requires grad: by itself, or as a view of what does."""
+    return t._node is not None or (t._view is not None and t._view.base._node is not None)
 
 
 class CopySlices:
-    """The node of a write through a view: the written region's gradient goes through the operation, the rest passes."""
+    """The node of a write through a view: the written region's gradient goes through the operation, the rest passes.
+
+    The operation's own node is the node's ``ans``; ``at`` says which of its inputs was the view: the base takes that
+    one's place, in front of the others.
+    """
 
     name = "copy_slices"
+    unread: frozenset[int] = frozenset()
+    any_out = False
+    materialize = True
 
-    def __init__(self, inner: Node, view: View) -> None:
-        self.inner = inner
-        self.view = view
+    def __init__(self, view: View, at: int) -> None:
+        self.steps = view.steps()
+        self.at = at
 
     def node_name(self, node: Node) -> str:
         return "CopySlices"
 
-    any_out = False
-    materialize = True
+    def _inner(self, node: Node, wanted: Any) -> tuple[Any, list[Any]]:
+        if node.args is None:
+            raise freed()
+        inside = list(wanted[1:])
+        inside.insert(self.at, wanted[0])
+        return node.ans, inside
+
+    def _results(self, result: Any) -> tuple[Any, list[Any]]:
+        others = list(result)
+        return others.pop(self.at), others
 
     def pull(self, node: Node, g: Any, wanted: Any, outs: Any = None) -> list[Any]:
+        inner, inside = self._inner(node, wanted)
         g = g.copy()
-        region = self.view.of(g)
-        inner = self.inner
-        result = inner.primitive.pull(inner, region.copy(), [True, *wanted[1:]])
-        region[...] = 0 if result[0] is None else result[0]
-        return [g if wanted[0] is not None else None, *result[1:]]
+        region = stepped(g, self.steps)
+        own, others = self._results(inner.primitive.pull(inner, region.copy(), inside))
+        if wanted[0] is not None:
+            if overlaps(region):
+                raise overlapping()
+            region[...] = 0 if own is None else own
+        return [g if wanted[0] is not None else None, *others]
 
     def pull_tensors(self, node: Node, g: Any, wanted: Any) -> list[Any]:
+        inner, inside = self._inner(node, wanted)
         g = g.clone()
-        region = self.view.of(g)
-        inner = self.inner
-        result = list(inner.primitive.pull_tensors(inner, region.clone(), [True, *wanted[1:]]))
-        if result[0] is None:
+        region = stepped(g, self.steps)
+        own, others = self._results(inner.primitive.pull_tensors(inner, region.clone(), inside))
+        if own is None:
             region.zero_()
-        else:
-            region.copy_(result[0])
-        return [g if wanted[0] is not None else None, *result[1:]]
+        elif wanted[0] is not None:
+            region.copy_(own)
+        return [g if wanted[0] is not None else None, *others]
 
 
-def _check_writable(x: Tensor) -> None:
+def _writable(data: Any) -> Any:
+    """``data``; NumPy's repeated arrays are made writable, as PyTorch's are."""
+    if data.__class__ is np.ndarray and not data.flags.writeable and 0 in data.strides:
+        data.flags.writeable = True
+    return data
+
+
+def overlaps(data: Any) -> bool:
+    """Whether two elements of ``data`` lie in one place, as :meth:`Tensor.expand` makes them."""
+    strides = data.strides
+    return 0 in strides and any(s == 0 and d > 1 for s, d in zip(strides, data.shape, strict=True)) and data.size > 0
+
+
+def check_writable(x: Tensor) -> None:
     """Raise where PyTorch forbids a recorded write to ``x``."""
-    if type(x._node) is Leaf:
-        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    view = x._view
+    if view is not None:
+        if view.made is not None:
+            raise unfollowed(view, x._node, x.output_nr, False)
+        if wants_grad(x) and (view.base._node is None or type(view.base._node) is Leaf):
+            raise leaf_written(True)
+    elif type(x._node) is Leaf:
+        raise leaf_written(False)
+
+
+def follow(x: Tensor, node: Node, at: int = 0) -> None:
+    """``node``, of an operation that wrote its input number ``at`` in place, is the history of ``x``, that input: of
+    its base, where it is a view.  Its memory's version was counted already."""
     view = x._view
     if view is None:
+        rebase(x, node)
         return
-    if type(view.base._node) is Leaf:
-        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-    if view.one_of_several:
-        name = x.grad_fn.name() if x.grad_fn is not None else "a function"
-        raise RuntimeError(
-            f"Output {x.output_nr} of {name} is a view and is being modified inplace. This view is the output of a "
-            "function that returns multiple views. Such functions do not allow the output views to be modified "
-            "inplace. You should replace the inplace operation by an out-of-place one."
-        )
-    if not view.recorded:
-        raise RuntimeError(
-            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Make the view "
-            "with grad mode enabled, or write inside no_grad."
-        )
+    from .nodes import record
+
+    base = view.base
+    edges = list(node.edges)
+    del edges[at]
+    around = record(CopySlices(view, at), base._data, (), (base._node, *edges), None, False)
+    around.ans = node  # let go of together with what it saved
+    rebase(base, around)
+    refresh(x, True)
 
 
-def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """``x`` becomes ``prim(x, *args)``, in its own memory, recorded if anything involved requires grad."""
-    from .nodes import Shape, record
+def _ready(x: Tensor, tensors: Any) -> bool:
+    """Whether a write to ``x``, beside the others of ``tensors``, is recorded; if so their histories are up to date."""
+    if not recording.enabled or x._data.dtype.kind in "biu" or not any(wants_grad(t) for t in tensors):
+        return False
+    check_writable(x)
+    for t in tensors:
+        if t._view is not None:
+            refresh(t)
+    return True
+
+
+# What PyTorch lets write to repeated elements.
+_SAME_TWICE = frozenset({"fill", "zero", "_masked_fill", "_setitem"})
+
+
+def _check_type(made: Any, own: Any) -> None:
+    """RuntimeError where values of type ``made`` may not be written to a tensor of type ``own``."""
+    if made is not own:
+        new, old = dtypes.from_numpy_dtype(made), dtypes.from_numpy_dtype(own)
+        if new.category > old.category:
+            raise RuntimeError(
+                f"result type {new.tensor_type[:-6]} can't be cast to the desired output type {old.tensor_type[:-6]}"
+            )
+
+
+def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], watch: Any = ()) -> Tensor:
+    """``x`` becomes ``prim(x, *args)``, in its own memory, recorded if anything involved requires grad; options in
+    ``args`` may be of the tensors to ``watch``."""
+    from .nodes import Shape, Watching, record, versions_of
     from .operands import placed, unify
 
-    if x._view is not None:
-        refresh(x)
     inputs = (x, *args)
     n = len(prim.rules) or len(prim.inputs)
-    for a in args:
-        if a.__class__ in TENSORS and a._view is not None:
-            refresh(a)
+    recorded = _ready(x, [a for a in inputs[:n] if a.__class__ in TENSORS])
     edges = tuple([a._node if a.__class__ in TENSORS else None for a in inputs[:n]])
-    recorded = recording.enabled and any(e is not None for e in edges)
-    if recorded:
-        _check_writable(x)
     data = x._data
     xp, raw = unify(prim, inputs[:n], [a._data if a.__class__ in TENSORS else a for a in inputs[:n]])
     if xp is None:
-        return write(prim, x, (*raw[1:], *inputs[n:]), kwargs)
+        return write(prim, x, (*raw[1:], *inputs[n:]), kwargs, watch)
+    if overlaps(data) and prim.name not in _SAME_TWICE:
+        raise overlapping()
     mask = 0
     save_ans, kinds = False, (0,) * n
     if recorded:
@@ -144,20 +263,22 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         if plan is not None:
             save_ans, kinds = plan.ans, plan.kinds
     old = Tensor._wrap(data.copy(), x._node) if recorded and kinds[0] == 1 else None
-    ans = (prim.forward if xp is np else placed(prim.forward, raw))(xp, *raw, *inputs[n:], **kwargs)
+    if prim.promote is not None:
+        _check_type(raw[0].dtype, data.dtype)
+    try:
+        ans = (prim.forward if xp is np else placed(prim.forward, raw))(xp, *raw, *inputs[n:], **kwargs)
+    except ValueError as e:
+        raise mismatched(prim.name, raw) or e from None
     if ans.shape != data.shape:
         raise RuntimeError(
             f"output with shape {list(data.shape)} doesn't match the broadcast shape {list(ans.shape)} (in "
             f"{prim.name}_)"
         )
-    made, own = dtypes.from_numpy_dtype(ans.dtype), dtypes.from_numpy_dtype(data.dtype)
-    if made.category > own.category:
-        raise RuntimeError(
-            f"result type {made.tensor_type[:-6]} can't be cast to the desired output type {own.tensor_type[:-6]}"
-        )
+    _check_type(ans.dtype, data.dtype)
+    versions = versions_of(inputs[:n])  # before the write: what is saved and lies in the memory written is stale
     if ans is not data:
         if xp is np:
-            data[...] = ans
+            _writable(data)[...] = ans
         else:
             with backend.where_it_lies(data):
                 data[...] = ans
@@ -175,16 +296,12 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         else:
             saved.append(None if kinds[i] == 0 else edges[i] if edges[i] is not None else Shape(a))
     node = record(prim, data, tuple(saved), edges, kwargs or None, save_ans)
+    node.versions = versions
+    if watch:
+        node.primitive = Watching(prim, tuple(watch))
     if save_ans:
         node.cell, node.cell_version = cell, cell.version
-    cell.generation += 1
-    if x._view is None:
-        x._node = node
-        return x
-    base = x._view.base
-    slices = CopySlices(node, x._view)
-    base._node = record(slices, base._data, (), (base._node, *edges[1:]), None, False)
-    refresh(x)
+    follow(x, node)
     return x
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import (
     activation,
     arithmetic,
+    assigning,
     conversion,
     creation,
     elementwise,
@@ -19,6 +20,6 @@ from . import (
 )
 
 __all__ = [
-    "activation", "arithmetic", "conversion", "creation", "elementwise", "embedding", "indexing", "linalg", "losses",
-    "normalization", "reduction", "selection", "shape",
+    "activation", "arithmetic", "assigning", "conversion", "creation", "elementwise", "embedding", "indexing", "linalg",
+    "losses", "normalization", "reduction", "selection", "shape",
 ]  # fmt: skip

@@ -114,11 +114,18 @@ def _implicit(dim: Any, ndim: int) -> int:
     return 0 if ndim in (0, 1, 3) else 1
 
 
+def _floats(x: Any, name: str) -> Any:
+    if x.dtype.category != 2:
+        kind = x.dtype.tensor_type.removesuffix("Tensor")
+        raise NotImplementedError(f"\"{name}_lastdim_kernel_impl\" not implemented for '{kind}'")
+    return x
+
+
 @method("softmax")
 def softmax(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tensor:
     """exp(input) divided by its sum over ``dim``: non-negative, sums to 1."""
     if dtype is not None:
-        input = input.to(dtype)
+        input = _floats(input.to(dtype), "softmax")
     return _softmax(input, _implicit(dim, ndim_of(input)))
 
 
@@ -148,7 +155,7 @@ _log_softmax.defvjp(
 def log_softmax(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tensor:
     """Logarithm of :func:`softmax` over ``dim``, without overflow."""
     if dtype is not None:
-        input = input.to(dtype)
+        input = _floats(input.to(dtype), "log_softmax")
     return _log_softmax(input, _implicit(dim, ndim_of(input)))
 
 

@@ -54,15 +54,21 @@ mul.defvjp(
 multiply = mul
 
 
-@primitive("__truediv__", "__rtruediv__", "__itruediv__", promote="float", grad_name="DivBackward0")
+@primitive("__truediv__", "__itruediv__", promote="float", grad_name="DivBackward0")
 def _div(xp, x, y):
     return xp.true_divide(x, y)
 
 
 _div.defvjp(
     lambda g, ans, x, y: g / y.conjugate(),
-    lambda g, ans, x, y: -g * (ans / y).conj(),
+    lambda g, ans, x, y: -g * (x / y / y).conjugate(),
 )
+
+
+@method("__rtruediv__")
+def _divided(self: Tensor, other: Any) -> Tensor:
+    """``other / self``: of a number, as in PyTorch, the reciprocal times it."""
+    return reciprocal(self) * other if isinstance(other, (int, float, complex)) else _div(other, self)
 
 
 @primitive("__neg__", "neg", "negative", "neg_")
@@ -79,15 +85,12 @@ neg.defvjp(lambda g, ans, x: -g)
 negative = neg
 
 
-@primitive("__pos__", "positive")
-def positive(xp, x):
-    """``positive(input)``: the input; RuntimeError for bools."""
-    if x.dtype.kind == "b":
+@method("__pos__", "positive")
+def positive(input: Tensor) -> Tensor:
+    """``positive(input)``: the input itself; RuntimeError for bools."""
+    if input.__class__ in TENSORS and input._data.dtype.kind == "b":
         raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
-    return x.copy()
-
-
-positive.defvjp(lambda g, ans, x: g)
+    return input
 
 
 @method("add")
@@ -137,7 +140,7 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
 divide = true_divide = div
 
 
-@method("div_", "divide_")
+@method("div_", "divide_", "true_divide_")
 def div_(self: Tensor, other: Operand) -> Tensor:
     """In place: ``self /= other``."""
     return self.__itruediv__(other)
@@ -189,7 +192,7 @@ def _trunc_divide(xp, x, y):
 _trunc_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0)
 
 
-@primitive("__mod__", "__rmod__", "remainder", promote="same")
+@primitive("__mod__", "__rmod__", "__imod__", "remainder", "remainder_", promote="same")
 def remainder(xp, x, y):
     """``input - floor(input / other) * other``: has the sign of ``other``; of integers by 0 RuntimeError."""
     _not_by_zero(xp, x, y, "remainder")
@@ -199,7 +202,7 @@ def remainder(xp, x, y):
 remainder.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _floor_divide(x, y))
 
 
-@primitive("fmod", promote="same")
+@primitive("fmod", "fmod_", promote="same")
 def fmod(xp, x, y):
     """``input - trunc(input / other) * other``: has the sign of ``input``; of integers by 0 RuntimeError."""
     _not_by_zero(xp, x, y, "fmod")

@@ -29,6 +29,12 @@ def _back(g: Any, ans: Any, x: Any, kind: Any, where: Any) -> Any:
 _to.defvjp(_back)
 
 
+@primitive()
+def _to_integers(xp, x, kind):
+    """To an integer type or bool: constant between steps, so that it is never recorded."""
+    return (x.real if x.dtype.kind == "c" else x).astype(kind)
+
+
 @primitive(grad_name="ToCopyBackward0")
 def _move(xp, x, source, target):
     return backend.to_device(x, target)
@@ -65,7 +71,7 @@ def to(
     if dtype is not None:
         kind = dtypes.as_dtype(dtype)
         if kind.np != self._data.dtype:
-            out = _to(out, kind.np, None)
+            out = _to(out, kind.np, None) if kind.category > 1 else _to_integers(out, kind.np)
     if device is not None:
         here, there = out.device, backend.resolve(device)
         if here != there:

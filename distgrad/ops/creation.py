@@ -11,8 +11,8 @@ import numpy as np
 
 from .. import backend, dtypes, random
 from ..autograd import Tensor
-from ..autograd.tensor import TENSORS
-from ._declare import Device, DType, Number, Operand, method, raw, sizes
+from ..autograd.tensor import TENSORS, taken
+from ._declare import Device, DType, Number, raw, sizes
 from ._numbers import converted, fitting
 
 
@@ -27,32 +27,28 @@ def _made(array: Any, device: Any, requires_grad: bool) -> Tensor:
 _PLAIN = frozenset((bool, int, float, complex))
 
 
-def _elements(data: Any) -> tuple[Any, list[dtypes.dtype]]:
-    """``data`` with its tensors as numbers, and the dtypes of the tensors, arrays and NumPy scalars in it."""
-    found: dict[dtypes.dtype, None] = {}
-
-    def walk(x: Any) -> Any:
-        if isinstance(x, (list, tuple)):
-            if _PLAIN.issuperset(map(type, x)):
-                for kind in set(map(type, x)):
-                    found.setdefault(dtypes.scalar_dtype(kind()))
-                return x
-            return [walk(y) for y in x]
-        if x.__class__ in TENSORS:
-            if x._data.size != 1:
-                raise ValueError("only one element tensors can be converted to Python scalars")
-            found.setdefault(x.dtype)
-            return x.item()
-        if isinstance(x, np.generic):
-            found.setdefault(dtypes.from_numpy_dtype(x.dtype))
-        elif isinstance(x, (bool, int, float, complex)):
-            found.setdefault(dtypes.scalar_dtype(x))
-        elif isinstance(x, np.ndarray):
-            found.setdefault(dtypes.from_numpy_dtype(x.dtype))
-            return x.astype(np.float32) if x.dtype.kind == "V" else x
-        return x
-
-    return walk(data), list(found)
+def _numbers_of(x: Any, found: dict[dtypes.dtype, None]) -> Any:
+    """``x`` with its tensors as numbers; the types of what is in it go into ``found``."""
+    if isinstance(x, (list, tuple)):
+        kinds = set(map(type, x))
+        if kinds <= _PLAIN:
+            for kind in kinds:
+                found.setdefault(dtypes.scalar_dtype(kind()))
+            return x
+        return [_numbers_of(y, found) for y in x]
+    if x.__class__ in TENSORS:
+        if x._data.size != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
+        found.setdefault(x.dtype)
+        return x.item()
+    if isinstance(x, (np.ndarray, np.generic)):
+        if x.dtype.kind in "SUMmO":
+            return x
+        found.setdefault(dtypes.from_numpy_dtype(x.dtype))
+        return x.astype(np.float32) if x.dtype.kind == "V" else x
+    if isinstance(x, (bool, int, float, complex)):
+        found.setdefault(dtypes.scalar_dtype(x))
+    return x
 
 
 def _array(data: Any, dtype: Any) -> Any:
@@ -60,12 +56,14 @@ def _array(data: Any, dtype: Any) -> Any:
     if data.__class__ in TENSORS:
         data = data._data
     if backend.is_array(data) or isinstance(data, np.generic):
+        if backend.is_array(data):
+            taken(data)
         own = dtypes.from_numpy_dtype(data.dtype).np if dtype is None else dtypes.as_dtype(dtype).np
         xp = backend.array_module(data)
         return xp.array(data, dtype=own)
-    kinds: list[dtypes.dtype] = []
+    kinds: dict[dtypes.dtype, None] = {}
     if isinstance(data, (list, tuple)):
-        data, kinds = _elements(data)
+        data = _numbers_of(data, kinds)
     try:
         array = np.array(data)
     except ValueError as e:
@@ -131,7 +129,11 @@ def tensor(
 
 
 def as_tensor(data: Any, dtype: DType = None, device: Device = None) -> Tensor:
-    """``data`` as a tensor, sharing memory where dtype and device allow."""
+    """``data`` as a tensor, sharing memory where dtype and device allow.
+
+    TypeError, ValueError: an array of elements that no tensor has, of foreign byte order, or with strides that are
+    negative or no multiple of the element.
+    """
     if data.__class__ in TENSORS:
         return data if dtype is None and device is None else data.to(device=device, dtype=dtype)
     if backend.is_array(data):
@@ -144,13 +146,16 @@ asarray = as_tensor
 
 
 def from_array(array: Any) -> Tensor:
-    """A tensor that shares the memory of a NumPy or CuPy array."""
-    dtypes.from_numpy_dtype(array.dtype)
-    return Tensor._wrap(array, None)
+    """A tensor that shares the memory of a NumPy or CuPy array.
+
+    TypeError for elements of a type that no tensor has; ValueError for NumPy arrays of foreign byte order or with
+    strides that are negative or no multiple of the element.
+    """
+    return Tensor._wrap(taken(array), None)
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor that shares the memory of a NumPy array."""
+    """A tensor that shares the memory of a NumPy array; errors as of :func:`as_tensor`."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     return from_array(ndarray)
@@ -476,7 +481,7 @@ def _overwrite(self: Tensor, values: Any) -> Tensor:
     """Fill in place with what does not depend on any tensor."""
     if not isinstance(self._data, np.ndarray) and isinstance(values, np.ndarray):
         values = backend.to_device(values, self.device)
-    return self.copy_(Tensor._wrap(values, None)) if backend.is_array(values) else self.fill_(values)
+    return self.copy_(Tensor._wrap(values, None))
 
 
 _filler(
@@ -498,27 +503,6 @@ _filler(
     "In place: random integers, below ``to``, from ``from`` on; of integer types by default all from 0 on, of "
     "floating-point types those that it holds without gaps.",
 )
-
-
-@method("fill_")
-def fill_(self: Tensor, value: Operand) -> Tensor:
-    """In place: ``value``, a number or a zero-dimensional tensor, everywhere; RuntimeError for a number that the dtype
-    cannot hold."""
-    if value.__class__ not in TENSORS:
-        value = fitting(value, self._data.dtype)
-        with backend.where_it_lies(self._data):
-            value = Tensor._wrap(backend.array_module(self._data).full((), value, self._data.dtype), None)
-    elif raw(value).ndim:
-        raise RuntimeError(
-            f"fill_ only supports 0-dimension value tensor but got tensor with {raw(value).ndim} dimensions."
-        )
-    return self.copy_(value)
-
-
-@method("zero_")
-def zero_(self: Tensor) -> Tensor:
-    """In place: zeros."""
-    return self.fill_(0)
 
 
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:

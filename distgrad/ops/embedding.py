@@ -10,6 +10,7 @@ from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.coo import Coo, summed_by_key
 from ..autograd.graph import Leaf
+from ..autograd.nodes import watched
 from ..autograd.operands import mixed
 from ..autograd.tensor import TENSORS
 from ._declare import raw
@@ -155,4 +156,4 @@ def embedding(
     with backend.where_it_lies(w):
         if max_norm is not None:
             _renormalise(weight, index, float(max_norm), float(norm_type))
-        return _embedding(weight, index, padding, scale_grad_by_freq, sparse)
+        return watched(_embedding(weight, index, padding, scale_grad_by_freq, sparse), input)

@@ -8,10 +8,8 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Tensor, primitive
-from ..autograd.grad_mode import recording
-from ..autograd.graph import Leaf
+from ..autograd.nodes import tensors_in, watched
 from ..autograd.tensor import TENSORS
-from ..autograd.views import refresh, write
 from ._declare import Operand, axis, method, ndim_of, noun, raw
 from ._index import Steps, clean, explain, is_basic
 from ._numbers import fitting
@@ -59,6 +57,8 @@ def _put(x: Any, index: Any, value: Any) -> None:
             raise
         _check_indices(x, index)
         target = _read(x, index).shape
+        if is_basic(index):
+            _expanded(target, tuple(value.shape))
         try:
             value = backend.array_module(value).broadcast_to(value, target)
         except ValueError:
@@ -117,7 +117,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     """``self[index]``: integers, slices, None and Ellipsis give views; tensors, lists and bool masks give copies."""
     if index.__class__ is int or (index.__class__ is slice and index.step is None):
         return _getitem(self, index)
-    return _getitem(self, clean(index, self._data.shape))
+    return watched(_getitem(self, clean(index, self._data.shape)), *tensors_in(index))
 
 
 @primitive(meta="value", promote=None, grad_name="CopySlices")
@@ -132,55 +132,6 @@ def _erase(g, ans, x, value, index):
 
 
 _setitem.defvjp(_erase, lambda g, ans, x, value, index: _getitem(g, index))
-
-
-@method("__setitem__")
-def setitem(self: Tensor, index: Any, value: Any) -> None:
-    """``self[index] = value``, in place, recorded where a gradient is wanted."""
-    if self._view is not None:
-        refresh(self)
-    data = self._data
-    index = clean(index, data.shape)
-    if value.__class__ in TENSORS:
-        if value.device != self.device and value._data.ndim:
-            raise RuntimeError(
-                f"Expected all tensors to be on the same device, but found at least two devices, {self.device} and "
-                f"{value.device}!"
-            )
-        if recording.enabled and (self.requires_grad or value.requires_grad):
-            if (shape := value._data.shape) and shape[0] == 1:
-                value = value.reshape(_stripped(shape))
-            write(_setitem.primitive, self, (value, index), {})
-            return
-        array = value._data
-        if not isinstance(data, np.ndarray):
-            array = backend.to_device(array, self.device)
-    else:
-        if recording.enabled and self._node is not None:
-            if type(self._node) is Leaf:
-                raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-            write(_setitem.primitive, self, (value, index), {})
-            return
-        array = value
-    try:
-        if data.__class__ is np.ndarray:
-            _put(data, index, array)
-        else:
-            with backend.where_it_lies(data):
-                _put(data, index, array)
-    except IndexError as e:
-        raise explain(index, data.shape, e) from None
-    except TypeError:
-        _check_indices(data, index)
-        raise
-    except ValueError as e:
-        _check_indices(data, index)
-        target = _read(data, index)
-        raise RuntimeError(
-            f"shape mismatch: value tensor of shape {list(getattr(array, 'shape', np.shape(array)))} cannot be "
-            f"broadcast to indexing result of shape {list(target.shape)}"
-        ) from e
-    self._bump()
 
 
 @method("__contains__")
@@ -245,7 +196,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
         _check_within(at, 1, 0, IndexError)
         return input.clone()
     _check_within(at, raw(input).shape[d], d, IndexError)
-    return _getitem(input, (slice(None),) * d + (at,))
+    return watched(_getitem(input, (slice(None),) * d + (at,)), index)
 
 
 @method("masked_select")
@@ -255,7 +206,8 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     if where.dtype != np.bool_:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     shape = broadcast_shapes(where.shape, x.shape)
-    return _getitem(input.expand(shape), (backend.array_module(x).broadcast_to(where, shape),)).reshape(-1)
+    spread = backend.array_module(x).broadcast_to(where, shape)
+    return watched(_getitem(input.expand(shape), (spread,)), mask).reshape(-1)
 
 
 @method("nonzero")
@@ -299,7 +251,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
                 f"{list(x.shape)} apart from dimension {d}"
             )
     _check_within(at, x.shape[d], d)
-    return _gathered(input, at, d)
+    return watched(_gathered(input, at, d), index)
 
 
 @primitive(meta="x", grad_name="GatherBackward0")
@@ -336,4 +288,4 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     return _gathered(input.expand([n if k == d else m for k, m in enumerate(others)]), xp.broadcast_to(at, wide), d)
 
 
-from .shape import broadcast_shapes  # noqa: E402 - the two files use each other
+from .shape import _expanded, broadcast_shapes  # noqa: E402 - the two files use each other

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Tensor, fused, primitive
+from ..dtypes import FROM_NUMPY, promote_types
 from ._declare import attach, axis, in_float32, method, ndim_of, noun, raw, unknown
 
 _f16 = np.dtype(np.float16)
@@ -27,8 +28,6 @@ def _blas(xp: Any, x: Any, y: Any) -> Any:
 
 def _same_type(x: Any, y: Any, name: str) -> None:
     if x.dtype != y.dtype:
-        from ..dtypes import FROM_NUMPY
-
         a, b = (FROM_NUMPY[d].tensor_type[:-6].lower() for d in (x.dtype, y.dtype))
         raise RuntimeError(f"{name}: expected m1 and m2 to have the same dtype, but got: {a} != {b}")
 
@@ -51,7 +50,13 @@ def _matmul_name(node: Any) -> str:
 @primitive("__matmul__", "matmul", grad_name=_matmul_name)
 def matmul(xp, x, y):
     """``matmul(input, other)``: dot product, matrix-vector, matrix-matrix or batched product by the operands' ranks."""
-    if x.ndim == 0 or y.ndim == 0:
+    try:
+        number = x.ndim == 0 or y.ndim == 0
+    except AttributeError:
+        raise TypeError(
+            f"unsupported operand type(s) for @: '{type(x).__name__}' and '{type(y).__name__}', which must be Tensors"
+        ) from None
+    if number:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {x.ndim}D and {y.ndim}D")
     _same_type(x, y, "matmul")
     if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
@@ -229,6 +234,7 @@ _SMALL = 0.5  # of a product's elements that its factors may have, for their nor
 @fused(
     reference=_linear_reference,
     inputs=3,
+    linear="bias",
     grad_name=lambda node: (
         "ViewBackward0" if node.ndim != 2 else "AddmmBackward0" if len(node.edges) == 3 else "MmBackward0"
     ),
@@ -343,18 +349,26 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     full = _explicit(equation.replace(" ", ""), [ndim_of(o) for o in operands])
     if any(raw(o).dtype != raw(operands[0]).dtype for o in operands):
         _refuse_contraction(full, operands)
+    left, right = full.split("->")
+    if sorted(left) == sorted(right) and len(set(left)) == len(left):
+        only: Any = operands[0]
+        return only.permute(*[left.index(c) for c in right])  # a view, as in PyTorch
     return _einsum(*operands, equation=full)
 
 
-def _refuse_contraction(equation: str, operands: Sequence[Tensor]) -> None:
+def _refuse_contraction(equation: str, operands: Sequence[Any]) -> None:
     """RuntimeError where operands of several dtypes are summed over together; multiplied alone they are promoted."""
     left, _, right = equation.partition("->")
     terms = left.split(",")
-    for letter in set(left) - set(right) - {","}:
-        kinds = dict.fromkeys(noun(o) for o, term in zip(operands, terms, strict=True) if letter in term)
-        if len(kinds) > 1:
-            one, two, *_ = kinds
+    so_far, kind = set(terms[0]), raw(operands[0]).dtype  # multiplied from left to right, as PyTorch does
+    for k in range(1, len(terms)):
+        summed = so_far & set(terms[k]) - set(right).union(*terms[k + 1 :])
+        other = raw(operands[k]).dtype
+        if summed and other != kind:
+            one, two = (FROM_NUMPY[d].tensor_type[:-6] for d in (kind, other))
             raise RuntimeError(f"einsum(): expected scalar type {one} but found {two}")
+        so_far = (so_far | set(terms[k])) - summed
+        kind = promote_types(FROM_NUMPY[kind], FROM_NUMPY[other]).np
 
 
 def _from_lists(given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
@@ -409,7 +423,10 @@ def _einsum(xp, *xs, equation):
         raise unknown("einsum", xs[0])
     if kind.itemsize == 2 and kind.kind in "fV":
         return _einsum.primitive.forward(xp, *[x.astype(np.float32) for x in xs], equation=equation).astype(kind)
-    return xp.einsum(equation, *xs, optimize=len(xs) > 1) if xp is np else xp.einsum(equation, *xs)
+    if len(xs) == 1:
+        out = xp.einsum(equation, *xs)
+        return out if out.base is None else out.copy()  # a diagonal, of which NumPy gives a view
+    return xp.einsum(equation, *xs, optimize=True) if xp is np else xp.einsum(equation, *xs)
 
 
 def _einsum_vjp(i, g, ans, *xs, equation):

@@ -74,7 +74,7 @@ def _reference_batch_norm(
     return out.to(kind)
 
 
-@fused(reference=_reference_batch_norm, inputs=3, grad_name="NativeBatchNormBackward0")
+@fused(reference=_reference_batch_norm, inputs=3, grad_name="NativeBatchNormBackward0", linear="bias")
 def _batch_norm(xp, x, weight, bias, mean, var, eps, notice=None, training=False):
     """Of given ``mean`` and ``var`` (C), or, in training, of the batch's, which go to ``notice(mean, var, n)``.
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from .. import backend, dtypes
 from ..autograd import Tensor, primitive
+from ..autograd.grad_mode import recording
+from ..autograd.nodes import watched
 from ..autograd.tensor import TENSORS
 from ._declare import Dims, DType, attach, axes, axis, in_float32, method, ndim_of, noun, raw, unknown
 
@@ -63,10 +65,19 @@ def _sum_all(xp, x):
 _sum_all.defvjp(lambda g, ans, x: filled(g, x.shape))
 
 
+def _in_type(input: Any, dtype: Any) -> Any:
+    """``input`` in ``dtype``, to be reduced there; RuntimeError, as in PyTorch, for integers where a gradient is
+    wanted."""
+    kind = dtypes.as_dtype(dtype)
+    if kind.category < 2 and recording.enabled and input.__class__ in TENSORS and input.requires_grad:
+        raise RuntimeError(f"Autograd not support dtype: {kind.tensor_type.removesuffix('Tensor')}")
+    return input.to(kind)
+
+
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None) -> Tensor:
     """The sum of all elements, or over dimension(s) ``dim``; of bools and integers in int64."""
     if dtype is not None:
-        return sum(input.to(dtype), dim, keepdim, axis=axis).to(dtype)
+        return sum(_in_type(input, dtype), dim, keepdim, axis=axis).to(dtype)
     dim = axis if dim is None else dim
     if dim is None and not keepdim:
         return _sum_all(input)
@@ -174,7 +185,7 @@ _prod.defvjp(_prod_vjp)
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
     """The product of all elements, or over dimension ``dim``."""
     if dtype is not None:
-        return prod(input.to(dtype), dim, keepdim).to(dtype)
+        return prod(_in_type(input, dtype), dim, keepdim).to(dtype)
     return _prod(input, None if dim is None else axes(axis(dim, ndim_of(input)), ndim_of(input)), keepdim)
 
 
@@ -277,11 +288,11 @@ def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
             found = reduce(input.byte(), d, keepdim)
             return values_and_indices[name](found.values.bool(), found.indices)
         if ndim_of(input) == 0:
-            return values_and_indices[name](alias(input), zeros((), dtype=dtypes.int64, device=input.device))
+            return values_and_indices[name](clone(input), zeros((), dtype=dtypes.int64, device=input.device))
         where_ = _arg(arg, input, d, True)
         shape = tuple([n for i, n in enumerate(where_.shape) if keepdim or i != d])
-        values = _picked(input, where_, d, shape, name)
-        return values_and_indices[name](values, Tensor._wrap(where_.reshape(shape), None))
+        indices = Tensor._wrap(where_.reshape(shape), None)
+        return values_and_indices[name](watched(_picked(input, where_, d, shape, name), indices), indices)
 
     reduce.__name__ = reduce.__qualname__ = name
     size = "largest" if name == "max" else "smallest"
@@ -474,7 +485,7 @@ def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) ->
 def cumsum(input: Tensor, dim: int, *, dtype: DType = None) -> Tensor:
     """Running sum along ``dim``."""
     if dtype is not None:
-        return cumsum(input.to(dtype), dim).to(dtype)
+        return cumsum(_in_type(input, dtype), dim).to(dtype)
     return _cumsum(input, axis(dim, ndim_of(input)))
 
 
@@ -493,7 +504,10 @@ def norm(
 ) -> Tensor:
     """The ``p``-norm of the flattened tensor, or over dimension(s) ``dim``: p a number, inf, -inf or "fro" (2)."""
     if dtype is not None:
-        input = input.to(dtype)
+        kind = dtypes.as_dtype(dtype)
+        if kind.category < 2:
+            raise RuntimeError(f"linalg.vector_norm: dtype should be floating point or complex, but got {kind}")
+        input = input.to(kind)
     if raw(input).dtype.kind in "biu":
         raise RuntimeError(
             f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {noun(input)}"
@@ -562,7 +576,7 @@ def _norm_p_vjp(g, ans, x, p, dims, keepdim):
 _norm_p.defvjp(_norm_p_vjp)
 
 
-from ..autograd.primitive import alias  # noqa: E402
+from ..autograd.primitive import clone  # noqa: E402
 from .arithmetic import maximum, minimum  # noqa: E402
 from .creation import ones_like, zeros  # noqa: E402
 from .elementwise import (  # noqa: E402

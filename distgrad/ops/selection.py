@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, dtypes
 from ..autograd import Tensor, primitive
+from ..autograd.nodes import watched
 from ..autograd.tensor import TENSORS
 from ._declare import Operand, attach, in_float32, method, noun, raw, unknown
 from ._numbers import fitting
@@ -41,7 +42,8 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
     if not in_rule:
         input, other = _fitted(input, other), _fitted(other, input)
     if in_rule or input.__class__ in TENSORS or other.__class__ in TENSORS:
-        return _where(input, other, mask)
+        out = _where(input, other, mask)
+        return out if in_rule else watched(out, condition)
     from .creation import tensor
 
     out = _where(tensor(input, device=backend.device_of(mask)), other, mask)  # two numbers: the mask gives the shape
@@ -174,25 +176,29 @@ def equal(input: Tensor, other: Tensor) -> bool:
 
 def _logic(name: str, methods: tuple[str, ...], ufunc: str, words: str, arity: int) -> Any:
     bits = name.startswith("bitwise")
+    kernel = {"bitwise_left_shift": "lshift", "bitwise_right_shift": "rshift"}.get(name, name)
 
-    def check(x: Any) -> None:
-        if bits and x.dtype.kind not in "biu":
-            raise unknown(name, x)
+    def checked(x: Any) -> Any:
+        if bits and x.dtype.kind not in ("iu" if "shift" in name else "biu"):
+            kind = dtypes.from_numpy_dtype(x.dtype).tensor_type.removesuffix("Tensor")
+            raise NotImplementedError(f"\"{kernel}_cpu\" not implemented for '{kind}'")
+        return x
 
     if arity == 1:
 
         def forward(xp, x):
-            check(x)
-            return getattr(xp, ufunc)(x)
+            return getattr(xp, ufunc)(checked(x))
     else:
 
         def forward(xp, x, y):  # type: ignore[misc]
-            check(x if hasattr(x, "dtype") else y)
+            if x is None or y is None:
+                raise TypeError(f"unsupported operand type(s) for {name}: 'Tensor' and 'NoneType'")
+            checked(x if hasattr(x, "dtype") else y)
             return getattr(xp, ufunc)(x, y)
 
     forward.__name__ = name
     forward.__doc__ = f"``{name}(input{', other' * (arity - 1)})``: {words}, elementwise."
-    return primitive(name, *methods, promote="same")(forward)
+    return primitive(name, name + "_" if not name.startswith("is") else name, *methods, promote="same")(forward)
 
 
 bitwise_and = _logic("bitwise_and", ("__and__", "__rand__", "__iand__"), "bitwise_and", "and of bits", 2)
@@ -209,6 +215,11 @@ def _invert(self: Tensor) -> Tensor:
     return bitwise_not(self)
 
 
+_LEFT = "bits moved to the left: times 2 to the power of other"
+_RIGHT = "bits moved to the right: divided by 2 to the power of other, rounded down"
+_SHIFT = ("__lshift__", "__rlshift__", "__ilshift__"), ("__rshift__", "__rrshift__", "__irshift__")
+bitwise_left_shift = _logic("bitwise_left_shift", _SHIFT[0], "left_shift", _LEFT, 2)
+bitwise_right_shift = _logic("bitwise_right_shift", _SHIFT[1], "right_shift", _RIGHT, 2)
 logical_and = _logic("logical_and", (), "logical_and", "whether both are non-zero", 2)
 logical_or = _logic("logical_or", (), "logical_or", "whether one is non-zero", 2)
 logical_xor = _logic("logical_xor", (), "logical_xor", "whether just one is non-zero", 2)
@@ -241,34 +252,3 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
     """Whether all elements are close (:func:`isclose`), as a Python bool."""
     return bool(isclose(input, other, rtol, atol, equal_nan).all())
-
-
-@method("masked_fill")
-def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
-    """``value``, a number or a zero-dimensional tensor, where ``mask`` (bool) is true, else ``input``; in its dtype.
-
-    RuntimeError for a value that the dtype cannot hold, and for masks that are not bool.
-    """
-    if raw(mask).dtype != np.bool_:
-        raise RuntimeError(f"masked_fill only supports boolean masks, but got mask with dtype {noun(mask)}")
-    if isinstance(value, Tensor):
-        if value.ndim:
-            raise RuntimeError(
-                "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
-                f"{value.ndim} dimension(s)."
-            )
-        value = value.to(input.dtype)
-    else:
-        value = fitting(value, raw(input).dtype)
-    return _where(value, input, raw(mask))
-
-
-@method("masked_fill_")
-def masked_fill_(self: Tensor, mask: Tensor, value: Operand) -> Tensor:
-    """In place: ``value`` where ``mask`` is true."""
-    if self.ndim < raw(mask).ndim:
-        raise RuntimeError(
-            f"output with shape {list(self.shape)} doesn't match the broadcast shape {list(raw(mask).shape)}"
-        )
-    self.copy_(masked_fill(self, mask, value))
-    return self

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Size, Tensor, primitive
+from ..autograd.graph import Cell
 from ..autograd.tensor import TENSORS
 from ._declare import Dims, attach, axis, method, ndim_of, raw, sizes
 
@@ -49,13 +50,31 @@ def reshape(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
 def view(input: Tensor, *shape: Any) -> Tensor:
     """:func:`reshape` that must be a view (or, given a dtype, the same bytes read as it)."""
     if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list, np.integer)):
-        return Tensor._wrap(raw(input).view(shape[0].np), None)
+        return _read_as(input, shape[0])
     out = _reshape(input, _full(sizes(shape), raw(input).shape))
     if input.__class__ in TENSORS and out._view is None and out.numel() > 0:
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
             "contiguous subspaces). Use .reshape(...) instead."
         )
+    return out
+
+
+def _read_as(input: Any, kind: Any) -> Tensor:
+    """The same bytes as elements of another type: without a gradient, and written together."""
+    x = input._data
+    try:
+        out = Tensor._wrap(x.view(kind.np), None)
+    except ValueError:
+        n, wide = (x.shape[-1] if x.ndim else 1), kind.itemsize // x.dtype.itemsize
+        names = [d.tensor_type.removesuffix("Tensor") for d in (input.dtype, kind)]
+        raise RuntimeError(
+            f"self.size(-1) must be divisible by {wide} to view {names[0]} as {names[1]} (different element sizes), "
+            f"but got {n}"
+        ) from None
+    if input._vc is None:
+        input._vc = Cell()
+    out._vc = input._vc
     return out
 
 

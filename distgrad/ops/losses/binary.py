@@ -172,7 +172,7 @@ def _reference_soft_margin(input: Any, target: Any, reduction: str) -> Any:
     return reduced(softplus(-(input * target), 1.0, 1e30), reduction)
 
 
-@fused(reference=_reference_soft_margin, inputs=1, grad_name="SoftMarginLossBackward0")
+@fused(reference=_reference_soft_margin, inputs=2, grad_name="SoftMarginLossBackward0")
 def _soft_margin(xp, x, y, reduction):
     z = wide(x) * -wide(y)
     return averaged(xp, xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z))), reduction, x.dtype), z
@@ -182,7 +182,7 @@ def _soft_margin(xp, x, y, reduction):
 def _soft_margin_backward(xp, g, ans, z, wanted, x, y, reduction):
     if reduction == "mean":
         g = wide(g) / max(z.size, 1)
-    return (g * wide(y) * (-1 / (1 + xp.exp(-z))),)  # -y sigmoid(z)
+    return g * wide(y) * (-1 / (1 + xp.exp(-z))), None  # -y sigmoid(z)
 
 
 def soft_margin_loss(
@@ -207,5 +207,4 @@ def soft_margin_loss(
     if target.requires_grad:
         raise RuntimeError("soft_margin_loss is not differentiable with respect to its target; detach() it")
     fits(input._data.shape, target._data.shape, "soft_margin_loss")
-    y = target._data if target._data.dtype == input._data.dtype else target.to(input.dtype)._data
-    return _soft_margin(input, y, reduction)  # the raw array: it takes no gradient
+    return _soft_margin(input, target.to(input.dtype), reduction)

@@ -83,9 +83,9 @@ def _of_classes(
     simple = weight is None and label_smoothing == 0.0 and x.ndim == 2 and x.shape[0] and x.dtype.char in "fd"
     if simple and reduction in ("mean", "sum", "none"):
         if x.__class__ is not np.ndarray:
-            return _cross_entropy_there(input, y, reduction, ignore_index)
+            return _cross_entropy_there(input, target, reduction, ignore_index)
         if all_count or not (y == ignore_index).any():
-            return _cross_entropy(input, y, reduction)
+            return _cross_entropy(input, target, reduction)
     needs_floats("cross_entropy", input)
     logs = log_softmax(input, 1 if x.ndim > 1 else 0)
     loss = nll_loss(logs, target, weight, ignore_index=ignore_index, reduction=reduction)

@@ -124,12 +124,15 @@ def averaged(xp: Any, values: Any, reduction: str, dtype: Any) -> Any:
     return values if values.dtype == dtype else values.astype(dtype)
 
 
-def of_difference(name: str, value: Callable[..., Any], slope: Callable[..., Any], grad_name: str) -> Any:
+def of_difference(
+    name: str, value: Callable[..., Any], slope: Callable[..., Any], grad_name: str, kept: str = ""
+) -> Any:
     """The fused loss ``name(input, target, reduction, *options)``: of ``value(input - target, *options)``.
 
     Args:
         value: in operations that take arrays and tensors alike, so that it is its own reference.
         slope: its derivative, ``slope(xp, difference, *options)``, of arrays.
+        kept: as of :func:`~distgrad.autograd.fused.fused`.
     """
 
     def reference(input: Any, target: Any, reduction: str, *options: Any) -> Any:
@@ -140,7 +143,7 @@ def of_difference(name: str, value: Callable[..., Any], slope: Callable[..., Any
         return averaged(xp, value(off, *options), reduction, x.dtype), off
 
     forward.__name__ = name
-    loss = fused(reference=reference, inputs=2, grad_name=grad_name)(forward)
+    loss = fused(reference=reference, inputs=2, grad_name=grad_name, kept=kept)(forward)
 
     def backward(
         xp: Any, g: Any, ans: Any, off: Any, wanted: Any, x: Any, y: Any, reduction: str, *options: Any

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import Tensor, fused
+from ...autograd import fused
 from ..activation import log_softmax
 from ..indexing import gather
 from .common import reduced
 
 
 def _reference_cross_entropy(input: Any, target: Any, reduction: str) -> Any:
-    picked = -gather(log_softmax(input, 1), 1, Tensor._wrap(target[:, None], None)).squeeze(1)
+    picked = -gather(log_softmax(input, 1), 1, target[:, None]).squeeze(1)
     return reduced(picked, reduction)
 
 
-@fused(reference=_reference_cross_entropy, inputs=1, grad_name="NllLossBackward0")
+@fused(reference=_reference_cross_entropy, inputs=2, grad_name="NllLossBackward0", kept="x")
 def _cross_entropy(xp, x, target, reduction):
     """Of logits (N, C) and class indices (N): softmax and the picked logarithm in one pass, kept for backward."""
     n = x.shape[0]
@@ -47,7 +47,7 @@ def _cross_entropy_backward(xp, g, ans, softmax, wanted, x, target, reduction):
     gx = softmax.copy()
     gx[xp.arange(n), target] -= 1
     gx *= g[:, None] if reduction == "none" else g / n if reduction == "mean" else g
-    return (gx,)
+    return gx, None
 
 
 def _counting(xp: Any, y: Any, classes: int, ignore_index: int, dtype: Any) -> tuple[Any, Any]:
@@ -64,7 +64,7 @@ def _counting(xp: Any, y: Any, classes: int, ignore_index: int, dtype: Any) -> t
 def _reference_there(input: Any, target: Any, reduction: str, ignore_index: int) -> Any:
     from .classes import nll_loss
 
-    return nll_loss(log_softmax(input, 1), Tensor._wrap(target, None), ignore_index=ignore_index, reduction=reduction)
+    return nll_loss(log_softmax(input, 1), target, ignore_index=ignore_index, reduction=reduction)
 
 
 def _shares(xp: Any, factor: Any, counted: Any) -> Any:
@@ -72,7 +72,7 @@ def _shares(xp: Any, factor: Any, counted: Any) -> Any:
     return xp.where(counted, factor / factor.sum(), 0)
 
 
-@fused(reference=_reference_there, inputs=1, grad_name="NllLossBackward0")
+@fused(reference=_reference_there, inputs=2, grad_name="NllLossBackward0", kept="x")
 def _cross_entropy_there(xp, x, target, reduction, ignore_index):
     """:func:`_cross_entropy` on a device: shifted by row and counting by target, so that no value is looked at."""
     counts, safe = _counting(xp, target, x.shape[1], ignore_index, x.dtype)
@@ -97,4 +97,4 @@ def _cross_entropy_there_backward(xp, g, ans, kept, wanted, x, target, reduction
     gx = softmax.copy()
     gx[xp.arange(x.shape[0]), safe] -= 1
     gx *= (factors * g)[:, None]
-    return (gx,)
+    return gx, None

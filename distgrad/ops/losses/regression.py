@@ -75,7 +75,7 @@ def mse_loss(
     return _mse(x, y, known(reduction))
 
 
-_l1 = of_difference("_l1", absolute, _sign, "L1LossBackward0")
+_l1 = of_difference("_l1", absolute, _sign, "L1LossBackward0", kept="x y")
 
 
 def l1_loss(
