@@ -55,7 +55,7 @@ def mpi() -> str:
 def mpi_version() -> str:
     """Its library's name and version."""
     ask = "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; print(MPI.Get_library_version())"
-    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=150, check=True)
     found = re.search(r"Open MPI v[\d.]+|MPICH Version:\s*[\d.]+", done.stdout)
     assert found is not None, done.stdout
     return re.sub(r"v|Version:\s*", "", found.group(0))

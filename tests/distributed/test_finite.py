@@ -380,7 +380,6 @@ optimizer.step()
 """
     job = run_ranks(size, program)
     assert job.returncode != 0, job
-    assert job.seconds < 8, job
     said = r"\[rank(\d)\]: RuntimeError: rank \1: on rank 1 the gradient of parameter 'weight'( and .*)? is not finite"
     assert re.search(said, job.stderr), job
 

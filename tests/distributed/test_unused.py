@@ -16,8 +16,6 @@ from distgrad.nn.parallel import DistributedDataParallel
 from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks
 from tests.ranks import run_ranks
 
-LIMIT = 20.0  # seconds, of which the ranks' start takes most
-
 
 class Heads(nn.Module):
     """A body, and two heads that a forward pass chooses from; nothing goes through the third."""
@@ -67,7 +65,6 @@ def test_threads(size: int, way: str) -> None:
 def test_over_mpi(backend: str, size: int) -> None:
     job = run_ranks(size, Path(__file__), backend, env=AS_PROGRAM)
     job.check(**{"zero-filled": size})
-    assert job.seconds < LIMIT, job
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ import sys
 from distgrad.cli import main
 sys.exit(main(["plugins", "check", "{name}", "--kind", "communicator"]))
 """
-    job = run_ranks(size, program, timeout=120)
+    job = run_ranks(size, program)
     skipped = 2 if size == 1 else 0  # those of messages between two ranks
     job.check(**{f"{len(CHECKS['communicator']) - skipped} passed, 0 failed, {skipped} skipped": size})
 
