@@ -41,6 +41,7 @@ def test_its_tests_exist() -> None:
     assert f"{len(names)} tests collected" in done.stdout
 
 
+@pytest.mark.slow
 def test_with_a_guard_out_its_test_fails() -> None:
     """The machinery: one test without ranks, in whose process the guard is taken out."""
     row = guard_rows.row("F8")

@@ -276,6 +276,7 @@ def blobs() -> Data:
     return Data((x[:50], y[:50]), (x[50:], y[50:]), classes=3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # matplotlib's
 @pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
 def test_the_training_program_trains_on_a_device(

@@ -36,6 +36,7 @@ def alone() -> Any:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_threads_end_with_the_parameters_of_one_rank(size: int) -> None:
     results = Threads.run(size, lambda: list(run_all("threads")))

@@ -273,6 +273,7 @@ def test_ranks_refuse_together_and_rank_0_alone_speaks(arguments, message):
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_script_without_mpirun(tmp_path):
     command = [sys.executable, str(SCRIPT), "--model", "linear", "--epochs", "1", "--no-progress"]
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMI"))}

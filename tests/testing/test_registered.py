@@ -30,6 +30,7 @@ SKIPPED: dict[str, str | tuple[str, ...]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), [plugin for plugin in BUILT_IN if plugin[1] not in PROCESSES])
 def test_a_built_in_conforms(kind: str, name: str) -> None:
     report = check(kind, name)
