@@ -2,7 +2,7 @@
 
 Two environments are made, ``.venv`` with Open MPI and, beside it and with its packages, ``.venv-mpich`` with MPICH.
 Linter, type checker and all tests run in the first; the tests that start ranks (marker ``mpi``) run in the second as
-well.  Tests are dealt out to a few processes, two for each core, since those that start ranks mostly wait.
+well.  Tests are dealt out to one process more than there are cores, since those that start ranks wait now and then.
 
 ``--quick`` answers in less than two minutes on two cores, once the first environment is there: the linter, the tests
 in one process that are not slow, and a job or two of ranks (marker ``smoke``).  Other arguments are handed to pytest,
@@ -68,7 +68,7 @@ def _mpich(openmpi: Path) -> Path:
 
 
 def _dealt_out() -> list[str]:
-    return ["-n", str(min(2 * environment.cores(), 16)), "--dist", "worksteal"]
+    return ["-n", str(min(environment.cores() + 1, 16)), "--dist", "worksteal"]
 
 
 def _linter(python: Path) -> Outcome:
