@@ -110,5 +110,6 @@ def run_all(backend: str | None) -> Iterator[str]:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore", RuntimeWarning)  # more ranks than cores
-    lines = list(run_all(sys.argv[1]))
-    sys.stdout.write("".join(f"equal {line}\n" for line in lines))
+    for backend in sys.argv[1].split(","):
+        lines = list(run_all(backend))
+        sys.stdout.write("".join(f"equal with {backend} {line}\n" for line in lines))
