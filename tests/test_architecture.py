@@ -301,6 +301,15 @@ def test_no_machine_paths_in_what_is_committed() -> None:
     assert not wrong
 
 
+def test_no_test_asserts_how_long_something_took() -> None:
+    """A busy machine takes as long as it likes: tests assert what ended a job, or a wait."""
+    timed = re.compile(r"assert .*(\.seconds|(monotonic|perf_counter|time)\(\) - \w+)\)?\s*[<>]")
+    assert timed.search("assert job.seconds < 8, job")
+    assert timed.search("assert time.monotonic() - began < 20")
+    found = [p for p in (ROOT / "tests").rglob("*.py") if p.name != "test_architecture.py"]
+    assert not [f"{name_of(p)}: {m.group()}" for p in found for m in timed.finditer(p.read_text(encoding="utf-8"))]
+
+
 def test_import_needs_neither_mpi_nor_cupy() -> None:
     program = """
 import sys
@@ -312,7 +321,7 @@ sys.meta_path.insert(0, Absent())
 import distgrad, distgrad.registry
 assert "mpi4py" not in sys.modules and "cupy" not in sys.modules
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     plain = "import sys, distgrad; sys.exit(bool({'mpi4py', 'cupy'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", plain], timeout=60, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", plain], timeout=150, check=False).returncode == 0

@@ -516,7 +516,7 @@ try:
 except OSError as error:
     print("refused", error.errno)
 """
-    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=150)
     assert done.stdout.startswith("refused"), done.stderr
     assert load(path) == {"epoch": 1}
     assert os.listdir(tmp_path) == ["f"]

@@ -414,7 +414,7 @@ def test_threads_see_one_registry(world: World) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=150)
     assert len(found) == 8
     assert len(set(found)) == 1
     assert len(known.plugins()) == 6
