@@ -481,7 +481,9 @@ def cumsum(input: Tensor, dim: int, *, dtype: DType = None) -> Tensor:
 @primitive(grad_name="CumsumBackward0")
 @in_float32
 def _cumsum(xp, x, dim):
-    return x.copy() if x.ndim == 0 else xp.cumsum(x, axis=dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
+    if x.ndim == 0:
+        return x.astype(np.int64 if x.dtype.kind in "biu" else x.dtype)
+    return xp.cumsum(x, axis=dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
 
 
 _cumsum.defvjp(lambda g, ans, x, dim: flip(_cumsum(flip(g, dim), dim), dim))
