@@ -137,6 +137,9 @@ from .ops.creation import (
     zeros,
     zeros_like,
 )
+from .ops.einsum import (
+    einsum,
+)
 from .ops.elementwise import (
     abs,
     absolute,
@@ -192,7 +195,6 @@ from .ops.linalg import (
     diag,
     diagonal,
     dot,
-    einsum,
     inner,
     matmul,
     mm,
@@ -205,6 +207,9 @@ from .ops.linalg import (
 from .ops.losses import (
     cosine_similarity,
     pairwise_distance,
+)
+from .ops.norms import (
+    norm,
 )
 from .ops.reduction import (
     all,
@@ -219,7 +224,6 @@ from .ops.reduction import (
     max,
     mean,
     min,
-    norm,
     prod,
     std,
     std_mean,

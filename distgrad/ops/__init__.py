@@ -7,18 +7,20 @@ from . import (
     arithmetic,
     conversion,
     creation,
+    einsum,
     elementwise,
     embedding,
     indexing,
     linalg,
     losses,
     normalization,
+    norms,
     reduction,
     selection,
     shape,
 )
 
 __all__ = [
-    "activation", "arithmetic", "conversion", "creation", "elementwise", "embedding", "indexing", "linalg", "losses",
-    "normalization", "reduction", "selection", "shape",
+    "activation", "arithmetic", "conversion", "creation", "einsum", "elementwise", "embedding", "indexing", "linalg",
+    "losses", "normalization", "norms", "reduction", "selection", "shape",
 ]  # fmt: skip

@@ -147,7 +147,7 @@ def _not_by_zero(xp: Any, x: Any, y: Any, name: str) -> None:
     """RuntimeError where integers are divided by 0 (on a device, where asking would wait, they are not looked at), or
     for complex numbers, which have no such quotient."""
     if _integral(x, y):
-        if xp is np and getattr(x, "size", 1) and not np.all(y):
+        if xp is np and getattr(x, "size", True) and not np.all(y):
             raise RuntimeError("ZeroDivisionError")
         return
     for a in (x, y):
