@@ -273,6 +273,8 @@ def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
         if dim.__class__ in TENSORS:
             return pair(input, dim)
         d = axis(dim, ndim_of(input))
+        if input._data.dtype.kind == "c":
+            raise RuntimeError(f"{name}(): does not support complex input")
         if input._data.dtype.kind == "b":
             found = reduce(input.byte(), d, keepdim)
             return values_and_indices[name](found.values.bool(), found.indices)
