@@ -11,7 +11,7 @@ import numpy as np
 from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import Number, Operand, method, raw, unknown
+from ._declare import Number, Operand, in_type_of, method, noun, raw, unknown
 from ._numbers import fitting
 
 
@@ -149,11 +149,18 @@ def div_(self: Tensor, other: Operand) -> Tensor:
 def _not_by_zero(xp: Any, x: Any, y: Any, name: str) -> None:
     """RuntimeError where integers are divided by 0 (on a device, where asking would wait, they are not looked at), or
     for complex numbers, which have no such quotient."""
-    kind = (x if hasattr(x, "dtype") else y).dtype.kind
-    if kind == "c":
-        raise unknown(name, x if hasattr(x, "dtype") else y)
-    if kind in "biu" and xp is np and not np.all(y):
-        raise RuntimeError("ZeroDivisionError")
+    if _integral(x, y):
+        if xp is np and getattr(x, "size", True) and not np.all(y):
+            raise RuntimeError("ZeroDivisionError")
+        return
+    for a in (x, y):
+        if hasattr(a, "dtype") and a.dtype.kind == "c":
+            raise unknown(name, a)
+
+
+def _integral(*operands: Any) -> bool:
+    """Whether all of the arrays or numbers are integers or bools."""
+    return all(a.dtype.kind in "biu" if hasattr(a, "dtype") else isinstance(a, int) for a in operands)
 
 
 @primitive("__floordiv__", "__rfloordiv__", "__ifloordiv__", "floor_divide", promote="same")
@@ -183,7 +190,7 @@ _floor_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0)
 @primitive(promote="same", grad_name="DivBackward1")
 def _trunc_divide(xp, x, y):
     _not_by_zero(xp, x, y, "div_trunc")
-    if (x if hasattr(x, "dtype") else y).dtype.kind in "iu":
+    if _integral(x, y):
         down = xp.floor_divide(x, y)
         return down + ((down < 0) & (down * y != x))
     return xp.trunc(xp.true_divide(x, y))
@@ -255,6 +262,7 @@ def _kind(x: Any) -> str:
 
 
 def _pow_base(g, ans, x, y):
+    y = in_type_of(g, y)
     if y.__class__ is int or y.__class__ is float:
         if y == 2:
             return (g + g) * x.conjugate()
@@ -265,6 +273,7 @@ def _pow_base(g, ans, x, y):
 
 
 def _pow_exponent(g, ans, x, y):
+    x = in_type_of(g, x)
     if not hasattr(x, "shape"):
         if x == 0:
             return g * where((y.real >= 0) & (y.imag == 0) if _kind(y) == "c" else y >= 0, 0.0, ans * -math.inf).conj()
@@ -328,6 +337,8 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """``input + weight * (end - input)``, from the nearer end: weight 1 gives ``end``; not of integers."""
     if raw(input).dtype.kind in "biu":
         raise unknown("lerp", input)
+    if end.dtype != input.dtype:
+        raise RuntimeError(f"expected dtype {noun(input)} for `end` but got dtype {noun(end)}")
     off = end - input
     if weight.__class__ in TENSORS:
         return where(raw(weight).real < 0.5, input + weight * off, end - (1 - weight) * off)
@@ -356,7 +367,9 @@ def _xlogy_first(g: Any, x: Any, y: Any) -> Any:
 
 
 xlogy.defvjp(
-    lambda g, ans, x, y: where((x == 0) & (y <= 0), 0.0, g * log(y)) if hasattr(y, "dtype") else _xlogy_first(g, x, y),
+    lambda g, ans, x, y: (
+        where((x == 0) & (y <= 0), 0.0, g * log(in_type_of(g, y))) if hasattr(y, "dtype") else _xlogy_first(g, x, y)
+    ),
     lambda g, ans, x, y: g * x / y,
 )
 

@@ -292,7 +292,7 @@ def arange(
         )
     kind = dtypes.as_dtype(dtype)
     if kind.category == 0:
-        raise NotImplementedError('"arange" not implemented for \'Bool\'')
+        raise NotImplementedError("\"arange\" not implemented for 'Bool'")
     if kind is dtypes.int64:
         start, end, step = int(start), int(end), int(step)
         if step == 0:
