@@ -387,9 +387,9 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 
 @method("diag")
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """A matrix's diagonal, or a matrix with the vector on its diagonal."""
+    """A copy of a matrix's diagonal, or a matrix with the vector on its diagonal."""
     if ndim_of(input) == 2:
-        return _diagonal(input, diagonal, 0, 1)
+        return _diagonal(input, diagonal, 0, 1).clone()
     n = raw(input).shape[0] + abs(diagonal)
     return _on_diagonal(input, (n, n), diagonal, 0, 1)
 
