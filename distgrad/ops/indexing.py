@@ -112,13 +112,13 @@ def _getitem(xp, x, index):
 
 
 @primitive(grad_name="IndexPutBackward0")
-def _scattered(xp, g, shape, index):
-    """Zeros of ``shape`` with ``g`` added at ``index``."""
-    out = xp.zeros(shape, g.dtype)
+def _scattered(xp, x, shape, index):
+    """Zeros of ``shape`` with ``x`` added at ``index``."""
+    out = xp.zeros(shape, x.dtype)
     if _is_basic(index):
-        out[index] = g
+        out[index] = x
     else:
-        xp.add.at(out, index, g)
+        xp.add.at(out, index, x)
     return out
 
 
