@@ -20,6 +20,8 @@ from .indexing import _check_indices, _clean, _explain, _getitem, _is_basic, _se
 from .selection import _where
 from .shape import _expanded
 
+_f32, _f64 = np.dtype(np.float32), np.dtype(np.float64)
+_LARGEST = dtypes.finfo(dtypes.float32).max
 _C_NAMES = {
     dtypes.uint8: "uint8_t", dtypes.int8: "int8_t", dtypes.int16: "int16_t", dtypes.int32: "int",
     dtypes.int64: "int64_t", dtypes.uint16: "uint16_t", dtypes.uint32: "uint32_t", dtypes.uint64: "uint64_t",
@@ -205,34 +207,24 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         RuntimeError: it cannot be broadcast to what ``index`` names, or a number does not fit the dtype.
         IndexError: ``index`` is out of bounds, or none.
     """
-    given, index = index, _clean(index)
-    value = _assignable(self, value)
-    basic = _is_basic(index)
+    given = index
+    if index.__class__ is not int:
+        index = _clean(index)
     data = self._data
     shape: tuple[int, ...] = ()
-    if value.__class__ in TENSORS:
-        if value.device != self.device and value._data.ndim:
-            raise RuntimeError(
-                f"Expected all tensors to be on the same device, but found at least two devices, {self.device} and "
-                f"{value.device}!"
-            )
-        if not basic:
-            _same_type(self, value, index)
-        shape = value._data.shape
-        if shape and shape[0] == 1:
-            value = _leading(value)
-            shape = value._data.shape
-        array = value._data
-        if not isinstance(data, np.ndarray):
-            array = backend.to_device(array, self.device)
+    if value.__class__ is float and (data.dtype is _f64 or (data.dtype is _f32 and -_LARGEST < value < _LARGEST)):
+        array = value  # the usual case
     else:
-        array = value
+        value = array = _assignable(self, value)
+        if value.__class__ in TENSORS:
+            value, array = _beside(self, value, index)
+            shape = value._data.shape
     if (
         recording.enabled
-        and data.dtype.kind not in "biu"
         and (wants_grad(self) or (value.__class__ in TENSORS and wants_grad(value)))
+        and data.dtype.kind not in "biu"
     ):
-        _recorded(self, index, value, shape, () if basic else tuple(tensors_in(given)))
+        _recorded(self, index, value, shape, () if _is_basic(index) else tuple(tensors_in(given)))
         return
     try:
         if data.__class__ is np.ndarray:
@@ -244,7 +236,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         raise IndexError(_explain(data, index, e)) from None
     except (TypeError, ValueError):
         _check_indices(data, index)
-        target = data[index]
+        target, basic = data[index], _is_basic(index)
         _misfit(target, shape, basic)
         if not isinstance(data, np.ndarray) or data.flags.writeable or not overlaps(data):
             raise
@@ -253,6 +245,22 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         data.flags.writeable = True
         data[index] = array
     self._bump()
+
+
+def _beside(self: Tensor, value: Tensor, index: Any) -> tuple[Tensor, Any]:
+    """``value``, as it is to be written to ``self``, and its array beside that of ``self``."""
+    if value.device != self.device and value._data.ndim:
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but found at least two devices, {self.device} and "
+            f"{value.device}!"
+        )
+    if not _is_basic(index):
+        _same_type(self, value, index)
+    shape = value._data.shape
+    if shape and shape[0] == 1:
+        value = _leading(value)
+    array = value._data
+    return value, array if isinstance(self._data, np.ndarray) else backend.to_device(array, self.device)
 
 
 def _recorded(self: Tensor, index: Any, value: Any, shape: tuple[int, ...], watch: tuple[Any, ...]) -> None:
