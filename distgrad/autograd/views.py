@@ -14,7 +14,7 @@ import numpy as np
 from .. import backend, dtypes
 from .errors import freed, leaf_written, mismatched, overlapping, unfollowed
 from .grad_mode import recording
-from .graph import Cell, Leaf, Node, View, is_nowhere, nowhere, stepped
+from .graph import TURN, Cell, Leaf, Node, View, is_nowhere, nowhere, stepped
 from .tensor import TENSORS, Tensor, new
 
 
@@ -43,7 +43,6 @@ def as_view(prim: Any, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             t._view = view = new(View)
             view.base = x if parent is None else parent.base
             view.generation = cell.generation
-            view.version = cell.version
             view.nr = nr if several else None
             view.parent = parent
             view.made = made
@@ -63,7 +62,7 @@ def share(t: Tensor, x: Tensor, made: str) -> None:
     parent = x._view
     t._view = view = new(View)
     view.base = x if parent is None else parent.base
-    view.generation, view.version = cell.generation, cell.version
+    view.generation = cell.generation
     view.nr, view.parent, view.made = None, parent, made
     view.step = (None, (), {})
 
@@ -83,7 +82,7 @@ def refresh(t: Tensor, asked: bool = False) -> None:
     if base._node is None and (node is None or type(node) is Leaf):
         if is_nowhere(node):
             t._node = None
-    elif view.version == cell.version:  # the base began or ceased to require grad
+    elif (cell.generation - view.generation) % TURN == 0:  # the base began or ceased to require grad
         if node is None and t._data.dtype.kind not in "biu":
             t._node = nowhere(t)
     elif t._data.dtype.kind not in "biu":
@@ -96,7 +95,6 @@ def refresh(t: Tensor, asked: bool = False) -> None:
             rebase(t, stepped(base, view.steps())._node)
         finally:
             recording.enabled = before
-        view.version = cell.version
     view.generation = cell.generation
 
 
