@@ -248,5 +248,11 @@ _gathered.defvjp(lambda g, ans, x, index, dim: _scattered(g, tuple(x.shape), _gr
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """Elements of ``input`` at ``indices`` along ``dim``, broadcasting the other dimensions."""
     if dim is None:
-        return _gather(input.reshape(-1), raw(indices).reshape(-1).copy(), 0)
-    return _gather(input, raw(indices).copy(), axis(dim, ndim_of(input)))
+        return _gather(input.reshape(-1), _copied(indices).reshape(-1), 0)
+    return _gather(input, _copied(indices), axis(dim, ndim_of(input)))
+
+
+def _copied(index: Any) -> Any:
+    """The array of ``index``, in memory of its own: PyTorch lets the tensor be written to afterwards."""
+    with backend.where_it_lies(raw(index)):
+        return raw(index).copy()
