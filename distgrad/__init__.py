@@ -12,6 +12,7 @@ import typing as _typing
 import warnings as _warnings
 
 from . import autograd, cuda, nn, optim, random
+from ._names import absent as _absent
 from .autograd import (
     Size,
     Tensor,
@@ -325,7 +326,9 @@ _LATER = {
 
 def __getattr__(name: str) -> _typing.Any:
     if name not in _LATER:
-        raise AttributeError(f"module 'distgrad' has no attribute '{name}'")
+        if name.startswith("_"):  # probes of the interpreter and of tools
+            raise AttributeError(f"module 'distgrad' has no attribute '{name}'")
+        raise _absent("distgrad", name, "function, type or module", __all__)
     module = _importlib.import_module("." + _LATER[name], __name__)
     found = module if name == _LATER[name] else getattr(module, name)
     globals()[name] = found

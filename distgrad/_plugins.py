@@ -11,6 +11,8 @@ import pkgutil
 import re
 import sys
 import traceback
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +80,41 @@ class Source:
         return self.value.partition(":")[0].strip()
 
 
+def told_by(distribution: Any) -> tuple[str, str]:
+    """Name and version; of a damaged distribution (no METADATA, or not readable) what its folder is called, and ""."""
+    try:
+        name, version = distribution.name, distribution.version
+    except Exception:  # the standard library does not say which
+        name = version = None
+    if not isinstance(name, str) or not name:
+        folder = getattr(distribution, "_path", None)
+        name = Path(str(folder)).name.partition("-")[0] if folder is not None else "(a damaged distribution)"
+    return name, version if isinstance(version, str) else ""
+
+
+def entry_points_of(distributions: Iterable[Any]) -> list[Any]:
+    """Our entry points in the installed ``distributions``, the first of a name counting; damaged ones are passed over.
+
+    ``importlib.metadata.entry_points`` raises for all where it cannot read one.
+    """
+    found, seen = [], set()
+    for distribution in distributions:
+        try:
+            name = getattr(distribution, "_normalized_name", None) or told_by(distribution)[0]
+            if name in seen:
+                continue
+            seen.add(name)
+            found += [e for e in distribution.entry_points if e.group == GROUP]
+        except Exception as error:
+            where = getattr(distribution, "_path", "?")
+            text = f"the installed distribution at {where} is damaged, and not searched for plugins: {error}"
+            warnings.warn(text, PluginWarning, stacklevel=6)
+    return found
+
+
 def source_of(entry_point: Any) -> Source:
     """What an entry point (an object with ``name``, ``value`` and ``dist``) names, without importing it."""
-    distribution, version = entry_point.dist.name, entry_point.dist.version
-    plain = Source(entry_point.name, entry_point.value, distribution, version)
+    plain = Source(entry_point.name, entry_point.value, *told_by(entry_point.dist))
     if plain.module != plain.value:
         return plain
     try:

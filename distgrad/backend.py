@@ -8,16 +8,18 @@ its place with :func:`accelerator_as`.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pickle import PickleBuffer
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 __all__ = [
     "Accelerator", "Array", "ArrayModule", "CPU", "Kernel", "NOWHERE", "accelerator", "accelerator_as", "array_module",
-    "choose_device", "chosen", "claim_device", "device", "device_count", "device_of", "is_array", "module_for", "on",
-    "release_device", "resolve", "run_kernel", "several_devices", "special_module", "switched", "synchronize",
+    "carve", "choose_device", "chosen", "claim_device", "device", "device_count", "device_of", "is_array", "module_for",
+    "on", "release_device", "resolve", "run_kernel", "several_devices", "special_module", "switched", "synchronize",
     "to_device", "to_host", "where_it_lies",
 ]  # fmt: skip
 
@@ -111,6 +113,7 @@ class Accelerator(Protocol):
     def synchronize(self) -> None: ...
     def special_module(self) -> ArrayModule: ...
     def run_kernel(self, kernel: Kernel, arrays: Sequence[Array], numbers: Sequence[float]) -> None: ...
+    def carve(self, buffer: Array, lo: int, shape: tuple[int, ...]) -> Array: ...
 
 
 class _CuPy:
@@ -164,6 +167,9 @@ class _CuPy:
             self._kernels[key] = made
         made(*[arrays[i] for i in kernel.read], *numbers, *[arrays[i] for i in kernel.written])
 
+    def carve(self, buffer: Array, lo: int, shape: tuple[int, ...]) -> Array:
+        return self.module.ndarray(shape, buffer.dtype, memptr=buffer.data + lo * buffer.itemsize)
+
 
 _accelerator: Accelerator | None = None
 _tried = False
@@ -200,6 +206,23 @@ def run_kernel(kernel: Kernel, arrays: Sequence[Array], numbers: Sequence[float]
     found = accelerator()
     assert found is not None
     found.run_kernel(kernel, arrays, numbers)
+
+
+def carve(buffer: Array, lo: int, shape: tuple[int, ...]) -> Array:
+    """The elements of the one-dimensional ``buffer`` from ``lo`` on, in ``shape``: an array that views refer to.
+
+    A slice would do, but for one thing: a view of a slice refers to the whole buffer, and so nobody could tell whether
+    there are views of this part of it.
+    """
+    if not isinstance(buffer, np.ndarray):
+        found = accelerator()
+        assert found is not None
+        return found.carve(buffer, lo, shape)
+    octets: Any = buffer.view(np.uint8)
+    start = lo * buffer.itemsize
+    part = memoryview(octets)[start : start + math.prod(shape) * buffer.itemsize]
+    own: Any = PickleBuffer(part)  # which is no array, so that NumPy looks no further; nothing is pickled
+    return np.ndarray(shape, buffer.dtype, buffer=own)
 
 
 def is_array(x: object) -> bool:

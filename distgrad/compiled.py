@@ -1,7 +1,8 @@
 """Compiled loops: arithmetic in one pass over memory, where numba is installed.
 
 NumPy stays the reference: a loop does the same operations in the same order and precision, so it gives the same bits.
-Without numba (``pip install 'distgrad[jit]'``), or with ``DISTGRAD_JIT=0`` in the environment, only time changes.
+Without numba (``pip install 'distgrad[jit]'``), with ``DISTGRAD_JIT=0`` in the environment, or where what numba has
+compiled cannot be kept or read again, only time changes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._compile_cache import make_careful
 from .backend import Array
 
 __all__ = ["Loop", "MOST_PARTS", "Mean", "available", "compiled", "usable"]
@@ -83,7 +85,7 @@ def _compile(loop: Loop) -> Loop:
     # no fast-math: reassociation and fused multiply-adds would change bits with the place in a block
     options = dict(nogil=True, error_model="numpy", boundscheck=False)
     try:
-        return numba.njit(cache=True, **options)(loop)
+        return make_careful(numba.njit(cache=True, **options)(loop))
     except RuntimeError:  # no folder that a cache could be written to
         return numba.njit(**options)(loop)
 

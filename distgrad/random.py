@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.random import Generator as NumPyGenerator
 
 __all__ = [
-    "Generator", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed",
-    "set_rng_state",
+    "Generator", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "own_generator",
+    "seed", "set_rng_state",
 ]  # fmt: skip
 
 Shape = int | Sequence[int]
@@ -199,7 +200,7 @@ class Generator:
             raise NotImplementedError(f"random integers are not implemented for {dtype!r}")
         if not low < high:
             raise RuntimeError(f"random integers expect 'from' to be less than 'to', but got from={low} >= to={high}")
-        least, most = _whole_range(dtype)
+        least, most = _held(dtype)
         for name, bound in (("from", low), ("to - 1", high - 1)):
             if not least <= bound <= most:
                 raise RuntimeError(f"{name} = {bound} is out of bounds for {dtype!r}, which holds [{least}, {most}]")
@@ -210,7 +211,7 @@ class Generator:
         """0 … n - 1 in random order."""
         if n < 0:
             raise RuntimeError(f"a permutation needs n >= 0, got {n}")
-        most = _whole_range(dtype)[1]
+        most = _held(dtype)[1]
         if n - 1 > most:
             raise RuntimeError(f"a permutation of {n} does not fit {dtype!r}, which holds at most {most}")
         return self._draw().permutation(n).astype(dtype.np, copy=False)
@@ -300,7 +301,7 @@ def _floating(dtype: dtypes.dtype, what: str, complex_too: bool = True) -> None:
         raise NotImplementedError(f"{what} random numbers are not implemented for {dtype!r}, only for {kinds} types")
 
 
-def _whole_range(dtype: dtypes.dtype) -> tuple[int, int]:
+def _held(dtype: dtypes.dtype) -> tuple[int, int]:
     """The integers that ``dtype`` holds without gaps."""
     if dtype is dtypes.bool_:
         return 0, 1
@@ -313,7 +314,47 @@ def _whole_range(dtype: dtypes.dtype) -> tuple[int, int]:
 
 # ------------------------------------------------------------------------------------------- the default generator
 
-default_generator = Generator()
+_thread = threading.local()  # .generator: the one that stands for the default in a thread that has its own
+
+
+class _DefaultGenerator(Generator):
+    """The process's generator; in a thread that was given one of its own (:func:`own_generator`), that one."""
+
+    __slots__ = ()
+
+    def _own(self) -> Generator | None:
+        return getattr(_thread, "generator", None)
+
+    def _draw(self) -> NumPyGenerator:
+        own = self._own()
+        return super()._draw() if own is None else own._draw()
+
+    def _start(self, seed: int, counters: tuple[int, ...] = ()) -> None:
+        own = self._own()
+        super()._start(seed, counters) if own is None else own._start(seed, counters)
+
+    def seed(self) -> int:
+        """Start anew from a seed taken from the system, and return it."""
+        super().seed()
+        return self.initial_seed()
+
+    def initial_seed(self) -> int:
+        """The seed last started from."""
+        own = self._own()
+        return self._seed if own is None else own._seed
+
+    def get_state(self) -> np.ndarray:
+        """All of the state, as a uint8 array of 120 bytes."""
+        own = self._own()
+        return super().get_state() if own is None else own.get_state()
+
+
+def own_generator(seed: int) -> None:
+    """Give this thread a default generator of its own, so that threads do not race for the process's."""
+    _thread.generator = Generator().manual_seed(seed)
+
+
+default_generator: Generator = _DefaultGenerator()
 default_generator.seed()
 
 

@@ -27,6 +27,7 @@ from distgrad._plugins import (
     PluginWarning,
     Source,
     UnknownPluginError,
+    entry_points_of,
     file_of,
     import_target,
     is_half_imported,
@@ -34,13 +35,14 @@ from distgrad._plugins import (
     offered_by,
     own_hooks,
     source_of,
+    told_by,
     why_not,
 )
 from distgrad.hookspecs import GROUP, HOOKS
 
 __all__ = [
-    "Plugin", "PluginError", "PluginWarning", "Registry", "UnknownPluginError", "class_names", "digest", "explain",
-    "get", "get_class", "names", "plugins", "register", "unregister",
+    "Plugin", "PluginError", "PluginWarning", "Registry", "UnknownPluginError", "broken", "class_names", "digest",
+    "explain", "get", "get_class", "names", "plugins", "register", "unregister",
 ]  # fmt: skip
 
 
@@ -103,8 +105,13 @@ class Registry:
         text += f"did you mean {' or '.join(map(repr, nearest))}? " if nearest else ""
         text += f"known: {', '.join(known) or 'none'}"
         if self._broken:
-            text += f"; plugins that could not be loaded: {', '.join(sorted(self._broken))}"
+            text += f"; plugins that could not be loaded: {', '.join(self.broken())}"
         return text
+
+    def broken(self) -> list[str]:
+        """Which plugins could not be loaded, sorted; loads all plugins."""
+        self._load_all()
+        return sorted(self._broken)
 
     def names(self, kind: str) -> list[str]:
         """The registered names of a kind, sorted; loads all plugins."""
@@ -289,10 +296,10 @@ class Registry:
 
 def _installed() -> Iterable[Any]:
     """The entry points of everything installed; an error where distgrad itself is imported but not installed."""
-    from importlib.metadata import entry_points  # 30 ms, paid by those who ask for a plugin
+    from importlib.metadata import distributions  # 30 ms, paid by those who ask for a plugin
 
-    found = entry_points(group=GROUP)
-    if not any(e.dist is not None and e.dist.name == GROUP for e in found):
+    found = entry_points_of(distributions())
+    if not any(told_by(e.dist)[0] == GROUP for e in found):
         root = Path(__file__).resolve().parent.parent
         raise PluginError(
             f"distgrad is imported from {root} but not installed, so its built-in plugins cannot be found: "
@@ -302,7 +309,7 @@ def _installed() -> Iterable[Any]:
 
 
 _registry = Registry(_installed)
-class_names, digest, explain, get, get_class = (
-    _registry.class_names, _registry.digest, _registry.explain, _registry.get, _registry.get_class,
+broken, class_names, digest, explain, get, get_class = (
+    _registry.broken, _registry.class_names, _registry.digest, _registry.explain, _registry.get, _registry.get_class,
 )  # fmt: skip
 names, plugins, register, unregister = _registry.names, _registry.plugins, _registry.register, _registry.unregister

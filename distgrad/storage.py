@@ -6,26 +6,32 @@ view.  So an all-reduce bucket is a slice, an update is a loop over blocks, and 
 
 A user may at any time give a parameter other memory (``p.data = …``, ``.to()``), another gradient (``p.grad = …``) or
 none.  Nothing here forbids it: :meth:`FlatStorage.holds` tells, and whoever works on the buffers asks first.
+
+Memory that somebody else sees as well (an array that ``from_numpy`` was given, a parameter tied by ``.data``, a view
+taken before) is never left: such a parameter stays where it lies, in a storage of its own (:func:`seen_elsewhere`).
+Likewise gradients: those that somebody still reads stay, and the next ones get another buffer.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from . import backend
 from .autograd import Tensor
-from .autograd.engine import unshared
+from .autograd.gradient_slots import bases, held, references, unshared
 from .autograd.graph import Leaf
 from .backend import Array
 
 if TYPE_CHECKING:
     from .compiled import Mean
 
-__all__ = ["Allocate", "FlatStorage", "Sharing", "allocate", "changes", "flatten", "home"]
+__all__ = ["Allocate", "FlatStorage", "Sharing", "allocate", "changes", "flatten", "home", "seen_elsewhere"]
 
 # How a buffer is made: (number of elements, NumPy dtype, device) -> zeroed one-dimensional array.
 Allocate = Callable[[int, np.dtype, backend.device], Array]
@@ -80,6 +86,15 @@ class Sharing(Protocol):
         ...
 
 
+class _User(Protocol):
+    """A segment of an optimizer."""
+
+    first: int
+    last: int
+
+    def __hash__(self) -> int: ...
+
+
 class FlatStorage:
     """One pair of buffers.
 
@@ -88,6 +103,10 @@ class FlatStorage:
         data, grad: raw one-dimensional arrays of one dtype on one device.
         ranges: for each parameter its (first, behind last) element in both.
         views: for each parameter the array that ``p._data`` is as long as it lives here.
+        scattered: the one parameter of this storage is seen elsewhere too, and its elements do not lie side by side:
+            ``data`` is then only room for them.
+        common: other processes read :attr:`grad`.
+        users: the segments of optimizers, which refer to :attr:`views`.
         owned: the (first, behind last) element that this process updates and holds optimizer state for; all of them,
             unless processes share the update out.  The pair is replaced, never changed.
         assemble: makes a sharing process's view of optimizer state whole: given this process's part of an array, it
@@ -102,6 +121,7 @@ class FlatStorage:
         "__weakref__",
         "_leaves",
         "assemble",
+        "common",
         "data",
         "device",
         "dtype",
@@ -109,13 +129,16 @@ class FlatStorage:
         "owned",
         "params",
         "ranges",
+        "scattered",
         "settled",
         "sharing",
         "slots",
+        "users",
         "views",
     )  # fmt: skip
 
-    def __init__(self, params: Iterable[Tensor], make: Allocate) -> None:
+    def __init__(self, params: Iterable[Tensor], make: Allocate | None) -> None:
+        """The parameters move into memory that ``make`` makes; None: the only one stays where it is."""
         self.params = tuple(params)
         first = self.params[0]
         self.dtype: np.dtype = first._data.dtype
@@ -127,8 +150,15 @@ class FlatStorage:
             lo = math.ceil(end / unit) * unit
             end = lo + p.numel()
             self.ranges.append((lo, end))
-        self.data = make(end, self.dtype, self.device)
-        self.grad = make(end, self.dtype, self.device)
+        self.scattered = self.common = False
+        if make is not None:
+            self.data = make(end, self.dtype, self.device)
+        elif first._data.flags.c_contiguous:
+            self.data = first._data.reshape(-1)
+        else:
+            self.scattered, self.data = True, allocate(end, self.dtype, self.device)
+        self.grad = (make or allocate)(end, self.dtype, self.device)
+        self.users: weakref.WeakSet[_User] = weakref.WeakSet()
         self.views: list[Array] = []
         self.slots: list[Array] = []
         self.owned: tuple[int, int] = (0, end)
@@ -137,24 +167,54 @@ class FlatStorage:
         self.settled: tuple[Array, list[Array]] | None = None
         self._leaves: list[Leaf | None] = [None] * len(self.params)  # who was given the slots
         with backend.where_it_lies(self.data):
-            self._move_in()
+            self._move_in(stay=make is None)
         global changes
         changes += 1
 
-    def _move_in(self) -> None:
-        """Make every parameter, and the gradient it may have, a view of the buffers."""
-        for i, (p, (lo, hi)) in enumerate(zip(self.params, self.ranges, strict=True)):
-            view = self.data[lo:hi].reshape(p._data.shape)
-            view[...] = p._data
-            self.views.append(view)
-            self.slots.append(self.grad[lo:hi].reshape(view.shape))
-            p._data = view
+    def _move_in(self, stay: bool) -> None:
+        """Make every parameter a view of the buffers, and the gradient it may have unless somebody else has it too."""
+        for i, (p, (lo, _)) in enumerate(zip(self.params, self.ranges, strict=True)):
+            shape = p._data.shape
+            if not stay:
+                view = backend.carve(self.data, lo, shape)
+                view[...] = p._data
+                p._data = view
+            self.views.append(p._data)
+            self.slots.append(backend.carve(self.grad, lo, shape))
             p.__dict__["_flat"] = (self, i)
             if type(p._node) is Leaf:
                 self.grad_slot(i)
-                if p._grad is not None and p._grad._node is None and not p._grad.is_sparse:
-                    self.gather(i, i + 1)
+                grad = p._grad
+                if grad is not None and grad._node is None and not grad.is_sparse and not held(p, here=1):
+                    self.slots[i][...] = grad._data
                     p._grad = self.grad_slot(i)
+
+    def places(self, first: int, last: int) -> list[Array]:
+        """Of parameters ``first`` to ``last - 1``, the arrays over :attr:`data`."""
+        if self.scattered:
+            return [self.data.reshape(self.params[0]._data.shape)]
+        return self.views[first:last]
+
+    def referring(self, i: int) -> int:
+        """How many arrays' users of this storage refer to ``views[i]``, the parameter itself not counted."""
+        return 1 + sum(user.first <= i < user.last for user in self.users)
+
+    def renew_gradients(self) -> bool:
+        """Lay the next gradients into another buffer: somebody still reads what lies in this one, or did not copy it.
+
+        Gradients that parameters have now stay where they are; :meth:`gather` will fetch them.  False where processes
+        share the buffer, which cannot be exchanged.
+        """
+        if self.common:
+            return False
+        self.grad = allocate(self.grad.size, self.dtype, self.device)
+        self.slots[:] = [
+            backend.carve(self.grad, lo, slot.shape) for (lo, _), slot in zip(self.ranges, self.slots, strict=True)
+        ]
+        for i, leaf in enumerate(self._leaves):
+            if leaf is not None and leaf.slot is not None:
+                leaf.slot = Tensor._wrap(self.slots[i], None)
+        return True
 
     def grad_slot(self, i: int) -> Tensor:
         """The tensor over parameter ``i``'s part of :attr:`grad`; where its next gradient will be written."""
@@ -176,6 +236,29 @@ class FlatStorage:
         self.sharing, self.owned, self.assemble = sharing, owned, assemble
         changes += 1
 
+    def take_in(self) -> None:
+        """Of parameters that were given other memory (``p.data = …``), move the values in, where processes share.
+
+        Raises:
+            RuntimeError: somebody else sees that memory too, and would be cut off; nothing has moved then.
+        """
+        moved = [i for i, p in enumerate(self.params) if p._data is not self.views[i] and self._fits(i)]
+        seen = seen_elsewhere([self.params[i] for i in moved])
+        if any(seen):
+            i = moved[seen.index(True)]
+            raise RuntimeError(
+                f"parameter number {i}, of shape {list(self.views[i].shape)}, was given memory (p.data = …) that "
+                "something else refers to as well; processes that share its update cannot keep both together. Write "
+                "into the parameter instead: p.data.copy_(…)"
+            )
+        for i in moved:
+            self.views[i][...] = self.params[i]._data
+            self.params[i]._data = self.views[i]
+
+    def _fits(self, i: int) -> bool:
+        data, view = self.params[i]._data, self.views[i]
+        return data.shape == view.shape and data.dtype == view.dtype and type(data) is type(view)
+
     def buffer_of(self, i: int, gradient: Array) -> Array | None:
         """The flat buffer of which ``gradient`` is parameter ``i``'s part, if it is."""
         if gradient is self.slots[i]:
@@ -194,24 +277,33 @@ class FlatStorage:
         One that lies elsewhere is copied, a missing one is zeros.  Who kept a gradient of an earlier step, which lies
         where these are written, keeps its values.
         """
+        strays = [i for i in range(lo, hi) if self._lies_elsewhere(i)]
+        for i in strays:  # which may exchange the buffer, and make strays of them all
+            self._make_ready(i)
         with backend.where_it_lies(self.grad):
-            for i in range(lo, hi):
-                p, slot = self.params[i], self.slots[i]
-                grad = p._grad
-                if grad is not None and grad._data is slot:
-                    continue
-                leaf = self._leaves[i]  # of a frozen parameter, the one it had
-                lost = leaf is not p._node or (leaf is not None and leaf.slot is None)
-                if lost and type(p._node) is Leaf and self.holds(i):
-                    self.grad_slot(i)
-                    leaf = self._leaves[i]
-                if leaf is not None and leaf.slot is not None and leaf.slot._data is slot:
-                    unshared(leaf)
-                if grad is not None and grad.is_sparse:
+            for i in range(lo, hi) if strays else ():
+                grad, slot = self.params[i]._grad, self.slots[i]
+                if grad is None:
+                    slot[...] = 0
+                elif grad.is_sparse:
                     slot[...] = 0
                     grad._data.add_to(slot)
-                else:
-                    slot[...] = 0 if grad is None else grad._data
+                elif grad._data is not slot:
+                    slot[...] = grad._data
+
+    def _lies_elsewhere(self, i: int) -> bool:
+        grad = self.params[i]._grad
+        return grad is None or grad._data is not self.slots[i]
+
+    def _make_ready(self, i: int) -> None:
+        """Nobody shall lose a gradient that is written over in the slot of parameter ``i``."""
+        p, leaf = self.params[i], self._leaves[i]  # of a frozen parameter, the one it had
+        lost = leaf is not p._node or (leaf is not None and leaf.slot is None)
+        if lost and type(p._node) is Leaf and self.holds(i):
+            self.grad_slot(i)
+            leaf = self._leaves[i]
+        if leaf is not None and leaf.slot is not None and leaf.slot._data is self.slots[i]:
+            unshared(leaf)
 
 
 changes = 0
@@ -236,13 +328,74 @@ def flatten(params: Iterable[Tensor], make: Allocate | None = None) -> list[Flat
         make: makes the buffers; default the process's own memory.
     """
     unique = list({id(p): p for p in params}.values())
-    loose: dict[tuple[str, np.dtype], list[Tensor]] = {}
+    loose: list[Tensor] = []
     for p in unique:
         if not p.is_leaf:
             raise ValueError("can't put a non-leaf Tensor into flat storage; parameters are leaves")
         if home(p) is None:
-            loose.setdefault((str(p.device), p._data.dtype), []).append(p)
-    for several in loose.values():
+            loose.append(p)
+    together: dict[tuple[str, np.dtype], list[Tensor]] = {}
+    for p, seen in zip(loose, seen_elsewhere(loose), strict=True):
+        if seen:
+            FlatStorage([p], None)
+        else:
+            together.setdefault((str(p.device), p._data.dtype), []).append(p)
+    for several in together.values():
         FlatStorage(several, make or allocate)
     found = {id(s): s for s in (home(p) for p in unique) if s is not None}
     return list(found.values())
+
+
+def seen_elsewhere(params: Sequence[Tensor]) -> list[bool]:
+    """For each parameter whether its memory is seen otherwise than through it, so that moving would cut somebody off.
+
+    What refers to its array is counted: tensors (``.data``, ``.detach()``, a parameter tied to it), views, and arrays
+    of the user that it is itself a view of.  Slices of one array that ``params`` alone divide among them are their own.
+    """
+    parts = Counter(base for _, base in {edge for p in params if home(p) is None for edge in _edges(p._data)})
+    seen = [references(p) > _known(p) or (home(p) is None and _watched(p._data, parts)) for p in params]
+    ends: dict[int, int] = {}  # of arrays that are divided: where the last part ended, and whose it was
+    last: dict[int, int] = {}
+    divided = [k for k, p in enumerate(params) if parts.get(id(p._data.base), 0) > 1]
+    bounds = {k: _bounds(params[k]) for k in divided}
+    for k in sorted(divided, key=bounds.__getitem__):
+        whole, (lo, hi) = id(params[k]._data.base), bounds[k]
+        if lo < ends.get(whole, lo):
+            seen[k] = seen[last[whole]] = True
+        if hi >= ends.get(whole, hi):
+            ends[whole], last[whole] = hi, k
+    return seen
+
+
+def _known(p: Tensor) -> int:
+    """How many refer to the array of ``p`` that need not be told when it moves."""
+    flat = home(p)
+    return 1 if flat is None else 1 + flat.referring(p.__dict__["_flat"][1])
+
+
+def _edges(array: Array) -> Iterator[tuple[int, int]]:
+    """(a view, what it is a view of), by ``id``, for ``array`` and all that it is a view of."""
+    while backend.is_array(array.base):
+        yield id(array), id(array.base)
+        array = array.base
+
+
+def _watched(array: Array, parts: Mapping[int, int]) -> bool:
+    """Whether what ``array`` is a view of is referred to by more than ``parts``."""
+    while array.base is not None:
+        if not backend.is_array(array.base):  # a file, bytes, another library's memory
+            return bool(array.flags.writeable)
+        if bases(array) > parts[id(array.base)]:
+            return True
+        array = array.base
+    return False
+
+
+def _bounds(p: Tensor) -> tuple[int, int]:
+    """The first and the behind last byte of ``p`` in memory."""
+    lo = hi = p.data_ptr()
+    if p.numel() == 0:
+        return lo, hi
+    for n, step in zip(p._data.shape, p._data.strides, strict=True):
+        lo, hi = lo + min(step * (n - 1), 0), hi + max(step * (n - 1), 0)
+    return lo, hi + p.itemsize

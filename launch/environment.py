@@ -33,11 +33,17 @@ def python_of(venv_dir: str | os.PathLike[str]) -> Path:
     return Path(venv_dir).absolute() / "bin" / "python"
 
 
-def ensure(venv_dir: str | os.PathLike[str], extras: Iterable[str]) -> Path:
+def ensure(
+    venv_dir: str | os.PathLike[str], extras: Iterable[str], beside: str | os.PathLike[str] | None = None
+) -> Path:
     """Make the environment ``venv_dir`` hold this checkout (editable) with ``extras``, and return its interpreter.
 
     Nothing is installed where a stamp in the environment says that the same ``pyproject.toml`` was installed from this
     place with at least these extras.  Extras installed earlier are kept.
+
+    Args:
+        beside: the interpreter of an environment that has been ensured with the extra ``test``.  The new one sees its
+            packages and gets only what is missing there: an MPI of its own, say, in seconds instead of minutes.
 
     Raises:
         EnvironmentFailure: this Python is too old or cannot make environments, or pip failed.
@@ -46,25 +52,43 @@ def ensure(venv_dir: str | os.PathLike[str], extras: Iterable[str]) -> Path:
     venv, python = Path(venv_dir).absolute(), python_of(venv_dir)
     wanted, stamp = set(extras), venv / _STAMP
     now = {"pyproject": hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest(), "root": str(ROOT)}
+    if beside is not None:
+        now["beside"] = str(_packages_of(beside))
     before = _read_stamp(stamp) if python.exists() else {}
     extras_before = before.pop("extras", [])
     had = set(extras_before) if isinstance(extras_before, list) else set()
     if before == now and wanted <= had:
         return python
-    if not python.exists():
+    maker = Path(sys.executable if beside is None else beside)
+    if not python.exists() or before.get("beside") != now.get("beside"):
         _require_venv()
         _say(f"creating {_short(venv)} with Python {sys.version.split()[0]}")
-        _check_call([sys.executable, "-m", "venv", str(venv)], "the environment could not be created")
+        options = [*(["--clear"] if python.exists() else []), *(["--without-pip"] if beside is not None else [])]
+        _check_call([str(maker), "-m", "venv", *options, str(venv)], "the environment could not be created")
+        had = set()
     stamp.unlink(missing_ok=True)  # an installation cut short must not look complete
     wanted |= had
     target = f".[{','.join(sorted(wanted))}]" if wanted else "."
+    pip, options = [str(python), "-m", "pip"], ["--quiet", "--disable-pip-version-check", "--no-input"]
+    if beside is not None:
+        _see_packages(venv, _packages_of(beside))
+        pip, options = [str(maker), "-m", "pip", "--python", str(python)], [*options, "--no-build-isolation"]
     _say(f"installing distgrad{target[1:]} into {_short(venv)} (only when pyproject.toml changes; may take minutes)")
-    _check_call(
-        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-e", target],
-        "pip failed; its message is above",
-    )
+    _check_call([*pip, "install", *options, "-e", target], "pip failed; its message is above")
     stamp.write_text(json.dumps({**now, "extras": sorted(wanted)}), encoding="utf-8")
     return python
+
+
+def _packages_of(python: str | os.PathLike[str]) -> Path:
+    """The folder of the packages of the environment whose interpreter is ``python``."""
+    return next(Path(python).absolute().parent.parent.glob("lib/python*/site-packages"))
+
+
+def _see_packages(venv: Path, packages: Path) -> None:
+    """Let the environment ``venv`` find those packages after its own, editable ones among them."""
+    own = venv.joinpath(*packages.parts[-3:])
+    own.mkdir(parents=True, exist_ok=True)
+    (own / "beside.pth").write_text(f"import site; site.addsitedir({str(packages)!r})\n", encoding="utf-8")
 
 
 def mpirun(python: str | os.PathLike[str]) -> list[str]:

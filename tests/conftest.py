@@ -14,7 +14,16 @@ import pytest
 hypothesis.settings.register_profile("distgrad", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("distgrad")
 
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``-m mpi``, files without that mark are not even imported: most have none."""
+    if config.option.markexpr == "mpi" and collection_path.suffix == ".py":
+        return "mark.mpi" not in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # so that no worker ends with a slow one
     for item in items:
         if item.get_closest_marker("torch") and importlib.util.find_spec("torch") is None:
             item.add_marker(pytest.mark.skip(reason="PyTorch is not installed"))

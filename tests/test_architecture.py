@@ -36,20 +36,22 @@ ANYTHING = {"*"}
 MAY_IMPORT: dict[str, set[str]] = {
     "": ANYTHING,  # distgrad/__init__.py: the public names
     "__main__": {"cli"},
+    "_compile_cache": set(),
+    "_names": set(),
     "_plugins": {"hookspecs"},
     "autograd": GROUND | {"printing"},
     "backend": set(),
     "cli": ANYTHING,
-    "compiled": {"backend"},
+    "compiled": {"_compile_cache", "backend"},
     "cuda": GROUND | {"random"},  # manual_seed_all
-    "distributed": TAPE | {"compiled", "registry", "storage"},  # never nn: the wrapper of modules is nn.parallel
+    "distributed": TAPE | {"_names", "compiled", "registry", "storage"},  # never nn: the wrapper is nn.parallel
     "distributed.optim": TAPE | {"distributed", "optim", "storage"},  # optimizers around optimizers, as nn.parallel
     "dtypes": set(),
     "hookspecs": set(),
-    "nn": TAPE | {"ops", "random", "registry"},
+    "nn": TAPE | {"_names", "ops", "random", "registry"},
     "nn.parallel": TAPE | {"distributed", "nn", "storage"},
     "ops": TAPE | {"random"},
-    "optim": TAPE | {"compiled", "registry", "storage"},
+    "optim": TAPE | {"_names", "compiled", "registry", "storage"},
     "optim.swa_utils": TAPE | {"nn", "ops", "optim"},  # an averaged model is a module
     "printing": {"dtypes"},
     "profiler": TAPE | {"distributed", "nn", "optim"},
@@ -58,10 +60,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one
     "storage": TAPE,
     "testing": ANYTHING,
-    "utils": TAPE | {"distributed", "random"},
+    "utils": TAPE | {"distributed", "ops", "random"},
 }
 ONLY_IN = {"cupy": "distgrad/backend.py", "mpi4py": "plugins/communicators/mpi.py"}
 PICKLERS = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}
+PICKLES = {
+    ("distgrad/backend.py", "pickle.PickleBuffer"): "a buffer that is no array; nothing is pickled",
+    ("tests/autograd/test_copying.py", "pickle"): "loads what it has just pickled itself",
+}
 STDLIB_ONLY = ["launch/digits.py", "launch/environment.py", "launch/local.py", "tests/run.py"]
 NOT_COMPLETE = {"distgrad/dtypes.py": "__all__ is what distgrad re-exports; the other functions are for its own parts"}
 
@@ -198,7 +204,8 @@ def test_optional_libraries_are_imported_in_one_place(path: Path) -> None:
 
 @each(ALL)
 def test_nothing_unpickles_or_evaluates(path: Path) -> None:
-    wrong = [f"line {line}: import {n}" for n, line in imports(path) if n.split(".")[0] in PICKLERS]
+    found = [(n, line) for n, line in imports(path) if n.split(".")[0] in PICKLERS]
+    wrong = [f"line {line}: import {n}" for n, line in found if (name_of(path), n) not in PICKLES]
     for node in ast.walk(tree_of(path)):
         if not isinstance(node, ast.Call):
             continue
@@ -294,6 +301,15 @@ def test_no_machine_paths_in_what_is_committed() -> None:
     assert not wrong
 
 
+def test_no_test_asserts_how_long_something_took() -> None:
+    """A busy machine takes as long as it likes: tests assert what ended a job, or a wait."""
+    timed = re.compile(r"assert .*(\.seconds|(monotonic|perf_counter|time)\(\) - \w+)\)?\s*[<>]")
+    assert timed.search("assert job.seconds < 8, job")
+    assert timed.search("assert time.monotonic() - began < 20")
+    found = [p for p in (ROOT / "tests").rglob("*.py") if p.name != "test_architecture.py"]
+    assert not [f"{name_of(p)}: {m.group()}" for p in found for m in timed.finditer(p.read_text(encoding="utf-8"))]
+
+
 def test_import_needs_neither_mpi_nor_cupy() -> None:
     program = """
 import sys
@@ -305,7 +321,7 @@ sys.meta_path.insert(0, Absent())
 import distgrad, distgrad.registry
 assert "mpi4py" not in sys.modules and "cupy" not in sys.modules
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     plain = "import sys, distgrad; sys.exit(bool({'mpi4py', 'cupy'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", plain], timeout=60, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", plain], timeout=150, check=False).returncode == 0

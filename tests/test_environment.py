@@ -14,6 +14,8 @@ import environment
 import installs
 from tests.ranks import run_ranks
 
+PACKAGES = Path("lib", "python3.99", "site-packages")
+
 
 class Commands:
     """Stands in for ``subprocess.run``: notes each command, makes the interpreter that venv would make."""
@@ -26,7 +28,8 @@ class Commands:
         self.seen.append(command)
         if "venv" in command:
             python = environment.python_of(command[-1])
-            python.parent.mkdir(parents=True)
+            python.parent.mkdir(parents=True, exist_ok=True)
+            (python.parent.parent / PACKAGES).mkdir(parents=True, exist_ok=True)
             python.touch()
         return subprocess.CompletedProcess(command, self.code)
 
@@ -70,6 +73,24 @@ def test_a_failed_installation_is_not_taken_for_a_finished_one(commands: Command
     before = len(commands.seen)
     environment.ensure(tmp_path / ".venv", ["mpi"])
     assert len(commands.seen) == before + 1
+
+
+def test_one_beside_another_sees_its_packages_and_is_made_anew_where_it_did_not(
+    commands: Commands, tmp_path: Path
+) -> None:
+    first = environment.ensure(tmp_path / ".venv", ["mpi", "test"])
+    python = environment.ensure(tmp_path / ".venv-other", ["mpich"], beside=first)
+    made, installed = commands.seen[2:]
+    assert made == [str(first), "-m", "venv", "--without-pip", str(tmp_path / ".venv-other")]
+    assert installed[:6] == [str(first), "-m", "pip", "--python", str(python), "install"]
+    assert installed[-3:] == ["--no-build-isolation", "-e", ".[mpich]"]
+    line = (tmp_path / ".venv-other" / PACKAGES / "beside.pth").read_text(encoding="utf-8")
+    assert line == f"import site; site.addsitedir({str(tmp_path / '.venv' / PACKAGES)!r})\n"
+    environment.ensure(tmp_path / ".venv-other", ["mpich"], beside=first)
+    assert len(commands.seen) == 4
+    environment.ensure(tmp_path / ".venv-other", ["demo"])  # alone: what it saw must not pass for its own
+    assert commands.seen[4][1:4] == ["-m", "venv", "--clear"]
+    assert commands.seen[5][-1] == ".[demo]"
 
 
 def test_an_old_python_and_a_missing_venv_are_said_plainly(

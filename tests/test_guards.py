@@ -41,6 +41,7 @@ def test_its_tests_exist() -> None:
     assert f"{len(names)} tests collected" in done.stdout
 
 
+@pytest.mark.slow
 def test_with_a_guard_out_its_test_fails() -> None:
     """The machinery: one test without ranks, in whose process the guard is taken out."""
     row = guard_rows.row("F8")
@@ -63,7 +64,7 @@ def test_an_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_python_takes_nothing_out_unasked() -> None:
     environ = {k: v for k, v in os.environ.items() if k != guard_rows.VARIABLE} | {"PYTHONPATH": str(guards.OFF)}
     code = "import sys; print([type(f).__name__ for f in sys.meta_path], 'sitecustomize' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=150)
     assert "After" not in done.stdout
     assert done.stdout.rstrip().endswith("True")
 

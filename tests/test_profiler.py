@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from distgrad.autograd import Tensor
 from distgrad.distributed import timeline
 from distgrad.nn.parallel import DistributedDataParallel
 from distgrad.optim import hooks
-from tests.ranks import job_environment, run_ranks
+from tests.ranks import LONG, job_environment, run_ranks
 
 STEPS = 3
 TRAINING = f"""
@@ -115,7 +114,7 @@ if os.environ.get("OMPI_COMM_WORLD_RANK", os.environ.get("PMI_RANK")) == "1":
 
 FAILURES = {
     "raise": ("raise ZeroDivisionError('here')", "ZeroDivisionError: here", {}),
-    "wait": ("import time; time.sleep(60)", "wait", {"DISTGRAD_TIMEOUT": "1"}),  # the others give up
+    "wait": (f"import time; time.sleep({LONG})", "wait", {"DISTGRAD_TIMEOUT": "2"}),  # the others give up
     "leave": ("raise SystemExit(0)", "left", {}),
 }
 
@@ -130,11 +129,10 @@ def test_a_job_that_fails_writes_what_there_is(tmp_path: Path, failure: str, siz
     fails = f"if _ == {STEPS - 1}:\n        dist.barrier()\n        if dist.get_rank() == 1:\n            {statement}"
     program = TRAINING.replace("    optimizer.zero_grad()", f"    {fails}\n    optimizer.zero_grad()")
     program = program.replace('"mpi"', f'"{backend}"')
-    job = run_ranks(size, program, env={"DISTGRAD_TRACE": str(path), **more}, timeout=40)
+    job = run_ranks(size, program, env={"DISTGRAD_TRACE": str(path), **more})
     assert job.returncode != 0, job
     assert words in job.stderr, job
     assert f"the timeline so far is in {path}" in job.stderr, job
-    assert job.seconds < 20, job
     found = spans(path)
     about = json.loads(path.read_text(encoding="utf-8"))["otherData"]
     assert sorted(found) == list(range(size)), about
@@ -151,7 +149,7 @@ def test_a_block_that_fails_is_written_when_that_ends_the_job(tmp_path: Path) ->
     block = f"from distgrad.profiler import trace\nwith trace({str(path)!r}):\n for _ in"
     program = TRAINING.replace("for _ in", block)
     program += "    if dist.get_rank() == 0: raise KeyError(_)\n"
-    job = run_ranks(2, program, timeout=40)
+    job = run_ranks(2, program)
     assert job.returncode != 0, job
     assert f"the timeline so far is in {path}" in job.stderr, job
     assert count(spans(path)[0], "update") == 1
@@ -164,7 +162,6 @@ def test_a_place_that_cannot_be_written_to_does_not_keep_the_job() -> None:
         2,
         TRAINING.replace("    optimizer.zero_grad()", fails),
         env={"DISTGRAD_TRACE": "/proc/nowhere/trace.json"},
-        timeout=40,
     )
     assert job.returncode != 0, job
     assert "the timeline was not written to /proc/nowhere/trace.json: [Errno 2]" in job.stderr, job
@@ -177,19 +174,19 @@ def test_writing_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Monk
     stuck = threading.Event()
 
     def others() -> dict[int, dict[str, Any] | str]:
-        stuck.wait(30)
+        stuck.wait()
         return {}
 
-    started = time.monotonic()
-    assert "it took longer than 0.2 s" in made.rescue(0, others)
-    assert time.monotonic() - started < 10
-    stuck.set()
+    try:
+        assert "it took longer than 0.2 s" in made.rescue(0, others)
+    finally:
+        stuck.set()  # only now: what hung was not waited for
 
 
 def test_an_exception_in_one_process_writes_what_there_is(tmp_path: Path) -> None:
     program = TRAINING.replace('"mpi"', '"serial"') + "    raise KeyError(_)\n"
     env = job_environment(1) | {"DISTGRAD_TRACE": str(tmp_path / "trace.json")}
-    done = subprocess.run([sys.executable, "-c", program], env=env, timeout=60, check=False, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", program], env=env, timeout=150, check=False, capture_output=True)
     assert done.returncode == 1
     (events,) = spans(tmp_path / "trace.json").values()
     assert count(events, "update") == 1
@@ -203,7 +200,7 @@ def test_an_exception_in_one_process_writes_what_there_is(tmp_path: Path) -> Non
 def test_one_process_writes_when_it_ends(tmp_path: Path) -> None:
     program = TRAINING.replace('"mpi"', '"serial"')
     env = job_environment(1) | {"DISTGRAD_TRACE": str(tmp_path / "trace.json")}
-    subprocess.run([sys.executable, "-c", program], env=env, timeout=60, check=True)
+    subprocess.run([sys.executable, "-c", program], env=env, timeout=150, check=True)
     (events,) = spans(tmp_path / "trace.json").values()
     assert count(events, "forward") == count(events, "update") == STEPS
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 import distgrad
@@ -45,3 +47,28 @@ def test_every_name_of_autograd_is_pytorchs() -> None:
     ours = {"GradcheckError", "RemovableHandle", "Size", "Tensor", "fused", "primitive", "queue_callback"}
     missing = [n for n in distgrad.autograd.__all__ if not hasattr(torch.autograd, n) and not hasattr(function, n)]
     assert set(missing) - {"is_grad_enabled", "is_inference_mode_enabled"} <= ours
+
+
+ABSENT = {
+    "distgrad.zeroes": "no function, type or module has that name; the nearest: zeros",
+    "distgrad.quux": "no function, type or module has that name",
+    "distgrad.nn.Conv9d": "no layer, loss or module has that name",
+    "distgrad.nn.Liner": "no layer, loss or module has that name; the nearest: Linear",
+    "distgrad.nn.MSEloss": "no layer, loss or module has that name; the nearest: MSELoss",
+    "distgrad.nn.functional.mse_los": "no function has that name; the nearest: mse_loss",
+    "distgrad.nn.init.xavier": "no initialization has that name; the nearest: xavier",
+    "distgrad.optim.Adan": "no optimizer has that name; the nearest: Adam",
+    "distgrad.optim.lr_scheduler.StepLr": "no schedule has that name; the nearest: StepLR",
+    "distgrad.distributed.all_reduc": "no collective, class or module has that name; the nearest: all_reduce",
+}
+
+
+@pytest.mark.parametrize("path", ABSENT)
+def test_an_absent_name_says_what_there_could_have_been(path: str) -> None:
+    module, _, name = path.rpartition(".")
+    with pytest.raises(AttributeError) as raised:
+        getattr(importlib.import_module(module), name)
+    text = str(raised.value)
+    assert text.startswith(f"module {module!r} has no attribute {name!r}: {ABSENT[path]}")
+    assert ("nearest" in text) == ("nearest" in ABSENT[path])
+    assert not hasattr(importlib.import_module(module), "__nothing__")

@@ -158,10 +158,11 @@ def test_only_leaves() -> None:
 def test_empty_parameters_and_aliases() -> None:
     empty, p = parameters((0, 3), (2,))
     alias = p.detach()
-    (flat,) = flatten([empty, p])
+    flat, own = flatten([empty, p])
     assert empty.shape == (0, 3)
-    assert flat.ranges[0] == (0, 0)
-    assert alias.tolist() == p.tolist()
+    assert flat.ranges == [(0, 0)]
+    own.data[...] = 7.0  # who is seen elsewhere stays there
+    assert alias.tolist() == p.tolist() == [7.0, 7.0]
 
 
 def test_storage_dies_with_its_parameters() -> None:

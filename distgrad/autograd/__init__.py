@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import copying as _copying  # noqa: F401 - attaches itself to Tensor
 from .engine import backward, grad, queue_callback
 from .function import Function, FunctionCtx, once_differentiable
 from .fused import fused

@@ -8,7 +8,6 @@ the rules, sums a gradient back over broadcast axes, casts it to its input's dty
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,12 +17,12 @@ from .. import backend, dtypes
 from ..backend import Array
 from .coo import Coo
 from .grad_mode import recording
+from .gradient_slots import unshared
 from .graph import Leaf, Node, Output
 from .sparse import tensor_of
 from .tensor import TENSORS, DeferredGrad, Tensor
 
 ndarray = np.ndarray
-getrefcount = sys.getrefcount
 _add_reduce = np.add.reduce
 
 
@@ -122,36 +121,6 @@ def _needed(roots: Sequence[Any], targets: Any) -> set[Any]:
         if e in targets or any(c in needed for c in e.edges if c is not None):
             needed.add(e)
     return needed
-
-
-def unshared(leaf: Leaf) -> Tensor:
-    """The leaf's slot tensor, ready to be overwritten: whoever else still holds it keeps its values, in a copy."""
-    slot = leaf.slot
-    if slot.__class__ is DeferredGrad:
-        slot.open()
-    if getrefcount(slot) > _ALONE:
-        assert slot is not None
-        mine = Tensor._wrap(slot._data, None)
-        slot._data = slot._data.copy()
-        leaf.slot = mine
-        return mine
-    return slot  # type: ignore[return-value]
-
-
-def _calibrate() -> int:
-    """The reference count that a slot has inside :func:`unshared` when nobody else holds it."""
-    global _ALONE
-    leaf = Leaf(Tensor._wrap(np.zeros(1), None))
-    for _ALONE in range(1, 9):
-        leaf.slot = Tensor._wrap(np.zeros(1), None)
-        before = id(leaf.slot)
-        unshared(leaf)
-        if id(leaf.slot) == before:
-            return _ALONE
-    raise AssertionError("reference counts are not what CPython's are")
-
-
-_ALONE = 3
 
 
 def _deliver(leaf: Leaf, g: Any, as_tensor: bool) -> None:
@@ -582,4 +551,26 @@ def grad(
     return tuple(result)
 
 
-_calibrate()
+def _backward(
+    self: Tensor,
+    gradient: Tensor | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Add the gradient of this tensor with respect to the leaves of its graph to their ``.grad``.
+
+    Args:
+        gradient: of the same shape; may be left out for a tensor of one element, where it is 1.
+        retain_graph: keep the saved values so that backward can run again; default ``create_graph``.
+        create_graph: record the backward pass itself, so that gradients can be differentiated.
+        inputs: the tensors to accumulate into; default all leaves.
+    """
+    if gradient is None and inputs is None and not create_graph:
+        backward_scalar(self, bool(retain_graph))
+    else:
+        backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+
+_backward.__name__, _backward.__qualname__ = "backward", "Tensor.backward"
+Tensor.backward = _backward  # type: ignore[method-assign]

@@ -111,7 +111,7 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
     common = dtypes.result_type(seen)
     if prim.promote == "float" and common.category < 2:
         common = dtypes.get_default_dtype()
-    if common.category == 1:
+    if common.category == 1 and prim.promote != "power":  # an exponent is not of the base's type
         raw = [_wrapped(a, common) if a.__class__ is int else a for a in raw]
     if xp is np:
         return xp, [

@@ -199,7 +199,8 @@ def primitive(
     Args:
         methods: names under which it becomes a method of Tensor; ``__r…__`` ones take their operands reversed.
         promote: ``"same"``: inputs are brought to their common dtype; ``"float"``: likewise, and integers to the
-            default float type; None: they are passed as they are.
+            default float type; ``"power"``: ``"same"`` but for a number that the type cannot hold, which is given as it
+            is; None: they are passed as they are.
         meta: inputs (by name, separated by spaces) of which rules read only shape and dtype.
         view: the result may share the first input's memory.
         grad_name: PyTorch's name of the node where it isn't CamelCase + ``Backward0``: a string, or a function of the

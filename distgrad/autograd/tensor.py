@@ -5,7 +5,6 @@ Operations become methods of Tensor where they are declared (``primitive("__mul_
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -353,26 +352,6 @@ class Tensor:
     def grad(self) -> None:
         self._grad = None
 
-    def backward(
-        self,
-        gradient: Tensor | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: Any = None,
-    ) -> None:
-        """Add the gradient of this tensor with respect to the leaves of its graph to their ``.grad``.
-
-        Args:
-            gradient: of the same shape; may be left out for a tensor of one element, where it is 1.
-            retain_graph: keep the saved values so that backward can run again; default ``create_graph``.
-            create_graph: record the backward pass itself, so that gradients can be differentiated.
-            inputs: the tensors to accumulate into; default all leaves.
-        """
-        if gradient is None and inputs is None and not create_graph:
-            _engine.backward_scalar(self, bool(retain_graph))
-        else:
-            _engine.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
-
     @property
     def data(self) -> Any:
         """The same memory without history; writing to it is not recorded."""
@@ -571,41 +550,19 @@ class Tensor:
 
     _is_parameter = False
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        if id(self) in memo:
-            return memo[id(self)]
-        if not self.is_leaf:
-            raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
-                "moment. If you were attempting to deepcopy a module, this may be because of a "
-                "torch.nn.utils.weight_norm usage."
-            )
-        t = new(type(self))
-        t._data = self._data.copy()
-        t._node = t._vc = t._view = None
-        memo[id(self)] = t
-        if self._node is not None:
-            t._node = Leaf(t)
-        if (grad := self.grad) is not None:
-            t._grad = copy.deepcopy(grad, memo)
-        for name, value in self.__dict__.items():
-            if name not in ("_grad", "_retains", "_leaf", "_flat"):
-                t.__dict__[name] = copy.deepcopy(value, memo)
-        return t
-
-    def __copy__(self) -> Any:
-        t = new(type(self))
-        t._data = self._data
-        t._vc = t._view = None
-        t._node = Leaf(t) if type(self._node) is Leaf else self._node
-        return t
-
     def __dir__(self) -> list[str]:
         return sorted(set(super().__dir__()))
 
     if TYPE_CHECKING:  # operations are attached where they are declared
 
         def __getattr__(self, name: str) -> Any: ...
+        def backward(
+            self,
+            gradient: Tensor | None = None,
+            retain_graph: bool | None = None,
+            create_graph: bool = False,
+            inputs: Any = None,
+        ) -> None: ...
         def __add__(self, other: Any) -> Tensor: ...
         def __radd__(self, other: Any) -> Tensor: ...
         def __sub__(self, other: Any) -> Tensor: ...
@@ -632,9 +589,6 @@ class Tensor:
 
 
 TENSORS.add(Tensor)
-
-
-from . import engine as _engine  # noqa: E402 - backward() calls it; it needs Tensor
 
 
 class DeferredGrad(Tensor):

@@ -6,6 +6,9 @@ With one process every collective is a no-op, so one script runs everywhere.  ``
 
 from __future__ import annotations
 
+from typing import Any as _Any
+
+from distgrad._names import absent as _absent
 from distgrad.distributed.backends import (
     get_node_local_rank,
     is_backend_available,
@@ -120,3 +123,9 @@ __all__ = [
     "send",
     "send_object_list",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    if name.startswith("_"):  # probes of the interpreter and of tools
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise _absent(__name__, name, "collective, class or module", __all__)

@@ -8,6 +8,7 @@ move back; a hook stays for good.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,7 +68,7 @@ class GradientSync:
         self._formers: list[Callable[[], bool]] = []  # of the times in shared memory; see SharedUpdate.keep_open
         self._hooked = self._returns = False
         self.reducer: Reducer | SharedReducer
-        if shared and comm.size > 1 and SharedReducer.can_serve(comm, self.params):
+        if shared and comm.size > 1 and SharedReducer.can_serve(comm, self.params) and self._may_move():
             self._share()
         else:
             self.reducer = self._messages()
@@ -96,12 +97,13 @@ class GradientSync:
         if isinstance(former, SharedReducer) or not self._returns or self._hooked:
             return
         # Of an earlier time in shared memory, this rank's part of the state is kept until all have taken it along.
-        told = [not SharedReducer.can_serve(self.comm, self.params), *[still() for still in self._formers]]
+        stay = not SharedReducer.can_serve(self.comm, self.params) or any(storage.seen_elsewhere(self.params))
+        told = [stay, *[still() for still in self._formers]]
         answer = np.array(told, np.uint8)
         self.comm.Allreduce(answer, ReduceOp.MAX)
         self._formers = [still for still, needed in zip(self._formers, answer[1:], strict=True) if needed]
         if answer[0]:
-            return  # converted or moved since
+            return  # converted or moved since, or seen elsewhere, which moving would cut off
         former.detach()
         self._share()
         self._carry_over(former)
@@ -114,6 +116,20 @@ class GradientSync:
             raise RuntimeError("register_comm_hook or register_builtin_comm_hook can only be called once.")
         reducer = self.by_messages()
         reducer.hook, reducer.hook_state, self._hooked = hook, state, True
+
+    def _may_move(self) -> bool:
+        """Whether no rank sees a parameter's memory otherwise too; else rank 0 says why it stays.  Collective."""
+        seen = np.array(storage.seen_elsewhere(self.params), np.uint8)
+        self.comm.Allreduce(seen, ReduceOp.MAX)
+        if seen.any() and self.comm.rank == 0:
+            name = self._names[id(self.params[int(seen.argmax())])]
+            print(
+                f"distgrad: parameter {name!r} shares its memory (with a tensor, a view of it, or an array); so that "
+                "they stay one, this model's gradients go by messages, not through memory that ranks share",
+                file=sys.stderr,
+                flush=True,
+            )
+        return not seen.any()
 
     def _messages(self) -> Reducer:
         rebucket = functools.partial(
@@ -156,6 +172,11 @@ class GradientSync:
             p.grad  # noqa: B018 - a gradient that is shared is settled when it is asked for
         self.comm.Barrier()  # all have read the others'
         reducer.detach()
-        for kind in dict.fromkeys(p._data.dtype for p in self.params):
-            storage.FlatStorage([p for p in self.params if p._data.dtype == kind], storage.allocate)
+        seen = storage.seen_elsewhere(self.params)
+        for p, stays in zip(self.params, seen, strict=True):
+            if stays:  # in this rank's private mapping, which nobody else writes to from now on
+                storage.FlatStorage([p], None)
+        moving = [p for p, stays in zip(self.params, seen, strict=True) if not stays]
+        for kind in dict.fromkeys(p._data.dtype for p in moving):
+            storage.FlatStorage([p for p in moving if p._data.dtype == kind], storage.allocate)
         self._formers.append(reducer.keep_open())  # other ranks' optimizers have yet to fetch state that lies here

@@ -280,10 +280,11 @@ def _scale(gradients: Any, weight: float) -> None:
 def _hand_over(storage: FlatStorage, i: int) -> None:
     """Make the reduced gradient in the storage the parameter's."""
     p = storage.params[i]
-    if storage.holds(i):
+    if p._grad is not None and not p._grad.is_sparse:  # in place: who has it, or sees its memory, sees the mean
+        if p._grad._data is not storage.slots[i]:
+            p._grad._data[...] = storage.slots[i]
+    elif storage.holds(i):
         p._grad = storage.grad_slot(i)
-    elif p._grad is None:  # the user gave it other memory (p.data = ...), so its slot may be another storage's
+    else:  # the user gave it other memory (p.data = ...), so its slot may be another storage's
         p._grad = Tensor(storage.slots[i].copy())
-    else:
-        p._grad._data[...] = storage.slots[i]
     p._grad._bump()

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from distgrad.autograd import Tensor
-from distgrad.backend import Array
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.node_memory import NodeMemory
 
@@ -42,16 +40,6 @@ class SharedParameters:
             self._region.forget()  # of it all, of which this rank will write its part: memory is told by who maps it
         self._comm.Barrier()
         self.drop()
-
-    def adopt(self, p: Tensor, view: Array) -> None:
-        """``p.data = …`` since the last step: its values move into ``view``, a part of :attr:`mine`."""
-        if p._data.shape != view.shape or p._data.dtype != view.dtype or type(p._data) is not type(view):
-            raise RuntimeError(
-                f"rank {self._comm.rank}: a parameter of shape {view.shape} was {view.dtype} on the CPU and is now "
-                f"{tuple(p.shape)} {p._data.dtype} on {p.device}: move and convert a model before wrapping it"
-            )
-        view[...] = p._data
-        p._data = view
 
     def written(self) -> list[tuple[int, int]]:
         """The runs of bytes, as (first, behind last), that this rank may have written to since :meth:`drop`."""

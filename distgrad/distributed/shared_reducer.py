@@ -153,6 +153,8 @@ class SharedReducer:
         self._unchecked = self.finite is not None
         if self.comm.peers is not None:  # the sum over the nodes has told; on one node nobody waits before he must
             self._check()
+        for update in self.updates:
+            update.settle_users()
         if self.static_graph is not None:
             self.static_graph.check()
 

@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 
 from distgrad.autograd import Tensor
+from distgrad.autograd.gradient_slots import elements, held
 from distgrad.autograd.graph import Leaf
 from distgrad.autograd.tensor import DeferredGrad
-from distgrad.backend import Array, device
+from distgrad.backend import Array, carve, device
 from distgrad.compiled import MOST_PARTS, Mean
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.factors import Factors
@@ -62,6 +63,7 @@ class SharedUpdate:
         self._make = self._make_data
         self.storage = storage = FlatStorage(params, lambda *asked: self._make(*asked))
         del self._make  # a bound method: it would keep this alive
+        storage.common = True
         n = storage.data.size
         if self.rank == 0:
             self._begin_with(storage.data)
@@ -82,7 +84,9 @@ class SharedUpdate:
         self.check_refused = False  # whether at a step that is for gradients that were refused only
         self._weights: list[float] | None = None
         self._own: list[tuple[int, int, Array]] = []
-        self._asked: list[weakref.ref[Tensor]] = []  # the gradients that were asked for in pass _asked_in
+        # The gradients that were asked for in pass _asked_in: parameters' numbers and the tensors
+        self._asked: list[tuple[int, weakref.ref[Tensor]]] = []
+        self._users: list[tuple[int, Tensor]] = []  # gradients of this pass that lie in memory that a user has
         self._asked_in = 0
         self._means: dict[tuple[int, int], Mean] = {}  # of rows, for loops, by their elements
         self._scratch = np.empty(0, storage.dtype)
@@ -210,12 +214,24 @@ class SharedUpdate:
                 continue
             slot = storage.grad_slot(i)
             if grad is not slot:
+                if held(p, here=1):
+                    self._users.append((i, grad))
                 if grad._data is not slot._data:
                     self._fill(i, grad._data)
                     slot._bump()
                 p._grad = slot
         self._lay_slots()
         return missing
+
+    def settle_users(self) -> None:
+        """Write the means where a user has gradients of his own (``p.grad = g``, or one that was added to)."""
+        users, self._users = self._users, []
+        for i, grad in users:
+            p = self.storage.params[i]
+            if p._grad.__class__ is DeferredGrad:
+                grad._data[...] = self._arrive(p)._data
+                grad._bump()
+                p._grad = grad
 
     def _fill(self, i: int, values: Any) -> None:
         """Make ``values`` this rank's gradient of parameter ``i``."""
@@ -263,6 +279,8 @@ class SharedUpdate:
         if not self._pending or storage is not self.storage:
             if self.factors is not None and storage is self.storage:
                 self.factors.make(i)  # in the midst of a pass, or of one that failed
+            if p._grad.__class__ is DeferredGrad:  # in memory of its own: who keeps it sees no later gradient there
+                p._grad = Tensor._wrap(p._grad._data.copy(), None)
             return p._grad  # type: ignore[return-value]
         self._wait_gradients()
         if self.check is not None:
@@ -271,10 +289,10 @@ class SharedUpdate:
                 return p._grad  # type: ignore[return-value]
         if self._asked_in != self._pass:
             self._asked_in = self._pass
-            if storage.settled is None or any(kept() is not None for kept in self._asked):
+            if storage.settled is None or any(self._kept(*asked) for asked in self._asked):
                 buffer = np.zeros_like(storage.grad)  # not the last one: somebody has kept a gradient there
                 parts = zip(storage.ranges, storage.slots, strict=True)
-                storage.settled = buffer, [buffer[lo:hi].reshape(slot.shape) for (lo, hi), slot in parts]
+                storage.settled = buffer, [carve(buffer, lo, slot.shape) for (lo, _), slot in parts]
             self._asked = []
         assert storage.settled is not None
         mean, (lo, hi) = storage.settled[1][i], storage.ranges[i]
@@ -282,8 +300,13 @@ class SharedUpdate:
         if self._factored:
             self.factors.ask(i)  # type: ignore[union-attr]
         p._grad = Tensor._wrap(mean, None)
-        self._asked.append(weakref.ref(p._grad))
+        self._asked.append((i, weakref.ref(p._grad)))
         return p._grad
+
+    def _kept(self, i: int, tensor: Callable[[], Tensor | None]) -> bool:
+        """Whether somebody still has the gradient of parameter ``i`` that was asked for, or sees its memory."""
+        assert self.storage.settled is not None
+        return tensor() is not None or elements(self.storage.settled[1], i) > 1
 
     def gate(self) -> None:
         """A backward pass is about to write gradients: all ranks must have done with the last ones."""
@@ -315,7 +338,8 @@ class SharedUpdate:
         storage = self.storage
         for p, view in zip(storage.params, storage.views):  # noqa: B905 - of one length; strict costs time here
             if p._data is not view:
-                self.parameters.adopt(p, view)
+                self._take_in()
+                break
         written = self.parameters.written()
         meeting, steps = self.meeting, self._steps + 1
         self._steps = steps
@@ -340,6 +364,16 @@ class SharedUpdate:
                 grad = p._grad
                 if grad is not None and not (self._pending and grad.__class__ is DeferredGrad):
                     self._own.append((lo, hi, grad._data))
+
+    def _take_in(self) -> None:
+        """``p.data = …`` since the last step: the values move into the memory that ranks share."""
+        self.storage.take_in()
+        for p, view in zip(self.storage.params, self.storage.views, strict=True):
+            if p._data is not view:
+                raise RuntimeError(
+                    f"rank {self.rank}: a parameter of shape {view.shape} was {view.dtype} on the CPU and is now "
+                    f"{tuple(p.shape)} {p._data.dtype} on {p.device}: move and convert a model before wrapping it"
+                )
 
     def ranges(self, lo: int, hi: int, size: int) -> list[tuple[int, int]]:
         """Elements ``lo`` to ``hi - 1`` cut into ranges that :meth:`gradient` makes at a time, of about ``size``."""

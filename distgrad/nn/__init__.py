@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .._names import absent as _absent
 from . import functional, init
 from .activation import (
     CELU,
@@ -99,7 +100,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = _registry().get_class("loss", name)
     if found is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {_registry().explain('loss', name)}")
+        broken = _registry().broken()
+        also = f"plugins that could not be loaded: {', '.join(broken)}" if broken else ""
+        raise _absent(__name__, name, "layer, loss or module", __dir__(), also)
     globals()[name] = found
     return found
 

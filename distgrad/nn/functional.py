@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any as _Any
+
+from .._names import absent as _absent
 from ..autograd import Tensor
 from ..ops.activation import (
     celu,
@@ -15,6 +18,7 @@ from ..ops.activation import (
     log_softmax,
     logsigmoid,
     mish,
+    prelu_of as _prelu,
     relu as _relu,
     relu6,
     selu,
@@ -52,7 +56,6 @@ from ..ops.losses import (
 )
 from ..ops.normalization import batch_norm
 from ..ops.reduction import norm
-from ..ops.selection import where
 
 __all__ = [
     "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "cosine_embedding_loss",
@@ -78,6 +81,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         weight: one element, or (C).
     """
     n = weight.numel()
+    if input.dtype != weight.dtype:
+        raise RuntimeError(f"prelu: Type promoting not supported. Got {input.dtype} and {weight.dtype}")
     if n != 1:
         channels = input.shape[1 if input.ndim > 1 else 0] if input.ndim else 1
         if n != channels:
@@ -86,7 +91,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
                 f"= {channels}."
             )
         weight = weight.reshape([n if i == min(1, input.ndim - 1) else 1 for i in range(input.ndim)])
-    return where(input > 0, input, weight * input)
+    return _prelu(input, weight)
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
@@ -118,3 +123,9 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         elif high >= num_classes:
             raise RuntimeError(f"Class values must be smaller than num_classes ({num_classes}), the largest is {high}.")
     return (tensor.unsqueeze(-1) == arange(num_classes, device=tensor.device)).long()
+
+
+def __getattr__(name: str) -> _Any:
+    if name.startswith("_"):  # probes of the interpreter and of tools
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise _absent(__name__, name, "function", __all__)

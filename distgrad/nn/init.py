@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes, random
+from .._names import absent as _absent
 from ..autograd import Tensor, no_grad
 
 __all__ = [
@@ -164,3 +165,9 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     q, r = np.linalg.qr(drawn)
     q *= np.where(np.diag(r) < 0, -1.0, 1.0)  # the decomposition's free signs would make some matrices likelier
     return _overwritten(tensor, gain * (q if rows >= columns else q.T).reshape(tuple(tensor.shape)))
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):  # probes of the interpreter and of tools
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise _absent(__name__, name, "initialization", __all__)

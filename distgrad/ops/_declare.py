@@ -45,6 +45,31 @@ def in_float32(forward: F) -> F:
     return cast(F, widened)
 
 
+def of_floats(forward: F) -> F:
+    """:func:`in_float32`, and NotImplementedError for integers, bools and complex numbers."""
+    wide = in_float32(forward)
+
+    @functools.wraps(forward)
+    def checked(xp: Any, x: Any, *options: Any) -> Any:
+        if x.dtype.char in "fd":
+            return forward(xp, x, *options)
+        if x.dtype.kind in "biuc":
+            raise unknown(forward.__name__, x)
+        return wide(xp, x, *options)
+
+    return cast(F, checked)
+
+
+def noun(x: Any) -> str:
+    """PyTorch's word for the element type of a tensor or array: ``"Long"``, ``"Float"``, …"""
+    return dtypes.from_numpy_dtype(raw(x).dtype).tensor_type[:-6]
+
+
+def unknown(name: str, x: Any) -> NotImplementedError:
+    """What PyTorch says of an operation that knows no numbers such as those of ``x``."""
+    return NotImplementedError(f"\"{name.strip('_')}\" not implemented for '{noun(x)}'")
+
+
 def attach(name: str, value: Any) -> None:
     """Give Tensor the method or property ``value`` under ``name``."""
     setattr(Tensor, name, value)
@@ -80,7 +105,8 @@ def axes(dim: Any, ndim: int) -> tuple[int, ...] | None:
         if len(set(found)) != len(found):
             raise RuntimeError(f"dim {found[0]} appears multiple times in the list of dims")
         return found if ndim else None
-    return (axis(dim, ndim),) if ndim else None
+    d = axis(dim, ndim)
+    return (d,) if ndim else None
 
 
 def sizes(args: tuple[Any, ...]) -> tuple[int, ...]:

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import DType, attach, axis, in_float32, method, ndim_of, raw
-from .arithmetic import mul
+from ._declare import DType, attach, axis, in_float32, method, ndim_of, of_floats, raw, unknown
+from ._numbers import fitting
 from .elementwise import exp, sigmoid, tanh
 from .selection import _where
 
 __all__ = [
     "celu", "dropout", "elu", "erf", "erfc", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
-    "log_softmax", "logsigmoid", "mish", "positive_part", "relu", "relu6", "selu", "sigmoid", "silu", "softmax",
-    "softmin", "softplus", "softsign", "tanh", "tanhshrink", "threshold",
+    "log_softmax", "logsigmoid", "mish", "positive_part", "prelu_of", "relu", "relu6", "selu", "sigmoid", "silu",
+    "softmax", "softmin", "softplus", "softsign", "tanh", "tanhshrink", "threshold",
 ]  # fmt: skip
+
+
+def _in_wide(rule: Any) -> Any:
+    """A rule of one input and one option that computes half precisions in float32, as the forward function does."""
+
+    @functools.wraps(rule)  # what it reads is what is saved
+    def widened(g, ans, x, option):
+        if g.dtype.itemsize != 2:
+            return rule(g, ans, x, option)
+        if g.__class__ in TENSORS:
+            return rule(g.float(), ans, x.float(), option).to(g.dtype)
+        return rule(g.astype("float32"), ans, x.astype("float32"), option).astype(g.dtype)
+
+    return widened
 
 
 @primitive("relu", "relu_")
 def relu(xp, x):
     """``relu(input)``: max(input, 0); the gradient at 0 is 0."""
+    if x.dtype.kind in "cb":
+        raise unknown("relu", x)
     return xp.maximum(x, 0)
 
 
@@ -37,7 +54,7 @@ relu.defvjp(lambda g, ans, x: g * positive_part(ans))
 
 
 @primitive("_leaky_relu", grad_name="LeakyReluBackward0")
-@in_float32
+@of_floats
 def _leaky_relu(xp, x, slope):
     return xp.where(x > 0, x, x * slope)
 
@@ -50,6 +67,20 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     return _into(input, _leaky_relu(_kept_from(input, inplace), negative_slope), inplace)
 
 
+@primitive(promote="same", grad_name="PreluKernelBackward0")
+def prelu_of(xp, x, weight):
+    """``input`` where positive, else ``weight * input``, the weight broadcast."""
+    if x.dtype.kind not in "fV":
+        raise unknown("prelu", x)
+    return xp.where(x > 0, x, weight * x)
+
+
+prelu_of.defvjp(
+    lambda g, ans, x, weight: _where(g, g * weight, raw(x > 0)),
+    lambda g, ans, x, weight: _where(0.0, g * x, raw(x > 0)),
+)
+
+
 def _kept_from(input: Any, inplace: bool) -> Any:
     """What to compute from: a copy where ``input`` will be overwritten and a gradient rule may save what it was."""
     return input.clone() if inplace and input.requires_grad else input
@@ -60,10 +91,12 @@ def _into(input: Any, out: Any, inplace: bool) -> Any:
 
 
 @primitive(grad_name="SoftmaxBackward0")
-@in_float32
+@of_floats
 def _softmax(xp, x, dim):
     if x.ndim == 0:
-        return xp.ones_like(x)
+        return xp.exp(x - x)
+    if not x.shape[dim]:
+        return x.copy()
     out = x - x.max(axis=dim, keepdims=True)
     xp.exp(out, out=out)
     out /= out.sum(axis=dim, keepdims=True)
@@ -104,17 +137,19 @@ def softmin(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tenso
 
 
 @primitive(grad_name="LogSoftmaxBackward0")
-@in_float32
+@of_floats
 def _log_softmax(xp, x, dim):
     if x.ndim == 0:
-        return xp.zeros_like(x)
+        return x - x
+    if not x.shape[dim]:
+        return x.copy()
     out = x - x.max(axis=dim, keepdims=True)
     out -= xp.log(xp.exp(out).sum(axis=dim, keepdims=True))
     return out
 
 
 _log_softmax.defvjp(
-    lambda g, ans, x, dim: g - exp(ans) * g.sum(dim).reshape(_kept(ans.shape, dim)) if ans.shape else g * 0
+    lambda g, ans, x, dim: g - exp(ans) * (g.sum(dim).reshape(_kept(ans.shape, dim)) if ans.shape else g)
 )
 
 
@@ -132,7 +167,7 @@ def _special(xp: Any) -> Any:
 
 
 @primitive("erf", promote="float")
-@in_float32
+@of_floats
 def erf(xp, x):
     """``erf(input)``: error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0."""
     return _special(xp).erf(x)
@@ -142,7 +177,7 @@ erf.defvjp(lambda g, ans, x: g * exp(x * -x) * (2 / math.sqrt(math.pi)))
 
 
 @primitive("erfc", promote="float")
-@in_float32
+@of_floats
 def erfc(xp, x):
     """``erfc(input)``: 1 - erf(input), exact for large inputs."""
     return _special(xp).erfc(x)
@@ -151,17 +186,36 @@ def erfc(xp, x):
 erfc.defvjp(lambda g, ans, x: g * exp(x * -x) * (-2 / math.sqrt(math.pi)))
 
 
+_CUBIC, _TANH = 0.044715, math.sqrt(2 / math.pi)
+
+
+@primitive(grad_name="GeluBackward0")
+@of_floats
+def _gelu(xp, x, by_tanh):
+    if by_tanh:
+        return x * 0.5 * (1 + xp.tanh((x + x * x * x * _CUBIC) * _TANH))
+    return x * 0.5 * (1 + _special(xp).erf(x * math.sqrt(0.5)))
+
+
+def _gelu_vjp(g, ans, x, by_tanh):
+    if by_tanh:
+        bend = tanh((x + x * x * x * _CUBIC) * _TANH)
+        return g * (0.5 * (1 + bend) + 0.5 * x * (1 - bend * bend) * (_TANH * (1 + 3 * _CUBIC * x * x)))
+    return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * (exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))))
+
+
+_gelu.defvjp(_in_wide(_gelu_vjp))
+
+
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x Phi(x), a Gaussian unit (Hendrycks & Gimpel 2016, arXiv:1606.08415); ``approximate="tanh"`` by tanh."""
-    if approximate == "tanh":
-        return input * 0.5 * (1 + tanh((input + input * input * input * 0.044715) * math.sqrt(2 / math.pi)))
-    if approximate != "none":
+    if approximate not in ("none", "tanh"):
         raise RuntimeError(f"approximate argument must be either none or tanh, got {approximate!r}.")
-    return input * 0.5 * (1 + erf(input * math.sqrt(0.5)))
+    return _gelu(input, approximate == "tanh")
 
 
 @primitive(grad_name="SoftplusBackward0")
-@in_float32
+@of_floats
 def _softplus(xp, x, beta, threshold):
     scaled = x * beta
     return xp.where(scaled > threshold, x, xp.logaddexp(scaled, 0).astype(x.dtype) / beta)
@@ -177,20 +231,29 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return _softplus(input, beta, threshold)
 
 
+@primitive(grad_name="LogSigmoidBackward0")
+@of_floats
+def _logsigmoid(xp, x, _):
+    return xp.minimum(x, 0) - xp.log1p(xp.exp(-xp.abs(x)))
+
+
+_logsigmoid.defvjp(_in_wide(lambda g, ans, x, _: g * sigmoid(-x)))
+
+
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(input)), without overflow."""
-    return -_softplus(-input, 1.0, 1e30)
+    return _logsigmoid(input, None)
 
 
 @primitive(grad_name="EluBackward0")
-@in_float32
+@of_floats
 def _elu(xp, x, alpha, scale, slope):
     return xp.where(x > 0, x * scale, xp.expm1(xp.minimum(x, 0) * slope) * (alpha * scale))
 
 
 _elu.defvjp(
     lambda g, ans, x, alpha, scale, slope: _where(
-        g * scale, g * exp(x.clip(None, 0) * slope) * (alpha * scale * slope), raw(x > 0)
+        g * exp(x.clip(None, 0) * slope) * (alpha * scale * slope), g * scale, raw(x <= 0)
     )
 )
 
@@ -210,16 +273,42 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     return _into(input, _elu(_kept_from(input, inplace), 1.6732632423543772, 1.0507009873554805, 1.0), inplace)
 
 
+@primitive(grad_name="SiluBackward0")
+@of_floats
+def _silu(xp, x, _):
+    return x / (1 + xp.exp(-x))
+
+
+def _silu_vjp(g, ans, x, _):
+    s = sigmoid(x)
+    return g * (s * (1 + x * (1 - s)))
+
+
+_silu.defvjp(_in_wide(_silu_vjp))
+
+
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x sigmoid(x)."""
-    x = _kept_from(input, inplace)
-    return _into(input, mul(x, sigmoid(x)), inplace)
+    return _into(input, _silu(_kept_from(input, inplace), None), inplace)
+
+
+@primitive(grad_name="MishBackward0")
+@of_floats
+def _mish(xp, x, _):
+    return x * xp.tanh(xp.logaddexp(x, x.dtype.type(0)))
+
+
+def _mish_vjp(g, ans, x, _):
+    t = tanh(softplus(x))
+    return g * (t + x * sigmoid(x) * (1 - t * t))
+
+
+_mish.defvjp(_in_wide(_mish_vjp))
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)) (Misra 2019, arXiv:1908.08681)."""
-    x = _kept_from(input, inplace)
-    return _into(input, x * tanh(softplus(x)), inplace)
+    return _into(input, _mish(_kept_from(input, inplace), None), inplace)
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
@@ -230,10 +319,16 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
 @primitive(grad_name="HardtanhBackward0")
 @in_float32
 def _hardtanh(xp, x, low, high):
+    if x.dtype.kind in "biuc":
+        if x.dtype.kind in "bc":
+            raise unknown("hardtanh", x)
+        low, high = int(low), int(high)
+        if x.dtype.kind == "u" and low < 0:
+            raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
     return xp.minimum(xp.maximum(x, low), high)
 
 
-_hardtanh.defvjp(lambda g, ans, x, low, high: _where(g, 0.0, raw((x > low) & (x < high))))
+_hardtanh.defvjp(lambda g, ans, x, low, high: _where(0.0, g, raw((x <= low) | (x >= high))))
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -241,15 +336,32 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
+@primitive(grad_name="HardsigmoidBackward0")
+@of_floats
+def _hardsigmoid(xp, x, _):
+    return xp.minimum(xp.maximum(x + 3, 0), 6) / 6
+
+
+_hardsigmoid.defvjp(lambda g, ans, x, _: _where(g / 6, 0.0, raw((x > -3) & (x < 3))))
+
+
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """relu6(x + 3) / 6."""
-    return _into(input, relu6(input + 3) / 6, inplace)
+    return _into(input, _hardsigmoid(_kept_from(input, inplace), None), inplace)
+
+
+@primitive(grad_name="HardswishBackward0")
+@of_floats
+def _hardswish(xp, x, _):
+    return x * xp.minimum(xp.maximum(x + 3, 0), 6) / 6
+
+
+_hardswish.defvjp(lambda g, ans, x, _: _where(0.0, _where(g * (x / 3 + 0.5), g, raw(x < 3)), raw(x <= -3)))
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244)."""
-    x = _kept_from(input, inplace)
-    return _into(input, x * relu6(x + 3) / 6, inplace)
+    return _into(input, _hardswish(_kept_from(input, inplace), None), inplace)
 
 
 def softsign(input: Tensor) -> Tensor:
@@ -262,9 +374,21 @@ def tanhshrink(input: Tensor) -> Tensor:
     return input - tanh(input)
 
 
+@primitive(grad_name="ThresholdBackward0")
+def _threshold(xp, x, threshold, value):
+    if x.dtype.kind in "bc":
+        raise unknown("threshold", x)
+    if x.dtype.kind == "u" and value < 0:
+        raise RuntimeError(f"value cannot be converted to type {x.dtype} without overflow")
+    return xp.where(x <= threshold, fitting(value, x.dtype), x)
+
+
+_threshold.defvjp(lambda g, ans, x, threshold, value: _where(0.0, g, raw(x <= threshold)))
+
+
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """``input`` where above ``threshold``, else ``value``."""
-    return _into(input, _where(input, value, raw(input > threshold)), inplace)
+    """``input`` where above ``threshold`` (or NaN), else ``value``."""
+    return _into(input, _threshold(_kept_from(input, inplace), threshold, value), inplace)
 
 
 @primitive(grad_name="MulBackward0")

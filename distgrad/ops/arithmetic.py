@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import Any
 
 import numpy as np
 
-from .. import backend, dtypes
+from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import Number, Operand, method
+from ._declare import Number, Operand, method, raw, unknown
+from ._numbers import fitting
 
 
 @primitive("__add__", "__radd__", "__iadd__", promote="same", grad_name="AddBackward0")
@@ -27,7 +29,13 @@ def _sub_name(node: Any) -> str:
 
 @primitive("__sub__", "__rsub__", "__isub__", promote="same", grad_name=_sub_name)
 def _sub(xp, x, y):
-    return xp.subtract(x, y)
+    try:
+        return xp.subtract(x, y)
+    except TypeError:
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
+            "operator instead."
+        ) from None
 
 
 _sub.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g)
@@ -123,7 +131,7 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
     if rounding_mode is None:
         return _div(input, other)
     if rounding_mode == "floor":
-        return floor_divide(input, other)
+        return _floor_divide(input, other)
     if rounding_mode == "trunc":
         return _trunc_divide(input, other)
     raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
@@ -138,28 +146,46 @@ def div_(self: Tensor, other: Operand) -> Tensor:
     return self.__itruediv__(other)
 
 
-def _ordered(x: Any, y: Any, kernel: str) -> None:
-    """NotImplementedError, as in PyTorch, for bools and complex numbers."""
-    kind = (x if hasattr(x, "dtype") else y).dtype
-    if kind.kind in "bc":
-        name = dtypes.from_numpy_dtype(kind).tensor_type.removesuffix("Tensor")
-        raise NotImplementedError(f"\"{kernel}\" not implemented for '{name}'")
+def _not_by_zero(xp: Any, x: Any, y: Any, name: str) -> None:
+    """RuntimeError where integers are divided by 0 (on a device, where asking would wait, they are not looked at);
+    NotImplementedError for complex numbers, which have no such quotient, and for bools."""
+    kind = (x if hasattr(x, "dtype") else y).dtype.kind
+    if kind in "bc":
+        raise unknown(f"{name}_cpu", x if hasattr(x, "dtype") else y)
+    if kind in "iu" and xp is np and not np.all(y):
+        raise RuntimeError("ZeroDivisionError")
 
 
-@primitive("__floordiv__", "__rfloordiv__", "__ifloordiv__", "floor_divide", "floor_divide_", promote="same")
+@primitive("__floordiv__", "__rfloordiv__", "__ifloordiv__", "floor_divide", promote="same")
 def floor_divide(xp, x, y):
-    """``floor(input / other)``; integers stay integers.  Constant between steps: its gradient is 0."""
-    _ordered(x, y, "div_floor_cpu")
+    """``floor(input / other)``; integers stay integers, and by 0 give RuntimeError.  Without a gradient, as in PyTorch:
+    ``div(..., rounding_mode="floor")`` has one, 0."""
+    _not_by_zero(xp, x, y, "div_floor")
     return xp.floor_divide(x, y)
 
 
-floor_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0)
+def _no_gradient(g, ans, x, y):
+    raise RuntimeError("derivative for floor_divide is not implemented; div(..., rounding_mode='floor') has one")
+
+
+floor_divide.defvjp(_no_gradient, _no_gradient)
+
+
+@primitive(promote="same", grad_name="DivBackward1")
+def _floor_divide(xp, x, y):
+    _not_by_zero(xp, x, y, "div_floor")
+    return xp.floor_divide(x, y)
+
+
+_floor_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0)
 
 
 @primitive(promote="same", grad_name="DivBackward1")
 def _trunc_divide(xp, x, y):
-    if x.dtype.kind in "iu":
-        return (xp.abs(x) // xp.abs(y)) * (xp.sign(x) * xp.sign(y))
+    _not_by_zero(xp, x, y, "div_trunc")
+    if (x if hasattr(x, "dtype") else y).dtype.kind in "iu":
+        down = xp.floor_divide(x, y)
+        return down + ((down < 0) & (down * y != x))
     return xp.trunc(xp.true_divide(x, y))
 
 
@@ -168,17 +194,18 @@ _trunc_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0)
 
 @primitive("__mod__", "__rmod__", "__imod__", "remainder", "remainder_", promote="same")
 def remainder(xp, x, y):
-    """``input - floor(input / other) * other``: has the sign of ``other``."""
-    _ordered(x, y, "remainder_cpu")
+    """``input - floor(input / other) * other``: has the sign of ``other``; of integers by 0 RuntimeError."""
+    _not_by_zero(xp, x, y, "remainder")
     return xp.remainder(x, y)
 
 
-remainder.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * floor_divide(x, y))
+remainder.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _floor_divide(x, y))
 
 
 @primitive("fmod", "fmod_", promote="same")
 def fmod(xp, x, y):
-    """``input - trunc(input / other) * other``: has the sign of ``input``."""
+    """``input - trunc(input / other) * other``: has the sign of ``input``; of integers by 0 RuntimeError."""
+    _not_by_zero(xp, x, y, "fmod")
     return xp.fmod(x, y)
 
 
@@ -190,16 +217,41 @@ def _pow_name(node: Any) -> str:
     return "PowBackward0" if number and node.edges[1] is None else "PowBackward1"
 
 
-@primitive("__pow__", "__rpow__", "pow", "pow_", "__ipow__", promote="same", grad_name=_pow_name)
+@primitive("__pow__", "__rpow__", "pow", "pow_", "__ipow__", promote="power", grad_name=_pow_name)
 def pow(xp, x, y):
-    """``pow(input, exponent)``: elementwise power; either may be a number."""
-    if getattr(y, "dtype", None) == np.bool_ and getattr(x, "dtype", None) == np.bool_:
-        raise NotImplementedError("\"pow\" not implemented for 'Bool'")
-    if y.__class__ is int and y < 0 and x.dtype.kind in "iu":
-        raise RuntimeError("Integers to negative integer powers are not allowed.")
-    if y.__class__ is bool and x.dtype.kind == "b":
-        return x | (not y)
-    return x**y
+    """``pow(input, exponent)``: elementwise power; either may be a number.
+
+    Integers to negative powers: RuntimeError for a number, for a tensor of exponents 0 but where the base is 1 or -1.
+    """
+    if hasattr(x, "dtype"):
+        if x.dtype.kind in "fcV":
+            return x**y
+    elif y.dtype.kind in "fcV":
+        return xp.power(y.dtype.type(x), y)  # Python would refuse a negative base
+    return _whole_power(xp, x, y)
+
+
+def _whole_power(xp: Any, x: Any, y: Any) -> Any:
+    if not hasattr(y, "dtype"):
+        if y < 0:
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
+        if x.dtype.kind == "b":
+            return x | (not y)
+        return x ** fitting(y, x.dtype)
+    if not hasattr(x, "dtype"):
+        x = xp.asarray(x & ((1 << 8 * y.dtype.itemsize) - 1), np.uint64).astype(y.dtype)
+    if y.dtype.kind == "b":
+        return x | ~y
+    if y.dtype.kind == "u":
+        return x**y
+    below = y < 0
+    sign = xp.where(y & 1 == 1, x, x * x)  # of 1 and -1
+    return xp.where(below, xp.where(x * x == 1, sign, 0), x ** xp.where(below, 0, y))
+
+
+def _kind(x: Any) -> str:
+    """The kind of numbers in a tensor or array: ``"f"``, ``"c"``, …"""
+    return raw(x).dtype.kind
 
 
 def _pow_base(g, ans, x, y):
@@ -214,8 +266,12 @@ def _pow_base(g, ans, x, y):
 
 def _pow_exponent(g, ans, x, y):
     if not hasattr(x, "shape"):
-        return g * (ans * math.log(x)).conj() if x else where(y >= 0, 0.0, g * -math.inf)
-    return g * where((x == 0) * (y.real >= 0), 0.0, ans * log(x)).conj()
+        if x == 0:
+            return g * where((y.real >= 0) & (y.imag == 0) if _kind(y) == "c" else y >= 0, 0.0, ans * -math.inf).conj()
+        if x.__class__ is complex or _kind(y) == "c":
+            return g * (ans * cmath.log(x)).conj()
+        return g * (ans * (math.log(x) if x > 0 else math.nan))
+    return g * where((x == 0) & (y.real >= 0), 0.0, ans * log(x)).conj()
 
 
 pow.defvjp(_pow_base, _pow_exponent)
@@ -242,6 +298,8 @@ reciprocal.defvjp(lambda g, ans, x: -g * (ans * ans).conj())
 @primitive("maximum", promote="same")
 def maximum(xp, x, y):
     """The larger of each pair; NaN wins; a tie shares its gradient evenly, beside NaN both get it."""
+    if hasattr(x, "dtype") and x.dtype.kind == "c":
+        raise unknown("maximum", x)
     return xp.maximum(x, y)
 
 
@@ -254,6 +312,8 @@ maximum.defvjp(
 @primitive("minimum", promote="same")
 def minimum(xp, x, y):
     """The smaller of each pair; NaN wins; a tie shares its gradient evenly, beside NaN both get it."""
+    if hasattr(x, "dtype") and x.dtype.kind == "c":
+        raise unknown("minimum", x)
     return xp.minimum(x, y)
 
 
@@ -265,8 +325,13 @@ minimum.defvjp(
 
 @method("lerp")
 def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
-    """``input + weight * (end - input)``."""
-    return input + weight * (end - input)
+    """``input + weight * (end - input)``, from the nearer end: weight 1 gives ``end``; not of integers."""
+    if raw(input).dtype.kind in "biu":
+        raise unknown("lerp", input)
+    off = end - input
+    if weight.__class__ in TENSORS:
+        return where(raw(weight).real < 0.5, input + weight * off, end - (1 - weight) * off)
+    return input + off * weight if abs(weight) < 0.5 else end - off * (1 - weight)
 
 
 @method("addcmul")
@@ -278,19 +343,32 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 @primitive("xlogy", promote="float")
 def xlogy(xp, x, y):
     """``xlogy(input, other)``: input * log(other), 0 where input is 0 (unless other is NaN)."""
+    given = x if hasattr(x, "dtype") else y
+    if given.dtype.kind == "c":
+        raise unknown("xlogy", given)
     logs = xp.log(y) if backend.is_array(y) else float(np.log(y))
     return xp.where((x == 0) & (y == y), 0.0, x * logs)
 
 
+def _xlogy_first(g: Any, x: Any, y: Any) -> Any:
+    slope = math.log(y) if y > 0 else -math.inf if y == 0 else math.nan
+    return g * slope if y > 0 else where(x == 0, 0.0, g * slope)
+
+
 xlogy.defvjp(
-    lambda g, ans, x, y: where((x == 0) & (y <= 0), 0.0, g * log(y)),
+    lambda g, ans, x, y: where((x == 0) & (y <= 0), 0.0, g * log(y)) if hasattr(y, "dtype") else _xlogy_first(g, x, y),
     lambda g, ans, x, y: g * x / y,
 )
 
 
 @method("addcdiv")
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    """``input + value * tensor1 / tensor2``."""
+    """``input + value * tensor1 / tensor2``; RuntimeError where both are integers."""
+    if raw(tensor1).dtype.kind in "biu" and raw(tensor2).dtype.kind in "biu":
+        raise RuntimeError(
+            "Integer division with addcdiv is no longer supported, and in a future release addcdiv will perform a true "
+            "division of tensor1 and tensor2."
+        )
     return input + tensor1 / tensor2 * value
 
 
@@ -303,7 +381,7 @@ def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 @method("addcdiv_")
 def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """In place: ``self += value * tensor1 / tensor2``."""
-    return self.__iadd__(tensor1 / tensor2 * value)
+    return self.__iadd__(addcdiv(0.0, tensor1, tensor2, value=value))  # type: ignore[arg-type]
 
 
 @method("lerp_")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from .. import backend, dtypes
+from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.errors import overlapping
 from ..autograd.grad_mode import recording
@@ -16,39 +15,14 @@ from ..autograd.primitive import copy as _copy, zeros_as
 from ..autograd.tensor import TENSORS
 from ..autograd.views import overlaps, wants_grad, write
 from ._declare import Operand, method
-from .indexing import _check_indices, _clean, _explain, _getitem, _is_basic, _setitem
+from ._index import clean, explain, is_basic
+from ._numbers import fitting
+from .indexing import _check_indices, _getitem, _put, _read, _setitem
 from .selection import _where
 from .shape import _expanded
 
 _f32, _f64 = np.dtype(np.float32), np.dtype(np.float64)
-_LARGEST = dtypes.finfo(dtypes.float32).max
-_C_NAMES = {
-    dtypes.uint8: "uint8_t", dtypes.int8: "int8_t", dtypes.int16: "int16_t", dtypes.int32: "int",
-    dtypes.int64: "int64_t", dtypes.uint16: "uint16_t", dtypes.uint32: "uint32_t", dtypes.uint64: "uint64_t",
-    dtypes.float16: "at::Half", dtypes.bfloat16: "at::BFloat16", dtypes.float32: "float", dtypes.float64: "double",
-    dtypes.complex64: "c10::complex<float>",
-}  # fmt: skip
-
-
-def fitting(value: Any, kind: dtypes.dtype) -> Any:
-    """The number ``value``, if elements of type ``kind`` can hold it (an unsigned type a negative one, by two's
-    complement, as in PyTorch); else RuntimeError."""
-    if kind.category == 0 or kind.category == 3:
-        return value
-    fits = True
-    if value.__class__ is complex:
-        fits = value.imag == 0
-        value = value.real
-    if fits and kind.category == 1:
-        info = dtypes.iinfo(kind)
-        low = -info.max if not kind.is_signed else info.min
-        fits = math.isfinite(value) and low <= int(value) <= info.max
-        value = int(value) & info.max if fits and not kind.is_signed else int(value) if fits else value
-    elif fits and kind.itemsize < 8 and math.isfinite(value):
-        fits = abs(value) <= dtypes.finfo(kind).max
-    if not fits:
-        raise RuntimeError(f"value cannot be converted to type {_C_NAMES[kind]} without overflow")
-    return value
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @primitive(grad_name=lambda node: "FillBackward0" if node.edges[1] is None else "FillBackward1")
@@ -84,7 +58,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
                 f"fill_ only supports 0-dimension value tensor but got tensor with {value._data.ndim} dimensions."
             )
     elif isinstance(value, (bool, int, float, complex, np.generic)):
-        value = fitting(value.item() if isinstance(value, np.generic) else value, self.dtype)
+        value = fitting(value.item() if isinstance(value, np.generic) else value, self._data.dtype)
     else:
         raise _no_combination("fill_", type(value).__name__, "(Tensor value), (Number value)")
     return write(fill.primitive, self, (value,), {})
@@ -116,7 +90,7 @@ def _mask_and_value(name: str, input: Any, mask: Any, value: Any) -> tuple[Any, 
     if mask._data.dtype != np.bool_:
         raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype}")
     if number:
-        return mask._data, fitting(value.item() if isinstance(value, np.generic) else value, input.dtype)
+        return mask._data, fitting(value.item() if isinstance(value, np.generic) else value, input._data.dtype)
     if value._data.ndim:
         raise RuntimeError(
             f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {value._data.ndim} "
@@ -147,9 +121,9 @@ def _assignable(self: Tensor, value: Any) -> Any:
     if value.__class__ in TENSORS:
         return value
     if value.__class__ in (float, int, bool, complex):
-        return fitting(value, self.dtype)
+        return fitting(value, self._data.dtype)
     if isinstance(value, np.integer) or value.__class__ is np.float64:  # a Python float, too
-        return fitting(value.item(), self.dtype)
+        return fitting(value.item(), self._data.dtype)
     kind = type(value)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
     raise TypeError(f"can't assign a {name} to a torch.{self.dtype.tensor_type}")
@@ -164,8 +138,9 @@ def _leading(value: Tensor) -> Tensor:
     return value.reshape(shape[n:]) if n else value
 
 
-def _is_whole(index: Any) -> bool:
-    return index is Ellipsis or index == () or (index.__class__ is slice and index == slice(None))
+def _is_whole(index: Any, ndim: int) -> bool:
+    """Whether the basic ``index`` names all of a tensor, as it is."""
+    return index == () or index == (Ellipsis,) or (ndim > 0 and index == (slice(None),))
 
 
 def _misfit(target: Any, shape: Any, basic: bool) -> None:
@@ -189,7 +164,7 @@ def _same_type(self: Tensor, value: Tensor, index: Any) -> None:
     mask may have one."""
     if value._data.dtype == self._data.dtype:
         return
-    if not value._data.ndim and getattr(index, "dtype", None) == np.bool_:
+    if not value._data.ndim and len(index) == 1 and getattr(index[0], "dtype", None) == np.bool_:
         return
     ours, theirs = (t.dtype.tensor_type.removesuffix("Tensor") for t in (self, value))
     raise RuntimeError(
@@ -207,73 +182,66 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         RuntimeError: it cannot be broadcast to what ``index`` names, or a number does not fit the dtype.
         IndexError: ``index`` is out of bounds, or none.
     """
-    given = index
-    if index.__class__ is not int:
-        index = _clean(index)
     data = self._data
+    given, index = index, clean(index, data.shape)
+    usual = value.__class__ is float and (data.dtype is _f64 or (data.dtype is _f32 and -_LARGEST < value < _LARGEST))
+    if not usual:
+        value = _assignable(self, value)
+    basic = is_basic(index)
     shape: tuple[int, ...] = ()
-    if value.__class__ is float and (data.dtype is _f64 or (data.dtype is _f32 and -_LARGEST < value < _LARGEST)):
-        array = value  # the usual case
-    else:
-        value = array = _assignable(self, value)
-        if value.__class__ in TENSORS:
-            value, array = _beside(self, value, index)
+    if value.__class__ in TENSORS:
+        if value.device != self.device and value._data.ndim:
+            raise RuntimeError(
+                f"Expected all tensors to be on the same device, but found at least two devices, {self.device} and "
+                f"{value.device}!"
+            )
+        if not basic:
+            _same_type(self, value, index)
+        shape = value._data.shape
+        if shape and shape[0] == 1:
+            value = _leading(value)
             shape = value._data.shape
+        array = value._data
+        if not isinstance(data, np.ndarray):
+            array = backend.to_device(array, self.device)
+    else:
+        array = value
     if (
         recording.enabled
         and (wants_grad(self) or (value.__class__ in TENSORS and wants_grad(value)))
         and data.dtype.kind not in "biu"
     ):
-        _recorded(self, index, value, shape, () if _is_basic(index) else tuple(tensors_in(given)))
+        _recorded(self, index, value, shape, () if basic else tuple(tensors_in(given)))
         return
     try:
         if data.__class__ is np.ndarray:
-            data[index] = array
+            _put(data, index, array)
         else:
             with backend.where_it_lies(data):
-                data[index] = array
+                _put(data, index, array)
     except IndexError as e:
-        raise IndexError(_explain(data, index, e)) from None
+        raise explain(index, data.shape, e) from None
     except (TypeError, ValueError):
         _check_indices(data, index)
-        target, basic = data[index], _is_basic(index)
+        target = _read(data, index)
         _misfit(target, shape, basic)
         if not isinstance(data, np.ndarray) or data.flags.writeable or not overlaps(data):
             raise
         if basic and overlaps(target):
             raise overlapping() from None
         data.flags.writeable = True
-        data[index] = array
+        _put(data, index, array)
     self._bump()
-
-
-def _beside(self: Tensor, value: Tensor, index: Any) -> tuple[Tensor, Any]:
-    """``value``, as it is to be written to ``self``, and its array beside that of ``self``."""
-    if value.device != self.device and value._data.ndim:
-        raise RuntimeError(
-            f"Expected all tensors to be on the same device, but found at least two devices, {self.device} and "
-            f"{value.device}!"
-        )
-    if not _is_basic(index):
-        _same_type(self, value, index)
-    shape = value._data.shape
-    if shape and shape[0] == 1:
-        value = _leading(value)
-    array = value._data
-    return value, array if isinstance(self._data, np.ndarray) else backend.to_device(array, self.device)
 
 
 def _recorded(self: Tensor, index: Any, value: Any, shape: tuple[int, ...], watch: tuple[Any, ...]) -> None:
     """What a basic index names is a view, which is overwritten; what index tensors name is written in the whole."""
-    if not _is_basic(index):
-        try:
-            with backend.where_it_lies(self._data):
-                _misfit(self._data[index], shape, False)
-        except IndexError as e:
-            raise IndexError(_explain(self._data, index, e)) from None
+    if not is_basic(index):
+        with backend.where_it_lies(self._data):
+            _misfit(_read(self._data, index), shape, False)
         write(_setitem.primitive, self, (value, index), {}, watch)
         return
-    target = self if _is_whole(index) and (self._data.ndim or index is Ellipsis) else _getitem(self, index)
+    target = self if _is_whole(index, self._data.ndim) else _getitem(self, index)
     _misfit(target._data, shape, True)
     if value.__class__ not in TENSORS:
         xp = backend.array_module(self._data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from .. import backend, dtypes, random
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS, taken
 from ._declare import Device, DType, Number, raw, sizes
+from ._numbers import converted, fitting
 
 
 def _made(array: Any, device: Any, requires_grad: bool) -> Tensor:
@@ -22,16 +24,31 @@ def _made(array: Any, device: Any, requires_grad: bool) -> Tensor:
     return t
 
 
-def _holds_tensors(data: Any) -> bool:
-    if isinstance(data, (list, tuple)):
-        return any(_holds_tensors(d) for d in data)
-    return data.__class__ in TENSORS
+_PLAIN = frozenset((bool, int, float, complex))
 
 
-def _unwrapped(data: Any) -> Any:
-    if isinstance(data, (list, tuple)):
-        return [_unwrapped(d) for d in data]
-    return data.tolist() if data.__class__ in TENSORS else data
+def _numbers_of(x: Any, found: dict[dtypes.dtype, None]) -> Any:
+    """``x`` with its tensors as numbers; the types of what is in it go into ``found``."""
+    if isinstance(x, (list, tuple)):
+        kinds = set(map(type, x))
+        if kinds <= _PLAIN:
+            for kind in kinds:
+                found.setdefault(dtypes.scalar_dtype(kind()))
+            return x
+        return [_numbers_of(y, found) for y in x]
+    if x.__class__ in TENSORS:
+        if x._data.size != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
+        found.setdefault(x.dtype)
+        return x.item()
+    if isinstance(x, (np.ndarray, np.generic)):
+        if x.dtype.kind in "SUMmO":
+            return x
+        found.setdefault(dtypes.from_numpy_dtype(x.dtype))
+        return x.astype(np.float32) if x.dtype.kind == "V" else x
+    if isinstance(x, (bool, int, float, complex)):
+        found.setdefault(dtypes.scalar_dtype(x))
+    return x
 
 
 def _array(data: Any, dtype: Any) -> Any:
@@ -44,34 +61,49 @@ def _array(data: Any, dtype: Any) -> Any:
         own = dtypes.from_numpy_dtype(data.dtype).np if dtype is None else dtypes.as_dtype(dtype).np
         xp = backend.array_module(data)
         return xp.array(data, dtype=own)
-    if _holds_tensors(data):
-        data = _unwrapped(data)
+    kinds: dict[dtypes.dtype, None] = {}
+    if isinstance(data, (list, tuple)):
+        data = _numbers_of(data, kinds)
     try:
         array = np.array(data)
     except ValueError as e:
         raise ValueError(f"expected sequences of equal length at every level: {e}") from None
     if array.dtype == object or array.dtype.kind in "SUMm":
-        kind = "str" if array.dtype.kind in "SU" else type(array.flat[0]).__name__ if array.size else array.dtype.name
-        raise TypeError(f"cannot make a tensor of type '{kind}'; the types are numbers, bools, arrays and tensors")
+        raise _no_numbers(data, array)
     if dtype is not None:
-        return array.astype(dtypes.as_dtype(dtype).np)
+        return converted(array, dtypes.as_dtype(dtype).np)
     if array.size == 0 and array.dtype == np.float64:
         return array.astype(dtypes.get_default_dtype().np)
-    if _arrays_inside(data):
-        return array
+    if kinds:
+        own = functools.reduce(dtypes.promote_types, kinds)
+        if array.dtype == np.uint64 and own is dtypes.int64:
+            raise ValueError("Overflow when unpacking long long")
+        return converted(array, own.np)
     if array.dtype.kind == "f":
         return array.astype(dtypes.get_default_dtype().np)
     if array.dtype.kind == "c":
         return array.astype(dtypes.get_default_dtype().to_complex().np)
     if array.dtype.kind == "u":
-        raise OverflowError("an integer is too large for int64")
+        raise ValueError("Overflow when unpacking long long")
     return array
 
 
-def _arrays_inside(data: Any) -> bool:
-    while isinstance(data, (list, tuple)) and data:
-        data = data[0]
-    return isinstance(data, (np.ndarray, np.generic))
+def _no_numbers(data: Any, array: np.ndarray) -> Exception:
+    """PyTorch's error for ``data``, of which NumPy made ``array``."""
+    inside = isinstance(data, (list, tuple))
+    found = array.flat[0] if array.size and array.dtype == object else data
+    while isinstance(found, (list, tuple)) and found:
+        found = found[0]
+    if array.dtype == object:  # the first that is no number
+        found = next((x for x in array.flat if not isinstance(x, (bool, int, float, complex))), found)
+    kind = type(found).__name__
+    if isinstance(found, int):
+        return ValueError("Overflow when unpacking long long")
+    if isinstance(found, (str, bytes)):
+        if inside:
+            return ValueError(f"too many dimensions '{kind}'")
+        return TypeError(f"new(): invalid data type '{kind}'")
+    return RuntimeError(f"Could not infer dtype of {kind}; what there can be: numbers, bools, arrays and tensors")
 
 
 def tensor(
@@ -80,8 +112,12 @@ def tensor(
     """A tensor that copies ``data``: a number, nested sequences of numbers, an array or a tensor.
 
     Python floats become the default dtype (float32), integers int64, bools bool; arrays keep theirs.  ``device``
-    defaults to the CPU (for arrays and tensors on a device: theirs).  TypeError for what is no number, ValueError for
-    ragged sequences.
+    defaults to the CPU (for arrays and tensors on a device: theirs).  A sequence that holds several types becomes the
+    type that holds them all, NumPy's scalars and tensors counting as what they are.
+
+    Raises:
+        ValueError: ragged sequences, text in one, an integer beyond int64, a tensor of several elements in a sequence.
+        TypeError, RuntimeError: no numbers.
     """
     array = _array(data, dtype)
     if device is None and not isinstance(array, np.ndarray):
@@ -127,7 +163,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 def scalar_tensor(s: Number, *, dtype: DType = None, device: Device = None) -> Tensor:
     """A zero-dimensional tensor."""
-    return tensor(s, dtype=dtype or dtypes.get_default_dtype(), device=device)
+    return full((), s, dtype=dtype or dtypes.get_default_dtype(), device=device)
 
 
 def _filled(shape: Any, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
@@ -140,7 +176,7 @@ def _filled(shape: Any, value: Any, dtype: Any, device: Any, requires_grad: bool
         if value is None:
             array = xp.empty(shape, kind)
         else:
-            array = xp.zeros(shape, kind) if value == 0 else xp.full(shape, value, kind)
+            array = xp.zeros(shape, kind) if value == 0 else xp.full(shape, fitting(value, kind), kind)
     t = Tensor._wrap(array, None)
     if requires_grad:
         t.requires_grad = True
@@ -174,7 +210,8 @@ def full(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``fill_value`` everywhere, in its own dtype unless one is given."""
+    """``fill_value`` everywhere, in its own dtype unless one is given; RuntimeError where that cannot hold it."""
+    fill_value = _number(fill_value)
     return _filled(
         sizes((size,) if isinstance(size, int) else tuple(size)),
         fill_value,
@@ -243,6 +280,8 @@ def arange(
     start, end, step = _number(start), _number(end), _number(step)
     if step == 0:
         raise RuntimeError("step must be nonzero")
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (end - start) / step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if dtype is None:
@@ -252,10 +291,17 @@ def arange(
             else dtypes.get_default_dtype()
         )
     kind = dtypes.as_dtype(dtype)
-    n = max(math.ceil((end - start) / step), 0)
-    wide = (
-        np.int64 if kind.category == 1 and all(isinstance(v, (int, np.integer)) for v in (start, step)) else np.float64
-    )
+    if kind.category == 0:
+        raise NotImplementedError('"arange" not implemented for \'Bool\'')
+    if kind is dtypes.int64:
+        start, end, step = int(start), int(end), int(step)
+        if step == 0:
+            raise ValueError("step must be nonzero")
+    whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
+    n = max(-((start - end) // step) if whole else math.ceil((end - start) / step), 0)
+    if kind.category == 1:  # the number of elements is that of the numbers given, each of which is then cut
+        start, step = int(start), int(step)
+    wide = np.int64 if kind.category == 1 else np.float64
     return _made((start + step * np.arange(n, dtype=wide)).astype(kind.np), device, requires_grad)
 
 
@@ -270,6 +316,8 @@ def linspace(
 ) -> Tensor:
     """``steps`` values from ``start`` to ``end`` (inclusive), evenly spaced."""
     start, end = _number(start), _number(end)
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
     kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
     return _made(np.linspace(start, end, int(steps)).astype(kind.np), device, requires_grad)
 
@@ -293,6 +341,9 @@ def eye(
     n: int, m: int | None = None, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
     """The n × m matrix with ones on the diagonal."""
+    for role, size in (("n", n), ("m", 0 if m is None else m)):
+        if size < 0:
+            raise RuntimeError(f"{role} must be greater or equal to 0, got {size}")
     return _made(np.eye(n, m, dtype=dtypes.as_dtype(dtype or dtypes.get_default_dtype()).np), device, requires_grad)
 
 
@@ -337,10 +388,31 @@ def randint(
     if size is None:
         low, high, size = 0, low, high
     kind = dtypes.as_dtype(dtype or dtypes.int64)
+    made = _integers(generator or random.default_generator, sizes((size,)), kind, low, high)
+    return _made(made, device, requires_grad)
+
+
+def _integers(generator: random.Generator, shape: tuple[int, ...], kind: dtypes.dtype, low: int, high: int) -> Any:
+    """Random integers from ``low`` to ``high`` - 1, drawn as int64 and of type ``kind``, which must hold both."""
     if high <= low:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    made = (generator or random.default_generator).integers(low, high, sizes((size,)), dtypes.int64)
-    return _made(made.astype(kind.np), device, requires_grad)
+    if kind.category < 2:
+        least, most = (0, 1) if kind.category == 0 else (dtypes.iinfo(kind).min, dtypes.iinfo(kind).max)
+        for name, bound in (("from", low), ("to - 1", high - 1)):
+            if not least <= bound <= most:
+                raise RuntimeError(f"{name} is out of bounds for {kind.tensor_type[:-6]}")
+    return generator.integers(low, high, shape, dtypes.int64).astype(kind.np)
+
+
+def _drawn(
+    generator: random.Generator, shape: tuple[int, ...], kind: dtypes.dtype, low: int = 0, high: int | None = None,
+    **names: Any,
+) -> Any:  # fmt: skip
+    """What ``random_()`` fills in: integers from 0, or ``from``, below ``to``, or all that the type holds."""
+    low, high = names.pop("from", low), names.pop("to", high)
+    if names:
+        raise TypeError(f"random_() got an unexpected keyword argument '{next(iter(names))}'")
+    return _integers(generator, shape, kind, low, random._held(kind)[1] + 1 if high is None else high)
 
 
 def randperm(
@@ -352,8 +424,11 @@ def randperm(
     requires_grad: bool = False,
 ) -> Tensor:
     """A random order of 0 … n-1; int64."""
+    kind = dtypes.as_dtype(dtype or dtypes.int64)
     made = (generator or random.default_generator).permutation(n)
-    return _made(made.astype(dtypes.as_dtype(dtype or dtypes.int64).np), device, requires_grad)
+    if n:
+        fitting(n - 1, kind.np)
+    return _made(made.astype(kind.np), device, requires_grad)
 
 
 def normal(
@@ -365,7 +440,15 @@ def normal(
     dtype: DType = None,
     device: Device = None,
 ) -> Tensor:
-    """Normal with the mean(s) and standard deviation(s) given, in their shape or ``size``."""
+    """Normal with the mean(s) and standard deviation(s) given, in their shape or ``size``.
+
+    RuntimeError for a standard deviation below 0 (a tensor on a device is not looked at, which would wait).
+    """
+    if isinstance(std, Tensor):
+        if isinstance(std._data, np.ndarray) and bool((std._data < 0).any()):
+            raise RuntimeError("normal expects all elements of std >= 0.0")
+    elif std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
     if size is None:
         size = np.broadcast_shapes(np.shape(raw(mean)), np.shape(raw(std)))
     return randn(*size, generator=generator, dtype=dtype, device=device) * std + mean
@@ -376,7 +459,11 @@ randn_like = _like("randn_like", randn, "Standard normal in the shape, dtype and
 
 
 def bernoulli(input: Tensor, *, generator: random.Generator | None = None) -> Tensor:
-    """1 with the probability that ``input`` says, else 0, elementwise."""
+    """1 with the probability that ``input`` says, else 0, elementwise; RuntimeError for what is no probability (on a
+    device it is not looked at, which would wait)."""
+    p = input._data
+    if isinstance(p, np.ndarray) and not bool(((p >= 0) & (p <= 1)).all()):
+        raise RuntimeError("bernoulli expects all elements of the input to be probabilities, in [0, 1]")
     return (rand(*input.shape, generator=generator, device=input.device, dtype=input.dtype) < input).to(input.dtype)
 
 
@@ -410,20 +497,33 @@ _filler(
 )
 _filler(
     "random_",
-    lambda gen, shape, kind, low=0, high=2**24: gen.integers(low, high, shape, dtypes.int64).astype(kind.np),
-    "In place: random integers.",
+    lambda gen, shape, kind, *bounds, **names: _drawn(
+        gen, shape, kind, *((0, *bounds) if len(bounds) == 1 and not names else bounds), **names
+    ),
+    "In place: random integers, below ``to``, from ``from`` on; of integer types by default all from 0 on, of "
+    "floating-point types those that it holds without gaps.",
 )
 
 
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Grids of coordinates from vectors."""
+    """Grids of coordinates from vectors, of shape (n0, n1, …), or (n1, n0, …) with ``indexing="xy"``."""
     several: Any = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
     n = len(several)
+    if n == 0:
+        raise RuntimeError("meshgrid expects a non-empty TensorList")
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f"torch.meshgrid: indexing must be one of 'xy' or 'ij', but received: {indexing}")
+    for x in several:
+        if x.ndim > 1:
+            raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {x.ndim}D")
+        if x.dtype != several[0].dtype:
+            raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
+    place = list(range(n))  # the dimension along which each varies
     if indexing == "xy" and n > 1:
-        grids = meshgrid(several[1], several[0], *several[2:])
-        return tuple(x.transpose(0, 1) for x in (grids[1], grids[0], *grids[2:]))
-    shape = tuple(x.numel() for x in several)
-    return tuple(x.reshape([-1 if i == k else 1 for i in range(n)]).expand(shape) for k, x in enumerate(several))
+        place[:2] = 1, 0
+    lengths = [x.numel() for x in several]
+    shape = tuple([lengths[place[d]] for d in range(n)])
+    return tuple(x.reshape([-1 if d == place[k] else 1 for d in range(n)]).expand(shape) for k, x in enumerate(several))
 
 
 def numel(input: Tensor) -> int:

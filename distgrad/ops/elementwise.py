@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from typing import Any
 
 import numpy as np
 
 from ..autograd import Tensor, primitive
-from ._declare import attach
+from ._declare import attach, unknown
 
 pi = math.pi
 
@@ -149,12 +150,21 @@ atan.defvjp(lambda g, ans, x: g / (x * x + 1).conj())
 @primitive("atan2", "arctan2", promote="float")
 def atan2(xp, x, y):
     """``atan2(input, other)``: the angle of the point (other, input), in radians."""
+    given = x if hasattr(x, "dtype") else y
+    if given.dtype.kind == "c":
+        raise unknown("atan2", given)
     return xp.arctan2(x, y)
 
 
+def _inverse_square(x: Any, y: Any) -> Any:
+    """One over the squared distance from the origin; 0 there, where PyTorch lets the angle have the gradient 0."""
+    square = x * x + y * y
+    return where(square == 0, 0.0, 1 / where(square == 0, 1.0, square))
+
+
 atan2.defvjp(
-    lambda g, ans, x, y: g * y / (x * x + y * y),
-    lambda g, ans, x, y: g * -x / (x * x + y * y),
+    lambda g, ans, x, y: g * y * _inverse_square(x, y),
+    lambda g, ans, x, y: g * -x * _inverse_square(x, y),
 )
 
 
@@ -180,7 +190,7 @@ def tanh(xp, x):
     return xp.tanh(x)
 
 
-tanh.defvjp(lambda g, ans, x: g - g * (ans * ans).conj())
+tanh.defvjp(lambda g, ans, x: g * (1 - ans * ans).conj())
 
 
 @primitive("asinh", "arcsinh", promote="float")
@@ -198,7 +208,9 @@ def acosh(xp, x):
     return xp.arccosh(x)
 
 
-acosh.defvjp(lambda g, ans, x: g / (sqrt(x - 1) * sqrt(x + 1)).conj())
+acosh.defvjp(
+    lambda g, ans, x: g / (sqrt(x - 1) * sqrt(x + 1)).conj() if raw_dtype(x).kind == "c" else g * rsqrt(x * x - 1)
+)
 
 
 @primitive("atanh", "arctanh", promote="float")
@@ -212,13 +224,10 @@ atanh.defvjp(lambda g, ans, x: g / (1 - x * x).conj())
 
 @primitive("sigmoid", "sigmoid_", promote="float")
 def sigmoid(xp, x):
-    """``sigmoid(input)``: 1 / (1 + exp(-input)), as (tanh(input / 2) + 1) / 2, which cannot overflow."""
-    if x.dtype.kind == "c":
-        return 1 / (1 + xp.exp(-x))
-    half = xp.tanh(x * 0.5)
-    half *= 0.5
-    half += 0.5
-    return half
+    """``sigmoid(input)``: 1 / (1 + exp(-input)), exact to the last digits far below 0, too."""
+    out = xp.exp(xp.negative(x))
+    out += 1
+    return xp.reciprocal(out)
 
 
 sigmoid.defvjp(lambda g, ans, x: g * (ans * (1 - ans)).conj())
@@ -227,6 +236,8 @@ sigmoid.defvjp(lambda g, ans, x: g * (ans * (1 - ans)).conj())
 @primitive("abs", "__abs__", "absolute", "abs_")
 def abs(xp, x):
     """``abs(input)``: absolute value; of complex numbers the modulus."""
+    if x.dtype.kind == "b":
+        raise unknown("abs", x)
     return xp.absolute(x)
 
 
@@ -237,7 +248,7 @@ absolute = abs
 def sgn(xp, x):
     """``sgn(input)``: input / abs(input), 0 at 0."""
     if x.dtype.kind != "c":
-        return xp.sign(x)
+        return _sign(xp, x)
     size = xp.absolute(x)
     return xp.where(size == 0, 0, x / xp.where(size == 0, 1, size))
 
@@ -255,17 +266,33 @@ sgn.defvjp(_sgn_vjp)
 
 @primitive("sign")
 def sign(xp, x):
-    """``sign(input)``: -1, 0 or 1."""
-    return xp.sign(x) if x.dtype.kind != "b" else x.copy()
+    """``sign(input)``: -1, 0 or 1; of NaN 0."""
+    if x.dtype.kind == "c":
+        raise unknown("sign", x)
+    return _sign(xp, x)
+
+
+def _sign(xp: Any, x: Any) -> Any:
+    """The sign of real numbers, 0 for NaN as in PyTorch."""
+    if x.dtype.kind in "biu":
+        return xp.sign(x) if x.dtype.kind != "b" else x.copy()
+    return xp.where(x == x, xp.sign(x), x.dtype.type(0))
 
 
 sign.defvjp(lambda g, ans, x: g * 0)
 
 
+def _whole(x: Any, name: str) -> Any:
+    """What rounding does to integers: nothing; NotImplementedError for bools and complex numbers."""
+    if x.dtype.kind not in "iu":
+        raise unknown(name, x)
+    return x.copy()
+
+
 @primitive("floor", "floor_")
 def floor(xp, x):
     """``floor(input)``: the largest integer not above."""
-    return x.copy() if x.dtype.kind in "iu" else xp.floor(x)
+    return xp.floor(x) if x.dtype.kind in "fV" else _whole(x, "floor")
 
 
 floor.defvjp(lambda g, ans, x: g * 0)
@@ -274,7 +301,7 @@ floor.defvjp(lambda g, ans, x: g * 0)
 @primitive("ceil", "ceil_")
 def ceil(xp, x):
     """``ceil(input)``: the smallest integer not below."""
-    return x.copy() if x.dtype.kind in "iu" else xp.ceil(x)
+    return xp.ceil(x) if x.dtype.kind in "fV" else _whole(x, "ceil")
 
 
 ceil.defvjp(lambda g, ans, x: g * 0)
@@ -283,7 +310,7 @@ ceil.defvjp(lambda g, ans, x: g * 0)
 @primitive("trunc", "fix", "trunc_")
 def trunc(xp, x):
     """``trunc(input)``: rounded towards 0."""
-    return x.copy() if x.dtype.kind in "iu" else xp.trunc(x)
+    return xp.trunc(x) if x.dtype.kind in "fV" else _whole(x, "trunc")
 
 
 trunc.defvjp(lambda g, ans, x: g * 0)
@@ -291,8 +318,18 @@ trunc.defvjp(lambda g, ans, x: g * 0)
 
 @primitive("round", "round_")
 def round(xp, x, *, decimals=0):
-    """``round(input, *, decimals=0)``: to the nearest, halves to even."""
-    return x.copy() if x.dtype.kind in "iu" and decimals == 0 else xp.round(x, decimals)
+    """``round(input, *, decimals=0)``: to the nearest, halves to even; half precisions by way of float32."""
+    if x.dtype.kind in "iu" and decimals == 0:
+        return x.copy()
+    if x.dtype.kind not in "fV":
+        raise unknown("round", x)
+    if decimals == 0:
+        return xp.rint(x)
+    scale = 10.0 ** builtins.abs(decimals)
+    if x.dtype.itemsize == 2:
+        wide = x.astype(np.float32)
+        return (xp.rint(wide * scale) / scale if decimals > 0 else xp.rint(wide / scale) * scale).astype(x.dtype)
+    return xp.rint(x * scale) / scale if decimals > 0 else xp.rint(x / scale) * scale
 
 
 round.defvjp(lambda g, ans, x, decimals=0: g * 0)
@@ -301,6 +338,8 @@ round.defvjp(lambda g, ans, x, decimals=0: g * 0)
 @primitive("frac")
 def frac(xp, x):
     """``frac(input)``: input - trunc(input)."""
+    if x.dtype.kind not in "fV":
+        raise unknown("frac", x)
     return x - xp.trunc(x)
 
 
@@ -310,7 +349,7 @@ frac.defvjp(lambda g, ans, x: g)
 @primitive("conj_physical", "_conj")
 def conj_physical(xp, x):
     """``conj_physical(input)``: complex conjugate."""
-    return xp.conjugate(x)
+    return xp.conjugate(x) if x.dtype.kind == "c" else x.copy()
 
 
 conj_physical.defvjp(lambda g, ans, x: g.conj())

@@ -10,46 +10,16 @@ from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.nodes import tensors_in, watched
 from ..autograd.tensor import TENSORS
-from ._declare import Operand, axis, method, ndim_of, raw
+from ._declare import Operand, axis, method, ndim_of, noun, raw
+from ._index import Steps, clean, explain, is_basic
+from ._numbers import fitting
 
-_BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
-
-
-def _is_basic(index: Any) -> bool:
-    for i in index if index.__class__ is tuple else (index,):
-        if not isinstance(i, _BASIC) or isinstance(i, bool):
-            return False
-    return True
-
-
-def _clean(index: Any) -> Any:
-    """``index`` as NumPy takes it: tensors as arrays, lists of numbers as arrays, integer tensors as integers."""
-    if index.__class__ is tuple:
-        return tuple([_clean(i) for i in index])
-    if index.__class__ in TENSORS:
-        array = index._data
-        if array.dtype.kind not in "biu":
-            raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-        if array.ndim == 0 and array.dtype.kind in "iu":
-            return int(array)
-        return array.view(np.bool_) if array.dtype == np.uint8 else array
-    if index.__class__ is slice:
-        if index.step is not None and index.step <= 0:
-            raise ValueError("step must be greater than zero")
-        return index
-    if isinstance(index, list):
-        return np.asarray([raw(i) if i.__class__ in TENSORS else i for i in index], dtype=None if index else np.int64)
-    if isinstance(index, float):
-        raise TypeError(
-            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
-            "float)"
-        )
-    return index
+_NUMBERS = frozenset({int, float, complex})
 
 
 def _name(node: Any) -> str:
     index = node.args[1]
-    if not _is_basic(index):
+    if not is_basic(index):
         return "IndexBackward0"
     last = index[-1] if index.__class__ is tuple and index else index
     return (
@@ -63,42 +33,56 @@ def _name(node: Any) -> str:
 
 def _read(x: Any, index: Any) -> Any:
     try:
-        return x[index]
+        return x[index] if index.__class__ is not Steps else x[index.basic][index.picks]
     except IndexError as e:
-        raise IndexError(_explain(x, index, e)) from None
+        raise explain(index, x.shape, e) from None
     except (TypeError, ValueError):
         _check_indices(x, index)
         raise
 
 
+def _put(x: Any, index: Any, value: Any) -> None:
+    """``x[index] = value`` on arrays; leading dimensions of size 1 of ``value`` do not count."""
+    if index.__class__ is Steps:
+        x, index = x[index.basic], index.picks
+    if value.__class__ in _NUMBERS:
+        value = fitting(value, x.dtype)
+    shape: Any = getattr(value, "shape", ())
+    if len(shape) and shape[0] == 1:
+        value = value.reshape(_stripped(shape))
+    try:
+        x[index] = value
+    except (ValueError, TypeError):
+        if not backend.is_array(value):
+            raise
+        _check_indices(x, index)
+        target = _read(x, index).shape
+        if is_basic(index):
+            _expanded(target, tuple(value.shape))
+        try:
+            value = backend.array_module(value).broadcast_to(value, target)
+        except ValueError:
+            raise RuntimeError(
+                f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of "
+                f"shape {list(target)}"
+            ) from None
+        x[index] = value  # a mask, to which NumPy assigns but one dimension
+
+
+def _stripped(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """``shape`` without its leading ones."""
+    return shape[next((i for i, n in enumerate(shape) if n != 1), len(shape)) :]
+
+
 def _check_indices(x: Any, index: Any) -> None:
     """RuntimeError where an index array lies neither on the CPU nor beside ``x``."""
     here = backend.device_of(x)
-    for i in index if index.__class__ is tuple else (index,):
+    for i in index.picks if index.__class__ is Steps else index if index.__class__ is tuple else (index,):
         if backend.is_array(i) and backend.device_of(i) not in (here, backend.CPU):
             raise RuntimeError(
                 f"indices should be either on cpu or on the same device as the indexed tensor ({here}), "
                 f"got one on {backend.device_of(i)}"
             )
-
-
-def _explain(x: Any, index: Any, error: IndexError) -> str:
-    parts = index if index.__class__ is tuple else (index,)
-    if sum(i is not None and i is not Ellipsis for i in parts) > x.ndim:
-        if x.ndim == 0:
-            if any(isinstance(i, slice) for i in parts):
-                return "slice() cannot be applied to a 0-dim tensor."
-            if any(backend.is_array(i) for i in parts):
-                return "too many indices for tensor of dimension 0"
-            return (
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert a 0-dim tensor to a number"
-            )
-        return f"too many indices for tensor of dimension {x.ndim}"
-    if Ellipsis not in [p for p in parts if p is Ellipsis or isinstance(p, (int, slice))]:
-        for d, i in enumerate([p for p in parts if p is not None]):
-            if isinstance(i, (int, np.integer)) and not -x.shape[d] <= i < x.shape[d]:
-                return f"index {i} is out of bounds for dimension {d} with size {x.shape[d]}"
-    return str(error).replace("axis", "dimension")
 
 
 @primitive(meta="x", view=True, grad_name=_name)
@@ -115,15 +99,17 @@ def _getitem(xp, x, index):
 def _scattered(xp, x, shape, index):
     """Zeros of ``shape`` with ``x`` added at ``index``."""
     out = xp.zeros(shape, x.dtype)
-    if _is_basic(index):
+    if is_basic(index):
         out[index] = x
+    elif index.__class__ is Steps:
+        xp.add.at(out[index.basic], index.picks, x)
     else:
         xp.add.at(out, index, x)
     return out
 
 
 _getitem.defvjp(lambda g, ans, x, index: _scattered(g, tuple(x.shape), index))
-_scattered.defvjp(lambda g, ans, x, shape, index: g[index])
+_scattered.defvjp(lambda g, ans, x, shape, index: _getitem(g, index))
 
 
 @method("__getitem__")
@@ -131,13 +117,13 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     """``self[index]``: integers, slices, None and Ellipsis give views; tensors, lists and bool masks give copies."""
     if index.__class__ is int or (index.__class__ is slice and index.step is None):
         return _getitem(self, index)
-    return watched(_getitem(self, _clean(index)), *tensors_in(index))
+    return watched(_getitem(self, clean(index, self._data.shape)), *tensors_in(index))
 
 
 @primitive(meta="value", promote=None, grad_name="CopySlices")
 def _setitem(xp, x, value, index):
-    x = x.copy()
-    x[index] = value
+    x = xp.array(x)
+    _put(x, index, value)
     return x
 
 
@@ -145,7 +131,7 @@ def _erase(g, ans, x, value, index):
     return _setitem(g, 0.0, index)
 
 
-_setitem.defvjp(_erase, lambda g, ans, x, value, index: g[index])
+_setitem.defvjp(_erase, lambda g, ans, x, value, index: _getitem(g, index))
 
 
 @method("__contains__")
@@ -164,25 +150,64 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 @method("narrow")
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """``length`` slices along ``dim`` from ``start`` on; a view."""
+    if ndim_of(input) == 0:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     n = raw(input).shape[axis(dim, ndim_of(input))]
-    start = int(start) + (n if start < 0 else 0)
-    if length < 0 or start < 0 or start + length > n:
+    start = int(start)
+    if not -n <= start <= n:
+        raise IndexError(f"start out of range (expected to be in range of [{-n}, {n}], but got {start})")
+    start += n if start < 0 else 0
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if start + length > n:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
     return _getitem(input, (slice(None),) * axis(dim, ndim_of(input)) + (slice(start, start + length),))
 
 
+def _check_within(at: Any, n: int, d: int, error: type[Exception] = RuntimeError) -> None:
+    """Raise where one of the indices ``at`` of dimension ``d`` is none of 0 … ``n`` - 1."""
+    if at.size:
+        with backend.where_it_lies(at):
+            least, most = int(at.min()), int(at.max())
+        if most >= n or least < 0:
+            bad = most if most >= n else least
+            raise error(f"index {bad} is out of bounds for dimension {d} with size {n}")
+
+
 @method("index_select")
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """The slices of ``input`` along ``dim`` that the vector ``index`` names; a copy."""
-    return watched(_getitem(input, (slice(None),) * axis(dim, ndim_of(input)) + (raw(index),)), index)
+    """The slices of ``input`` along ``dim`` that the vector ``index`` (int64 or int32) names; a copy.
+
+    Raises:
+        RuntimeError: indices of another type.
+        IndexError: an index outside 0 … n-1, negative ones too; an index that is no vector.
+    """
+    if index.__class__ not in TENSORS:
+        raise TypeError(f"index_select(): argument 'index' (position 3) must be Tensor, not {type(index).__name__}")
+    at, d = raw(index), axis(dim, ndim_of(input))
+    if at.ndim > 1:
+        raise IndexError("index_select(): Index is supposed to be a vector")
+    if at.dtype not in (np.int64, np.int32):
+        raise RuntimeError("index_select(): Expected dtype int32 or int64 for index")
+    at = at.reshape(-1)
+    if ndim_of(input) == 0:
+        if at.size != 1:
+            raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {at.size} value(s)")
+        _check_within(at, 1, 0, IndexError)
+        return input.clone()
+    _check_within(at, raw(input).shape[d], d, IndexError)
+    return watched(_getitem(input, (slice(None),) * d + (at,)), index)
 
 
 @method("masked_select")
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
-    """The elements where ``mask`` (broadcast) is true, in one dimension."""
-    xp = backend.array_module(raw(input))
-    shape = np.broadcast_shapes(raw(input).shape, raw(mask).shape)  # of shapes, not of arrays
-    return watched(_getitem(input.expand(shape), xp.broadcast_to(raw(mask), shape)), mask)
+    """The elements where ``mask`` (bool, broadcast) is true, in one dimension."""
+    x, where = raw(input), raw(mask)
+    if where.dtype != np.bool_:
+        raise RuntimeError("masked_select: expected BoolTensor for mask")
+    shape = broadcast_shapes(where.shape, x.shape)
+    spread = backend.array_module(x).broadcast_to(where, shape)
+    return watched(_getitem(input.expand(shape), (spread,)), mask).reshape(-1)
 
 
 @method("nonzero")
@@ -197,11 +222,6 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Tensor | tuple[Tensor, 
         return Tensor._wrap(xp.stack(found, axis=1) if x.ndim else xp.zeros((len(found[0]), 0), np.int64), None)
 
 
-@primitive(meta="x", grad_name="GatherBackward0")
-def _gather(xp, x, index, dim):
-    return xp.take_along_axis(x, index, dim)
-
-
 def _grid(index: Any, dim: int) -> tuple[Any, ...]:
     """Index arrays that address ``[..., index, ...]`` along ``dim`` and each position along the others."""
     xp = backend.array_module(index)
@@ -209,14 +229,17 @@ def _grid(index: Any, dim: int) -> tuple[Any, ...]:
     return tuple([index if k == dim else axes[k] for k in range(index.ndim)])
 
 
-_gather.defvjp(lambda g, ans, x, index, dim: _scattered(g, tuple(x.shape), _grid(index, dim)))
-
-
 @method("gather")
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """``out[i][j] = input[index[i][j]][j]`` (for ``dim`` 0): one element of ``input`` for each of ``index``."""
     x, at = raw(input), raw(index)
     d = axis(dim, x.ndim)
+    if x.ndim == 0 or at.ndim == 0:  # one element is a vector of one
+        if x.ndim > 1 or at.ndim > 1:
+            raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
+        return gather(input.reshape(-1), 0, index.reshape(-1)).reshape(at.shape)
+    if at.size == 0 and at.dtype in (np.int64, np.int32):
+        return _gathered(input, at, d) if at.ndim == x.ndim else input.reshape(-1)[:0].reshape(at.shape)
     if at.ndim != x.ndim:
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     if at.dtype != np.int64 and at.dtype != np.int32:
@@ -227,12 +250,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
                 f"Size does not match at dimension {k} expected index {list(at.shape)} to be no larger than self "
                 f"{list(x.shape)} apart from dimension {d}"
             )
-    if at.size:
-        with backend.where_it_lies(at):
-            least, most = int(at.min()), int(at.max())
-        if most >= x.shape[d] or least < 0:
-            bad = most if most >= x.shape[d] else least
-            raise RuntimeError(f"index {bad} is out of bounds for dimension {d} with size {x.shape[d]}")
+    _check_within(at, x.shape[d], d)
     return watched(_gathered(input, at, d), index)
 
 
@@ -246,13 +264,28 @@ _gathered.defvjp(lambda g, ans, x, index, dim: _scattered(g, tuple(x.shape), _gr
 
 @method("take_along_dim")
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """Elements of ``input`` at ``indices`` along ``dim``, broadcasting the other dimensions."""
+    """Elements of ``input`` at ``indices`` (int64) along ``dim``, broadcasting the other dimensions; without ``dim`` of
+    the flattened tensors.  A negative index counts from the end."""
+    at = raw(indices)
+    if at.dtype != np.int64:
+        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {noun(indices)}")
     if dim is None:
-        return _gather(input.reshape(-1), _copied(indices).reshape(-1), 0)
-    return _gather(input, _copied(indices), axis(dim, ndim_of(input)))
+        return take_along_dim(input.reshape(-1), indices.reshape(-1), 0)
+    x, d = raw(input), axis(dim, ndim_of(input))
+    if x.ndim != at.ndim:
+        raise RuntimeError(
+            "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
+            f"{x.ndim} dimensions for input, and {at.ndim} dimensions for indices"
+        )
+    n = x.shape[d]
+    xp = backend.array_module(at)
+    with backend.where_it_lies(at):
+        at = xp.where(at < 0, at + n, at)
+    _check_within(at, n, d)
+    others = broadcast_shapes(*[[1 if k == d else m for k, m in enumerate(shape)] for shape in (x.shape, at.shape)])
+    wide = [*others]
+    wide[d] = at.shape[d]
+    return _gathered(input.expand([n if k == d else m for k, m in enumerate(others)]), xp.broadcast_to(at, wide), d)
 
 
-def _copied(index: Any) -> Any:
-    """The array of ``index``, in memory of its own: PyTorch lets the tensor be written to afterwards."""
-    with backend.where_it_lies(raw(index)):
-        return raw(index).copy()
+from .shape import _expanded, broadcast_shapes  # noqa: E402 - the two files use each other

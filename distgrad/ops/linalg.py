@@ -8,23 +8,26 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..autograd import Tensor, fused, primitive
-from ._declare import attach, method, ndim_of, raw
+from ..dtypes import FROM_NUMPY, promote_types
+from ._declare import attach, axis, in_float32, method, ndim_of, noun, raw, unknown
 
 _f16 = np.dtype(np.float16)
 
 
 def _blas(xp: Any, x: Any, y: Any) -> Any:
     """``x @ y``; half precisions are multiplied in float32 (as accurate, and BLAS knows no other way)."""
-    if x.dtype.itemsize == 2 and x.dtype.kind in "fV":
-        return xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)
+    if x.dtype.itemsize <= 2:
+        if x.dtype.kind in "fV":
+            return xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)
+        if x.dtype.kind == "b":
+            raise unknown("matmul", x)
     return xp.matmul(x, y)
 
 
 def _same_type(x: Any, y: Any, name: str) -> None:
     if x.dtype != y.dtype:
-        from ..dtypes import FROM_NUMPY
-
         a, b = (FROM_NUMPY[d].tensor_type[:-6].lower() for d in (x.dtype, y.dtype))
         raise RuntimeError(f"{name}: expected m1 and m2 to have the same dtype, but got: {a} != {b}")
 
@@ -90,6 +93,12 @@ def _checked(name: str, ranks: tuple[int, int], doc: str) -> Callable[[Tensor, T
             raise RuntimeError(
                 f"{name}: expected a {ranks[0]}D and a {ranks[1]}D tensor, but got {have[0]}D and {have[1]}D"
             )
+        if ranks[0] == 3 and raw(input).shape[0] != raw(other).shape[0]:  # batches are not broadcast
+            a, b = raw(input).shape, raw(other).shape
+            raise RuntimeError(
+                f"Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, {a[2]}] but got: "
+                f"[{b[0]}, {b[1]}]."
+            )
         return matmul(input, other)
 
     product.__name__ = product.__qualname__ = name
@@ -112,6 +121,9 @@ def vdot(input: Tensor, other: Tensor) -> Tensor:
 @method("outer", "ger")
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """Outer product of vectors (n) and (m): (n, m)."""
+    for role, x in (("self", input), ("vec2", vec2)):
+        if ndim_of(x) != 1:
+            raise RuntimeError(f"outer: Expected 1-D argument {role}, but got {ndim_of(x)}-D")
     return input.reshape(-1, 1) * vec2.reshape(1, -1)
 
 
@@ -126,11 +138,22 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
     """Products summed over the last ``dims`` dimensions of ``a`` and first of ``b``, or over lists of dimensions."""
     n, m = ndim_of(a), ndim_of(b)
+    if isinstance(dims, int):
+        if not 0 <= dims <= min(n, m):
+            raise RuntimeError(f"tensordot expects dims between 0 and the operands' ranks, but got dims={dims}")
+    elif len(dims[0]) != len(dims[1]):
+        raise RuntimeError(f"both dimension lists should have same length, got {list(dims[0])} and {list(dims[1])}")
     first, second = (
         (list(range(n - dims, n)), list(range(dims)))
         if isinstance(dims, int)
-        else ([d % n for d in dims[0]], [d % m for d in dims[1]])
+        else ([axis(d, n) for d in dims[0]], [axis(d, m) for d in dims[1]])
     )
+    sa, sb = raw(a).shape, raw(b).shape
+    for i, j in zip(first, second, strict=True):  # a dimension of size 1 takes the other's sum
+        if sa[i] == 1 != sb[j]:
+            b = b.sum(j, keepdim=True)
+        elif sb[j] == 1 != sa[i]:
+            a = a.sum(i, keepdim=True)
     sa, sb = raw(a).shape, raw(b).shape
     if [sa[d] for d in first] != [sb[d] for d in second]:
         raise RuntimeError(
@@ -141,30 +164,55 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> 
     inside = 1
     for d in first:
         inside *= sa[d]
-    x = a.permute(*free_a, *first).reshape(-1, inside)
-    y = b.permute(*second, *free_b).reshape(inside, -1)
+    x = a.permute(*free_a, *first).reshape(math.prod([sa[d] for d in free_a]), inside)
+    y = b.permute(*second, *free_b).reshape(inside, math.prod([sb[d] for d in free_b]))
     return matmul(x, y).reshape([sa[d] for d in free_a] + [sb[d] for d in free_b])
+
+
+@primitive(meta="x", grad_name="MulBackward0")
+@in_float32
+def _scaled(xp, x, factor):
+    """``factor * x``; of 0 zeros, whatever ``x`` holds."""
+    return x * factor if factor else xp.zeros_like(x)
+
+
+_scaled.defvjp(lambda g, ans, x, factor: g * factor.conjugate())
+
+
+def _blended(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+    """``beta * input + alpha * product``: a factor of 0 takes NaN away, too; ``input`` is expanded to the product."""
+    from .shape import _expanded
+
+    x, y = raw(input), raw(product)
+    if x.dtype != y.dtype:
+        raise RuntimeError(f"{name}: expected all tensors to have the same dtype, but got {noun(x)} and {noun(y)}")
+    if y.dtype.kind in "biu":
+        beta, alpha = int(beta), int(alpha)
+    _expanded(y.shape, x.shape)
+    if alpha != 1:  # PyTorch's baddbmm alone looks at the product where alpha is 0
+        product = _scaled(product, alpha) if alpha or name != "baddbmm" else product * alpha
+    if beta == 0 and not input.requires_grad:
+        return product
+    return product + (input if beta == 1 else _scaled(input, beta))
 
 
 @method("addmm")
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """``beta * input + alpha * (mat1 @ mat2)``."""
-    product = mm(mat1, mat2)
-    return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
+    """``beta * input + alpha * (mat1 @ mat2)``; where ``beta`` is 0 whatever ``input`` holds."""
+    return _blended("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
 @method("addmv")
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """``beta * input + alpha * (mat @ vec)``."""
-    product = mv(mat, vec)
-    return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
+    """``beta * input + alpha * (mat @ vec)``; where ``beta`` is 0 whatever ``input`` holds."""
+    return _blended("addmv", input, mv(mat, vec), beta, alpha)
 
 
 @method("baddbmm")
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """``beta * input + alpha * (batch1 @ batch2)``, for each matrix of the batch."""
-    product = bmm(batch1, batch2)
-    return (product if alpha == 1 else product * alpha) + (input if beta == 1 else input * beta)
+    """``beta * input + alpha * (batch1 @ batch2)``, for each matrix of the batch; where ``beta`` is 0 whatever
+    ``input`` holds."""
+    return _blended("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
 def _linear_reference(x: Any, weight: Any, bias: Any = None) -> Any:
@@ -193,8 +241,11 @@ _SMALL = 0.5  # of a product's elements that its factors may have, for their nor
 )
 def linear(xp, x, weight, bias=None):
     """``linear(input, weight, bias=None)``: ``input @ weight.T + bias``; of (*, in), (out, in) and (out): (*, out)."""
+    given = bias
     try:
         if x.dtype.itemsize <= 2:
+            if x.dtype != weight.dtype:
+                raise TypeError  # told below
             ans = _blas(xp, x, weight.T)
         elif x.ndim != 2:
             ans = xp.matmul(x, weight.T)
@@ -206,9 +257,12 @@ def linear(xp, x, weight, bias=None):
         if bias is not None:
             ans += bias
     except (ValueError, TypeError) as e:
-        raise _linear_error(x, weight, bias) or e from None
-    if ans.dtype is not x.dtype and ans.dtype != x.dtype:
-        raise _linear_error(x, weight, bias) or RuntimeError(f"linear: got {ans.dtype} from {x.dtype}")
+        raise _linear_error(x, weight, given) or e from None
+    kind = weight.dtype
+    if x.dtype is not kind or ans.dtype is not kind or (given is not None and given.dtype is not kind):
+        error = _linear_error(x, weight, given)
+        if error is not None:
+            raise error
     return ans, None
 
 
@@ -260,12 +314,10 @@ def _column_sums(xp: Any, g: Any, out: Any) -> Any:
 
 def _linear_error(x: Any, weight: Any, bias: Any) -> RuntimeError | None:
     """What is wrong with the operands of a linear map."""
-    if x.dtype != weight.dtype or (bias is not None and bias.dtype != weight.dtype):
-        try:
-            _same_type(x, weight, "linear")
-            _same_type(weight, bias, "linear")
-        except RuntimeError as e:
-            return e
+    if x.dtype != weight.dtype:
+        return RuntimeError(f"mat1 and mat2 must have the same dtype, but got {noun(x)} and {noun(weight)}")
+    if bias is not None and bias.dtype != weight.dtype:
+        return RuntimeError(f"self and mat2 must have the same dtype, but got {noun(bias)} and {noun(weight)}")
     wide = f"weight {list(weight.shape)} (out_features, in_features)"
     if x.ndim == 0 or weight.ndim == 0:
         return RuntimeError(f"linear: both arguments need to be at least 1D, but they are {x.ndim}D and {weight.ndim}D")
@@ -281,22 +333,70 @@ def _linear_error(x: Any, weight: Any, bias: Any) -> RuntimeError | None:
     return None
 
 
-def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
-    """Einstein's summation, over operands in the order given; letters and ``...``, output after ``->``."""
-    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """Einstein's summation, over operands in the order given; letters and ``...``, output after ``->``.
+
+    Or the operands first, each followed by a list of numbers below 52 (and Ellipsis) in place of letters, and at last,
+    if need be, that of the output.  RuntimeError for an equation that does not fit.
+    """
+    if equation.__class__ is not str:
+        equation, operands = _from_lists((equation, *operands))
+    elif len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
-    explicit = _explicit(equation.replace(" ", ""), [ndim_of(o) for o in operands])
-    left, right = explicit.split("->")
+    full = _explicit(equation.replace(" ", ""), [ndim_of(o) for o in operands])
+    if any(raw(o).dtype != raw(operands[0]).dtype for o in operands):
+        _refuse_contraction(full, operands)
+    left, right = full.split("->")
     if sorted(left) == sorted(right) and len(set(left)) == len(left):
         only: Any = operands[0]
         return only.permute(*[left.index(c) for c in right])  # a view, as in PyTorch
-    return _einsum(*operands, equation=explicit)
+    return _einsum(*operands, equation=full)
+
+
+def _refuse_contraction(equation: str, operands: Sequence[Any]) -> None:
+    """RuntimeError where operands of several dtypes are summed over together; multiplied alone they are promoted."""
+    left, _, right = equation.partition("->")
+    terms = left.split(",")
+    so_far, kind = set(terms[0]), raw(operands[0]).dtype  # multiplied from left to right, as PyTorch does
+    for k in range(1, len(terms)):
+        summed = so_far & set(terms[k]) - set(right).union(*terms[k + 1 :])
+        other = raw(operands[k]).dtype
+        if summed and other != kind:
+            one, two = (FROM_NUMPY[d].tensor_type[:-6] for d in (kind, other))
+            raise RuntimeError(f"einsum(): expected scalar type {one} but found {two}")
+        so_far = (so_far | set(terms[k])) - summed
+        kind = promote_types(FROM_NUMPY[kind], FROM_NUMPY[other]).np
+
+
+def _from_lists(given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """The equation and the operands of ``einsum(x, [0, 1], y, [1, 2], [0, 2])``."""
+
+    def term(labels: Any) -> str:
+        for n in labels:
+            if n is not Ellipsis and not 0 <= n < 52:
+                raise RuntimeError(f"einsum(): expected subscripts to be within range [0, 52), but got {n}")
+        return "".join("..." if n is Ellipsis else _LETTERS[n] for n in labels)
+
+    n = len(given) // 2
+    equation = ",".join(term(labels) for labels in given[1 : 2 * n : 2])
+    return equation + ("->" + term(given[-1]) if len(given) % 2 else ""), given[: 2 * n : 2]
 
 
 def _explicit(equation: str, ranks: list[int]) -> str:
     """``equation`` with its ellipsis written as capital letters and its output given."""
     left, arrow, right = equation.partition("->")
     terms = left.split(",")
+    for c in left.replace("...", "").replace(",", "") + right.replace("...", ""):
+        if c not in _LETTERS:
+            raise RuntimeError(f"einsum(): invalid subscript '{c}' in '{equation}', subscripts must be in [a-zA-Z]")
+    for c in right.replace("...", ""):
+        if right.count(c) > 1:
+            raise RuntimeError(f"einsum(): output subscript {c} appears more than once in the output")
+        if c not in left:
+            raise RuntimeError(f"einsum(): output subscript {c} does not appear in the equation for any input operand")
     if len(terms) != len(ranks):
         raise RuntimeError(f"einsum(): the equation has {len(terms)} operands, but {len(ranks)} were given")
     free = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in equation]
@@ -319,6 +419,8 @@ def _explicit(equation: str, ranks: list[int]) -> str:
 @primitive(promote="same", grad_name="EinsumBackward0")
 def _einsum(xp, *xs, equation):
     kind = xs[0].dtype
+    if kind.kind == "b" and len(xs) > 1:
+        raise unknown("einsum", xs[0])
     if kind.itemsize == 2 and kind.kind in "fV":
         return _einsum.primitive.forward(xp, *[x.astype(np.float32) for x in xs], equation=equation).astype(kind)
     if len(xs) == 1:
@@ -328,21 +430,40 @@ def _einsum(xp, *xs, equation):
 
 
 def _einsum_vjp(i, g, ans, *xs, equation):
-    """The same sum with the gradient in the output's place and the input's letters as output."""
+    """The same sum with the gradient in the output's place and the input's letters as output.
+
+    A letter that comes twice in the input is its diagonal: there the second gets a letter of its own, tied to the first
+    by an identity matrix.  Where the input has size 1, and the others more, the gradient is summed.
+    """
     left, right = equation.split("->")
     terms = left.split(",")
-    mine = terms[i]
-    others = terms[:i] + terms[i + 1 :]
+    mine, others = "", terms[:i] + terms[i + 1 :]
+    shape = tuple(xs[i].shape)
     operands = [x.conj() for x in xs[:i] + xs[i + 1 :]]
-    known = set(right).union(*others) if others else set(right)
-    if len(set(mine)) < len(mine):
-        raise NotImplementedError(
-            f"einsum(): a repeated letter in one operand ('{mine}') has no gradient here; use diagonal()"
-        )
+    spare = (c for c in _LETTERS if c not in equation)
+    for k, c in enumerate(terms[i]):
+        if c in mine:
+            tie = next(spare)
+            others.append(c + tie)
+            operands.append(_identity(shape[k], xs[i]))
+            c = tie
+        mine += c
+    known = set(right).union(*others)
     kept = "".join(c for c in mine if c in known)
     partial = _einsum(g, *operands, equation=",".join([right, *others]) + "->" + kept)
-    shape = tuple([xs[i].shape[k] if c in known else 1 for k, c in enumerate(mine)])
-    return broadcast_to(partial.reshape(shape), tuple(xs[i].shape))
+    sizes = iter(partial.shape)
+    partial = partial.reshape(tuple([next(sizes) if c in known else 1 for c in mine]))
+    summed = tuple([k for k, n in enumerate(partial.shape) if n != 1 == shape[k]])
+    if summed:
+        partial = partial.sum(summed).reshape(tuple([1 if k in summed else n for k, n in enumerate(partial.shape)]))
+    return broadcast_to(partial, shape)
+
+
+def _identity(n: int, like: Any) -> Any:
+    """The identity matrix beside ``like``, an array or a tensor."""
+    x = raw(like)
+    matrix = backend.array_module(x).eye(n).astype(x.dtype)
+    return matrix if like is x else Tensor._wrap(matrix, None)
 
 
 _einsum.defvjp_each(_einsum_vjp)
@@ -351,6 +472,8 @@ _einsum.defvjp_each(_einsum_vjp)
 @method("trace")
 def trace(input: Tensor) -> Tensor:
     """Sum of the main diagonal of a matrix."""
+    if ndim_of(input) != 2:
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {ndim_of(input)}")
     return diagonal(input).sum()
 
 
@@ -381,17 +504,22 @@ _diagonal.defvjp(lambda g, ans, x, offset, dim1, dim2: _on_diagonal(g, tuple(x.s
 @method("diagonal")
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal (``offset`` above the main one) of the matrices in ``dim1`` and ``dim2``, as the last dimension."""
-    n = ndim_of(input)
-    return _diagonal(input, offset, dim1 % n, dim2 % n)
+    first, second = axis(dim1, ndim_of(input)), axis(dim2, ndim_of(input))
+    if first == second:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    return _diagonal(input, offset, first, second)
 
 
 @method("diag")
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """A copy of a matrix's diagonal, or a matrix with the vector on its diagonal."""
-    if ndim_of(input) == 2:
+    """A matrix's diagonal as a copy (:func:`diagonal` is the view), or a matrix with the vector on its diagonal."""
+    n = ndim_of(input)
+    if n == 2:
         return _diagonal(input, diagonal, 0, 1).clone()
-    n = raw(input).shape[0] + abs(diagonal)
-    return _on_diagonal(input, (n, n), diagonal, 0, 1)
+    if n != 1:
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {n}D")
+    size = raw(input).shape[0] + abs(diagonal)
+    return _on_diagonal(input, (size, size), diagonal, 0, 1)
 
 
 from .shape import broadcast_to  # noqa: E402 - a rule's

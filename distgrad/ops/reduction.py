@@ -14,7 +14,7 @@ from ..autograd import Tensor, primitive
 from ..autograd.grad_mode import recording
 from ..autograd.nodes import watched
 from ..autograd.tensor import TENSORS
-from ._declare import Dims, DType, attach, axes, axis, in_float32, method, ndim_of, raw
+from ._declare import Dims, DType, attach, axes, axis, in_float32, method, ndim_of, noun, raw, unknown
 
 values_and_indices: dict[str, Any] = {
     name: namedtuple(name, ["values", "indices"])
@@ -77,7 +77,7 @@ def _in_type(input: Any, dtype: Any) -> Any:
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None) -> Tensor:
     """The sum of all elements, or over dimension(s) ``dim``; of bools and integers in int64."""
     if dtype is not None:
-        input = _in_type(input, dtype)
+        return sum(_in_type(input, dtype), dim, keepdim, axis=axis).to(dtype)
     dim = axis if dim is None else dim
     if dim is None and not keepdim:
         return _sum_all(input)
@@ -151,16 +151,27 @@ def _prod(xp, x, dims, keepdim):
 
 
 def _prod_vjp(g, ans, x, dims, keepdim):
-    """Product of the others: products from the left times products from the right, so that zeros do no harm."""
-    if dims is None:
-        return _prod_others(x.reshape(-1), 0).reshape(x.shape) * g
-    return _prod_others(x, dims[0]) * _spread(g, x.shape, dims, keepdim)
+    """The product over the element where no element is 0; else the product of the others, element by element."""
+    if not x.shape:
+        return g
+    zero = raw(x) == 0
+    g = _spread(g, x.shape, dims, keepdim)
+    if not zero.any():
+        return g * (_spread(ans, x.shape, dims, keepdim) / x).conj()
+    if dims is not None:
+        return g * _prod_others(x, dims[0]).conj()
+    if zero.sum() > 1 and x.__class__ not in TENSORS:  # none of the products, though their gradients may be some
+        return filled(g * 0, x.shape)
+    return g * _prod_others(x.reshape(-1), 0).reshape(x.shape).conj()
 
 
 def _prod_others(x: Any, dim: int) -> Any:
+    """Products from the left times products from the right, so that zeros do no harm."""
     n = x.shape[dim]
-    ones = x[(slice(None),) * dim + (slice(0, 1),)] * 0 + 1
-    lead, parts_left, parts_right = (slice(None),) * dim, [ones], [ones]
+    lead = (slice(None),) * dim
+    first = (*lead, slice(0, 1))
+    ones = ones_like(x[first]) if x.__class__ in TENSORS else backend.array_module(x).ones_like(x[first])
+    parts_left, parts_right = [ones], [ones]
     for i in range(n - 1):
         parts_left.append(parts_left[-1] * x[(*lead, slice(i, i + 1))])
         parts_right.append(parts_right[-1] * x[(*lead, slice(n - 1 - i, n - i))])
@@ -174,17 +185,30 @@ _prod.defvjp(_prod_vjp)
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
     """The product of all elements, or over dimension ``dim``."""
     if dtype is not None:
-        input = _in_type(input, dtype)
-    return _prod(input, None if dim is None else (axis(dim, ndim_of(input)),) if ndim_of(input) else None, keepdim)
+        return prod(_in_type(input, dtype), dim, keepdim).to(dtype)
+    return _prod(input, None if dim is None else axes(axis(dim, ndim_of(input)), ndim_of(input)), keepdim)
 
 
-def _extreme(name: str, ufunc: str) -> Any:
-    def forward(xp, x, dims, keepdim):
-        if x.size == 0 and dims is None:
+def _not_empty(name: str, shape: tuple[int, ...], dims: tuple[int, ...] | None) -> None:
+    """IndexError where a dimension to reduce has no element, or all are meant and there is none."""
+    if dims is None:
+        if 0 in shape:
             raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
+        return
+    for d in dims:
+        if shape[d] == 0:
+            raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
+
+
+def _extreme(name: str, ufunc: str, whole_nan: bool = False) -> Any:
+    def forward(xp, x, dims, keepdim):
+        if x.size == 0:
+            _not_empty("a" + name, x.shape, dims)
+        if x.dtype.kind == "c":
+            raise unknown("a" + name, x)
         return getattr(xp, ufunc)(x, axis=dims, keepdims=keepdim)
 
-    forward.__name__ = "_a" + name
+    forward.__name__ = ("_" if whole_nan else "_a") + name
 
     def node_name(node: Any) -> str:
         whole = node.shape == () if node.args is None else node.args[1] is None  # a freed node has its shape alone
@@ -193,10 +217,14 @@ def _extreme(name: str, ufunc: str) -> Any:
     reduce = primitive(grad_name=node_name)(forward)
 
     def rule(g, ans, x, dims, keepdim):
-        """Shared evenly among equals, as in PyTorch."""
-        here = x == _spread(ans, x.shape, dims, keepdim)
+        """Shared evenly among equals; where the result is NaN among those that are NaN by max() and min(), and by
+        amax() and amin() NaN everywhere, as in PyTorch."""
+        found = _spread(ans, x.shape, dims, keepdim)
+        here = x == found
+        if dims is None and whole_nan:
+            here = here | ((x != x) & (found != found))
         share = _sum(here * 1.0, dims, True).astype(x.dtype) if not isinstance(x, Tensor) else raw_count(here, dims, x)
-        return where(here, _spread(g, x.shape, dims, keepdim) / share, 0.0)
+        return where(here, _spread(g, x.shape, dims, keepdim), 0.0) / share
 
     reduce.defvjp(rule)
     return reduce
@@ -208,6 +236,7 @@ def raw_count(here: Tensor, dims: tuple[int, ...] | None, like: Tensor) -> Tenso
 
 
 _amax, _amin = _extreme("max", "max"), _extreme("min", "min")
+_max, _min = _extreme("max", "max", whole_nan=True), _extreme("min", "min", whole_nan=True)
 
 
 @method("amax")
@@ -224,9 +253,15 @@ def amin(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False) ->
 
 def _arg(name: str, input: Any, dim: int | None, keepdim: bool) -> Any:
     x = raw(input)
+    if x.dtype.kind in "bc":
+        raise unknown(name, x)
     xp = backend.array_module(x)
     if x.size == 0:
-        raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
+        if dim is None:
+            raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
+        _not_empty(name, x.shape, (dim,))
+        shape = tuple([1 if i == dim else n for i, n in enumerate(x.shape) if keepdim or i != dim])
+        return xp.zeros(shape, np.int64)
     with backend.where_it_lies(x):
         return xp.asarray(getattr(xp, name)(x, axis=dim, keepdims=keepdim)).astype(np.int64, copy=False)
 
@@ -249,6 +284,9 @@ def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
         if dim.__class__ in TENSORS:
             return pair(input, dim)
         d = axis(dim, ndim_of(input))
+        if input._data.dtype.kind == "b":
+            found = reduce(input.byte(), d, keepdim)
+            return values_and_indices[name](found.values.bool(), found.indices)
         if ndim_of(input) == 0:
             return values_and_indices[name](clone(input), zeros((), dtype=dtypes.int64, device=input.device))
         where_ = _arg(arg, input, d, True)
@@ -321,13 +359,15 @@ def _spread_over(input: Any, dim: Any, unbiased: Any, correction: Any) -> tuple[
 def _variance(xp: Any, x: Any, dims: Any, divisor: float, keepdim: bool) -> Any:
     off = x - xp.mean(x, axis=dims, keepdims=True)
     total = xp.sum((off * off.conj()).real, axis=dims, keepdims=keepdim)
-    return total / divisor if divisor > 0 else total * (math.nan if _count(x.shape, dims) < 2 else math.inf)
+    return total / divisor if divisor > 0 else total * (math.nan if _count(x.shape, dims) == 0 else math.inf)
 
 
 def _off(g: Any, x: Any, dims: Any, divisor: float) -> Any:
-    """``g`` times the derivative of half the variance."""
+    """``g`` times the derivative of half the variance; what PyTorch makes of a ``divisor`` that is not positive."""
     off = x - _mean(x, dims, True)
-    return g * off / divisor if divisor > 0 else g * where(off == 0, off * math.nan, math.inf)
+    if divisor > 0 or (dims is not None and divisor):
+        return g * off / divisor
+    return g * off * math.inf if dims is not None else g * where(off == 0, off * math.nan, math.inf)
 
 
 @primitive(grad_name="VarBackward0")
@@ -342,7 +382,12 @@ _var.defvjp(lambda g, ans, x, dims, divisor, keepdim: _off(_spread(g, x.shape, d
 @primitive(grad_name="StdBackward0")
 @in_float32
 def _std(xp, x, dims, divisor, keepdim):
-    return xp.sqrt(_variance(xp, x, dims, divisor, keepdim))
+    out = xp.sqrt(_variance(xp, x, dims, divisor, keepdim))
+    if x.dtype.char in "fF" and (xp is not np or not ((out > 1e-15) & (out < 1e15)).all()):
+        # squares that float32 cannot hold, though it holds their root
+        wide = x.astype(np.float64 if x.dtype.char == "f" else np.complex128)
+        return xp.sqrt(_variance(xp, wide, dims, divisor, keepdim)).astype(out.dtype)
+    return out
 
 
 _std.defvjp(
@@ -404,23 +449,35 @@ def std_mean(
     return std(input, dim, unbiased, keepdim, correction=correction), mean(input, over, keepdim)
 
 
+def _reduced_shape(shape: tuple[int, ...], dims: tuple[int, ...] | None, keepdim: bool) -> tuple[int, ...]:
+    """The shape of a reduction over ``dims``."""
+    gone = range(len(shape)) if dims is None else dims
+    return tuple([1 if i in gone else n for i, n in enumerate(shape) if keepdim or i not in gone])
+
+
 @primitive(grad_name="LogsumexpBackward0")
 @in_float32
 def _logsumexp(xp, x, dims, keepdim):
-    top = xp.max(x, axis=dims, keepdims=True)
+    if not x.size and _count(x.shape, dims) == 0:
+        return xp.full(_reduced_shape(x.shape, dims, keepdim), -math.inf, x.dtype)
+    top = xp.max(x.real, axis=dims, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
     total = xp.log(xp.sum(xp.exp(x - top), axis=dims, keepdims=True)) + top
-    return total if keepdim else total.reshape([d for i, d in enumerate(x.shape) if dims is not None and i not in dims])
+    return total if keepdim else total.reshape(_reduced_shape(x.shape, dims, False))
 
 
 _logsumexp.defvjp(
-    lambda g, ans, x, dims, keepdim: _spread(g, x.shape, dims, keepdim) * exp(x - _spread(ans, x.shape, dims, keepdim))
+    lambda g, ans, x, dims, keepdim: (
+        _spread(g, x.shape, dims, keepdim) * exp(x - _spread(ans, x.shape, dims, keepdim)).conj()
+    )
 )
 
 
 @method("logsumexp")
 def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
-    """log of the sum of exponentials over ``dim``, without overflow."""
+    """log of the sum of exponentials over ``dim``, without overflow; integers in the default float type."""
+    if raw(input).dtype.kind in "biu":
+        input = input.to(dtypes.get_default_dtype())
     return _logsumexp(input, axes(dim, ndim_of(input)), keepdim)
 
 
@@ -428,7 +485,7 @@ def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) ->
 def cumsum(input: Tensor, dim: int, *, dtype: DType = None) -> Tensor:
     """Running sum along ``dim``."""
     if dtype is not None:
-        input = _in_type(input, dtype)
+        return cumsum(_in_type(input, dtype), dim).to(dtype)
     return _cumsum(input, axis(dim, ndim_of(input)))
 
 
@@ -451,20 +508,18 @@ def norm(
         if kind.category < 2:
             raise RuntimeError(f"linalg.vector_norm: dtype should be floating point or complex, but got {kind}")
         input = input.to(kind)
+    if raw(input).dtype.kind in "biu":
+        raise RuntimeError(
+            f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {noun(input)}"
+        )
     dims = None if dim is None else axes(dim, ndim_of(input))
     p = 2.0 if p in ("fro", None) else float(p)
-    if p == 2.0:
-        return _norm2(input, dims, keepdim)
-    size = absolute(input)
-    if p == math.inf:
-        return _amax(size, dims, keepdim)
-    if p == -math.inf:
-        return _amin(size, dims, keepdim)
-    if p == 0:
-        return (size != 0).sum(dim, keepdim).to(size.dtype)
-    if p == 1:
-        return _sum(size, dims, keepdim)
-    return _sum(size**p, dims, keepdim) ** (1 / p)
+    if (p < 0 or p == math.inf) and _count(raw(input).shape, dims) == 0:
+        raise RuntimeError(
+            f"linalg.vector_norm cannot compute the {p} norm on an empty tensor because the operation does not have an "
+            "identity"
+        )
+    return _norm2(input, dims, keepdim) if p == 2.0 else _norm_p(input, p, dims, keepdim)
 
 
 @primitive(grad_name="LinalgVectorNormBackward0")
@@ -481,16 +536,57 @@ def _norm2_vjp(g, ans, x, dims, keepdim):
 _norm2.defvjp(_norm2_vjp)
 
 
+@primitive(grad_name="LinalgVectorNormBackward0")
+@in_float32
+def _norm_p(xp, x, p, dims, keepdim):
+    size = xp.abs(x)
+    if math.isinf(p):
+        return (xp.max if p > 0 else xp.min)(size, axis=dims, keepdims=keepdim)
+    if p == 0:
+        return xp.sum(size != 0, axis=dims, keepdims=keepdim, dtype=size.dtype)
+    if p == 1:
+        return xp.sum(size, axis=dims, keepdims=keepdim)
+    return xp.sum(size**p, axis=dims, keepdims=keepdim) ** (1 / p)
+
+
+def _norm_p_vjp(g, ans, x, p, dims, keepdim):
+    """sgn(x) (|x| / norm)^(p - 1); 0 where the norm is 0, and where the element is, which is a kink or a pole."""
+    g, ans = _spread(g, x.shape, dims, keepdim), _spread(ans, x.shape, dims, keepdim)
+    if p == 0:
+        return None  # a count
+    if p == 1:
+        return sgn(x) * g
+    size = absolute(x)
+    if math.isinf(p):
+        most = raw(size == ans) | raw(size != size)
+        xp = backend.array_module(most)
+        share = xp.sum(most, axis=dims, keepdims=True).astype(raw(size).dtype)
+        mask = most.astype(raw(size).dtype)
+        if x.__class__ in TENSORS:
+            mask, share = Tensor._wrap(mask, None), Tensor._wrap(share, None)
+        return sgn(x) * (g / share * mask)
+    if p < 1:
+        nought = raw(x) == 0
+        return sgn(x) * _where(0.0, _where(1.0, size, nought) ** (p - 1), nought) * g * ans ** (1 - p)
+    nought = raw(ans) == 0
+    scale = _where(0.0, g / _where(1.0, ans, nought) ** (p - 1), nought)
+    return (sgn(x) * size ** (p - 1) if p < 2 else x * size ** (p - 2)) * scale
+
+
+_norm_p.defvjp(_norm_p_vjp)
+
+
 from ..autograd.primitive import clone  # noqa: E402
 from .arithmetic import maximum, minimum  # noqa: E402
-from .creation import zeros  # noqa: E402
+from .creation import ones_like, zeros  # noqa: E402
 from .elementwise import (  # noqa: E402
     abs as absolute,
     exp,
+    sgn,
 )
 from .indexing import _grid, _scattered  # noqa: E402
-from .selection import where  # noqa: E402
+from .selection import _where, where  # noqa: E402
 from .shape import cat, filled, flip  # noqa: E402
 
-max = _along("max", "argmax", _amax, maximum)
-min = _along("min", "argmin", _amin, minimum)
+max = _along("max", "argmax", _max, maximum)
+min = _along("min", "argmin", _min, minimum)

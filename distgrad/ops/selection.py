@@ -10,7 +10,8 @@ from .. import backend, dtypes
 from ..autograd import Tensor, primitive
 from ..autograd.nodes import watched
 from ..autograd.tensor import TENSORS
-from ._declare import Operand, attach, in_float32, method, raw
+from ._declare import Operand, attach, in_float32, method, noun, raw, unknown
+from ._numbers import fitting
 
 
 @primitive(promote="same", grad_name="WhereBackward0")
@@ -31,11 +32,15 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
     With ``condition`` alone: the indices of its true elements, one tensor a dimension.
     """
     mask = raw(condition)
+    if getattr(mask, "dtype", None) == np.uint8:  # PyTorch's masks before there were bools
+        mask = mask != 0
     if input is None and other is None:
         return tuple(Tensor._wrap(i, None) for i in backend.array_module(mask).nonzero(mask))
     if getattr(mask, "dtype", None) != np.bool_ and not isinstance(mask, (bool, np.bool_)):
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {mask.dtype}")
     in_rule = condition.__class__ not in TENSORS
+    if not in_rule:
+        input, other = _fitted(input, other), _fitted(other, input)
     if in_rule or input.__class__ in TENSORS or other.__class__ in TENSORS:
         out = _where(input, other, mask)
         return out if in_rule else watched(out, condition)
@@ -45,11 +50,20 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
     return out
 
 
+def _fitted(value: Any, other: Any) -> Any:
+    """A number beside a tensor of integers, if it is an integer of that type."""
+    if value.__class__ is int and other.__class__ in TENSORS and other._data.dtype.kind in "iu":
+        return fitting(value, other._data.dtype)
+    return value
+
+
 attach("where", lambda self, condition, other: where(condition, self, other))
 
 
 @primitive("_clamp", promote="same", grad_name="ClampBackward0")
 def _clamp(xp, x, low, high):
+    if x.dtype.kind == "c":
+        raise RuntimeError("clamp is not supported for complex types")
     if low is not None:
         x = xp.maximum(x, low)
     return x if high is None else xp.minimum(x, high)
@@ -63,7 +77,7 @@ def _inside(x: Any, low: Any, high: Any) -> Any:
 _clamp.defvjp(
     lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x, low, high))),
     lambda g, ans, x, low, high: _where(g, 0.0, raw(x < low if high is None else (x < low) & (low < high))),
-    lambda g, ans, x, low, high: _where(g, 0.0, raw(x > high if low is None else (x > high) | (low >= high))),
+    lambda g, ans, x, low, high: _where(g, 0.0, raw(x > high if low is None else (x > high) | (high < low))),
 )
 
 
@@ -86,7 +100,7 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
     numbers = isinstance(min, (int, float, type(None))) and isinstance(max, (int, float, type(None)))
     if numbers and input.dtype.is_floating_point:
         return _clamp_numbers(input, min, max)
-    return _clamp(input, min, max)
+    return _clamp(input, _fitted(min, input), _fitted(max, input))
 
 
 clip = clamp
@@ -112,12 +126,17 @@ def clamp_(self: Tensor, min: Operand | None = None, max: Operand | None = None)
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     numbers = isinstance(min, (int, float, type(None))) and isinstance(max, (int, float, type(None)))
+    min, max = _fitted(min, self), _fitted(max, self)
     chosen = _clamp_numbers if numbers and self.dtype.is_floating_point else _clamp
     return write(chosen.primitive, self, (min, max), {})
 
 
 def _comparison(name: str, ufunc: str, words: str) -> Any:
+    ordered = name not in ("eq", "ne")
+
     def forward(xp, x, y):
+        if ordered and (x if hasattr(x, "dtype") else y).dtype.kind == "c":
+            raise unknown(name, x if hasattr(x, "dtype") else y)
         return getattr(xp, ufunc)(x, y)
 
     forward.__name__ = name
@@ -185,12 +204,22 @@ def _logic(name: str, methods: tuple[str, ...], ufunc: str, words: str, arity: i
 bitwise_and = _logic("bitwise_and", ("__and__", "__rand__", "__iand__"), "bitwise_and", "and of bits", 2)
 bitwise_or = _logic("bitwise_or", ("__or__", "__ror__", "__ior__"), "bitwise_or", "or of bits", 2)
 bitwise_xor = _logic("bitwise_xor", ("__xor__", "__rxor__", "__ixor__"), "bitwise_xor", "exclusive or of bits", 2)
+bitwise_not = _logic("bitwise_not", (), "invert", "complement of bits", 1)
+
+
+@method("__invert__")
+def _invert(self: Tensor) -> Tensor:
+    """The complement of bits; TypeError but for integers and bools."""
+    if self._data.dtype.kind not in "biu":
+        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+    return bitwise_not(self)
+
+
 _LEFT = "bits moved to the left: times 2 to the power of other"
 _RIGHT = "bits moved to the right: divided by 2 to the power of other, rounded down"
 _SHIFT = ("__lshift__", "__rlshift__", "__ilshift__"), ("__rshift__", "__rrshift__", "__irshift__")
 bitwise_left_shift = _logic("bitwise_left_shift", _SHIFT[0], "left_shift", _LEFT, 2)
 bitwise_right_shift = _logic("bitwise_right_shift", _SHIFT[1], "right_shift", _RIGHT, 2)
-bitwise_not = _logic("bitwise_not", ("__invert__",), "invert", "complement of bits", 1)
 logical_and = _logic("logical_and", (), "logical_and", "whether both are non-zero", 2)
 logical_or = _logic("logical_or", (), "logical_or", "whether one is non-zero", 2)
 logical_xor = _logic("logical_xor", (), "logical_xor", "whether just one is non-zero", 2)
@@ -209,6 +238,11 @@ def is_tensor(obj: Any) -> bool:
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
     """Elementwise ``|input - other| <= atol + rtol * |other|`` (bool)."""
     x, y = raw(input), raw(other)
+    if x.dtype != y.dtype:
+        raise RuntimeError(f"{noun(input)} did not match {noun(other)}")
+    for name, bound in (("rtol", rtol), ("atol", atol)):
+        if bound < 0:
+            raise RuntimeError(f"{name} must be greater than or equal to zero, but got {bound}")
     xp = backend.array_module(x)
     with backend.where_it_lies(x):
         return Tensor._wrap(xp.asarray(xp.isclose(x, y, rtol=rtol, atol=atol, equal_nan=equal_nan)), None)

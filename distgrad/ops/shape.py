@@ -114,6 +114,8 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """Dimension ``dim`` split into ``sizes`` (one may be -1)."""
     shape = raw(input).shape
+    if not shape:
+        raise RuntimeError("unflatten: Dimension specified as 0 but tensor has no dimensions")
     d = axis(dim, len(shape))
     return _reshape(input, (*shape[:d], *_full(tuple(sizes), (shape[d],)), *shape[d + 1 :]))
 
@@ -188,6 +190,14 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     n = ndim_of(input)
     source = [axis(s, n) for s in (source if isinstance(source, (tuple, list)) else (source,))]
     destination = [axis(d, n) for d in (destination if isinstance(destination, (tuple, list)) else (destination,))]
+    for role, dims in (("source", source), ("destination", destination)):
+        if len(set(dims)) != len(dims):
+            raise RuntimeError(f"movedim: repeated dim in `{role}` ({dims})")
+    if len(source) != len(destination):
+        raise RuntimeError(
+            f"movedim: Invalid source or destination dims: source ({source} dims) should contain the same number of "
+            f"dims as destination ({destination} dims)"
+        )
     order = [d for d in range(n) if d not in source]
     for d, s in sorted(zip(destination, source, strict=True)):
         order.insert(d, s)
@@ -234,7 +244,10 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 @primitive("_broadcast_to", meta="x", view=True, grad_name="ExpandBackward0")
 def broadcast_to(xp, x, shape):
     """``broadcast_to(input, shape)``: repeated along dimensions of size 1 and new leading ones, without copying."""
-    return xp.broadcast_to(x, shape)
+    try:
+        return xp.broadcast_to(x, shape)
+    except ValueError:
+        return xp.broadcast_to(x, _expanded(tuple(shape), x.shape))
 
 
 broadcast_to.defvjp(lambda g, ans, x, shape: g)  # the engine sums it back
@@ -259,6 +272,11 @@ def _expanded(shape: tuple[int, ...], have: tuple[int, ...]) -> tuple[int, ...]:
             f"({len(shape)}) must be greater or equal to the number of dimensions in the tensor ({len(have)})"
         )
     full = tuple([have[i - extra] if d == -1 and i >= extra else d for i, d in enumerate(shape)])
+    if full and min(full) < 0:
+        d = full.index(min(full))
+        raise RuntimeError(
+            f"The expanded size of the tensor ({full[d]}) isn't allowed in a leading, non-existing dimension {d}"
+        )
     for i, d in enumerate(have):
         if d not in (1, full[i + extra]):
             raise RuntimeError(
@@ -310,7 +328,10 @@ _flip.defvjp(lambda g, ans, x, dims: _flip(g, dims))
 def flip(input: Tensor, dims: int | Sequence[int]) -> Tensor:
     """In reverse order along ``dims``."""
     n = ndim_of(input)
-    return _flip(input, tuple([axis(d, n) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))]))
+    along = tuple([axis(d, n) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
+    if len(set(along)) != len(along):
+        raise RuntimeError(f"dim {along[0]} appears multiple times in the list of dims")
+    return _flip(input, along)
 
 
 attach("flip", lambda self, *dims: flip(self, sizes(dims)))
@@ -328,9 +349,13 @@ _roll.defvjp(lambda g, ans, x, shifts, dims: _roll(g, tuple([-s for s in shifts]
 def roll(input: Tensor, shifts: int | Sequence[int], dims: Dims = None) -> Tensor:
     """Shifted by ``shifts`` along ``dims`` (or flattened), what falls off entering at the other end."""
     by = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
-    if dims is None:
+    n = ndim_of(input)
+    along = () if dims is None else tuple([axis(d, n) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
+    if not along and len(by) == 1:
         return _roll(ravel(input), by, (0,)).reshape(raw(input).shape)
-    return _roll(input, by, tuple(dims) if isinstance(dims, (tuple, list)) else (dims,))
+    if len(along) != len(by):
+        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(by)}, dims:{len(along)}")
+    return _roll(input, by, along)
 
 
 @primitive(meta="xs", promote="same", grad_name="CatBackward0")
@@ -356,8 +381,10 @@ def _tensors(tensors: Any, name: str) -> tuple[Any, ...]:
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """The tensors one behind the other along ``dim``; their other sizes must agree."""
-    tensors = _tensors(tensors, "torch.cat(): expected a non-empty list of Tensors;")
+    """The tensors one behind the other along ``dim``; their other sizes must agree.  ValueError for none."""
+    tensors = tuple(tensors)
+    if not tensors:
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     if any_zero_dim(tensors):
         raise RuntimeError("zero-dimensional tensor cannot be concatenated")
     whole = [x for x in tensors if raw(x).shape != (0,)] or [tensors[0]]
@@ -438,7 +465,7 @@ _unbind.defvjp(lambda g, ans, x, dim: np.array(g) if isinstance(g[0], np.floatin
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """A tuple of the slices along ``dim``, which is gone from each; views."""
     if ndim_of(input) == 0:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     return _unbind(input, axis(dim, ndim_of(input)))
 
 
@@ -466,6 +493,8 @@ _split.defvjp(lambda g, ans, x, parts, dim, name: cat(g, dim))
 @method("split")
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """A tuple of pieces along ``dim``: of one size (the last may be smaller), or of the sizes given; views."""
+    if ndim_of(tensor) == 0:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
     d = axis(dim, ndim_of(tensor))
     n = raw(tensor).shape[d]
     if isinstance(split_size_or_sections, int):
@@ -489,8 +518,10 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` pieces along ``dim``, all but the last of one size; views."""
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    if ndim_of(input) == 0:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
     n = raw(input).shape[axis(dim, ndim_of(input))]
-    return split(input, max(-(-n // chunks), 1), dim)
+    return split(input, -(-n // chunks), dim) if n else split(input, [0] * chunks, dim)
 
 
 @primitive(meta="x", grad_name="RepeatBackward0")

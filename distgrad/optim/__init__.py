@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .._names import absent as _absent
 from .optimizer import Optimizer
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def __getattr__(name: str) -> Any:
         if found is not None:
             globals()[name] = found
             return found
-        raise AttributeError(registry.explain("optimizer", name))
+        broken = registry.broken()
+        also = f"plugins that could not be loaded: {', '.join(broken)}" if broken else ""
+        raise _absent(__name__, name, "optimizer", __dir__(), also)
     raise AttributeError(f"module 'distgrad.optim' has no attribute '{name}'")
 
 

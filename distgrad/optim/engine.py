@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import operator
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from .. import backend, storage
-from ..autograd.tensor import TENSORS
+from ..autograd.tensor import TENSORS, Tensor
 from ..backend import Array, ArrayModule
 from . import states
 from .flat import SUM_BYTES, Block, Piece, Rule, Segment, segments_of
@@ -57,7 +58,8 @@ class Engine(Hooked):
         self._segments: list[list[Segment]] = []
         self._sharings: list[storage.Sharing] = []  # those of the segments' storages
         self._changes = -1  # storage.changes when that was found out
-        self._counted: list[int] = []  # the parameters that the segments were made for
+        self._laid: list[tuple[Tensor, ...]] = []  # the parameters that the segments were made for
+        self._straight: list[bool] = []  # whether they are one segment's, in its order
         self._cached: list[tuple[Any, dict[str, Any]] | None] = []  # hyperparameters and the options made of them
         self._digest: int | None = None  # what those who share an update compare; None: it may have changed
         cls = type(self)
@@ -84,7 +86,8 @@ class Engine(Hooked):
 
     def _add_room(self) -> None:
         self._segments.append([])
-        self._counted.append(0)
+        self._laid.append(())
+        self._straight.append(False)
         self._cached.append(None)
         if self._by_engine():
             self._lay_out(len(self._segments) - 1)
@@ -93,8 +96,9 @@ class Engine(Hooked):
         """Put group ``i`` into flat storage and find its segments."""
         params = self.param_groups[i]["params"]
         self._cached[i] = self._digest = None
-        self._counted[i] = len(params)
-        self._segments[i] = segments_of(params, storage.flatten(params), self._rule) if params else []
+        self._laid[i] = tuple(params)
+        found = segments_of(params, storage.flatten(params), self._rule) if params else []
+        self._segments[i], self._straight[i] = found, len(found) == 1 and _same(params, found[0].params)
 
     def _resettled(self, i: int) -> list[Segment]:
         """Lay group ``i`` out anew and take the state along."""
@@ -138,15 +142,19 @@ class Engine(Hooked):
 
     def _step_group(self, i: int, group: dict[str, Any]) -> None:
         segments = self._segments[i]
-        same = self._counted[i] == len(group["params"])
-        intact = same and self.elementwise
-        for segment in segments:
-            if not segment.whole():
-                intact = False
-        if not intact and self.gradients == "dense":
-            self._refuse_sparse(group)
-        if not intact and (not same or any(segment.moved() for segment in segments)):
-            segments = self._resettled(i)
+        params, laid = group["params"], self._laid[i]
+        if self._straight[i]:
+            # whole() looks at the group's own list, so that a parameter exchanged there is noticed
+            intact = self.elementwise and len(params) == len(laid) and segments[0].whole(params)
+        else:
+            intact = self.elementwise and _same(params, laid)
+            for segment in segments:
+                intact = segment.whole(segment.params) and intact
+        if not intact:
+            if self.gradients == "dense":
+                self._refuse_sparse(group)
+            if not _same(params, laid) or any(segment.moved() for segment in segments):
+                segments = self._resettled(i)
         cached = self._cached[i]
         if cached is not None and cached[0] == tuple(map(group.__getitem__, self._keys)):
             options = cached[1]
@@ -297,6 +305,11 @@ def _share(
         return
     for part in g.parts(max(SUM_BYTES // p.itemsize, 1)):
         update(xp, p[part], g[part].now(), *[x[part] for x in arrays], **options)
+
+
+def _same(params: Sequence[Tensor], laid: Sequence[Tensor]) -> bool:
+    """Whether these are the very same parameters."""
+    return len(params) == len(laid) and all(map(operator.is_, params, laid))
 
 
 def _uphill(update: Callable[..., None]) -> Callable[..., None]:

@@ -65,7 +65,8 @@ class Segment:
     def __init__(self, storage: FlatStorage, first: int, last: int, rule: Rule) -> None:
         self.storage, self.first, self.last, self.rule = storage, first, last, rule
         self.params = storage.params[first:last]
-        self.views = storage.views[first:last]
+        self.views = storage.places(first, last)
+        storage.users.add(self)
         self.ranges = storage.ranges[first:last]
         self.owned, self.sharing = storage.owned, storage.sharing
         self.lo, self.hi = self._span()
@@ -90,6 +91,7 @@ class Segment:
         self._seen = 0
         self._divide = False
         self._whole: list[Piece] | None = None
+        self._gradients: Array = None  # the buffer that it was cut from
         self._spare: list[Array] = []
 
     def _span(self) -> tuple[int, int]:
@@ -162,13 +164,13 @@ class Segment:
         for row in self.numbers.values():
             row[k] = 0
 
-    def whole(self) -> bool:
-        """Whether every parameter is where it was put, with its gradient in its slot, in step."""
+    def whole(self, params: Sequence[Tensor]) -> bool:
+        """Whether ``params`` are the parameters, all where they were put, with the gradient in the slot, in step."""
         if self.cell.version != self._seen:
             self.reread()
         if self.together is None or self.owned is not self.storage.owned:
             return False
-        for p, view in zip(self.params, self.views):  # noqa: B905 - of one length; strict costs time here
+        for p, view in zip(params, self.views):  # noqa: B905 - of one length; strict costs time here
             leaf = p._node
             if p._data is not view or leaf is None or p._grad is not leaf.slot or p._grad is None:  # type: ignore[union-attr]
                 return False
@@ -237,7 +239,8 @@ class Segment:
 
     def whole_piece(self) -> list[Piece]:
         """The whole segment in one piece, its blocks made once."""
-        if self._whole is None:
+        if self._whole is None or self._gradients is not self.storage.grad:
+            self._gradients = self.storage.grad
             self._whole = [(0, len(self.params), self._cut(*self._flat(self.lo, self.hi, self.storage.data)))]
         return self._whole
 

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -25,7 +26,7 @@ from . import container
 from .container import LoadError
 from .structure import Decoder, Encoder
 
-__all__ = ["load", "save"]
+__all__ = ["NoFolderError", "load", "save"]
 
 FORMAT = "distgrad"
 VERSION = 1
@@ -34,15 +35,22 @@ _STRUCTURE, _CHECK, _FORMAT = "distgrad", "distgrad.sha256", "format"
 MapLocation = str | backend.device | dict[str, str] | None
 
 
+class NoFolderError(FileNotFoundError, RuntimeError):
+    """The folder to save into is not there: PyTorch's RuntimeError, and what Python calls it."""
+
+
 def save(obj: object, f: str | os.PathLike[str] | IO[bytes]) -> None:
     """Write ``obj`` to the path or binary file ``f``.
 
-    Dicts (keys may be numbers, as in an optimizer's state), lists and tuples may be nested; tensors that share memory
-    are written once and share it again when loaded.  A path is written atomically: to a temporary file beside it, which
-    takes its place when everything is on the disk.
+    Dicts (keys may be numbers, as in an optimizer's state), lists and tuples may be nested.  Each tensor is an entry of
+    its own, which any reader of safetensors finds by its name; tensors that share memory share it again when
+    :func:`load` reads them.  A path is written atomically: to a temporary file beside it, which takes its place, and
+    its mode, when everything is on the disk.
 
     Raises:
         TypeError: something of another type is in ``obj``; the message says where and what is possible.
+        RuntimeError: the folder does not exist (it is a FileNotFoundError too).
+        OSError: the system refuses; the error names ``f``.
     """
     tensors: dict[str, np.ndarray] = {}
     encoder = Encoder(tensors)
@@ -114,14 +122,23 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         with open(target, "wb") as file:
             yield file
         return
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    if not target.parent.is_dir():
+        raise NoFolderError(f"Parent directory {target.parent} does not exist.")
+    temporary = target.with_name(f".{target.name[:32]}.{secrets.token_hex(6)}.tmp")  # a name has 255 bytes at most
     try:
-        with open(temporary, "xb") as file:
+        file = open(temporary, "xb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise type(error)(error.errno, f"{error.strerror} (no file can be made beside it)", os.fspath(path)) from None
+    try:
+        with file:
+            _take_over_rights(file, target)
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename == os.fspath(temporary):
+            error.filename = os.fspath(path)
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
@@ -130,6 +147,15 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         os.fsync(folder)  # the new name is on the disk too
     finally:
         os.close(folder)
+
+
+def _take_over_rights(file: IO[bytes], target: Path) -> None:
+    """Mode and, where that is allowed, owner of the file that ``file`` will replace, if there is one."""
+    with contextlib.suppress(FileNotFoundError):
+        before = target.stat()
+        with contextlib.suppress(PermissionError):
+            os.fchown(file.fileno(), before.st_uid, before.st_gid)
+        os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
 
 
 # ------------------------------------------------------------------------------------------------------------ loading

@@ -1,7 +1,7 @@
 """Nested Python structures with arrays in them, as JSON beside the arrays, and back.
 
 What JSON has stands for itself; the rest is an object whose ``"is"`` says what.  An array is replaced by the name of
-the tensor it is stored in; arrays that share memory are stored in one.
+the tensor it is read from; of arrays that share memory, all are read from one.
 """
 
 from __future__ import annotations
@@ -113,24 +113,33 @@ class Encoder:
             self._store_group(group)
 
     def _store_group(self, group: list[_Span]) -> None:
-        """Arrays whose stretches of memory overlap: usually one, or one under several names."""
+        """Arrays whose stretches of memory overlap: usually one, or one under several names.
+
+        Each gets an entry of its own, for any reader.  Ours makes them all views of one of these, the one over all of
+        their memory; where there is none, of one more entry.
+        """
+        low, high = min(span.low for span in group), max(span.high for span in group)
+        keys = [self._store(span.name, np.ascontiguousarray(span.host).reshape(span.host.shape)) for span in group]
         first = group[0]
         if all(_same_view(first.host, span.host) for span in group):
-            key = self._store(first.name, np.ascontiguousarray(first.host).reshape(first.host.shape))
             for span in group:
-                span.node["in"] = key
+                span.node["in"] = keys[0]
             return
-        low, high = min(span.low for span in group), max(span.high for span in group)
-        raw = np.frombuffer(memoryview((ctypes.c_ubyte * (high - low)).from_address(low)), np.uint8)
-        key = self._store(first.name, raw)
-        for span in group:
-            span.node["in"] = key
-            span.node["view"] = {
-                "offset": _address(span.host) - low,
-                "dtype": _dtype(span.host).name,
-                "shape": list(span.host.shape),
-                "strides": list(span.host.strides),
-            }
+        covers = [span.host.flags.c_contiguous and (span.low, span.high) == (low, high) for span in group]
+        if True in covers:
+            whole = keys[covers.index(True)]
+        else:
+            raw = np.frombuffer(memoryview((ctypes.c_ubyte * (high - low)).from_address(low)), np.uint8)
+            whole = self._store(f"{first.name}#memory", raw)
+        for span, key in zip(group, keys, strict=True):
+            span.node["in"] = whole
+            if key != whole:
+                span.node["view"] = {
+                    "offset": _address(span.host) - low,
+                    "dtype": _dtype(span.host).name,
+                    "shape": list(span.host.shape),
+                    "strides": list(span.host.strides),
+                }
 
     def _store(self, name: str, array: np.ndarray) -> str:
         unique, n = name, 2

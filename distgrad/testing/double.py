@@ -20,6 +20,7 @@ takes the module from the array; writing to a broadcast view and indices out of 
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -103,6 +104,9 @@ class StrictAccelerator:
         new = kernel.replay(self.module, list(arrays), [number(c) for c in numbers])
         for i, values in zip(kernel.written, new, strict=True):
             arrays[i][...] = values
+
+    def carve(self, buffer: DeviceArray, lo: int, shape: tuple[int, ...]) -> DeviceArray:
+        return DeviceArray(self, buffer._host[lo : lo + math.prod(shape)].reshape(shape), buffer._index)
 
     # ------------------------------------------------------------------------- what arrays and functions share
 

@@ -164,6 +164,7 @@ class OnDevice(training.Branching):
         return dg.cat([head(hidden[dg.tensor(rows)]) for head, rows in heads if rows.size]).cpu()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*takes no device pointers.*:RuntimeWarning")
 @pytest.mark.parametrize("name", training.OPTIMIZERS)
 def test_two_ranks_with_a_device_each_end_as_one_on_the_host(name: str, apart: tuple[str, str]) -> None:

@@ -124,7 +124,7 @@ MESSAGES: dict[str, tuple[Callable[[int], None], str]] = {
 
 def make_between(name: str, backend_name: str) -> None:
     """Make a mistake between two ranks, of whom the receiver is told."""
-    dist.init_process_group(backend_name, timeout=timedelta(seconds=1.5))
+    dist.init_process_group(backend_name, timeout=timedelta(seconds=2))
     rank = dist.get_rank()
     dist.barrier()
     mistake, words = MESSAGES[name]
@@ -138,12 +138,12 @@ def make_between(name: str, backend_name: str) -> None:
     else:
         mistake(rank)
         if backend_name != "threads":
-            time.sleep(20)  # not in a collective, whose time-out would end the job as well
+            time.sleep(1000)  # not in a collective, whose time-out would end the job as well
 
 
 def right(backend_name: str) -> None:
     """No false alarm, and nobody waits in a circle: long messages, of which most MPIs wait for the receiver."""
-    dist.init_process_group(backend_name, timeout=timedelta(seconds=20))
+    dist.init_process_group(backend_name, timeout=timedelta(seconds=100))
     rank, size = dist.get_rank(), dist.get_world_size()
     after, before = (rank + 1) % size, (rank - 1) % size
     n = 300_000

@@ -1,7 +1,8 @@
-"""Bodies of tests on ranks that are threads, with a count of what is sent."""
+"""Bodies of tests on ranks that are threads, with a count of what is sent; and test files as programs of MPI ranks."""
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from distgrad import nn, registry
 from distgrad.distributed import node_memory
 from distgrad.distributed.process_group import get_group
 from distgrad.distributed.reduction import ReduceOp
+from tests.ranks import Finished, run_ranks
 
 ROOT = Path(__file__).parents[2]
 AS_PROGRAM = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'launch'}"}  # for a test file that is run on ranks itself
@@ -51,6 +53,12 @@ def set_parameters(module: nn.Module, scale: float = 1.0, seed: int = 0) -> None
     with dg.no_grad():
         for p in module.parameters():
             p.copy_(dg.tensor(rng.standard_normal(p.shape) * scale))
+
+
+@functools.cache
+def over_mpi(size: int, file: Path) -> Finished:
+    """The job of ``file`` that goes through both backends in turn, so that Python and MPI start once for the two."""
+    return run_ranks(size, file, "mpi,shared", env=AS_PROGRAM)
 
 
 def pretend_nodes(per_node: str = "") -> None:

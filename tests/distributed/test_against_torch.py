@@ -23,7 +23,7 @@ def test_trainings_end_where_pytorchs_do(ranks: int, tmp_path: Path) -> None:
     found = {}
     for library, backend in (("torch", "gloo"), ("distgrad", "shared"), ("distgrad", "mpi")):
         file = tmp_path / f"{library}-{backend}.npz"
-        job = run_ranks(ranks, PROGRAM, library, backend, str(file), port, timeout=120)
+        job = run_ranks(ranks, PROGRAM, library, backend, str(file), port)
         assert job.returncode == 0, job
         with np.load(file) as arrays:
             found[backend] = dict(arrays)

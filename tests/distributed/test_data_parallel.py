@@ -13,8 +13,8 @@ import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import nn, registry
 from distgrad.nn.parallel import DistributedDataParallel
+from tests.distributed.ranks_as_threads import over_mpi
 from tests.distributed.training import OPTIMIZERS, run_all
-from tests.ranks import run_ranks
 
 HERE = Path(__file__).parent
 Threads: Any = registry.get("communicator", "threads")
@@ -36,6 +36,7 @@ def alone() -> Any:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_threads_end_with_the_parameters_of_one_rank(size: int) -> None:
     results = Threads.run(size, lambda: list(run_all("threads")))
@@ -46,7 +47,7 @@ def test_threads_end_with_the_parameters_of_one_rank(size: int) -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 @pytest.mark.parametrize("backend", ["mpi", "shared"])
 def test_mpi_ends_with_the_parameters_of_one_rank(backend: str, size: int) -> None:
-    run_ranks(size, HERE / "training.py", backend).check(equal=size * len(OPTIMIZERS))
+    over_mpi(size, HERE / "training.py").check(**{f"equal with {backend} ": size * len(OPTIMIZERS)})
 
 
 def test_names_shapes_and_printing_are_pytorchs(alone: None) -> None:

@@ -22,7 +22,15 @@ from distgrad.distributed.optim import (
 )
 from distgrad.distributed.process_group import get_group
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, counting, on_ranks, pretend_nodes, set_parameters
+from tests.distributed.ranks_as_threads import (
+    AS_PROGRAM,
+    WAYS,
+    counting,
+    on_ranks,
+    over_mpi,
+    pretend_nodes,
+    set_parameters,
+)
 from tests.ranks import run_ranks
 
 ALL = [n for n in registry.names("optimizer") if registry.get("optimizer", n).gradients != "sparse"]
@@ -329,7 +337,7 @@ def test_other_parameters_are_refused() -> None:
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("backend", ["mpi", "shared"])
 def test_over_mpi(backend: str, size: int) -> None:
-    run_ranks(size, Path(__file__), backend, env=AS_PROGRAM).check(equal=2 * size)
+    over_mpi(size, Path(__file__)).check(**{f"equal with {backend}": 2 * size})
 
 
 @pytest.mark.mpi
@@ -340,15 +348,16 @@ def test_over_nodes(per_node: str) -> None:
 
 if __name__ == "__main__":
     pretend_nodes(*sys.argv[2:])
-    dist.init_process_group(sys.argv[1])
-    for name in ("adam", "lamb"):
-        ours, optimizer = train(zero(name))
-        optimizer.consolidate_state_dict(to=1)
-        theirs, other = train(plain(name))
-        assert ours == theirs, name
-        state = other.state_dict()
-        assert dist.get_rank() != 1 or comparable(optimizer.state_dict()) == comparable(state)
-        dist.barrier()
-        sys.stdout.write("equal\n")
-    assert horovod() == train(plain("adam"))[0]
-    dist.destroy_process_group()
+    for backend in sys.argv[1].split(","):
+        dist.init_process_group(backend)
+        for name in ("adam", "lamb"):
+            ours, optimizer = train(zero(name))
+            optimizer.consolidate_state_dict(to=1)
+            theirs, other = train(plain(name))
+            assert ours == theirs, name
+            state = other.state_dict()
+            assert dist.get_rank() != 1 or comparable(optimizer.state_dict()) == comparable(state)
+            dist.barrier()
+            sys.stdout.write(f"equal with {backend}\n")
+        assert horovod() == train(plain("adam"))[0]
+        dist.destroy_process_group()

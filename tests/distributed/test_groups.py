@@ -41,13 +41,13 @@ def test_threads(name: str, size: int) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_mpi(size: int) -> None:
-    job = run_ranks(size, PROGRAM, "mpi", timeout=120)
+    job = run_ranks(size, PROGRAM, "mpi")
     assert job.returncode == 0, job
     assert job.stdout.count(f"rank passed {len(CHECKS)} checks") == size, job
 
 
 @pytest.mark.mpi
 def test_mpi_with_signatures_compared() -> None:
-    job = run_ranks(3, PROGRAM, "mpi", timeout=120, env={"DISTGRAD_DEBUG": "detail"})
+    job = run_ranks(3, PROGRAM, "mpi", env={"DISTGRAD_DEBUG": "detail"})
     assert job.returncode == 0, job
     assert job.stdout.count(f"rank passed {len(CHECKS)} checks") == 3, job

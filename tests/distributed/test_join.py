@@ -15,7 +15,7 @@ from distgrad import nn, optim
 from distgrad.distributed.algorithms import Join
 from distgrad.distributed.optim import DistributedOptimizer, ZeroRedundancyOptimizer
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, pretend_nodes, set_parameters
+from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, over_mpi, pretend_nodes, set_parameters
 from tests.ranks import run_ranks
 
 BATCHES = {1: [7], 2: [5, 7], 3: [2, 0, 3], 4: [1, 3, 2, 3]}
@@ -82,7 +82,7 @@ def test_uneven_batches_equal_the_serial_mean(how: str, epochs: int, size: int, 
 @pytest.mark.parametrize("size", BATCHES)
 @pytest.mark.parametrize("backend", ["mpi", "shared"])
 def test_uneven_batches_over_mpi(backend: str, size: int) -> None:
-    run_ranks(size, Path(__file__), backend, env=AS_PROGRAM).check(equal=2 * size)
+    over_mpi(size, Path(__file__)).check(**{f"equal with {backend}": 2 * size})
 
 
 @pytest.mark.mpi
@@ -188,9 +188,10 @@ def test_nothing_to_join_is_an_error() -> None:
 
 if __name__ == "__main__":
     pretend_nodes(*sys.argv[2:])
-    dist.init_process_group(sys.argv[1])
-    for how, epochs in (("join", 1), ("zero", 2)):
-        for g, w in zip(train(how, epochs), serial(dist.get_world_size(), epochs), strict=True):
-            np.testing.assert_allclose(g, w, rtol=1e-10, atol=1e-12)
-        sys.stdout.write("equal\n")
-    dist.destroy_process_group()
+    for backend in sys.argv[1].split(","):
+        dist.init_process_group(backend)
+        for how, epochs in (("join", 1), ("zero", 2)):
+            for g, w in zip(train(how, epochs), serial(dist.get_world_size(), epochs), strict=True):
+                np.testing.assert_allclose(g, w, rtol=1e-10, atol=1e-12)
+            sys.stdout.write(f"equal with {backend}\n")
+        dist.destroy_process_group()

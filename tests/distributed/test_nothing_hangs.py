@@ -1,4 +1,8 @@
-"""F1 to F4: a rank that fails, leaves or never comes ends the job, soon, with its traceback and a non-zero code."""
+"""F1 to F4: a rank that fails, leaves or never comes ends the job, with its traceback and a non-zero code.
+
+What is asserted is what ended the job, not when: ranks that only a guard can end sleep longer than a job may take, so
+that one whose guard does not act is killed as hung.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,8 @@ from datetime import timedelta
 import pytest
 
 from distgrad.distributed.launcher import deadline
-from tests.ranks import Finished, run_ranks
+from tests.ranks import LONG, Finished, run_ranks
 
-LIMIT = 5.0  # seconds from start to end of a job that fails, its start included
-SLOW = 20.0  # the same where a deadline passes first and other ranks are asked
 TRAINING = """
 import sys, threading, time, warnings
 from datetime import timedelta
@@ -20,7 +22,7 @@ import distgrad.distributed as dist
 from distgrad.autograd import Tensor
 warnings.simplefilter("ignore", RuntimeWarning)
 
-dist.init_process_group("mpi", exit_timeout=timedelta(seconds=1))
+dist.init_process_group("mpi", exit_timeout=timedelta(seconds=100))
 rank, size = dist.get_rank(), dist.get_world_size()
 
 def step(i):
@@ -31,13 +33,22 @@ def train(steps):
         step(i)
 
 """
+AT_EXIT = "this rank ended, and"  # of a rank that has waited in vain for the others to end
+DEADLINE = "DistTimeoutError"
 
 
-def fails(job: Finished, *texts: str, limit: float = LIMIT) -> None:
+def fails(job: Finished, *texts: str, without: tuple[str, ...] = ()) -> None:
+    """The job ended badly and said each of ``texts``; what other guards say, ``without``, was not needed."""
     assert job.returncode != 0, job
     for text in texts:
         assert text in job.stderr, job
-    assert job.seconds < limit, job
+    for text in without:
+        assert text not in job.stderr, job
+
+
+def leaving_soon(seconds: int) -> str:
+    """The start of a program whose ranks wait so long, at their end, for the others to end."""
+    return TRAINING.replace("seconds=100", f"seconds={seconds}")
 
 
 @pytest.mark.mpi
@@ -49,18 +60,21 @@ for i in range(100_000):
         raise ValueError("the data of step 2 are bad")
     step(i)
 """)
-    fails(job, "[rank1]: Traceback (most recent call last):", "[rank1]: ValueError: the data of step 2 are bad")
+    fails(
+        job, "[rank1]: Traceback (most recent call last):", "[rank1]: ValueError: the data of step 2 are bad",
+        without=(AT_EXIT, DEADLINE),
+    )  # fmt: skip
     assert "[rank0]: " not in job.stderr, job
 
 
 @pytest.mark.mpi
+@pytest.mark.smoke
 def test_f1_also_while_the_others_compute() -> None:
     job = run_ranks(2, TRAINING + """
 if rank == 1:
     raise ValueError("early")
-time.sleep(50)
-""")
-    fails(job, "[rank1]: ValueError: early")
+""" + f"time.sleep({LONG})")
+    fails(job, "[rank1]: ValueError: early", without=(AT_EXIT, DEADLINE))
 
 
 @pytest.mark.mpi
@@ -72,12 +86,15 @@ if rank == 1:
     {how}
 train(1)
 """)
-    fails(job, "DistError", "but rank 1 has left after operation", "every rank must take part in every collective")
+    fails(
+        job, "DistError", "but rank 1 has left after operation", "every rank must take part in every collective",
+        without=(AT_EXIT, DEADLINE),
+    )  # fmt: skip
 
 
 @pytest.mark.mpi
 def test_f2_a_rank_that_leaves_while_the_others_wait_for_it_elsewhere() -> None:
-    job = run_ranks(2, TRAINING + """
+    job = run_ranks(2, leaving_soon(1) + """
 if rank == 1:
     sys.exit(0)
 from mpi4py import MPI
@@ -85,7 +102,7 @@ MPI.COMM_WORLD.Barrier()  # not ours: only the deadline helps
 """)
     fails(
         job, "[rank1]: this rank ended, and 1 s later rank(s) 0 had not", "destroy_process_group()",
-        "stacks of rank 0:", "MPI.COMM_WORLD.Barrier()" if sys.version_info >= (3, 13) else "in <module>", limit=SLOW,
+        "stacks of rank 0:", "MPI.COMM_WORLD.Barrier()" if sys.version_info >= (3, 13) else "in <module>",
     )  # fmt: skip
 
 
@@ -105,12 +122,12 @@ sys.exit(3)
 
 @pytest.mark.mpi
 def test_f2_after_destroy_a_rank_may_work_on_alone() -> None:
-    job = run_ranks(2, TRAINING + """
+    job = run_ranks(2, leaving_soon(3) + """
 train(5)
 dist.destroy_process_group()
 assert sys.excepthook is sys.__excepthook__ and threading.excepthook is threading.__excepthook__
 if rank == 0:
-    time.sleep(2)  # longer than exit_timeout
+    time.sleep(4)  # longer than exit_timeout
     print("plotted")
 """)
     job.check(plotted=1)
@@ -123,10 +140,13 @@ def prefetch():
     raise OSError("cannot read the next batch")
 if rank == 1:
     threading.Thread(target=prefetch, name="loader").start()
-    time.sleep(50)
+    time.sleep(1000)
 train(100_000_000)
 """)
-    fails(job, "[rank1]: Exception in thread loader:", "[rank1]: OSError: cannot read the next batch")
+    fails(
+        job, "[rank1]: Exception in thread loader:", "[rank1]: OSError: cannot read the next batch",
+        without=(AT_EXIT, DEADLINE),
+    )  # fmt: skip
 
 
 @pytest.mark.mpi
@@ -146,7 +166,8 @@ for batch in DataLoader(Broken(), batch_size=2, num_workers=2):
     step(0)
 train(100_000_000)
 """)
-    fails(job, "[rank1]: OSError: cannot read sample 6", "[rank1]: raised in DataLoader worker 1 (a thread)")
+    fails(job, "[rank1]: OSError: cannot read sample 6", "[rank1]: raised in DataLoader worker 1 (a thread)",
+          without=(AT_EXIT, DEADLINE))
     assert "[rank0]: " not in job.stderr, job
 
 
@@ -156,12 +177,12 @@ def test_f4_a_skipped_collective_is_an_error_after_the_time_out() -> None:
 import time
 from datetime import timedelta
 import distgrad.distributed as dist
-dist.init_process_group("mpi", timeout=timedelta(seconds=0.5))
+dist.init_process_group("mpi", timeout=timedelta(seconds=2))
 if dist.get_rank() == 1:
-    time.sleep(50)
+    time.sleep(1000)
 dist.barrier()
 """)
-    fails(job, "[rank0]: ", "DistTimeoutError: rank 0 waited 0.5 s in operation", "(Barrier)")
+    fails(job, "[rank0]: ", "DistTimeoutError: rank 0 waited 2 s in operation", "(Barrier)")
 
 
 WATCHED = """
@@ -174,7 +195,7 @@ rank, size = dist.get_rank(), dist.get_world_size()
 dist.all_reduce(Tensor(np.ones(10, np.float32)))
 
 def lost_in_thought():
-    time.sleep(50)
+    time.sleep(1000)
 
 """
 
@@ -199,7 +220,6 @@ dist.all_reduce(Tensor(np.ones(100_000)))
         "stacks of rank 1:",
         "in lost_in_thought",
         "Thread helper (most recent call last):",
-        limit=SLOW,
     )
     assert job.stderr.count("what each rank does:") == 1, job  # one rank reports for all
     assert ": rank 1\n" in job.stderr, job
@@ -213,9 +233,9 @@ if rank == 1:
     dist.broadcast(Tensor(np.ones(10)), 0)
 else:
     dist.all_reduce(Tensor(np.ones(100_000)))
-time.sleep(50)
+time.sleep(1000)
 """, env={"DISTGRAD_TIMEOUT": "2"})
-    fails(job, "is not the same on all ranks: Allreduce SUM; Bcast from 0", "stacks of rank 1:", limit=SLOW)
+    fails(job, "is not the same on all ranks: Allreduce SUM; Bcast from 0", "stacks of rank 1:")
 
 
 @pytest.mark.mpi
@@ -226,7 +246,7 @@ if rank == 1:
     os.kill(os.getpid(), signal.SIGSTOP)
 dist.barrier()
 """, env={"DISTGRAD_TIMEOUT": "1"})
-    fails(job, "no answer within 2 s", "its process is in state T (stopped)", limit=SLOW)
+    fails(job, "no answer within 2 s", "its process is in state T (stopped)")
 
 
 @pytest.mark.mpi
@@ -242,7 +262,7 @@ lost_in_thought()
 """, env={"DISTGRAD_TIMEOUT": "1"})
     fails(
         job, "[rank0]: rank 0 has waited", "in operation 7 (Allreduce of the plugin), where 1 s are allowed",
-        "stacks of rank 1:", limit=SLOW,
+        "stacks of rank 1:",
     )  # fmt: skip
 
 
@@ -254,7 +274,7 @@ import socket
 watchdog = dist.process_group.get_group().guard.watchdog
 port = watchdog._peers[1 - rank][1]
 for sent in (b"", b"x" * 300, b"0" * 32 + b" 0", b"0" * 32 + b" 0 events", watchdog._secret.encode() + b" no rank"):
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         try:
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_WR)
@@ -277,7 +297,7 @@ if rank == 1:
     lost_in_thought()
 dist.barrier()
 """, env={"DISTGRAD_TIMEOUT": "1"})
-    fails(job, "could not open a socket (no sockets here)", limit=SLOW)
+    fails(job, "could not open a socket (no sockets here)")
 
 
 def test_f4_the_deadline_is_the_argument_or_the_environment() -> None:

@@ -132,7 +132,7 @@ def check_overlap(per_node: int) -> None:
     sums = model._gradients.reducer.updates[0].overlap
     for step in range(PASSES):
         model.zero_grad()
-        before, deadline = sums.early, time.monotonic() + 30
+        before, deadline = sums.early, time.monotonic() + 100
 
         def meanwhile(_: Any, before: int = before, deadline: float = deadline) -> None:
             while sums.early - before < 4 * (30 * 30 + 30 * 3) // per_node // 2 or not sums._works[0].Test():
@@ -199,7 +199,7 @@ def main(per_node: int) -> None:
 @pytest.mark.skipif(node_memory.why_not() is not None, reason=str(node_memory.why_not()))
 @pytest.mark.parametrize(("ranks", "per_node"), [(2, 1), (3, 1), (4, 2), (4, 1)])
 def test_sums_begin_early_and_change_no_bit(ranks: int, per_node: int) -> None:
-    run_ranks(ranks, Path(__file__), str(per_node), env=AS_PROGRAM, timeout=90).check(equal=ranks)
+    run_ranks(ranks, Path(__file__), str(per_node), env=AS_PROGRAM).check(equal=ranks)
 
 
 if __name__ == "__main__":

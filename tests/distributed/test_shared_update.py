@@ -154,6 +154,7 @@ def test_two_models_and_several_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
     compare(2, body, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_ends_with_the_parameters_of_one_rank(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Threads, "shares_memory", True)

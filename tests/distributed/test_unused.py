@@ -13,10 +13,7 @@ import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import nn, optim
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks
-from tests.ranks import run_ranks
-
-LIMIT = 20.0  # seconds, of which the ranks' start takes most
+from tests.distributed.ranks_as_threads import WAYS, on_ranks, over_mpi
 
 
 class Heads(nn.Module):
@@ -65,13 +62,12 @@ def test_threads(size: int, way: str) -> None:
 @pytest.mark.parametrize("size", [2, 3, 4])
 @pytest.mark.parametrize("backend", ["mpi", "shared"])
 def test_over_mpi(backend: str, size: int) -> None:
-    job = run_ranks(size, Path(__file__), backend, env=AS_PROGRAM)
-    job.check(**{"zero-filled": size})
-    assert job.seconds < LIMIT, job
+    over_mpi(size, Path(__file__)).check(**{f"zero-filled with {backend}": size})
 
 
 if __name__ == "__main__":
-    dist.init_process_group(sys.argv[1])
-    train()
-    sys.stdout.write("zero-filled\n")
-    dist.destroy_process_group()
+    for backend in sys.argv[1].split(","):
+        dist.init_process_group(backend)
+        train()
+        sys.stdout.write(f"zero-filled with {backend}\n")
+        dist.destroy_process_group()

@@ -35,6 +35,7 @@ def alike(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(OBJECTS)
 def test_what_is_sent_comes_back(value: Any) -> None:

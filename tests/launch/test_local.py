@@ -134,7 +134,7 @@ def test_local_gives_each_rank_its_threads(tmp_path):
         [sys.executable, local.__file__, "-n", "2", "--python", sys.executable, str(script)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         env=environ,
         stdin=subprocess.DEVNULL,
         check=False,

@@ -223,7 +223,7 @@ def test_shares_make_up_the_same_global_batches_on_any_number_of_ranks(samples, 
 @pytest.mark.mpi
 def test_two_ranks_learn_the_digits_and_resume_with_the_same_bits(tmp_path):
     def on_two(*arguments):
-        done = run_ranks(2, SCRIPT, "--no-progress", "--lr", "0.001", *arguments, timeout=120)
+        done = run_ranks(2, SCRIPT, "--no-progress", "--lr", "0.001", *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -248,7 +248,7 @@ def test_the_number_of_ranks_does_not_change_the_result(tmp_path):
     for ranks in (1, 2, 3):
         folder = tmp_path / str(ranks)
         arguments = ("--model", "linear", "--epochs", "3", "--checkpoint-dir", str(folder), "--no-progress")
-        assert run_ranks(ranks, SCRIPT, *arguments, timeout=120).returncode == 0
+        assert run_ranks(ranks, SCRIPT, *arguments).returncode == 0
         histories.append(dg.load(folder / train.FILE)["history"])
     for history in histories[1:]:
         for name, values in history.items():
@@ -266,13 +266,14 @@ def test_the_number_of_ranks_does_not_change_the_result(tmp_path):
     ],
 )
 def test_ranks_refuse_together_and_rank_0_alone_speaks(arguments, message):
-    done = run_ranks(2, SCRIPT, *arguments, timeout=60)
+    done = run_ranks(2, SCRIPT, *arguments)
     assert done.returncode == 2
     assert (done.stdout + done.stderr).count("train.py: error: ") == 1
     assert message in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_script_without_mpirun(tmp_path):
     command = [sys.executable, str(SCRIPT), "--model", "linear", "--epochs", "1", "--no-progress"]
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMI"))}

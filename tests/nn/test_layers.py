@@ -137,7 +137,7 @@ def test_linear() -> None:
     assert nn.Linear(3, 2, dtype=distgrad.float64)(x.double()).dtype is distgrad.float64
     double = layer.double()
     assert gradcheck(lambda x, w, b: F.linear(x, w, b), (x.double().requires_grad_(), double.weight, double.bias))
-    with pytest.raises(RuntimeError, match=r"^Linear\(in_features=3, out_features=2, bias=True\): linear: expected m1"):
+    with pytest.raises(RuntimeError, match=r"^Linear\(in_features=3, out_features=2, bias=True\): mat1 and mat2 must"):
         double(x)
 
 

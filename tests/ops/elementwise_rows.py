@@ -17,6 +17,7 @@ ARITHMETIC: list[Row] = [
     row("mul number", lambda t, x: x * 3 * x, R(2, 3), complex=True),
     row("div", lambda t, x, y: x / y, (R(2, 3), P(3)), (R(3), P()), complex=True),
     row("div number", lambda t, x: 2 / x + x / 4, P(3), complex=True),
+    row("prelu", lambda t, x, y: t.nn.functional.prelu(x, y), (A(2, 3), P(3)), (A(2, 3), P(1))),
     row("floor_divide", lambda t, x, y: x.detach() // y.detach(), (A(6), P(6)), second=False),
     row("div floor", lambda t, x, y: t.div(x, y, rounding_mode="floor"), (A(6), P(6)), second=False),
     row("div trunc", lambda t, x, y: t.div(x, y, rounding_mode="trunc"), (A(6), P(6)), second=False),

@@ -20,6 +20,7 @@ ELSEWHERE = {
     "_cross_entropy_there": "tests/devices/test_rows.py: it is _cross_entropy on a device",
     "_dropped": "tests/ops/test_by_hand.py: it is random",
     "_move": "tests/ops/test_by_hand.py: it needs two devices",
+    "floor_divide": "tests/ops/exceptional.py: it refuses to be differentiated",
     "copy": "tests/autograd/test_inplace.py: it is in-place alone",
     "fill": "tests/autograd/test_inplace.py: it is in-place alone",
     "zero": "tests/autograd/test_inplace.py: it is in-place alone",

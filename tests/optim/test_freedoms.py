@@ -360,4 +360,4 @@ def test_a_thawed_parameter_is_updated_with_its_neighbours_again() -> None:
     params[1].requires_grad_(True)
     steps(optimizer, params, 2)
     (segment,) = optimizer._segments[0]
-    assert segment.whole()
+    assert segment.whole(segment.params)

@@ -105,7 +105,7 @@ void run(long n, {", ".join(declared)}) {{ for (long i = 0; i < n; i++) {{ {body
 """
     (folder / "kernel.c").write_text(text)
     command = ["cc", "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-o", "kernel.so", "kernel.c", "-lm"]
-    subprocess.run(command, cwd=folder, check=True, timeout=60)
+    subprocess.run(command, cwd=folder, check=True, timeout=150)
     run = ctypes.CDLL(str(folder / "kernel.so")).run
     number = ctypes.c_float if dtype is np.float32 else ctypes.c_double
     run.argtypes = [ctypes.c_long, *[ctypes.c_void_p] * len(arrays), *[number] * len(numbers)]

@@ -116,6 +116,7 @@ def test_trajectories_equal_recorded_ones(number: int) -> None:
     np.testing.assert_allclose(lengths, RECORDED[number], rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", [None, "strong_wolfe"])
 def test_lbfgs_finds_rosenbrocks_minimum(search: str | None) -> None:
     p = distgrad.tensor([-1.2, 1.0], dtype=distgrad.float64, requires_grad=True)

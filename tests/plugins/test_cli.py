@@ -66,7 +66,7 @@ def test_an_unknown_command_says_what_there_is(capsys: pytest.CaptureFixture[str
 def test_as_people_run_it(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "distgrad", "plugins", "--json"],
-        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
+        capture_output=True, text=True, timeout=150, check=False, cwd=tmp_path,
     )  # fmt: skip
     here = [(p.kind, p.name, p.module) for p in registry.plugins()]
     assert [(r["kind"], r["name"], r["module"]) for r in json.loads(done.stdout)] == here

@@ -75,9 +75,9 @@ print(registry.get("communicator", "counting_comm").run(2, main) == [(2.0, 1.0)]
 
 @pytest.mark.packaging
 @pytest.mark.slow
-def test_what_it_writes_works_as_written(tmp_path: Path) -> None:
+def test_what_it_writes_works_as_written(wheel: Path, tmp_path: Path) -> None:
     made = installs.create(tmp_path / "venv")
-    made.install(installs.build_wheel(installs.copy_of(installs.ROOT, tmp_path / "core"), tmp_path / "wheels"))
+    made.install(wheel)
     for kind, (name, program) in USES.items():
         made.run("-m", "distgrad", "plugins", "new", name, "--kind", kind, "--directory", "mine", cwd=tmp_path)
         plain = name.removeprefix("distgrad-")

@@ -14,16 +14,6 @@ from distgrad import registry
 pytestmark = [pytest.mark.packaging, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return installs.copy_of(installs.ROOT, tmp_path_factory.mktemp("source") / "distgrad")
-
-
-@pytest.fixture(scope="module")
-def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return installs.build_wheel(source, tmp_path_factory.mktemp("wheel"))
-
-
 @pytest.mark.parametrize("way", ["folder", "editable", "wheel"])
 def test_the_built_ins_are_found(way: str, source: Path, wheel: Path, tmp_path: Path) -> None:
     made = installs.create(tmp_path / "venv")

@@ -10,11 +10,13 @@ import types
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
 from distgrad import registry
+from distgrad._plugins import entry_points_of
 from distgrad.hookspecs import hookimpl
 from distgrad.registry import PluginError, PluginWarning, Registry, UnknownPluginError
 
@@ -412,7 +414,7 @@ def test_threads_see_one_registry(world: World) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=150)
     assert len(found) == 8
     assert len(set(found)) == 1
     assert len(known.plugins()) == 6
@@ -430,13 +432,48 @@ def test_an_uninstalled_checkout_says_how_to_install_it() -> None:
     root = Path(registry.__file__).parent.parent
     program = (
         "import importlib.metadata as m\n"
-        "m.entry_points = lambda group: ()\n"
+        "m.distributions = lambda: ()\n"
         "from distgrad import registry\n"
         "registry.get('optimizer', 'adam')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=root)
     assert done.returncode == 1
     assert f"not installed, so its built-in plugins cannot be found: run python -m pip install -e {root}" in done.stderr
+
+
+# What may lie in a dist-info folder; each has an entry point of ours, or what could be one.
+DAMAGED = {
+    "no METADATA": {"entry_points.txt": b"[distgrad]\nodd = odd\n"},
+    "METADATA without a name": {"entry_points.txt": b"[distgrad]\nodd = odd\n", "METADATA": b"Metadata-Version: 2.1\n"},
+    "METADATA is empty": {"entry_points.txt": b"[distgrad]\nodd = odd\n", "METADATA": b""},
+    "METADATA is no text": {"entry_points.txt": b"[distgrad]\nodd = odd\n", "METADATA": b"\xff\xfe\x00"},
+    "entry points are no text": {"entry_points.txt": b"\xff\xfe[distgrad]", "METADATA": b"Name: odd\nVersion: 1\n"},
+    "entry points without a section": {"entry_points.txt": b"odd = odd\n", "METADATA": b"Name: odd\nVersion: 1\n"},
+    "nothing at all": {},
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_distribution_does_not_take_the_others_down(kind: str, world: World, tmp_path: Path) -> None:
+    world({"odd.py": optimizer("Odd"), "good.py": optimizer("Good")})
+    for name, files in {
+        "odd-1.0": DAMAGED[kind],
+        "good-2.0": {"entry_points.txt": b"[distgrad]\ngood = good\n", "METADATA": b"Name: good\nVersion: 2.0\n"},
+    }.items():
+        folder = tmp_path / f"{name}.dist-info"
+        folder.mkdir()
+        for file, content in files.items():
+            (folder / file).write_bytes(content)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = entry_points_of(distributions(path=[str(tmp_path)]))
+    known = Registry(lambda: found)
+    assert known.get("optimizer", "good").__name__ == "Good"
+    assert [w.category for w in said if "odd-1.0.dist-info is damaged" not in str(w.message)] == []
+    if len(found) == 2:  # it can be told what it offers, and that works too
+        assert known.get("optimizer", "odd").__name__ == "Odd"
+        assert [p.distribution for p in known.plugins()] == ["good", "odd"]
+        assert known.digest()
 
 
 def test_the_built_ins_load_and_are_found_under_every_name() -> None:

@@ -34,10 +34,9 @@ print(loss.item())
 """
 
 
-def test_it_is_found_and_trains(tmp_path: Path) -> None:
+def test_it_is_found_and_trains(wheel: Path, tmp_path: Path) -> None:
     made = installs.create(tmp_path / "venv")
-    core = installs.build_wheel(installs.copy_of(installs.ROOT, tmp_path / "core"), tmp_path / "wheels")
-    made.install(core)
+    made.install(wheel)
     before = made.run("-m", "distgrad", "plugins", cwd=tmp_path).stdout
     assert "adabelief" not in before
 

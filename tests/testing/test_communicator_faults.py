@@ -133,6 +133,7 @@ def test_the_faultless_pass() -> None:
     assert not [r for r in report.results if r.outcome == "skipped"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cls", "check", "words"), FAULTS, ids=lambda v: getattr(v, "__name__", v))
 def test_the_fault_is_found(cls: type, check: str, words: str) -> None:
     report = check_communicator(cls, timeout=5.0)

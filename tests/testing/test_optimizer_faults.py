@@ -298,6 +298,7 @@ def test_the_faultless_pass(cls: type) -> None:
     assert skipped == expected | ({"shared_memory"} if node_memory.why_not() else set())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cls", "check", "words"), FAULTS, ids=lambda v: getattr(v, "__name__", v))
 def test_the_fault_is_found(cls: type, check: str, words: str) -> None:
     if check == "shared_memory" and not shows_in_shared_memory(cls):
@@ -309,6 +310,7 @@ def test_the_fault_is_found(cls: type, check: str, words: str) -> None:
     assert words in result.why
 
 
+@pytest.mark.slow
 def test_a_fault_elsewhere_is_not_reported() -> None:
     """Faults of one kind fail the checks of that kind only, so that a report can be read."""
     for cls, checks in {

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from distgrad.testing import CHECKS
 
 AUTHOR = """
@@ -56,6 +58,7 @@ def run_pytest(folder: Path, text: str, *options: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_each_check_is_a_test_of_its_own(tmp_path: Path) -> None:
     out = run_pytest(tmp_path, AUTHOR, "-v")
     for check in CHECKS["optimizer"]:
@@ -71,6 +74,7 @@ def test_each_check_is_a_test_of_its_own(tmp_path: Path) -> None:
     assert f"1 failed, {passed} passed, 1 skipped" in out
 
 
+@pytest.mark.slow
 def test_a_missing_marker_and_a_wrong_kind_are_explained(tmp_path: Path) -> None:
     bare = "def test_it(conformance): conformance()\n"
     out = run_pytest(tmp_path, bare)
@@ -79,6 +83,7 @@ def test_a_missing_marker_and_a_wrong_kind_are_explained(tmp_path: Path) -> None
     assert "unknown kind of plugin 'layer'; the kinds are: " in out
 
 
+@pytest.mark.slow
 def test_an_unknown_plugin_is_a_failure_that_names_the_known(tmp_path: Path) -> None:
     out = run_pytest(
         tmp_path, "import pytest\n@pytest.mark.distgrad('loss', 'msee')\ndef test_it(conformance): conformance()\n"

@@ -30,6 +30,7 @@ SKIPPED: dict[str, str | tuple[str, ...]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), [plugin for plugin in BUILT_IN if plugin[1] not in PROCESSES])
 def test_a_built_in_conforms(kind: str, name: str) -> None:
     report = check(kind, name)
@@ -51,7 +52,7 @@ import sys
 from distgrad.cli import main
 sys.exit(main(["plugins", "check", "{name}", "--kind", "communicator"]))
 """
-    job = run_ranks(size, program, timeout=120)
+    job = run_ranks(size, program)
     skipped = 2 if size == 1 else 0  # those of messages between two ranks
     job.check(**{f"{len(CHECKS['communicator']) - skipped} passed, 0 failed, {skipped} skipped": size})
 

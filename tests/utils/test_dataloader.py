@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 import traceback
 
 import numpy as np
 import pytest
 
+import distgrad as dg
 from distgrad import Tensor, random
 from distgrad.random import Generator
 from distgrad.utils.data import (
@@ -287,3 +290,57 @@ def test_what_made_the_loader_cannot_be_changed():
     with pytest.raises(ValueError, match="batch_size attribute should not be set after DataLoader is initialized"):
         loader.batch_size = 3
     loader.note = "anything else can"
+
+
+class Noisy(Dataset):
+    """Draws in each of the ways there are; slowly at times, so that workers overtake each other."""
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, i):
+        if i % 7 == 0:
+            time.sleep(0.001)
+        drawn = [dg.randn(2), dg.rand(2), dg.randint(1000, (2,)).float(), dg.empty(2).normal_()]
+        drawn.append(dg.nn.functional.dropout(dg.ones(2)))
+        return dg.cat([*drawn, dg.tensor([float(i), float(dg.initial_seed() % 1000)])])
+
+
+def epochs(num_workers, **options):
+    """Two epochs' batches, and what the main thread draws beside them."""
+    dg.manual_seed(3)
+    loader = DataLoader(Noisy(), batch_size=3, shuffle=True, num_workers=num_workers, **options)
+    seen, beside = [], []
+    for _ in range(2):
+        for batch in loader:
+            seen.append(batch.tolist())
+            beside.append(dg.nn.functional.dropout(dg.ones(5)).tolist())
+    return seen, beside
+
+
+@pytest.mark.parametrize("options", [{}, {"persistent_workers": True}, {"prefetch_factor": 5}])
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
+def test_what_workers_draw_follows_from_the_seed(num_workers, options):
+    first = epochs(num_workers, **options)
+    switches = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(3):
+            assert epochs(num_workers, **options) == first
+    finally:
+        sys.setswitchinterval(switches)
+    rows = [tuple(row[:-2]) for batch in first[0] for row in batch]
+    assert len(set(rows)) == len(rows)  # no two samples' numbers are the same
+    assert len({tuple(row) for row in first[1]}) > 10
+
+
+def test_a_worker_may_seed_itself_without_the_others_noticing():
+    def seed(worker):
+        dg.manual_seed(worker)
+
+    dg.manual_seed(3)
+    before = dg.get_rng_state()
+    loader = DataLoader(Noisy(), batch_size=20, num_workers=2, worker_init_fn=seed, generator=dg.Generator())
+    assert [int(batch[0][-1]) for batch in loader] == [0, 1]
+    assert (dg.get_rng_state() == before).all()
+    assert dg.initial_seed() == 3

@@ -180,13 +180,55 @@ def test_collate_by_type():
         ([np.array(["x"])], TypeError, "found <U1"),
         ([[1], [1, 2]], RuntimeError, "each element in list of batch should be of equal size"),
         ([Tensor(np.ones(2)), Tensor(np.ones(3))], RuntimeError, r"got \[2\] at entry 0 and \[3\] at entry 1"),
-        ([Tensor(np.ones(2)), 3], RuntimeError, r"got \[2\] at entry 0 and int at entry 1"),
+        ([Tensor(np.ones(2)), 3], TypeError, "expected Tensor as element 1 in argument 0, but got int"),
         ([dg.ones(2, requires_grad=True)], RuntimeError, "must not require grad"),
     ],
 )
 def test_what_cannot_be_collated(batch, error, message):
     with pytest.raises(error, match=message):
         default_collate(batch)
+
+
+NUMBERS = [
+    ([0, 0.5, 1], "float32", [0.0, 0.5, 1.0]),
+    ([0.5, 1, True], "float64", [0.5, 1.0, 1.0]),
+    ([True, 2], "int64", [1, 2]),
+    ([1, True], "int64", [1, 1]),
+    ([True, 0.5], "float32", [1.0, 0.5]),
+    ([True, False], "bool", [True, False]),
+    ([2**40, 1], "int64", [2**40, 1]),
+    ([1, 2 + 1j], "complex64", [1, 2 + 1j]),
+    ([np.float32(1), 2], "float32", [1.0, 2.0]),
+    ([1, np.float64(0.5)], "float64", [1.0, 0.5]),
+    ([np.int64(1), np.float32(2.5)], "float32", [1.0, 2.5]),
+    ([np.uint8(3), 300], "int64", [3, 300]),
+    ([np.uint8(3), np.int16(-300)], "int16", [3, -300]),
+    ([np.float16(1), np.float64(1e10)], "float64", [1.0, 1e10]),
+    ([1, dg.tensor(2.5)], "float32", [1.0, 2.5]),
+    ([dg.tensor(1), dg.tensor(2.5)], "float32", [1.0, 2.5]),
+    ([np.arange(2), np.array([0.5, 1])], "float64", [[0, 1], [0.5, 1]]),
+]
+
+
+@pytest.mark.parametrize(("batch", "kind", "values"), NUMBERS, ids=repr)
+def test_numbers_of_several_types_become_the_type_that_holds_them(batch, kind, values):
+    for found in (
+        default_collate(batch),
+        default_collate([(x, 0) for x in batch])[0],
+        default_collate([{"x": x} for x in batch])["x"],
+    ):
+        assert str(found.dtype) == f"torch.{kind}"
+        assert found.tolist() == values
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("batch", "kind", "values"), NUMBERS, ids=repr)
+def test_numbers_of_several_types_as_in_pytorch(batch, kind, values):
+    import torch
+    from torch.utils.data import default_collate as theirs
+
+    found = theirs([torch.tensor(x.tolist()) if isinstance(x, Tensor) else x for x in batch])
+    assert (str(found.dtype), found.tolist()) == (f"torch.{kind}", values)
 
 
 def test_convert_leaves_structure_alone():

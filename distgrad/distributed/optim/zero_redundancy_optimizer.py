@@ -43,12 +43,10 @@ class Shards:
     def begin(self) -> None:
         """Bring parameters and gradients that the user put elsewhere to where they are updated."""
         flat = self.flat
-        for i, (p, view) in enumerate(zip(flat.params, flat.views, strict=True)):
-            if p._data is not view:
-                if p._data.shape != view.shape or p._data.dtype != view.dtype or type(p._data) is not type(view):
-                    continue  # it has left for another storage, or the optimizer will see to it
-                view[...] = p._data
-                p._data = view
+        flat.take_in()
+        for i, p in enumerate(flat.params):
+            if p._data is not flat.views[i]:
+                continue  # it has left for another storage, or the optimizer will see to it
             if p._grad is not None and p._grad._data is not flat.slots[i]:
                 flat.gather(i, i + 1)
 

@@ -47,7 +47,7 @@ def _bce_backward(xp, g, ans, logs, wanted, p, y, reduction):
     if reduction == "mean":
         g = g / p.size
     gx = g * (p - y) / xp.maximum((1 - p) * p, p.dtype.type(1e-12)) if wanted[0] is not None else None
-    return gx, g * (logs[1] - logs[0]) if wanted[1] is not None else None
+    return gx, g * (xp.log1p(-p) - xp.log(p)) if wanted[1] is not None else None
 
 
 def _factors(weight: Any, input: Any, name: str) -> Any:
@@ -108,7 +108,7 @@ def _reference_bce_logits(input: Any, target: Any, reduction: str) -> Any:
 @fused(reference=_reference_bce_logits, inputs=2, grad_name="BinaryCrossEntropyWithLogitsBackward0")
 def _bce_logits(xp, x, y, reduction):
     dtype, x, y = x.dtype, wide(x), wide(y)
-    return averaged(xp, xp.maximum(x, 0) - x * y + xp.log1p(xp.exp(-xp.abs(x))), reduction, dtype), None
+    return averaged(xp, (1 - y) * x - xp.minimum(x, 0) + xp.log1p(xp.exp(-xp.abs(x))), reduction, dtype), None
 
 
 @_bce_logits.defbackward
@@ -119,8 +119,9 @@ def _bce_logits_backward(xp, g, ans, kept, wanted, x, y, reduction):
         g = g / x.size
     gx = None
     if wanted[0] is not None:
-        gx = xp.tanh(x * 0.5) * 0.5
-        gx += 0.5
+        gx = xp.exp(xp.negative(x))
+        gx += 1
+        xp.reciprocal(gx, out=gx)
         gx -= y
         gx *= g
     return gx, -x * g if wanted[1] is not None else None
@@ -181,7 +182,7 @@ def _soft_margin(xp, x, y, reduction):
 def _soft_margin_backward(xp, g, ans, z, wanted, x, y, reduction):
     if reduction == "mean":
         g = wide(g) / max(z.size, 1)
-    return g * wide(y) * (xp.tanh(z * 0.5) * -0.5 - 0.5), None  # -y sigmoid(z)
+    return g * wide(y) * (-1 / (1 + xp.exp(-z))), None  # -y sigmoid(z)
 
 
 def soft_margin_loss(

@@ -237,7 +237,7 @@ def _negated(input: Tensor, y: Any, weight: Tensor | None, ignore_index: int, re
     values = where(Tensor._wrap(xp.asarray(counted != 0), None), -picked, 0.0)
     if reduction != "mean":
         return reduced(values * Tensor._wrap(factor, None), reduction)
-    return (values * Tensor._wrap(_shares(xp, factor).astype(x.dtype), None)).sum() + _nothing(xp, factor)
+    return (values * Tensor._wrap(_shares(xp, factor, counted != 0).astype(x.dtype), None)).sum() + _nothing(xp, factor)
 
 
 def _nothing(xp: Any, factor: Any) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...autograd import Tensor
+from ...autograd import Tensor, primitive
 from ..arithmetic import minimum
 from ..elementwise import sqrt
 from ..reduction import norm
@@ -26,8 +26,16 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-06
 
 def _length(x: Tensor, dim: int, eps: float) -> Tensor:
     """The 2-norm over ``dim``, kept, at least ``eps``: a limit that its gradient does not see."""
-    size = norm(x, 2.0, dim, True)
-    return size + (size.detach().clamp_min(eps) - size.detach())
+    return _raised(norm(x, 2.0, dim, True), eps)
+
+
+@primitive(grad_name="CloneBackward0")
+def _raised(xp, x, least):
+    """At least ``least``; the gradient passes everywhere."""
+    return xp.maximum(x, least)
+
+
+_raised.defvjp(lambda g, ans, x, least: g)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-08) -> Tensor:
@@ -65,8 +73,8 @@ def hinge_embedding_loss(
     reduction = known(reduction)
     fits(input._data.shape, target._data.shape, "hinge_embedding_loss")
     y = target.detach()
-    apart = where(y != 1, (margin - input).clamp_min(0), 0.0)
-    return reduced(apart + where(y != -1, input, 0.0), reduction)
+    apart = where(y != 1, (margin - input).clamp_min(0), 0)
+    return reduced(apart + where(y != -1, input, 0), reduction)
 
 
 def cosine_embedding_loss(
@@ -129,7 +137,7 @@ def margin_ranking_loss(
         )
     pair = fits(input1._data.shape, input2._data.shape, "margin_ranking_loss")
     fits(target._data.shape, pair, "margin_ranking_loss")
-    return reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
+    return reduced((-target * (input1 - input2) + float(margin)).clamp_min(0), reduction)
 
 
 def triplet_margin_loss(

@@ -67,10 +67,9 @@ def _reference_there(input: Any, target: Any, reduction: str, ignore_index: int)
     return nll_loss(log_softmax(input, 1), target, ignore_index=ignore_index, reduction=reduction)
 
 
-def _shares(xp: Any, factor: Any) -> Any:
-    """Each factor over the sum of all; 0 where that is 0."""
-    total = factor.sum()
-    return factor / xp.where(total == 0, 1, total)
+def _shares(xp: Any, factor: Any, counted: Any) -> Any:
+    """Each factor over the sum of all; 0 for what is not counted, and NaN where factors of 0 are all that is."""
+    return xp.where(counted, factor / factor.sum(), 0)
 
 
 @fused(reference=_reference_there, inputs=2, grad_name="NllLossBackward0", kept="x")
@@ -87,7 +86,7 @@ def _cross_entropy_there(xp, x, target, reduction, ignore_index):
         return values, (e, safe, counts)
     if reduction == "sum":
         return values.sum(), (e, safe, counts)
-    shares = _shares(xp, counts).astype(e.dtype)
+    shares = _shares(xp, counts, counts != 0).astype(e.dtype)
     nothing = xp.where(counts.sum() == 0, math.nan, 0).astype(e.dtype)
     return (values * shares).sum() + nothing, (e, safe, shares)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...autograd import Tensor, fused
 from ...autograd.tensor import TENSORS
-from ..elementwise import abs as absolute
+from ..elementwise import _sign, abs as absolute
 from ..selection import where
 from .common import (
     REDUCTIONS,
@@ -75,7 +75,7 @@ def mse_loss(
     return _mse(x, y, known(reduction))
 
 
-_l1 = of_difference("_l1", absolute, lambda xp, off: xp.sign(off), "L1LossBackward0", kept="x y")
+_l1 = of_difference("_l1", absolute, _sign, "L1LossBackward0", kept="x y")
 
 
 def l1_loss(

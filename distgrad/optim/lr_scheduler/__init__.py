@@ -5,6 +5,9 @@ A schedule with a rule of the shape "the present rate times a factor" can be cha
 
 from __future__ import annotations
 
+from typing import Any as _Any
+
+from ..._names import absent as _absent
 from .base import LRScheduler, _LRScheduler as _LRScheduler
 from .composed import ChainedScheduler, SequentialLR
 from .cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
@@ -18,3 +21,9 @@ __all__ = [
     "LRScheduler", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR", "OneCycleLR", "PolynomialLR",
     "ReduceLROnPlateau", "SequentialLR", "StepLR",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> _Any:
+    if name.startswith("_"):  # probes of the interpreter and of tools
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise _absent(__name__, name, "schedule", __all__)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ... import backend, dtypes
 from ...autograd import Tensor
+from ...ops.creation import tensor
 
 __all__ = ["default_collate", "default_convert"]
 
@@ -26,8 +27,9 @@ def default_convert(data: Any) -> Any:
 def default_collate(batch: Sequence[Any]) -> Any:
     """A list of samples, all of one structure, as one structure of batches.
 
-    Tensors and arrays are stacked along a new first dimension; numbers become a tensor (floats one of float64, as in
-    PyTorch); strings and bytes stay a list; dicts, named tuples, tuples and lists are gone through.
+    Tensors and arrays are stacked along a new first dimension, in the type that holds them all; so do numbers become a
+    tensor (of float64 where the first is a float, as in PyTorch); strings and bytes stay a list; dicts, named tuples,
+    tuples and lists are gone through.
     """
     first = batch[0]
     if isinstance(first, Tensor):
@@ -36,14 +38,10 @@ def default_collate(batch: Sequence[Any]) -> Any:
         if first.dtype.kind in "SUO":
             raise _unfit(first.dtype)
         return _stack([Tensor(x) for x in batch])
-    if isinstance(first, (bool, np.bool_)):
-        return Tensor(np.array(batch, np.bool_))
-    if isinstance(first, np.generic) and not isinstance(first, (str, bytes)):
-        return Tensor(np.array(batch, first.dtype))
-    if isinstance(first, float):
-        return Tensor(np.array(batch, np.float64))
-    if isinstance(first, int):
-        return Tensor(np.array(batch, np.int64))
+    if isinstance(first, float) and not isinstance(first, np.generic):
+        return tensor(batch, dtype=dtypes.float64)
+    if isinstance(first, (int, np.number, np.bool_)):
+        return tensor(batch)  # of the type that holds them all
     if isinstance(first, (str, bytes)):
         return batch
     if isinstance(first, Mapping):
@@ -64,21 +62,23 @@ def _unfit(found: Any) -> TypeError:
 
 def _stack(tensors: Sequence[Tensor]) -> Tensor:
     first = tensors[0]
-    for i, tensor in enumerate(tensors):
-        if not isinstance(tensor, Tensor) or tensor.shape != first.shape:
-            found = list(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+    for i, x in enumerate(tensors):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(x).__name__}")
+        if x.shape != first.shape:
+            found = list(x.shape)
             raise RuntimeError(
                 f"stack expects each tensor to be equal size, but got {list(first.shape)} at entry 0 and {found} "
                 f"at entry {i}"
             )
-        if tensor.requires_grad:
+        if x.requires_grad:
             raise RuntimeError("default_collate does not record gradients: sample tensors must not require grad")
     wanted = first.dtype
-    for tensor in tensors:
-        wanted = dtypes.promote_types(wanted, tensor.dtype)
+    for x in tensors:
+        wanted = dtypes.promote_types(wanted, x.dtype)
     module = backend.array_module(first._data)
     with backend.on(first.device):
-        return Tensor(module.stack([tensor._data.astype(wanted.np, copy=False) for tensor in tensors]))
+        return Tensor(module.stack([x._data.astype(wanted.np, copy=False) for x in tensors]))
 
 
 def _rebuilt(data: Any, convert: Any) -> Any:

@@ -29,7 +29,9 @@ class DataLoader(Generic[T_co]):
         sampler: the order of indices, in place of ``shuffle``.
         batch_sampler: lists of indices, in place of ``batch_size``, ``shuffle``, ``sampler`` and ``drop_last``.
         num_workers: threads that fetch ahead; 0 fetches when asked.  Threads, not processes (PyTorch's are): the data
-            set is shared with them, its ``__getitem__`` may run in several at once, and nothing is forked.
+            set is shared with them, its ``__getitem__`` may run in several at once, and nothing is forked.  What it
+            draws comes from a generator of the worker's own, so that batches depend on the seed alone; Python's and
+            NumPy's generators (``random``, ``numpy.random``) are the process's: workers draw from them in any order.
         collate_fn: makes a batch of a list of samples; default :func:`default_collate`.
         pin_memory, pin_memory_device: accepted for PyTorch's sake and without effect.
         drop_last: leave out a last batch that is not full.

@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError as Futur
 from dataclasses import dataclass
 from typing import Any
 
+from ...random import own_generator
+
 __all__ = ["END", "LoaderTimeout", "WorkerInfo", "Workers", "get_worker_info", "stream_of"]
 
 END = object()  # what a worker answers whose stream has ended
@@ -102,6 +104,7 @@ class Workers:
 
 def _begin(info: WorkerInfo, init: Callable[[int], None] | None) -> None:
     _local.info, _local.failure, _local.iterator = info, None, None
+    own_generator(info.seed % 2**64)
     if init is not None:
         try:
             init(info.id)

@@ -1,0 +1,93 @@
+"""Where a leaf's gradient is written: its slot in flat storage, unless somebody still reads what lies there.
+
+Whoever keeps a gradient (the tensor, or what shares its memory: ``.detach()``, ``.data``, a view, ``.numpy()``) keeps
+its values, as in PyTorch, where a new gradient has new memory.  Who does is told by reference counts: of the slot
+tensor, and of its array, which every view of it refers to (:func:`distgrad.backend.carve`).
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from ..backend import Array
+from .graph import Leaf
+from .tensor import DeferredGrad, Tensor
+
+getrefcount = sys.getrefcount
+
+
+def unshared(leaf: Leaf) -> Tensor:
+    """The leaf's slot tensor, ready to be overwritten: whoever else still holds it keeps its values, in a copy.
+
+    Where it is the memory that somebody holds, not the tensor, it stays theirs, and the storage gets another buffer.
+    """
+    slot = leaf.slot
+    if slot.__class__ is DeferredGrad:
+        slot.open()
+    elif getrefcount(slot._data) > _ALONE_ARRAY:  # type: ignore[union-attr]
+        return _renewed(leaf)
+    if getrefcount(slot) > _ALONE:
+        assert slot is not None
+        mine = Tensor._wrap(slot._data, None)
+        slot._data = slot._data.copy()
+        leaf.slot = mine
+        return mine
+    return slot  # type: ignore[return-value]
+
+
+def _renewed(leaf: Leaf) -> Tensor:
+    """The leaf's slot in the new gradient buffer of its storage."""
+    t, slot = leaf.tensor(), leaf.slot
+    assert slot is not None
+    home = None if t is None else t.__dict__.get("_flat")
+    if home is None or not home[0].renew_gradients():
+        return Tensor._wrap(slot._data.copy(), None)
+    return leaf.slot  # type: ignore[return-value]
+
+
+def references(t: Tensor) -> int:
+    """How many refer to the array of ``t``, itself included: 1 if it is nobody else's and has no views."""
+    return getrefcount(t._data) - _EXTRA
+
+
+def bases(view: Array) -> int:
+    """How many refer to the array that ``view`` is a view of; 1 if ``view`` alone does."""
+    return getrefcount(view.base) - _EXTRA
+
+
+def elements(arrays: list[Array], i: int) -> int:
+    """How many refer to ``arrays[i]``, the list included."""
+    return getrefcount(arrays[i]) - _EXTRA
+
+
+def held(p: Tensor, here: int = 0) -> bool:
+    """Whether the gradient that ``p`` has is somebody else's too (not counting ``here`` variables)."""
+    grad = p._grad
+    return grad is not None and (getrefcount(grad) > _HELD + here or references(grad) > 1)
+
+
+def _calibrate() -> None:
+    """Find the reference counts of what is nobody else's: of a slot in :func:`unshared`, a gradient in :func:`held`."""
+    global _ALONE, _HELD
+    leaf = Leaf(Tensor._wrap(np.zeros(1), None))
+    for _ALONE in range(1, 9):
+        leaf.slot = Tensor._wrap(np.zeros(1), None)
+        before = id(leaf.slot)
+        unshared(leaf)
+        if id(leaf.slot) == before:
+            break
+    p = Tensor._wrap(np.zeros(1), None)
+    p._grad = Tensor._wrap(np.zeros(1), None)
+    for _HELD in range(1, 9):
+        if not held(p):
+            return
+    raise AssertionError("reference counts are not what CPython's are")
+
+
+_alone = Tensor._wrap(np.zeros(1), None)
+_EXTRA = getrefcount(_alone._data) - 1  # what asking adds
+_ALONE_ARRAY = 2 + _EXTRA  # the slot's, and the storage's list of slots
+_ALONE = _HELD = 3
+_calibrate()
