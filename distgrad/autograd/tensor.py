@@ -14,7 +14,7 @@ from .. import backend, dtypes, printing
 from ..backend import Array
 from . import coo
 from .grad_mode import recording
-from .graph import Cell, Leaf, Node, Output, RemovableHandle, View, is_nowhere
+from .graph import TURN, Cell, Leaf, Node, Output, RemovableHandle, View, is_nowhere
 
 new = object.__new__
 
@@ -270,7 +270,7 @@ class Tensor:
         if value == (node is not None):
             return
         if self._vc is not None:
-            self._vc.generation += 1  # there may be views
+            self._vc.generation += TURN  # there may be views
         if not value:
             if type(node) is not Leaf:
                 raise RuntimeError(
@@ -390,7 +390,7 @@ class Tensor:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         self._node = None
         if self._vc is not None:
-            self._vc.generation += 1
+            self._vc.generation += TURN
         return self
 
     def retain_grad(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
 def _in_wide(rule: Any) -> Any:
     """A rule of one input and one option that computes half precisions in float32, as the forward function does."""
 
+    @functools.wraps(rule)  # what it reads is what is saved
     def widened(g, ans, x, option):
         if g.dtype.itemsize != 2:
             return rule(g, ans, x, option)

@@ -147,15 +147,17 @@ def div_(self: Tensor, other: Operand) -> Tensor:
 
 
 def _not_by_zero(xp: Any, x: Any, y: Any, name: str) -> None:
-    """RuntimeError where integers are divided by 0 (on a device, where asking would wait, they are not looked at), or
-    for complex numbers, which have no such quotient."""
+    """RuntimeError where integers are divided by 0 (on a device, where asking would wait, they are not looked at);
+    NotImplementedError for complex numbers, which have no such quotient, and for bools."""
+    arrays = [a for a in (x, y) if hasattr(a, "dtype")]
+    for a in arrays:
+        if a.dtype.kind == "c":
+            raise unknown(f"{name}_cpu", a)
     if _integral(x, y):
+        if all(a.dtype.kind == "b" for a in arrays):
+            raise unknown(f"{name}_cpu", arrays[0])
         if xp is np and getattr(x, "size", True) and not np.all(y):
             raise RuntimeError("ZeroDivisionError")
-        return
-    for a in (x, y):
-        if hasattr(a, "dtype") and a.dtype.kind == "c":
-            raise unknown(name, a)
 
 
 def _integral(*operands: Any) -> bool:
@@ -167,7 +169,7 @@ def _integral(*operands: Any) -> bool:
 def floor_divide(xp, x, y):
     """``floor(input / other)``; integers stay integers, and by 0 give RuntimeError.  Without a gradient, as in PyTorch:
     ``div(..., rounding_mode="floor")`` has one, 0."""
-    _not_by_zero(xp, x, y, "floor_divide")
+    _not_by_zero(xp, x, y, "div_floor")
     return xp.floor_divide(x, y)
 
 

@@ -21,6 +21,9 @@ from .indexing import _check_indices, _getitem, _put, _read, _setitem
 from .selection import _where
 from .shape import _expanded
 
+_f32, _f64 = np.dtype(np.float32), np.dtype(np.float64)
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 @primitive(grad_name=lambda node: "FillBackward0" if node.edges[1] is None else "FillBackward1")
 def fill(xp, x, value):
@@ -181,7 +184,9 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     """
     data = self._data
     given, index = index, clean(index, data.shape)
-    value = _assignable(self, value)
+    usual = value.__class__ is float and (data.dtype is _f64 or (data.dtype is _f32 and -_LARGEST < value < _LARGEST))
+    if not usual:
+        value = _assignable(self, value)
     basic = is_basic(index)
     shape: tuple[int, ...] = ()
     if value.__class__ in TENSORS:
@@ -203,8 +208,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         array = value
     if (
         recording.enabled
-        and data.dtype.kind not in "biu"
         and (wants_grad(self) or (value.__class__ in TENSORS and wants_grad(value)))
+        and data.dtype.kind not in "biu"
     ):
         _recorded(self, index, value, shape, () if basic else tuple(tensors_in(given)))
         return

@@ -349,14 +349,14 @@ def _diagonal(xp, x, offset, dim1, dim2):
 
 
 @primitive(grad_name="DiagonalScatterBackward0")
-def _on_diagonal(xp, g, shape, offset, dim1, dim2):
-    out = xp.zeros(shape, g.dtype)
-    n = g.shape[-1]
+def _on_diagonal(xp, x, shape, offset, dim1, dim2):
+    out = xp.zeros(shape, x.dtype)
+    n = x.shape[-1]
     at = [slice(None)] * len(shape)
     at[dim1] = xp.arange(n) + max(-offset, 0)
     at[dim2] = xp.arange(n) + max(offset, 0)
     target = xp.moveaxis(out, (dim1, dim2), (-2, -1))
-    target[..., at[dim1], at[dim2]] = g
+    target[..., at[dim1], at[dim2]] = x
     return out
 
 
