@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "_compile_cache": set(),
     "_names": set(),
+    "aliases": TAPE,
     "_plugins": {"hookspecs"},
     "autograd": GROUND | {"printing"},
     "backend": set(),
@@ -58,7 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "random": GROUND,
     "registry": {"_plugins", "hookspecs"},
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one
-    "storage": TAPE,
+    "storage": TAPE | {"aliases"},
     "testing": ANYTHING,
     "utils": TAPE | {"distributed", "ops", "random"},
 }
