@@ -24,7 +24,7 @@ import numpy as np
 
 from . import aliases, backend
 from .autograd import Tensor
-from .autograd.gradient_slots import held, unshared
+from .autograd.gradient_slots import held, slot_over, unshared
 from .autograd.graph import Leaf
 from .backend import Array
 
@@ -215,7 +215,7 @@ class FlatStorage:
         ]
         for i, leaf in enumerate(self._leaves):
             if leaf is not None and leaf.slot is not None:
-                leaf.slot = Tensor._wrap(self.slots[i], None)
+                slot_over(leaf, self.slots[i])
         return True
 
     def grad_slot(self, i: int) -> Tensor:
@@ -229,8 +229,8 @@ class FlatStorage:
             if before is not None and before is not leaf:  # frozen and thawed: somebody may have kept a gradient
                 leaf.slot, before.slot = before.slot, None
             if leaf.slot is None or leaf.slot._data is not self.slots[i]:
-                leaf.slot = Tensor._wrap(self.slots[i], None)
-        return leaf.slot
+                slot_over(leaf, self.slots[i])
+        return leaf.slot  # type: ignore[return-value]
 
     def share(self, sharing: Sharing, owned: tuple[int, int], assemble: Callable[[Array], Array]) -> None:
         """Have this process update ``owned`` only, in common with the others of ``sharing``."""

@@ -19,7 +19,8 @@ from .tensor import Tensor
 
 __all__ = ["memory_copied"]
 
-_NOT_KEPT = frozenset(("_grad", "_retains", "_leaf", "_flat"))  # what the engine keeps in an instance's dict
+# What the engine keeps in an instance's dict.
+_NOT_KEPT = frozenset(("_grad", "_retains", "_leaf", "_flat", "_when_replaced"))
 
 
 def _attributes(t: Tensor) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def _needed(roots: Sequence[Any], targets: Any) -> set[Any]:
 def _deliver(leaf: Leaf, g: Any, as_tensor: bool) -> None:
     """Add a complete gradient to the leaf's ``.grad`` and run what waits for it."""
     t = leaf.tensor()
-    if t is None:
+    if t is None or t._node is not leaf:  # gone, or frozen since
         return
     grad = t._grad
     if grad.__class__ is DeferredGrad:
@@ -206,7 +206,7 @@ def _outs(node: Node, pending: dict[Any, list[Any]]) -> list[Any] | None:
             count, so_far = pending[e]
             if count == 1 and so_far is None:
                 t = e.tensor()
-                if t is not None and t._grad is None:
+                if t is not None and t._grad is None and t._node is e:
                     if found is None:
                         found = [None] * len(node.edges)
                     found[i] = unshared(e)._data

@@ -8,6 +8,7 @@ tensor, and of its array, which every view of it refers to (:func:`distgrad.back
 from __future__ import annotations
 
 import sys
+import weakref
 
 import numpy as np
 
@@ -16,6 +17,21 @@ from .graph import Leaf
 from .tensor import DeferredGrad, Tensor
 
 getrefcount = sys.getrefcount
+
+
+def slot_over(leaf: Leaf, array: Array) -> Tensor:
+    """A new slot tensor for ``leaf``, which it is until somebody gives it other memory (``p.grad.data = …``)."""
+    slot = Tensor._wrap(array, None)
+    mine = weakref.ref(leaf)
+
+    def replaced(t: Tensor) -> None:
+        leaf = mine()
+        if leaf is not None and leaf.slot is t:
+            leaf.slot = None
+
+    slot.__dict__["_when_replaced"] = replaced
+    leaf.slot = slot
+    return slot
 
 
 def unshared(leaf: Leaf) -> Tensor:
@@ -30,10 +46,8 @@ def unshared(leaf: Leaf) -> Tensor:
         return _renewed(leaf)
     if getrefcount(slot) > _ALONE:
         assert slot is not None
-        mine = Tensor._wrap(slot._data, None)
-        slot._data = slot._data.copy()
-        leaf.slot = mine
-        return mine
+        array, slot._data = slot._data, slot._data.copy()
+        return slot_over(leaf, array)
     return slot  # type: ignore[return-value]
 
 

@@ -109,7 +109,8 @@ class Tensor:
     _node: Node | Output | Leaf | None
     _vc: Cell | None
     _view: View | None
-    # Rarely set, so kept in the instance's dict when they are.
+    # Rarely set, so kept in the instance's dict when they are.  So is _when_replaced: called before .data is assigned,
+    # for those who look at the tensor alone and would not see that its memory is another.
     _grad: Tensor | None = None
     _retains: Callable[[Tensor], None] | None = None  # the hook that retain_grad() made
 
@@ -364,6 +365,9 @@ class Tensor:
     def data(self, value: Tensor) -> None:
         if value.__class__ not in TENSORS:
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        told = self.__dict__.get("_when_replaced")
+        if told is not None:
+            told(self)
         self._data = value._data
         node = self._node
         if type(node) is Leaf:

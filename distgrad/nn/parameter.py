@@ -6,7 +6,6 @@ from typing import Any
 
 from .. import backend, dtypes
 from ..autograd import Tensor
-from ..autograd.copying import memory_copied
 from ..autograd.graph import Cell, Leaf
 
 
@@ -59,7 +58,7 @@ class Parameter(Tensor):
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A parameter with a copy of the values, and as in PyTorch without the gradient."""
         if id(self) not in memo:
-            memo[id(self)] = type(self)(memory_copied(self, memo), self.requires_grad)
+            memo[id(self)] = type(self)(self._data.copy("K"), self.requires_grad)
         return memo[id(self)]
 
 

@@ -60,6 +60,7 @@ class Engine(Hooked):
         self._changes = -1  # storage.changes when that was found out
         self._laid: list[tuple[Tensor, ...]] = []  # the parameters that the segments were made for
         self._straight: list[bool] = []  # whether they are one segment's, in its order
+        self._known: list[dict[str, Any]] = []  # the groups that these lists are for
         self._cached: list[tuple[Any, dict[str, Any]] | None] = []  # hyperparameters and the options made of them
         self._digest: int | None = None  # what those who share an update compare; None: it may have changed
         cls = type(self)
@@ -89,8 +90,28 @@ class Engine(Hooked):
         self._laid.append(())
         self._straight.append(False)
         self._cached.append(None)
+        self._known.append(self.param_groups[len(self._known)])
         if self._by_engine():
             self._lay_out(len(self._segments) - 1)
+
+    def _regroup(self) -> None:
+        """Follow :attr:`param_groups`, to which somebody added, or from which somebody took, by hand."""
+        rooms = {id(g): i for i, g in enumerate(self._known)}
+        before: tuple[Any, ...] = self._segments, self._laid, self._straight, self._cached
+        self._segments, self._laid, self._straight, self._cached, self._known = [], [], [], [], []
+        after: tuple[Any, ...] = self._segments, self._laid, self._straight, self._cached
+        self._digest, self._changes = None, -1
+        for group in self.param_groups:
+            i = rooms.get(id(group))
+            if i is None:
+                self._add_room()
+                if self._by_engine():
+                    self._options(len(self._known) - 1, group)
+                    self._take_over(len(self._known) - 1, self.state)
+            else:
+                self._known.append(group)
+                for new, old in zip(after, before, strict=True):
+                    new.append(old[i])
 
     def _lay_out(self, i: int) -> None:
         """Put group ``i`` into flat storage and find its segments."""
@@ -109,7 +130,7 @@ class Engine(Hooked):
                     self.state[p] = {**self.state[p], **whole[id(p)]}
         self._lay_out(i)
         self._options(i, self.param_groups[i])
-        self._take_over(i)
+        self._take_over(i, self.state)
         return self._segments[i]
 
     def _settle(self) -> None:
@@ -141,6 +162,8 @@ class Engine(Hooked):
         return options
 
     def _step_group(self, i: int, group: dict[str, Any]) -> None:
+        if group is not self._known[i]:
+            self._regroup()
         segments = self._segments[i]
         params, laid = group["params"], self._laid[i]
         if self._straight[i]:
@@ -239,6 +262,9 @@ class Engine(Hooked):
         """State for the parameters that have none yet and now a gradient."""
         which = [k for k, p in enumerate(segment.params) if not segment.begun[k] and (everyone or p._grad is not None)]
         if which:
+            for k in which:
+                if self._states.get(segment.params[k]):  # of another shape, or it would have been taken over
+                    self._take_over(i, self._states)
             states.begin(segment, which, self._start_values(i))
             for k in which:
                 states.show(self._states, segment, k, self.counter)
@@ -256,29 +282,46 @@ class Engine(Hooked):
                     segment.steps[k] = any(entry.get(name) is not None for name in names)
         segment.reread()
 
-    def _take_over(self, i: int) -> None:
-        """Make what ``self.state`` says of group ``i`` its segments' state."""
+    def _take_over(self, i: int, entries: Mapping[Any, Any], loading: bool = False) -> None:
+        """Make what ``entries`` says of the parameters of group ``i`` its segments' state."""
         starts = self._start_values(i)
         for segment in self._segments[i]:
             segment.sync()
             for k, p in enumerate(segment.params):
-                entry = self.state.get(p)
-                if entry:
-                    left = states.take_over(segment, k, entry, starts, self.counter)
-                    states.show(self._states, segment, k, self.counter, left)
-                else:
+                entry = entries.get(p)
+                if not entry:
                     segment.forget(k)
+                    continue
+                try:
+                    left = states.take_over(segment, k, entry, starts, self.counter)
+                except ValueError as error:
+                    if loading:
+                        raise
+                    if p._grad is not None:
+                        raise RuntimeError(str(error)) from None
+                    segment.forget(k)  # as in PyTorch, nobody looks at it until there is a gradient
+                    continue
+                states.show(self._states, segment, k, self.counter, left)
             segment.reread()
 
-    def _take_over_all(self) -> None:
-        """Take over ``self.state``, which somebody changed or replaced."""
+    def _take_over_all(self, loading: bool = False) -> None:
+        """Take over ``self.state``, which somebody changed or replaced.
+
+        Users may hold what they were shown, in entries that they have moved or in a state dict: it is read before, and
+        not written to.
+        """
         self._adopt(self.state)
         if self._by_engine():
+            entries: dict[Any, Any] = dict(self.state)
+            if any(s.sharing is not None for segments in self._segments for s in segments):
+                # there memory is not made anew, so what is in it is put aside
+                entries = {p: states.detached(entry) for p, entry in entries.items()}
             for i, group in enumerate(self.param_groups):
-                if any(segment.moved() for segment in self._segments[i]):
+                segments = self._segments[i]
+                if not any(s.sharing is not None for s in segments) or any(s.moved() for s in segments):
                     self._lay_out(i)
                 self._options(i, group)
-                self._take_over(i)
+                self._take_over(i, entries, loading)
         self._states.touched = False
 
     def _adopt(self, given: Mapping[Any, Any]) -> None:

@@ -152,6 +152,8 @@ class Optimizer(Engine):
 
         The dict itself becomes the group, as in PyTorch.
         """
+        if len(self._known) != len(self.param_groups):
+            self._regroup()
         complete(param_group, self.defaults, self.param_groups)
         self.check(param_group)
         self.param_groups.append(param_group)
@@ -171,6 +173,8 @@ class Optimizer(Engine):
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        if len(self._known) != len(self.param_groups):
+            self._regroup()
         if self.state is not self._states or self._states.touched:
             self._take_over_all()
         if self._changes != storage.changes:
@@ -233,7 +237,7 @@ class Optimizer(Engine):
             state_dict = state_dict if new is None else new
         loaded = unpacked(state_dict, self.param_groups, raw=self._by_engine())
         self._adopt(states.States(dict, loaded))
-        self._take_over_all()
+        self._take_over_all(loading=True)
         for hook in tuple(self._load_post.values()):
             hook(self)
 

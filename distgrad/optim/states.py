@@ -6,6 +6,7 @@ next step and taken over, as if the dict were all there is.
 
 from __future__ import annotations
 
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -18,7 +19,9 @@ from ..autograd.tensor import TENSORS
 from ..backend import Array
 from .flat import Segment
 
-__all__ = ["Entry", "States", "as_tensor", "begin", "cast", "extend", "host", "show", "take_over", "whole_states"]
+__all__ = [
+    "Entry", "States", "as_tensor", "begin", "cast", "detached", "extend", "host", "show", "take_over", "whole_states",
+]  # fmt: skip
 
 
 class States(defaultdict[Any, Any]):
@@ -59,13 +62,31 @@ def show(states: States, segment: Segment, k: int, counter: str | None, extra: M
         found[counter] = _number(segment, segment.steps, k)
     for name, row in segment.numbers.items():
         found[name] = _number(segment, row, k)
+    mine = weakref.ref(states)
+
+    def replaced(_: Tensor) -> None:
+        owner = mine()
+        if owner is not None:
+            owner.touched = True
+
     for name in segment.state:
         found[name] = Tensor._wrap(segment.state_of(k, name), None)
+        found[name].__dict__["_when_replaced"] = replaced
     entry = Entry({**found, **{name: value for name, value in extra.items() if name not in found}})
     entry.states = states
     before = states.touched
     states[segment.params[k]] = entry
     states.touched = before
+
+
+def detached(entry: Any) -> Any:
+    """``entry`` with copies of its tensors."""
+    if not isinstance(entry, dict):
+        return entry
+    return {
+        name: Tensor._wrap(value._data.copy(), None) if value.__class__ is Tensor else value
+        for name, value in entry.items()
+    }
 
 
 def _number(segment: Segment, row: np.ndarray, k: int) -> Tensor:

@@ -152,7 +152,6 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
     "every other": lambda w: w.detach()[:, ::2],
     "transposed": lambda w: w.detach().t(),
     "a view of a view": lambda w: w.detach().t()[1:][:, 1:],
-    "a Parameter": lambda w: nn.Parameter(w.detach()),
 }
 
 
@@ -160,7 +159,8 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("view", VIEWS)
 def test_what_shares_memory_shares_it_in_a_deep_copy(view: str, order: str, moved: bool) -> None:
-    weight = nn.Parameter(distgrad.arange(12.0).view(3, 4) if order == "C" else distgrad.arange(12.0).view(4, 3).t())
+    weight = distgrad.arange(12.0).view(3, 4) if order == "C" else distgrad.arange(12.0).view(4, 3).t().contiguous().t()
+    weight = weight.detach().requires_grad_()
     if moved:
         optim.SGD([weight], lr=0.1)
     make = VIEWS[view]
@@ -171,6 +171,17 @@ def test_what_shares_memory_shares_it_in_a_deep_copy(view: str, order: str, move
     assert bool((copied["v"] == -1).all())
     assert bool((both["w"] >= 0).all())
     assert bool((both["v"] == make(both["w"])).all())
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_parameters_deep_copy_has_memory_of_its_own(view: str) -> None:
+    """PyTorch clones a Parameter, strides and all, where it copies a tensor's memory for all that share it."""
+    weight = nn.Parameter(distgrad.arange(12.0).view(4, 3).t())
+    copied = copy.deepcopy({"w": weight, "v": VIEWS[view](weight)})
+    assert copied["w"].stride() == weight.stride()
+    with distgrad.no_grad():
+        copied["w"].fill_(-1.0)
+    assert bool((copied["v"] == VIEWS[view](weight)).all())
 
 
 def doubled(model: Any) -> Any:

@@ -107,10 +107,13 @@ class DataLoader(Generic[T_co]):
 
     def __iter__(self) -> Iterator[Any]:
         jobs = iter(self._order())
+        seed = None
+        if self._workers is None:  # with workers or without, so that the order of samples is the same
+            seed = int((self.generator or default_generator).integers(0, 2**62, ()))
         fetch = self._from_stream() if self._is_stream else self._fetch
         if self.num_workers == 0:
             return self._alone(jobs, fetch)
-        return self._ahead(jobs, fetch)
+        return self._ahead(jobs, fetch, seed)
 
     def _order(self) -> Iterable[Any]:
         """What is fetched: lists of indices, or single ones; for a stream, stand-ins that say how many."""
@@ -156,11 +159,10 @@ class DataLoader(Generic[T_co]):
                 return
             yield batch
 
-    def _ahead(self, jobs: Iterator[Any], fetch: Callable[[Any], Any]) -> Iterator[Any]:
+    def _ahead(self, jobs: Iterator[Any], fetch: Callable[[Any], Any], seed: int | None) -> Iterator[Any]:
         workers = self._workers
         if workers is None:
-            base_seed = int((self.generator or default_generator).integers(0, 2**62, ()))
-            workers = Workers(self.num_workers, self.dataset, self.worker_init_fn, base_seed)
+            workers = Workers(self.num_workers, self.dataset, self.worker_init_fn, seed or 0)
             if self.persistent_workers:
                 self._workers = workers
         try:
