@@ -85,6 +85,8 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
             raise TypeError(
                 f"{prim.name.strip('_')}(): argument {i + 1} must be Tensor or Number, not {type(a).__name__}"
             )
+    if prim.refuse is not None:
+        prim.refuse(raw)
     xp = np
     device = [a for a in arrays if not isinstance(a, np.ndarray)]
     if device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any as _Any
 
+from .._arguments import checked
 from .._names import absent as _absent
 from ..autograd import Tensor
 from ..ops.activation import (
@@ -73,6 +74,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     return input.relu_() if inplace else _relu(input)
 
 
+@checked
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """``input`` where positive, else ``weight * input``.
 
@@ -94,11 +96,13 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return _prelu(input, weight)
 
 
+@checked
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """``input`` divided along ``dim`` by its ``p``-norm, or by ``eps`` where that is larger."""
     return input / norm(input, p, dim, True).clamp_min(eps)
 
 
+@checked
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """1 at the class index, else 0: of shape (*, num_classes), int64.
 

@@ -46,7 +46,7 @@ def _no_combination(name: str, given: str, expected: str) -> TypeError:
     )
 
 
-@method("fill_")
+@method("fill_", check=False)
 def fill_(self: Tensor, value: Any) -> Tensor:
     """In place: ``value``, a number or a tensor of no dimensions, everywhere."""
     if value.__class__ in TENSORS:
@@ -61,7 +61,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     return write(fill.primitive, self, (value,), {})
 
 
-@method("zero_")
+@method("zero_", check=False)
 def zero_(self: Tensor) -> Tensor:
     """In place: zeros."""
     return write(zero.primitive, self, (), {})
@@ -170,7 +170,7 @@ def _same_type(self: Tensor, value: Tensor, index: Any) -> None:
     )
 
 
-@method("__setitem__")
+@method("__setitem__", check=False)
 def setitem(self: Tensor, index: Any, value: Any) -> None:
     """``self[index] = value``, in place, recorded where a gradient is wanted.
 

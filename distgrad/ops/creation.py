@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes, random
+from .._arguments import checked
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS, taken
 from ._declare import Device, DType, Number, raw, sizes
@@ -154,6 +155,7 @@ def from_array(array: Any) -> Tensor:
     return Tensor._wrap(taken(array), None)
 
 
+@checked
 def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor that shares the memory of a NumPy array; errors as of :func:`as_tensor`."""
     if not isinstance(ndarray, np.ndarray):
@@ -161,6 +163,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     return from_array(ndarray)
 
 
+@checked
 def scalar_tensor(s: Number, *, dtype: DType = None, device: Device = None) -> Tensor:
     """A zero-dimensional tensor."""
     return full((), s, dtype=dtype or dtypes.get_default_dtype(), device=device)
@@ -183,6 +186,7 @@ def _filled(shape: Any, value: Any, dtype: Any, device: Any, requires_grad: bool
     return t
 
 
+@checked
 def zeros(
     *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
@@ -190,11 +194,13 @@ def zeros(
     return _filled(sizes(size), 0, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
+@checked
 def ones(*size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """Ones of the shape ``size``."""
     return _filled(sizes(size), 1, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
+@checked
 def empty(
     *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
@@ -202,6 +208,7 @@ def empty(
     return _filled(sizes(size), None, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
+@checked
 def full(
     size: int | Sequence[int],
     fill_value: Number,
@@ -232,7 +239,7 @@ def _like(name: str, make: Any, doc: str) -> Callable[..., Tensor]:
 
     like.__name__ = like.__qualname__ = name
     like.__doc__ = doc
-    return like
+    return checked(like)
 
 
 zeros_like = _like("zeros_like", zeros, "Zeros in the shape, dtype and device of ``input``.")
@@ -265,6 +272,7 @@ def _number(value: Any) -> Any:
     return value.item() if value.__class__ in TENSORS else value
 
 
+@checked
 def arange(
     start: float,
     end: float | None = None,
@@ -305,6 +313,7 @@ def arange(
     return _made((start + step * np.arange(n, dtype=wide)).astype(kind.np), device, requires_grad)
 
 
+@checked
 def linspace(
     start: float,
     end: float,
@@ -322,6 +331,7 @@ def linspace(
     return _made(np.linspace(start, end, int(steps)).astype(kind.np), device, requires_grad)
 
 
+@checked
 def logspace(
     start: float,
     end: float,
@@ -337,6 +347,7 @@ def logspace(
     return _made((base ** np.linspace(start, end, int(steps))).astype(kind.np), device, requires_grad)
 
 
+@checked
 def eye(
     n: int, m: int | None = None, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
@@ -352,6 +363,7 @@ def _random(sample: Any, shape: tuple[int, ...], dtype: Any, device: Any, requir
     return _made(sample(shape, kind), device, requires_grad)
 
 
+@checked
 def rand(
     *size: int | Sequence[int],
     generator: random.Generator | None = None,
@@ -363,6 +375,7 @@ def rand(
     return _random((generator or random.default_generator).uniform, sizes(size), dtype, device, requires_grad)
 
 
+@checked
 def randn(
     *size: int | Sequence[int],
     generator: random.Generator | None = None,
@@ -374,6 +387,7 @@ def randn(
     return _random((generator or random.default_generator).normal, sizes(size), dtype, device, requires_grad)
 
 
+@checked
 def randint(
     low: int,
     high: Any = None,
@@ -415,6 +429,7 @@ def _drawn(
     return _integers(generator, shape, kind, low, random._held(kind)[1] + 1 if high is None else high)
 
 
+@checked
 def randperm(
     n: int,
     *,
@@ -431,6 +446,7 @@ def randperm(
     return _made(made.astype(kind.np), device, requires_grad)
 
 
+@checked
 def normal(
     mean: Tensor | float,
     std: Tensor | float = 1.0,
@@ -458,6 +474,7 @@ rand_like = _like("rand_like", rand, "Uniform on [0, 1) in the shape, dtype and 
 randn_like = _like("randn_like", randn, "Standard normal in the shape, dtype and device of ``input``.")
 
 
+@checked
 def bernoulli(input: Tensor, *, generator: random.Generator | None = None) -> Tensor:
     """1 with the probability that ``input`` says, else 0, elementwise; RuntimeError for what is no probability (on a
     device it is not looked at, which would wait)."""
@@ -505,6 +522,7 @@ _filler(
 )
 
 
+@checked
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
     """Grids of coordinates from vectors, of shape (n0, n1, …), or (n1, n0, …) with ``indexing="xy"``."""
     several: Any = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
@@ -526,16 +544,19 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
     return tuple(x.reshape([-1 if d == place[k] else 1 for d in range(n)]).expand(shape) for k, x in enumerate(several))
 
 
+@checked
 def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.numel()
 
 
+@checked
 def get_rng_state() -> Tensor:
     """The state of the default generator, a uint8 tensor for :func:`set_rng_state`."""
     return from_array(random.get_rng_state())
 
 
+@checked
 def set_rng_state(new_state: Tensor) -> None:
     """Put the default generator into the state that :func:`get_rng_state` returned."""
     random.set_rng_state(raw(new_state))

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from .._arguments import checked, misfit, tensors_of
 from ..autograd import Tensor, fused, primitive
+from ..autograd.tensor import TENSORS
 from ..dtypes import FROM_NUMPY, promote_types
 from ._declare import attach, axis, in_float32, method, ndim_of, noun, raw, unknown
 
@@ -83,7 +85,7 @@ def _matmul_y(g, ans, x, y):
 
 
 matmul.defvjp(_matmul_x, _matmul_y)
-attach("__rmatmul__", lambda self, other: matmul(other, self))
+attach("__rmatmul__", lambda self, other: matmul.operator(other, self))
 
 
 def _checked(name: str, ranks: tuple[int, int], doc: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -135,6 +137,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, ([-1], [-1]))
 
 
+@checked
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
     """Products summed over the last ``dims`` dimensions of ``a`` and first of ``b``, or over lists of dimensions."""
     n, m = ndim_of(a), ndim_of(b)
@@ -336,16 +339,20 @@ def _linear_error(x: Any, weight: Any, bias: Any) -> RuntimeError | None:
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
+@checked
+def einsum(equation: str | Tensor, *operands: Any) -> Tensor:
     """Einstein's summation, over operands in the order given; letters and ``...``, output after ``->``.
 
     Or the operands first, each followed by a list of numbers below 52 (and Ellipsis) in place of letters, and at last,
     if need be, that of the output.  RuntimeError for an equation that does not fit.
     """
-    if equation.__class__ is not str:
+    if not isinstance(equation, str):
+        if equation.__class__ not in TENSORS:
+            raise misfit(equation, "str")
         equation, operands = _from_lists((equation, *operands))
     elif len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
+    operands = tensors_of(operands)
     full = _explicit(equation.replace(" ", ""), [ndim_of(o) for o in operands])
     if any(raw(o).dtype != raw(operands[0]).dtype for o in operands):
         _refuse_contraction(full, operands)

@@ -14,7 +14,22 @@ from ..autograd import Tensor, primitive
 from ..autograd.grad_mode import recording
 from ..autograd.nodes import watched
 from ..autograd.tensor import TENSORS
-from ._declare import Dims, DType, attach, axes, axis, in_float32, method, ndim_of, noun, raw, unknown
+from ._declare import (
+    Dims,
+    DType,
+    array,
+    attach,
+    axes,
+    axis,
+    checked,
+    in_float32,
+    keeps,
+    method,
+    ndim_of,
+    noun,
+    raw,
+    unknown,
+)
 
 values_and_indices: dict[str, Any] = {
     name: namedtuple(name, ["values", "indices"])
@@ -81,7 +96,7 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = 
     dim = axis if dim is None else dim
     if dim is None and not keepdim:
         return _sum_all(input)
-    return _sum(input, axes(dim, ndim_of(input)), keepdim)
+    return _sum(input, axes(dim, ndim_of(input)), keeps(keepdim))
 
 
 def _tensor_sum(
@@ -125,12 +140,12 @@ def _mean_all(xp, x):
 _mean_all.defvjp(lambda g, ans, x: filled(g / (math.prod(x.shape) or 1), x.shape))
 
 
-@method("mean")
+@method("mean", check=False)
 def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None) -> Tensor:
     """The mean of all elements, or over dimension(s) ``dim``; of floating-point and complex tensors."""
     if dtype is not None:
         input = input.to(dtype)
-    kind = raw(input).dtype.kind
+    kind = array(input).dtype.kind
     if kind == "f" and dim is None and axis is None and not keepdim:
         return _mean_all(input)
     if kind in "biu":
@@ -139,7 +154,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims =
             f"Got: {dtypes.FROM_NUMPY[raw(input).dtype].tensor_type[:-6]}"
         )
     dim = axis if dim is None else dim
-    return _mean(input, None if dim is None else axes(dim, ndim_of(input)), keepdim)
+    return _mean(input, None if dim is None else axes(dim, ndim_of(input)), keeps(keepdim))
 
 
 @primitive(grad_name="ProdBackward0")
@@ -423,6 +438,7 @@ def std(
     return _std(input, *_spread_over(input, dim, unbiased, correction), keepdim)
 
 
+@checked
 def var_mean(
     input: Tensor,
     dim: Dims | bool = None,
@@ -436,6 +452,7 @@ def var_mean(
     return var(input, dim, unbiased, keepdim, correction=correction), mean(input, over, keepdim)
 
 
+@checked
 def std_mean(
     input: Tensor,
     dim: Dims | bool = None,

@@ -162,8 +162,8 @@ def _tolerant(compare: Any, other_answer: bool) -> Any:
     return method
 
 
-attach("__eq__", _tolerant(eq, False))
-attach("__ne__", _tolerant(ne, True))
+attach("__eq__", _tolerant(eq.operator, False))
+attach("__ne__", _tolerant(ne.operator, True))
 
 
 @method("equal")

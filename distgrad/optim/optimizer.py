@@ -175,6 +175,8 @@ class Optimizer(Engine):
             self._take_over_all()
         if self._changes != storage.changes:
             self._settle()
+        if self._sharings:
+            self._refuse_unfit()
         for sharing in self._sharings:
             sharing.begin()
         for i, group in enumerate(self.param_groups):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..._arguments import checked
 from ...autograd import Tensor, fused
 from ...autograd.tensor import TENSORS
-from ..elementwise import _sign, abs as absolute
-from ..selection import where
+from ..elementwise import _sign
 from .common import (
     REDUCTIONS,
     averaged,
@@ -75,7 +75,7 @@ def mse_loss(
     return _mse(x, y, known(reduction))
 
 
-_l1 = of_difference("_l1", absolute, _sign, "L1LossBackward0", kept="x y")
+_l1 = of_difference("_l1", lambda ops, off: ops.abs(off), _sign, "L1LossBackward0", kept="x y")
 
 
 def l1_loss(
@@ -96,9 +96,9 @@ def l1_loss(
     return _l1(x, y, known(reduction)) if fusible else reduced((x - y).abs(), reduction)
 
 
-def _smooth(off: Any, beta: float) -> Any:
-    size = absolute(off)
-    return where(size < beta, off * off * (0.5 / beta), size - 0.5 * beta)
+def _smooth(ops: Any, off: Any, beta: float) -> Any:
+    size = ops.abs(off)
+    return ops.where(size < beta, off * off * (0.5 / beta), size - 0.5 * beta)
 
 
 _smooth_l1 = of_difference(
@@ -106,6 +106,7 @@ _smooth_l1 = of_difference(
 )
 
 
+@checked
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -127,9 +128,9 @@ def smooth_l1_loss(
     return _smooth_l1(x, y, known(reduction), beta)
 
 
-def _huber_values(off: Any, delta: float) -> Any:
-    size = absolute(off)
-    return where(size <= delta, off * off * 0.5, (size - 0.5 * delta) * delta)
+def _huber_values(ops: Any, off: Any, delta: float) -> Any:
+    size = ops.abs(off)
+    return ops.where(size <= delta, off * off * 0.5, (size - 0.5 * delta) * delta)
 
 
 _huber = of_difference(
@@ -137,6 +138,7 @@ _huber = of_difference(
 )
 
 
+@checked
 def huber_loss(
     input: Tensor,
     target: Tensor,
