@@ -139,6 +139,9 @@ from .ops.creation import (
     zeros,
     zeros_like,
 )
+from .ops.einsum import (
+    einsum,
+)
 from .ops.elementwise import (
     abs,
     absolute,
@@ -194,7 +197,6 @@ from .ops.linalg import (
     diag,
     diagonal,
     dot,
-    einsum,
     inner,
     matmul,
     mm,
@@ -207,6 +209,9 @@ from .ops.linalg import (
 from .ops.losses import (
     cosine_similarity,
     pairwise_distance,
+)
+from .ops.norms import (
+    norm,
 )
 from .ops.reduction import (
     all,
@@ -221,7 +226,6 @@ from .ops.reduction import (
     max,
     mean,
     min,
-    norm,
     prod,
     std,
     std_mean,

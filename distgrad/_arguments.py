@@ -20,7 +20,8 @@ from .autograd.grad_mode import recording
 from .autograd.tensor import TENSORS
 
 __all__ = [
-    "checked", "in_rule", "integer", "kind_of", "misfit", "number", "one_of", "steps", "tensors_of", "whole", "wrong",
+    "checked", "in_rule", "integer", "kind_of", "misfit", "number", "one_of", "sizes_of", "steps", "tensors_of",
+    "whole", "wrong",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -326,6 +327,17 @@ def integer(owner: str, name: str, value: Any, low: int | None = None, high: int
         span = f"at least {low}" if high is None else f"at most {high}" if low is None else f"in [{low}, {high}]"
         raise ValueError(f"{owner}: {name} must be {span}, but got {value}")
     return value
+
+
+def sizes_of(owner: str, **given: Any) -> None:
+    """TypeError unless each of ``given``, sizes of a layer's parameters, is an integer; RuntimeError below 0."""
+    for name, value in given.items():
+        if not (isinstance(value, bool) or _is_whole(value)):
+            raise TypeError(f"{owner}(): argument '{name}' must be int, not {kind_of(value)}")
+        if value < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {value}: {owner}'s {name}")
+        if value > _LARGEST:
+            raise ValueError(f"{owner}(): argument '{name}': {_WIDE}: {value}")
 
 
 def steps(owner: str, name: str, value: Any, low: int = 1) -> Any:

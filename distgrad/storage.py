@@ -8,8 +8,9 @@ A user may at any time give a parameter other memory (``p.data = …``, ``.to()`
 none.  Nothing here forbids it: :meth:`FlatStorage.holds` tells, and whoever works on the buffers asks first.
 
 Memory that somebody else sees as well (an array that ``from_numpy`` was given, a parameter tied by ``.data``, a view
-taken before) is never left: such a parameter stays where it lies, in a storage of its own (:func:`seen_elsewhere`).
-Likewise gradients: those that somebody still reads stay, and the next ones get another buffer.
+taken before) is never left (:func:`seen_elsewhere`): such a parameter stays *apart*, where it lies, and only its
+gradients come here, so that storages are laid out alike on all ranks.  Likewise gradients that somebody still reads
+stay, and the next ones get another buffer.
 """
 
 from __future__ import annotations
@@ -103,8 +104,7 @@ class FlatStorage:
         data, grad: raw one-dimensional arrays of one dtype on one device.
         ranges: for each parameter its (first, behind last) element in both.
         views: for each parameter the array that ``p._data`` is as long as it lives here.
-        scattered: the one parameter of this storage is seen elsewhere too, and its elements do not lie side by side:
-            ``data`` is then only room for them.
+        apart: the numbers of the parameters that stay where they lie; their part of :attr:`data` is room to compute in.
         common: other processes read :attr:`grad`.
         users: the segments of optimizers, which refer to :attr:`views`.
         owned: the (first, behind last) element that this process updates and holds optimizer state for; all of them,
@@ -120,6 +120,7 @@ class FlatStorage:
     __slots__ = (
         "__weakref__",
         "_leaves",
+        "apart",
         "assemble",
         "common",
         "data",
@@ -129,7 +130,6 @@ class FlatStorage:
         "owned",
         "params",
         "ranges",
-        "scattered",
         "settled",
         "sharing",
         "slots",
@@ -137,9 +137,9 @@ class FlatStorage:
         "views",
     )  # fmt: skip
 
-    def __init__(self, params: Iterable[Tensor], make: Allocate | None) -> None:
-        """The parameters move into memory that ``make`` makes; None: the only one stays where it is."""
+    def __init__(self, params: Iterable[Tensor], make: Allocate, apart: Iterable[int] = ()) -> None:
         self.params = tuple(params)
+        self.apart = frozenset(apart)
         first = self.params[0]
         self.dtype: np.dtype = first._data.dtype
         self.device = first.device
@@ -150,14 +150,9 @@ class FlatStorage:
             lo = math.ceil(end / unit) * unit
             end = lo + p.numel()
             self.ranges.append((lo, end))
-        self.scattered = self.common = False
-        if make is not None:
-            self.data = make(end, self.dtype, self.device)
-        elif first._data.flags.c_contiguous:
-            self.data = first._data.reshape(-1)
-        else:
-            self.scattered, self.data = True, allocate(end, self.dtype, self.device)
-        self.grad = (make or allocate)(end, self.dtype, self.device)
+        self.common = False
+        self.data = make(end, self.dtype, self.device)
+        self.grad = make(end, self.dtype, self.device)
         self.users: weakref.WeakSet[_User] = weakref.WeakSet()
         self.views: list[Array] = []
         self.slots: list[Array] = []
@@ -167,15 +162,15 @@ class FlatStorage:
         self.settled: tuple[Array, list[Array]] | None = None
         self._leaves: list[Leaf | None] = [None] * len(self.params)  # who was given the slots
         with backend.where_it_lies(self.data):
-            self._move_in(stay=make is None)
+            self._move_in()
         global changes
         changes += 1
 
-    def _move_in(self, stay: bool) -> None:
+    def _move_in(self) -> None:
         """Make every parameter a view of the buffers, and the gradient it may have unless somebody else has it too."""
         for i, (p, (lo, _)) in enumerate(zip(self.params, self.ranges, strict=True)):
             shape = p._data.shape
-            if not stay:
+            if i not in self.apart:
                 view = backend.carve(self.data, lo, shape)
                 view[...] = p._data
                 p._data = view
@@ -189,11 +184,19 @@ class FlatStorage:
                     self.slots[i][...] = grad._data
                     p._grad = self.grad_slot(i)
 
-    def places(self, first: int, last: int) -> list[Array]:
-        """Of parameters ``first`` to ``last - 1``, the arrays over :attr:`data`."""
-        if self.scattered:
-            return [self.data.reshape(self.params[0]._data.shape)]
-        return self.views[first:last]
+    def lies_flat(self, i: int) -> bool:
+        """Whether the elements of parameter ``i`` lie side by side."""
+        return i not in self.apart or bool(self.views[i].flags.c_contiguous)
+
+    def exchange(self, send: Callable[[], None]) -> None:
+        """``send()``, which makes :attr:`data` the same on all ranks, for parameters that stay apart as well."""
+        spots = [(self.data[lo:hi], self.views[i]) for i, (lo, hi) in enumerate(self.ranges) if i in self.apart]
+        with backend.where_it_lies(self.data):
+            for room, there in spots:
+                room[...] = there.reshape(-1)
+            send()
+            for room, there in spots:
+                there[...] = room.reshape(there.shape)
 
     def referring(self, i: int) -> int:
         """How many arrays' users of this storage refer to ``views[i]``, the parameter itself not counted."""
@@ -335,13 +338,11 @@ def flatten(params: Iterable[Tensor], make: Allocate | None = None) -> list[Flat
         if home(p) is None:
             loose.append(p)
     together: dict[tuple[str, np.dtype], list[Tensor]] = {}
-    for p, seen in zip(loose, seen_elsewhere(loose), strict=True):
-        if seen:
-            FlatStorage([p], None)
-        else:
-            together.setdefault((str(p.device), p._data.dtype), []).append(p)
+    seen = {id(p) for p, elsewhere in zip(loose, seen_elsewhere(loose), strict=True) if elsewhere}
+    for p in loose:
+        together.setdefault((str(p.device), p._data.dtype), []).append(p)
     for several in together.values():
-        FlatStorage(several, make or allocate)
+        FlatStorage(several, make or allocate, [i for i, p in enumerate(several) if id(p) in seen])
     found = {id(s): s for s in (home(p) for p in unique) if s is not None}
     return list(found.values())
 

@@ -158,11 +158,14 @@ def test_only_leaves() -> None:
 def test_empty_parameters_and_aliases() -> None:
     empty, p = parameters((0, 3), (2,))
     alias = p.detach()
-    flat, own = flatten([empty, p])
+    (flat,) = flatten([empty, p])
     assert empty.shape == (0, 3)
-    assert flat.ranges == [(0, 0)]
-    own.data[...] = 7.0  # who is seen elsewhere stays there
-    assert alias.tolist() == p.tolist() == [7.0, 7.0]
+    assert flat.ranges[0] == (0, 0)
+    assert flat.apart == {1}  # who is seen elsewhere stays there
+    alias.fill_(7.0)
+    assert p.tolist() == [7.0, 7.0]
+    (p * 2).sum().backward()
+    assert flat.grad[slice(*flat.ranges[1])].tolist() == [2.0, 2.0]
 
 
 def test_storage_dies_with_its_parameters() -> None:

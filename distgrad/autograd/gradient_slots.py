@@ -62,10 +62,11 @@ def elements(arrays: list[Array], i: int) -> int:
     return getrefcount(arrays[i]) - _EXTRA
 
 
-def held(p: Tensor, here: int = 0) -> bool:
-    """Whether the gradient that ``p`` has is somebody else's too (not counting ``here`` variables)."""
+def held(p: Tensor, here: int = 0, lists: int = 0) -> bool:
+    """Whether the gradient that ``p`` has is somebody else's too, not counting ``here`` variables that hold it and
+    ``lists`` that hold its array."""
     grad = p._grad
-    return grad is not None and (getrefcount(grad) > _HELD + here or references(grad) > 1)
+    return grad is not None and (getrefcount(grad) > _HELD + here or references(grad) > 1 + lists)
 
 
 def _calibrate() -> None:

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 Hook = Any  # Callable[[Tensor], Tensor | None]
 
 
+TURN = 1 << 40
+
+
 class Cell:
     """The version of a memory area: shared by a tensor, its views and the node that saved it.
 
-    ``version`` counts in-place writes; ``generation`` counts them too, and each time that the owner began or ceased to
-    require grad: after either a view's own history may be out of date.
+    ``version`` counts in-place writes; ``generation`` counts them too and, by :data:`TURN`, each time that the owner
+    began or ceased to require grad: after either a view's own history may be out of date.
     """
 
     __slots__ = ("generation", "version")
@@ -141,19 +144,18 @@ class View:
     """How a tensor is a view: of ``base``, by the steps of ``parent`` (the View it was made from, or None) and then
     output ``nr`` (None: the only one) of ``step``: (primitive, arguments behind the first, options).
 
-    ``generation`` and ``version`` are the memory's when the view's own history was last right.  ``made`` says why its
+    ``generation`` is the memory's when the view's own history was last right.  ``made`` says why its
     history cannot follow a write, None where it can: it, or what it is a view of, was made under ``"no_grad"``, in
     ``"inference"`` mode, as one of ``"several"`` views or by a custom ``"function"``.
     """
 
-    __slots__ = ("base", "generation", "made", "nr", "parent", "step", "version")
+    __slots__ = ("base", "generation", "made", "nr", "parent", "step")
     base: Tensor
     generation: int
     made: str | None
     nr: int | None
     parent: View | None
     step: tuple[Any, tuple[Any, ...], dict[str, Any]]
-    version: int
 
     def steps(self) -> tuple[Any, ...]:
         """What to do with the base to get the view, without anything that would keep the base alive."""

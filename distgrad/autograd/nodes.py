@@ -31,8 +31,8 @@ def parameters_of(function: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def names_read(rule: Rule) -> frozenset[str]:
-    """The parameters that ``rule`` reads."""
-    code = rule.__code__
+    """The parameters that ``rule`` reads; of a decorated one what it decorates reads."""
+    code = code_of(rule)
     read = set(code.co_cellvars)  # read by an inner function
     for step in dis.get_instructions(code):
         if step.opname.startswith("LOAD_FAST"):

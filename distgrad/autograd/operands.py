@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import backend, dtypes
 from .coo import Coo
-from .tensor import TENSORS
+from .tensor import TENSORS, unmasked
 
 
 def module_of(operands: Any) -> Any:
@@ -74,6 +74,8 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
     arrays = []
     for i, a in enumerate(raw):
         if backend.is_array(a):
+            if a.__class__ is not np.ndarray and isinstance(a, np.ndarray):
+                unmasked(a)
             arrays.append(a)
         elif isinstance(a, np.generic):
             raw[i] = a.item()

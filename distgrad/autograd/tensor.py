@@ -14,7 +14,7 @@ from .. import backend, dtypes, printing
 from ..backend import Array
 from . import coo
 from .grad_mode import recording
-from .graph import Cell, Leaf, Node, Output, RemovableHandle, View, is_nowhere
+from .graph import TURN, Cell, Leaf, Node, Output, RemovableHandle, View, is_nowhere
 
 new = object.__new__
 
@@ -60,6 +60,8 @@ def taken(array: Array) -> Array:
         ValueError: NumPy arrays of foreign byte order, with a negative stride or one that is no multiple of the
         element. """
     kind = array.dtype
+    if array.__class__ is not np.ndarray and isinstance(array, np.ndarray):
+        unmasked(array)
     if kind in dtypes.FROM_NUMPY:
         if array.__class__ is np.ndarray:
             strides = array.strides
@@ -85,6 +87,16 @@ def taken(array: Array) -> Array:
         f"can't convert np.ndarray of type {name}.{kind.type.__name__}. The only supported types are: float64, "
         "float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and bool."
     )
+
+
+def unmasked(array: np.ndarray) -> None:
+    """TypeError for a masked array (``numpy.ma``) that hides an element: a tensor has no mask and would show it."""
+    mask = getattr(array, "mask", None)
+    if mask is not None and np.any(mask):
+        raise TypeError(
+            "can't convert a numpy.ma.MaskedArray with masked elements to a tensor, which would lose the mask; fill "
+            "them with .filled(value), or make tensors of .data and .mask"
+        )
 
 
 class Tensor:
@@ -270,7 +282,7 @@ class Tensor:
         if value == (node is not None):
             return
         if self._vc is not None:
-            self._vc.generation += 1  # there may be views
+            self._vc.generation += TURN  # there may be views
         if not value:
             if type(node) is not Leaf:
                 raise RuntimeError(
@@ -390,7 +402,7 @@ class Tensor:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         self._node = None
         if self._vc is not None:
-            self._vc.generation += 1
+            self._vc.generation += TURN
         return self
 
     def retain_grad(self) -> None:

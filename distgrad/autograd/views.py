@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
-from .errors import freed, leaf_written, mismatched, overlapping, unfollowed
+from .errors import freed, leaf_written, mismatched, overlapping, read_only, unfollowed
 from .grad_mode import recording
-from .graph import Cell, Leaf, Node, View, is_nowhere, nowhere, stepped
+from .graph import TURN, Cell, Leaf, Node, View, is_nowhere, nowhere, stepped
 from .tensor import TENSORS, Tensor, new
 
 
@@ -26,7 +26,8 @@ def as_view(prim: Any, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     several = out.__class__ is tuple
     step = (prim, args[1:], kwargs)
     made = None
-    if not recording.enabled:
+    unrecorded = not recording.enabled
+    if unrecorded:
         made = "inference" if recording.inference else "no_grad"
     elif several:
         made = "several"
@@ -42,12 +43,11 @@ def as_view(prim: Any, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             t._view = view = new(View)
             view.base = x if parent is None else parent.base
             view.generation = cell.generation
-            view.version = cell.version
             view.nr = nr if several else None
             view.parent = parent
             view.made = made
             view.step = step
-            if t._node is None and view.base._node is not None and t._data.dtype.kind not in "biu":
+            if unrecorded and view.base._node is not None:
                 t._node = nowhere(t)
     return out
 
@@ -62,7 +62,7 @@ def share(t: Tensor, x: Tensor, made: str) -> None:
     parent = x._view
     t._view = view = new(View)
     view.base = x if parent is None else parent.base
-    view.generation, view.version = cell.generation, cell.version
+    view.generation = cell.generation
     view.nr, view.parent, view.made = None, parent, made
     view.step = (None, (), {})
 
@@ -82,7 +82,7 @@ def refresh(t: Tensor, asked: bool = False) -> None:
     if base._node is None and (node is None or type(node) is Leaf):
         if is_nowhere(node):
             t._node = None
-    elif view.version == cell.version:  # the base began or ceased to require grad
+    elif (cell.generation - view.generation) % TURN == 0:  # the base began or ceased to require grad
         if node is None and t._data.dtype.kind not in "biu":
             t._node = nowhere(t)
     elif t._data.dtype.kind not in "biu":
@@ -95,7 +95,6 @@ def refresh(t: Tensor, asked: bool = False) -> None:
             rebase(t, stepped(base, view.steps())._node)
         finally:
             recording.enabled = before
-        view.version = cell.version
     view.generation = cell.generation
 
 
@@ -170,9 +169,14 @@ class CopySlices:
 
 
 def _writable(data: Any) -> Any:
-    """``data``; NumPy's repeated arrays are made writable, as PyTorch's are."""
-    if data.__class__ is np.ndarray and not data.flags.writeable and 0 in data.strides:
-        data.flags.writeable = True
+    """``data``; NumPy's repeated arrays are made writable, as PyTorch's are.  RuntimeError for what cannot be."""
+    if data.__class__ is np.ndarray and not data.flags.writeable:
+        try:
+            if 0 not in data.strides:
+                raise ValueError
+            data.flags.writeable = True
+        except ValueError:
+            raise read_only() from None
     return data
 
 
@@ -212,14 +216,19 @@ def follow(x: Tensor, node: Node, at: int = 0) -> None:
     refresh(x, True)
 
 
-def _ready(x: Tensor, tensors: Any) -> bool:
-    """Whether a write to ``x``, beside the others of ``tensors``, is recorded; if so their histories are up to date."""
-    if not recording.enabled or x._data.dtype.kind in "biu" or not any(wants_grad(t) for t in tensors):
+def _ready(x: Tensor, inputs: tuple[Any, ...]) -> bool:
+    """Whether a write to ``x``, the first of ``inputs``, is recorded; if so the histories of all are up to date."""
+    if not recording.enabled or x._data.dtype.kind in "biu":
+        return False
+    for a in inputs:
+        if a.__class__ in TENSORS and (a._node is not None or (a._view is not None and a._view.base._node is not None)):
+            break
+    else:
         return False
     check_writable(x)
-    for t in tensors:
-        if t._view is not None:
-            refresh(t)
+    for a in inputs:
+        if a.__class__ in TENSORS and a._view is not None:
+            refresh(a)
     return True
 
 
@@ -229,12 +238,11 @@ _SAME_TWICE = frozenset({"fill", "zero", "_masked_fill", "_setitem"})
 
 def _check_type(made: Any, own: Any) -> None:
     """RuntimeError where values of type ``made`` may not be written to a tensor of type ``own``."""
-    if made is not own:
-        new, old = dtypes.from_numpy_dtype(made), dtypes.from_numpy_dtype(own)
-        if new.category > old.category:
-            raise RuntimeError(
-                f"result type {new.tensor_type[:-6]} can't be cast to the desired output type {old.tensor_type[:-6]}"
-            )
+    new, old = dtypes.from_numpy_dtype(made), dtypes.from_numpy_dtype(own)
+    if new.category > old.category:
+        raise RuntimeError(
+            f"result type {new.tensor_type[:-6]} can't be cast to the desired output type {old.tensor_type[:-6]}"
+        )
 
 
 def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], watch: Any = ()) -> Tensor:
@@ -245,7 +253,7 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], w
 
     inputs = (x, *args)
     n = len(prim.rules) or len(prim.inputs)
-    recorded = _ready(x, [a for a in inputs[:n] if a.__class__ in TENSORS])
+    recorded = _ready(x, inputs[:n])
     edges = tuple([a._node if a.__class__ in TENSORS else None for a in inputs[:n]])
     data = x._data
     xp, raw = unify(prim, inputs[:n], [a._data if a.__class__ in TENSORS else a for a in inputs[:n]])
@@ -263,7 +271,7 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], w
         if plan is not None:
             save_ans, kinds = plan.ans, plan.kinds
     old = Tensor._wrap(data.copy(), x._node) if recorded and kinds[0] == 1 else None
-    if prim.promote is not None:
+    if raw[0].dtype is not data.dtype:
         _check_type(raw[0].dtype, data.dtype)
     try:
         ans = (prim.forward if xp is np else placed(prim.forward, raw))(xp, *raw, *inputs[n:], **kwargs)
@@ -274,8 +282,10 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], w
             f"output with shape {list(data.shape)} doesn't match the broadcast shape {list(ans.shape)} (in "
             f"{prim.name}_)"
         )
-    _check_type(ans.dtype, data.dtype)
-    versions = versions_of(inputs[:n])  # before the write: what is saved and lies in the memory written is stale
+    if ans.dtype is not data.dtype:
+        _check_type(ans.dtype, data.dtype)
+    # before the write: what is saved and lies in the memory written is stale
+    versions = versions_of(inputs[:n]) if recorded else None
     if ans is not data:
         if xp is np:
             _writable(data)[...] = ans

@@ -172,11 +172,10 @@ class GradientSync:
             p.grad  # noqa: B018 - a gradient that is shared is settled when it is asked for
         self.comm.Barrier()  # all have read the others'
         reducer.detach()
-        seen = storage.seen_elsewhere(self.params)
-        for p, stays in zip(self.params, seen, strict=True):
-            if stays:  # in this rank's private mapping, which nobody else writes to from now on
-                storage.FlatStorage([p], None)
-        moving = [p for p, stays in zip(self.params, seen, strict=True) if not stays]
-        for kind in dict.fromkeys(p._data.dtype for p in moving):
-            storage.FlatStorage([p for p in moving if p._data.dtype == kind], storage.allocate)
+        # One that is seen elsewhere stays in this rank's private mapping, which nobody else writes to from now on.
+        found = zip(self.params, storage.seen_elsewhere(self.params), strict=True)
+        seen = {id(p) for p, elsewhere in found if elsewhere}
+        for kind in dict.fromkeys(p._data.dtype for p in self.params):
+            several = [p for p in self.params if p._data.dtype == kind]
+            storage.FlatStorage(several, storage.allocate, [i for i, p in enumerate(several) if id(p) in seen])
         self._formers.append(reducer.keep_open())  # other ranks' optimizers have yet to fetch state that lies here

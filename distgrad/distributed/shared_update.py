@@ -214,7 +214,8 @@ class SharedUpdate:
                 continue
             slot = storage.grad_slot(i)
             if grad is not slot:
-                if held(p, here=1):
+                settled = storage.buffer_of(i, grad._data) is not None  # then a list holds it
+                if held(p, here=1, lists=settled):
                     self._users.append((i, grad))
                 if grad._data is not slot._data:
                     self._fill(i, grad._data)

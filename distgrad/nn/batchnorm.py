@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._arguments import number, sizes_of
 from ..autograd import Tensor, no_grad
 from ..ops import creation
 from ..ops.normalization import batch_norm
@@ -56,6 +57,11 @@ class _BatchNorm(Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        name = type(self).__name__
+        sizes_of(name, num_features=num_features)
+        number(name, "eps", eps, 0)
+        if momentum is not None:
+            number(name, "momentum", momentum)
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum

@@ -56,7 +56,7 @@ from ..ops.losses import (
     triplet_margin_loss,
 )
 from ..ops.normalization import batch_norm
-from ..ops.reduction import norm
+from ..ops.norms import norm
 
 __all__ = [
     "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "cosine_embedding_loss",

@@ -8,18 +8,20 @@ from . import (
     assigning,
     conversion,
     creation,
+    einsum,
     elementwise,
     embedding,
     indexing,
     linalg,
     losses,
     normalization,
+    norms,
     reduction,
     selection,
     shape,
 )
 
 __all__ = [
-    "activation", "arithmetic", "assigning", "conversion", "creation", "elementwise", "embedding", "indexing", "linalg",
-    "losses", "normalization", "reduction", "selection", "shape",
+    "activation", "arithmetic", "assigning", "conversion", "creation", "einsum", "elementwise", "embedding", "indexing",
+    "linalg", "losses", "normalization", "norms", "reduction", "selection", "shape",
 ]  # fmt: skip

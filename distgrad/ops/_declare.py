@@ -63,6 +63,15 @@ def of_floats(forward: F) -> F:
     return cast(F, checked)
 
 
+def in_type_of(g: Any, x: Any) -> Any:
+    """``x``, where it is an array or a tensor of integers or bools, in the type of the gradient ``g``: an operand of
+    another type than the result's, which its rule reads as it was given.  Small integers would overflow there."""
+    if not hasattr(x, "dtype") or raw(x).dtype.kind not in "biu":
+        return x
+    kind = raw(g).dtype
+    return x.to(dtypes.from_numpy_dtype(kind)) if x.__class__ in TENSORS else x.astype(kind)
+
+
 def noun(x: Any) -> str:
     """PyTorch's word for the element type of a tensor or array: ``"Long"``, ``"Float"``, …"""
     return dtypes.from_numpy_dtype(raw(x).dtype).tensor_type[:-6]

@@ -75,5 +75,4 @@ def converted(array: np.ndarray, kind: np.dtype[Any]) -> np.ndarray:
             fits = low <= int(least) <= int(most) <= high
         if not fits:
             raise _overflow(kind.name)
-        return (array & high).astype(kind) if kind.kind == "u" and array.dtype.kind == "i" else array.astype(kind)
     return array.astype(kind)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 from .. import backend
 from .._arguments import checked
 from ..autograd import Tensor, primitive
+from ..autograd.nodes import names_read
 from ..autograd.tensor import TENSORS
 from ._declare import DType, attach, axis, in_float32, method, ndim_of, noun, of_floats, raw, unknown
 from ._numbers import fitting
@@ -24,14 +26,24 @@ __all__ = [
 def _in_wide(rule: Any) -> Any:
     """A rule of one input and one option that computes half precisions in float32, as the forward function does."""
 
+    @functools.wraps(rule)  # what it reads is what is saved
     def widened(g, ans, x, option):
         if g.dtype.itemsize != 2:
             return rule(g, ans, x, option)
-        if g.__class__ in TENSORS:
-            return rule(g.float(), ans, x.float(), option).to(g.dtype)
-        return rule(g.astype("float32"), ans, x.astype("float32"), option).astype(g.dtype)
+        return _cast(rule(_cast(g), _cast(ans), _cast(x), option), g.dtype)
 
-    return widened
+    # what must be saved is read from the rule that is called: tell it what the one inside reads
+    read = names_read(rule)
+    if "ans" in read and "x" in read:
+        return widened
+    if "ans" in read:
+        return lambda g, ans, x, option: widened(g, ans, None, option)
+    return lambda g, ans, x, option: widened(g, None, x, option)
+
+
+def _cast(x: Any, kind: Any = "float32") -> Any:
+    """A tensor or array in the dtype ``kind``; None as it is."""
+    return x if x is None else x.to(kind) if x.__class__ in TENSORS else x.astype(kind)
 
 
 @primitive("relu", "relu_")
@@ -103,7 +115,7 @@ def _softmax(xp, x, dim):
     return out
 
 
-_softmax.defvjp(lambda g, ans, x, dim: ans * (g - (g * ans).sum(dim).reshape(_kept(ans.shape, dim))))
+_softmax.defvjp(_in_wide(lambda g, ans, x, dim: ans * (g - (g * ans).sum(dim).reshape(_kept(ans.shape, dim)))))
 
 
 def _kept(shape: tuple[int, ...], dim: int) -> tuple[int, ...]:
@@ -150,7 +162,7 @@ def _log_softmax(xp, x, dim):
 
 
 _log_softmax.defvjp(
-    lambda g, ans, x, dim: g - exp(ans) * (g.sum(dim).reshape(_kept(ans.shape, dim)) if ans.shape else g)
+    _in_wide(lambda g, ans, x, dim: g - exp(ans) * (g.sum(dim).reshape(_kept(ans.shape, dim)) if ans.shape else g))
 )
 
 

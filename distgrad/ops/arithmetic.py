@@ -12,7 +12,7 @@ from .. import backend
 from .._arguments import checked
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import Number, Operand, method, noun, raw, unknown
+from ._declare import Number, Operand, in_type_of, method, noun, raw, unknown
 from ._numbers import fitting
 
 
@@ -162,20 +162,29 @@ def div_(self: Tensor, other: Operand) -> Tensor:
 
 
 def _not_by_zero(xp: Any, x: Any, y: Any, name: str) -> None:
-    """RuntimeError where integers are divided by 0 (on a device, where asking would wait, they are not looked at), or
-    for complex numbers, which have no such quotient."""
-    kind = (x if hasattr(x, "dtype") else y).dtype.kind
-    if kind == "c":
-        raise unknown(name, x if hasattr(x, "dtype") else y)
-    if kind in "biu" and xp is np and not np.all(y):
-        raise RuntimeError("ZeroDivisionError")
+    """RuntimeError where integers are divided by 0 (on a device, where asking would wait, they are not looked at);
+    NotImplementedError for complex numbers, which have no such quotient, and for bools."""
+    arrays = [a for a in (x, y) if hasattr(a, "dtype")]
+    for a in arrays:
+        if a.dtype.kind == "c":
+            raise unknown(f"{name}_cpu", a)
+    if _integral(x, y):
+        if all(a.dtype.kind == "b" for a in arrays):
+            raise unknown(f"{name}_cpu", arrays[0])
+        if xp is np and getattr(x, "size", True) and not np.all(y):
+            raise RuntimeError("ZeroDivisionError")
+
+
+def _integral(*operands: Any) -> bool:
+    """Whether all of the arrays or numbers are integers or bools."""
+    return all(a.dtype.kind in "biu" if hasattr(a, "dtype") else isinstance(a, int) for a in operands)
 
 
 @primitive("__floordiv__", "__rfloordiv__", "__ifloordiv__", "floor_divide", promote="same")
 def floor_divide(xp, x, y):
     """``floor(input / other)``; integers stay integers, and by 0 give RuntimeError.  Without a gradient, as in PyTorch:
     ``div(..., rounding_mode="floor")`` has one, 0."""
-    _not_by_zero(xp, x, y, "floor_divide")
+    _not_by_zero(xp, x, y, "div_floor")
     return xp.floor_divide(x, y)
 
 
@@ -198,7 +207,7 @@ _floor_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0)
 @primitive(promote="same", grad_name="DivBackward1")
 def _trunc_divide(xp, x, y):
     _not_by_zero(xp, x, y, "div_trunc")
-    if (x if hasattr(x, "dtype") else y).dtype.kind in "iu":
+    if _integral(x, y):
         down = xp.floor_divide(x, y)
         return down + ((down < 0) & (down * y != x))
     return xp.trunc(xp.true_divide(x, y))
@@ -270,6 +279,7 @@ def _kind(x: Any) -> str:
 
 
 def _pow_base(g, ans, x, y):
+    y = in_type_of(g, y)
     if y.__class__ is int or y.__class__ is float:
         if y == 2:
             return (g + g) * x.conjugate()
@@ -280,6 +290,7 @@ def _pow_base(g, ans, x, y):
 
 
 def _pow_exponent(g, ans, x, y):
+    x = in_type_of(g, x)
     if not hasattr(x, "shape"):
         if x == 0:
             return g * where((y.real >= 0) & (y.imag == 0) if _kind(y) == "c" else y >= 0, 0.0, ans * -math.inf).conj()
@@ -345,7 +356,7 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
         raise unknown("lerp", input)
     for role, x in (("end", end), ("weight", weight)):
         if x.__class__ in TENSORS and x._data.dtype != input._data.dtype and (role == "end" or x._data.ndim):
-            kinds = [noun(t).lower() for t in (input, x)]
+            kinds = [noun(t) for t in (input, x)]
             raise RuntimeError(f"expected dtype {kinds[0]} for `{role}` but got dtype {kinds[1]}")
     off = end - input
     if weight.__class__ in TENSORS:
@@ -375,7 +386,9 @@ def _xlogy_first(g: Any, x: Any, y: Any) -> Any:
 
 
 xlogy.defvjp(
-    lambda g, ans, x, y: where((x == 0) & (y <= 0), 0.0, g * log(y)) if hasattr(y, "dtype") else _xlogy_first(g, x, y),
+    lambda g, ans, x, y: (
+        where((x == 0) & (y <= 0), 0.0, g * log(in_type_of(g, y))) if hasattr(y, "dtype") else _xlogy_first(g, x, y)
+    ),
     lambda g, ans, x, y: g * x / y,
 )
 

@@ -8,18 +8,21 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Tensor, primitive
-from ..autograd.errors import overlapping
+from ..autograd.errors import overlapping, read_only
 from ..autograd.grad_mode import recording
 from ..autograd.nodes import tensors_in, watched
 from ..autograd.primitive import copy as _copy, zeros_as
 from ..autograd.tensor import TENSORS
-from ..autograd.views import overlaps, wants_grad, write
+from ..autograd.views import _writable, overlaps, wants_grad, write
 from ._declare import Operand, method
 from ._index import clean, explain, is_basic
 from ._numbers import fitting
 from .indexing import _check_indices, _getitem, _put, _read, _setitem
 from .selection import _where
 from .shape import _expanded
+
+_f32, _f64 = np.dtype(np.float32), np.dtype(np.float64)
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @primitive(grad_name=lambda node: "FillBackward0" if node.edges[1] is None else "FillBackward1")
@@ -181,7 +184,9 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     """
     data = self._data
     given, index = index, clean(index, data.shape)
-    value = _assignable(self, value)
+    usual = value.__class__ is float and (data.dtype is _f64 or (data.dtype is _f32 and -_LARGEST < value < _LARGEST))
+    if not usual:
+        value = _assignable(self, value)
     basic = is_basic(index)
     shape: tuple[int, ...] = ()
     if value.__class__ in TENSORS:
@@ -203,8 +208,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         array = value
     if (
         recording.enabled
-        and data.dtype.kind not in "biu"
         and (wants_grad(self) or (value.__class__ in TENSORS and wants_grad(value)))
+        and data.dtype.kind not in "biu"
     ):
         _recorded(self, index, value, shape, () if basic else tuple(tensors_in(given)))
         return
@@ -220,12 +225,13 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         _check_indices(data, index)
         target = _read(data, index)
         _misfit(target, shape, basic)
-        if not isinstance(data, np.ndarray) or data.flags.writeable or not overlaps(data):
+        if not isinstance(data, np.ndarray) or data.flags.writeable:
             raise
+        if not overlaps(data):
+            raise read_only() from None
         if basic and overlaps(target):
             raise overlapping() from None
-        data.flags.writeable = True
-        _put(data, index, array)
+        _put(_writable(data), index, array)
     self._bump()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,6 +46,8 @@ def _numbers_of(x: Any, found: dict[dtypes.dtype, None]) -> Any:
     if isinstance(x, (np.ndarray, np.generic)):
         if x.dtype.kind in "SUMmO":
             return x
+        if isinstance(x, np.ndarray):
+            taken(x)
         found.setdefault(dtypes.from_numpy_dtype(x.dtype))
         return x.astype(np.float32) if x.dtype.kind == "V" else x
     if isinstance(x, (bool, int, float, complex)):
@@ -138,6 +141,8 @@ def as_tensor(data: Any, dtype: DType = None, device: Device = None) -> Tensor:
     if data.__class__ in TENSORS:
         return data if dtype is None and device is None else data.to(device=device, dtype=dtype)
     if backend.is_array(data):
+        if dtype is None:
+            _note_read_only(data)
         t = from_array(data)
         return t if dtype is None and device is None else t.to(device=device, dtype=dtype)
     return tensor(data, dtype=dtype, device=device)
@@ -156,10 +161,21 @@ def from_array(array: Any) -> Tensor:
 
 
 @checked
+def _note_read_only(array: Any) -> None:
+    """Warn, as PyTorch does, of a tensor over memory that cannot be written to."""
+    if isinstance(array, np.ndarray) and not array.flags.writeable:
+        warnings.warn(
+            "The given NumPy array is not writable, and writing to the tensor made over it is an error. You may want "
+            "to copy the array to protect its data or make it writable before converting it to a tensor.",
+            stacklevel=3,
+        )
+
+
 def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor that shares the memory of a NumPy array; errors as of :func:`as_tensor`."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    _note_read_only(ndarray)
     return from_array(ndarray)
 
 
@@ -300,7 +316,7 @@ def arange(
         )
     kind = dtypes.as_dtype(dtype)
     if kind.category == 0:
-        raise NotImplementedError('"arange" not implemented for \'Bool\'')
+        raise NotImplementedError("\"arange\" not implemented for 'Bool'")
     if kind is dtypes.int64:
         start, end, step = int(start), int(end), int(step)
         if step == 0:

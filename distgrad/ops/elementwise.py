@@ -10,7 +10,7 @@ import numpy as np
 
 from .._arguments import checked
 from ..autograd import Tensor, primitive
-from ._declare import attach, unknown
+from ._declare import attach, in_type_of, unknown
 
 pi = math.pi
 
@@ -157,15 +157,16 @@ def atan2(xp, x, y):
     return xp.arctan2(x, y)
 
 
-def _inverse_square(x: Any, y: Any) -> Any:
+def _inverse_square(g: Any, x: Any, y: Any) -> Any:
     """One over the squared distance from the origin; 0 there, where PyTorch lets the angle have the gradient 0."""
+    x, y = (in_type_of(g, a) for a in (x, y))
     square = x * x + y * y
     return where(square == 0, 0.0, 1 / where(square == 0, 1.0, square))
 
 
 atan2.defvjp(
-    lambda g, ans, x, y: g * y * _inverse_square(x, y),
-    lambda g, ans, x, y: g * -x * _inverse_square(x, y),
+    lambda g, ans, x, y: g * y * _inverse_square(g, x, y),
+    lambda g, ans, x, y: g * -x * _inverse_square(g, x, y),
 )
 
 

@@ -50,8 +50,8 @@ def _added(xp: Any, g: Any, index: Any, shape: tuple[int, int], out: Any) -> Any
 
 
 @primitive(grad_name="EmbeddingDenseBackward0")
-def _to_rows(xp, g, index, shape):
-    return _added(xp, g, index, shape, None)
+def _to_rows(xp, x, index, shape):
+    return _added(xp, x, index, shape, None)
 
 
 _to_rows.defvjp(lambda g, ans, x, index, shape: _embedding(g, index, -1, False, False))

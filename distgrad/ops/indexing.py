@@ -96,15 +96,15 @@ def _getitem(xp, x, index):
 
 
 @primitive(grad_name="IndexPutBackward0")
-def _scattered(xp, g, shape, index):
-    """Zeros of ``shape`` with ``g`` added at ``index``."""
-    out = xp.zeros(shape, g.dtype)
+def _scattered(xp, x, shape, index):
+    """Zeros of ``shape`` with ``x`` added at ``index``."""
+    out = xp.zeros(shape, x.dtype)
     if is_basic(index):
-        out[index] = g
+        out[index] = x
     elif index.__class__ is Steps:
-        xp.add.at(out[index.basic], index.picks, g)
+        xp.add.at(out[index.basic], index.picks, x)
     else:
-        xp.add.at(out, index, g)
+        xp.add.at(out, index, x)
     return out
 
 

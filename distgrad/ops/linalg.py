@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
-from .._arguments import checked, misfit, tensors_of
+from .._arguments import checked
 from ..autograd import Tensor, fused, primitive
-from ..autograd.tensor import TENSORS
-from ..dtypes import FROM_NUMPY, promote_types
+from ..dtypes import FROM_NUMPY
 from ._declare import attach, axis, in_float32, method, ndim_of, noun, raw, unknown
 
 _f16 = np.dtype(np.float16)
@@ -336,146 +334,6 @@ def _linear_error(x: Any, weight: Any, bias: Any) -> RuntimeError | None:
     return None
 
 
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-
-@checked
-def einsum(equation: str | Tensor, *operands: Any) -> Tensor:
-    """Einstein's summation, over operands in the order given; letters and ``...``, output after ``->``.
-
-    Or the operands first, each followed by a list of numbers below 52 (and Ellipsis) in place of letters, and at last,
-    if need be, that of the output.  RuntimeError for an equation that does not fit.
-    """
-    if not isinstance(equation, str):
-        if equation.__class__ not in TENSORS:
-            raise misfit(equation, "str")
-        equation, operands = _from_lists((equation, *operands))
-    elif len(operands) == 1 and isinstance(operands[0], (list, tuple)):
-        operands = tuple(operands[0])
-    operands = tensors_of(operands)
-    full = _explicit(equation.replace(" ", ""), [ndim_of(o) for o in operands])
-    if any(raw(o).dtype != raw(operands[0]).dtype for o in operands):
-        _refuse_contraction(full, operands)
-    left, right = full.split("->")
-    if sorted(left) == sorted(right) and len(set(left)) == len(left):
-        only: Any = operands[0]
-        return only.permute(*[left.index(c) for c in right])  # a view, as in PyTorch
-    return _einsum(*operands, equation=full)
-
-
-def _refuse_contraction(equation: str, operands: Sequence[Any]) -> None:
-    """RuntimeError where operands of several dtypes are summed over together; multiplied alone they are promoted."""
-    left, _, right = equation.partition("->")
-    terms = left.split(",")
-    so_far, kind = set(terms[0]), raw(operands[0]).dtype  # multiplied from left to right, as PyTorch does
-    for k in range(1, len(terms)):
-        summed = so_far & set(terms[k]) - set(right).union(*terms[k + 1 :])
-        other = raw(operands[k]).dtype
-        if summed and other != kind:
-            one, two = (FROM_NUMPY[d].tensor_type[:-6] for d in (kind, other))
-            raise RuntimeError(f"einsum(): expected scalar type {one} but found {two}")
-        so_far = (so_far | set(terms[k])) - summed
-        kind = promote_types(FROM_NUMPY[kind], FROM_NUMPY[other]).np
-
-
-def _from_lists(given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
-    """The equation and the operands of ``einsum(x, [0, 1], y, [1, 2], [0, 2])``."""
-
-    def term(labels: Any) -> str:
-        for n in labels:
-            if n is not Ellipsis and not 0 <= n < 52:
-                raise RuntimeError(f"einsum(): expected subscripts to be within range [0, 52), but got {n}")
-        return "".join("..." if n is Ellipsis else _LETTERS[n] for n in labels)
-
-    n = len(given) // 2
-    equation = ",".join(term(labels) for labels in given[1 : 2 * n : 2])
-    return equation + ("->" + term(given[-1]) if len(given) % 2 else ""), given[: 2 * n : 2]
-
-
-def _explicit(equation: str, ranks: list[int]) -> str:
-    """``equation`` with its ellipsis written as capital letters and its output given."""
-    left, arrow, right = equation.partition("->")
-    terms = left.split(",")
-    for c in left.replace("...", "").replace(",", "") + right.replace("...", ""):
-        if c not in _LETTERS:
-            raise RuntimeError(f"einsum(): invalid subscript '{c}' in '{equation}', subscripts must be in [a-zA-Z]")
-    for c in right.replace("...", ""):
-        if right.count(c) > 1:
-            raise RuntimeError(f"einsum(): output subscript {c} appears more than once in the output")
-        if c not in left:
-            raise RuntimeError(f"einsum(): output subscript {c} does not appear in the equation for any input operand")
-    if len(terms) != len(ranks):
-        raise RuntimeError(f"einsum(): the equation has {len(terms)} operands, but {len(ranks)} were given")
-    free = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in equation]
-    most = max(
-        [rank - len(t.replace("...", "")) for t, rank in zip(terms, ranks, strict=True) if "..." in t], default=0
-    )
-    letters = "".join(free[:most])
-    full = []
-    for term, rank in zip(terms, ranks, strict=True):
-        n = rank - len(term.replace("...", ""))
-        if n < 0 or (n and "..." not in term):
-            raise RuntimeError(f"einsum(): the subscript '{term}' does not fit an operand with {rank} dimensions")
-        full.append(term.replace("...", letters[most - n :] if n else ""))
-    if not arrow:
-        named = "".join(t.replace("...", "") for t in terms)
-        right = ("..." if "..." in left else "") + "".join(sorted(c for c in set(named) if named.count(c) == 1))
-    return ",".join(full) + "->" + right.replace("...", letters)
-
-
-@primitive(promote="same", grad_name="EinsumBackward0")
-def _einsum(xp, *xs, equation):
-    kind = xs[0].dtype
-    if kind.kind == "b" and len(xs) > 1:
-        raise unknown("einsum", xs[0])
-    if kind.itemsize == 2 and kind.kind in "fV":
-        return _einsum.primitive.forward(xp, *[x.astype(np.float32) for x in xs], equation=equation).astype(kind)
-    if len(xs) == 1:
-        out = xp.einsum(equation, *xs)
-        return out if out.base is None else out.copy()  # a diagonal, of which NumPy gives a view
-    return xp.einsum(equation, *xs, optimize=True) if xp is np else xp.einsum(equation, *xs)
-
-
-def _einsum_vjp(i, g, ans, *xs, equation):
-    """The same sum with the gradient in the output's place and the input's letters as output.
-
-    A letter that comes twice in the input is its diagonal: there the second gets a letter of its own, tied to the first
-    by an identity matrix.  Where the input has size 1, and the others more, the gradient is summed.
-    """
-    left, right = equation.split("->")
-    terms = left.split(",")
-    mine, others = "", terms[:i] + terms[i + 1 :]
-    shape = tuple(xs[i].shape)
-    operands = [x.conj() for x in xs[:i] + xs[i + 1 :]]
-    spare = (c for c in _LETTERS if c not in equation)
-    for k, c in enumerate(terms[i]):
-        if c in mine:
-            tie = next(spare)
-            others.append(c + tie)
-            operands.append(_identity(shape[k], xs[i]))
-            c = tie
-        mine += c
-    known = set(right).union(*others)
-    kept = "".join(c for c in mine if c in known)
-    partial = _einsum(g, *operands, equation=",".join([right, *others]) + "->" + kept)
-    sizes = iter(partial.shape)
-    partial = partial.reshape(tuple([next(sizes) if c in known else 1 for c in mine]))
-    summed = tuple([k for k, n in enumerate(partial.shape) if n != 1 == shape[k]])
-    if summed:
-        partial = partial.sum(summed).reshape(tuple([1 if k in summed else n for k, n in enumerate(partial.shape)]))
-    return broadcast_to(partial, shape)
-
-
-def _identity(n: int, like: Any) -> Any:
-    """The identity matrix beside ``like``, an array or a tensor."""
-    x = raw(like)
-    matrix = backend.array_module(x).eye(n).astype(x.dtype)
-    return matrix if like is x else Tensor._wrap(matrix, None)
-
-
-_einsum.defvjp_each(_einsum_vjp)
-
-
 @method("trace")
 def trace(input: Tensor) -> Tensor:
     """Sum of the main diagonal of a matrix."""
@@ -493,14 +351,14 @@ def _diagonal(xp, x, offset, dim1, dim2):
 
 
 @primitive(grad_name="DiagonalScatterBackward0")
-def _on_diagonal(xp, g, shape, offset, dim1, dim2):
-    out = xp.zeros(shape, g.dtype)
-    n = g.shape[-1]
+def _on_diagonal(xp, x, shape, offset, dim1, dim2):
+    out = xp.zeros(shape, x.dtype)
+    n = x.shape[-1]
     at = [slice(None)] * len(shape)
     at[dim1] = xp.arange(n) + max(-offset, 0)
     at[dim2] = xp.arange(n) + max(offset, 0)
     target = xp.moveaxis(out, (dim1, dim2), (-2, -1))
-    target[..., at[dim1], at[dim2]] = g
+    target[..., at[dim1], at[dim2]] = x
     return out
 
 
@@ -527,6 +385,3 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {n}D")
     size = raw(input).shape[0] + abs(diagonal)
     return _on_diagonal(input, (size, size), diagonal, 0, 1)
-
-
-from .shape import broadcast_to  # noqa: E402 - a rule's

@@ -202,6 +202,8 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     order = [d for d in range(n) if d not in source]
     for d, s in sorted(zip(destination, source, strict=True)):
         order.insert(d, s)
+    if n == 0:
+        order = []
     return _permute(input, tuple(order))
 
 

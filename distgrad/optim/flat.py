@@ -65,7 +65,14 @@ class Segment:
     def __init__(self, storage: FlatStorage, first: int, last: int, rule: Rule) -> None:
         self.storage, self.first, self.last, self.rule = storage, first, last, rule
         self.params = storage.params[first:last]
-        self.views = storage.places(first, last)
+        self.views = storage.views[first:last]
+        self.data, self.offset = storage.data, 0  # where the parameters lie; of the storage, what it begins with
+        if first in storage.apart:
+            if storage.lies_flat(first):
+                self.data, self.offset = self.views[0].reshape(-1), storage.ranges[first][0]
+            else:  # no parameter lies where its view does: it is brought there to be updated
+                lo, hi = storage.ranges[first]
+                self.views = [storage.data[lo:hi].reshape(self.views[0].shape)]
         storage.users.add(self)
         self.ranges = storage.ranges[first:last]
         self.owned, self.sharing = storage.owned, storage.sharing
@@ -241,7 +248,7 @@ class Segment:
         """The whole segment in one piece, its blocks made once."""
         if self._whole is None or self._gradients is not self.storage.grad:
             self._gradients = self.storage.grad
-            self._whole = [(0, len(self.params), self._cut(*self._flat(self.lo, self.hi, self.storage.data)))]
+            self._whole = [(0, len(self.params), self._cut(*self._flat(self.lo, self.hi, self.data, self.offset)))]
         return self._whole
 
     def pieces(self, counted: bool) -> Iterator[Piece]:
@@ -278,7 +285,7 @@ class Segment:
             if not self.rule.elementwise:
                 blocks = self._single(k)
             elif self.params[k]._data is self.views[k]:
-                blocks = self._cut(*self._flat(self.part(k)[0], self.part(end - 1)[1], self.storage.data))
+                blocks = self._cut(*self._flat(self.part(k)[0], self.part(end - 1)[1], self.data, self.offset))
             else:
                 data = self.params[k]._data
                 with backend.where_it_lies(data):
@@ -304,7 +311,9 @@ class Segment:
         data, slot = self.params[k]._data, self.storage.slots[self.first + k]
         if self.sharing is not None:
             a, b = self.ranges[k]
-            data, slot = self.storage.data[a:b].reshape(data.shape), Later(self.sharing, a, data.shape)
+            slot = Later(self.sharing, a, data.shape)
+            if self.first not in self.storage.apart:
+                data = self.data[a:b].reshape(data.shape)
         states = [self.state_of(k, name) for name in self.names]
         return [(data, slot, *states, *[t[: data.size].reshape(data.shape) for t in self._scratch(data.size)])]
 
@@ -341,16 +350,16 @@ def _real(x: Array) -> Array:
 
 
 def segments_of(params: Sequence[Tensor], storages: Sequence[FlatStorage], rule: Rule) -> list[Segment]:
-    """The runs of neighbours that ``params`` make in their storages."""
+    """The runs of neighbours that ``params`` make in their storages; one that stays apart is a run of its own."""
     wanted = {id(p) for p in params}
     found = []
     for storage in storages:
         first = None
         for i in range(len(storage.params) + 1):
             inside = i < len(storage.params) and id(storage.params[i]) in wanted and storage.holds(i)
-            if inside and first is None:
-                first = i
-            elif not inside and first is not None:
+            if first is not None and (not inside or i in storage.apart or first in storage.apart):
                 found.append(Segment(storage, first, i, rule))
                 first = None
+            if inside and first is None:
+                first = i
     return found

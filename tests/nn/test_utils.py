@@ -225,3 +225,13 @@ def test_a_vector_of_two_devices_is_refused(device_double: Any) -> None:
     for run in (lambda: parameters_to_vector(params), lambda: vector_to_parameters(distgrad.ones(2), params)):
         with pytest.raises(TypeError, match="Found two parameters on different devices, cpu and cuda:0"):
             run()
+
+
+@pytest.mark.parametrize(
+    ("grads", "expected"),
+    [([[3.0, 4.0]], 1.0), ([[0.0, 0.0]], 0.0), ([[3.0, 0.0], [0.0, 0.0], [1.0, 2.0]], 2.0), ([[math.nan, 1.0]], 1.0)],
+)
+def test_by_the_0_norm_each_parameter_that_has_a_gradient_counts_once(grads: Any, expected: float) -> None:
+    params = params_of(distgrad, [np.array(g) for g in grads])
+    assert clip_grad_norm_(params, 10.0, 0).item() == expected
+    assert get_total_norm([p.grad for p in params], 0).item() == expected

@@ -53,7 +53,7 @@ class Shards:
     def end(self, digest: int, how: Callable[[], str]) -> None:
         """Give each part to all ranks: one exchange, in which each part is written where it belongs."""
         lo, hi = self.bounds[self.comm.rank], self.bounds[self.comm.rank + 1]
-        gather_array(self.comm, self.flat.data[lo:hi], self.flat.data, self.bounds)
+        self.flat.exchange(lambda: gather_array(self.comm, self.flat.data[lo:hi], self.flat.data, self.bounds))
 
     def release(self) -> None:
         """Nobody reads another rank's gradients."""

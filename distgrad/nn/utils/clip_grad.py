@@ -95,7 +95,8 @@ def _total(arrays: list[Array], p: float, error_if_nonfinite: bool) -> Tensor:
     with backend.where_it_lies(norms[0]):
         xp = backend.array_module(norms[0])
         wide = np.float64 if common.itemsize == 8 else np.float32
-        total = norms[0] if len(norms) == 1 else xp.asarray(_norm(xp.stack([n.astype(wide) for n in norms]), p))
+        alone = len(norms) == 1 and p != 0  # by the 0-norm of norms one tensor counts as one, as in PyTorch
+        total = norms[0] if alone else xp.asarray(_norm(xp.stack([n.astype(wide) for n in norms]), p))
         total = total.astype(common.np)
         if error_if_nonfinite and not bool(xp.isfinite(total)):
             raise RuntimeError(

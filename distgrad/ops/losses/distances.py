@@ -8,7 +8,7 @@ from ..._arguments import checked
 from ...autograd import Tensor, primitive
 from ..arithmetic import minimum
 from ..elementwise import sqrt
-from ..reduction import norm
+from ..norms import norm
 from ..selection import where
 from .common import fits, known, legacy_reduction, promoted, reduced, tensors
 
