@@ -16,12 +16,13 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from . import backend, dtypes
 from .autograd.grad_mode import recording
 from .autograd.tensor import TENSORS
 
 __all__ = [
-    "checked", "in_rule", "integer", "kind_of", "misfit", "number", "one_of", "sizes_of", "steps", "tensors_of",
-    "whole", "wrong",
+    "checked", "in_rule", "integer", "is_number", "kind_of", "misfit", "number", "one_of", "sizes_of", "steps",
+    "tensors_of", "whole", "wrong",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,6 +86,14 @@ def _are_tensors(x: Any) -> bool:
     return isinstance(x, tuple | list) and all(map(_is_tensor, x))
 
 
+def _is_dtype(x: Any) -> bool:
+    return x is None or isinstance(x, dtypes.dtype | np.dtype | type | str)
+
+
+def _is_device(x: Any) -> bool:
+    return x is None or isinstance(x, backend.device | str | int)
+
+
 def _is_generator(x: Any) -> bool:
     return hasattr(x, "manual_seed") and hasattr(x, "get_state")
 
@@ -108,6 +117,8 @@ _KINDS: dict[str, _Kind] = {
     "int | Tensor": ("int", lambda x: _is_whole(x) or _is_tensor(x), ()),
     "Sequence[Tensor]": ("tuple of Tensors", _are_tensors, ()),
     "random.Generator": ("torch.Generator", _is_generator, ()),
+    "DType": ("torch.dtype", _is_dtype, (NoneType, dtypes.dtype)),
+    "Device": ("torch.device", _is_device, (NoneType, str, backend.device)),
     "Generator": ("torch.Generator", _is_generator, ()),
 }  # fmt: skip
 
@@ -163,13 +174,14 @@ def wrong(function: str, name: str, position: int | None, word: str, value: Any)
     """PyTorch's error for an argument of another type; an element of the wrong type in a sequence is named."""
     place = f" (position {position})" if position is not None else ""
     if word == "tuple of Tensors" and isinstance(value, tuple | list):
-        k = next(k for k, x in enumerate(value) if not _is_tensor(x))
+        k = next((k for k, x in enumerate(value) if not _is_tensor(x)), 0)
         index = 0 if position is None else position - 1
         found = f"expected Tensor as element {k} in argument {index}, but got {kind_of(value[k])}"
         return TypeError(f"{function}(): argument '{name}'{place}: {found}")
     if word == "tuple of ints" and isinstance(value, tuple | list):
-        k = next(k for k, x in enumerate(value) if not _is_whole(x) and not isinstance(x, bool))
-        found = f", but found element of type {kind_of(value[k])} at pos {k + 1}"
+        k = next((k for k, x in enumerate(value) if not _is_whole(x) and not isinstance(x, bool)), None)
+        found = f", but found element of type {kind_of(value if k is None else value[k])}"
+        found += "" if k is None else f" at pos {k + 1}"
         return TypeError(f"{function}(): argument '{name}'{place} must be tuple of ints{found}")
     return TypeError(f"{function}(): argument '{name}'{place} must be {word}, not {kind_of(value)}")
 
@@ -262,6 +274,11 @@ def _told(frame: FrameType, value: Any) -> tuple[str, str, int | None] | None:
         if isinstance(held, tuple | list) and any(a is value for a in held):
             return code.co_name, name, None if k < n else n + 1
     return None
+
+
+def is_number(value: Any) -> bool:
+    """Whether ``value`` is a real number: Python's, NumPy's, or a tensor without dimensions."""
+    return _is_real(value)
 
 
 def tensors_of(tensors: Any) -> tuple[Any, ...]:

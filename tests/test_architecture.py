@@ -36,7 +36,7 @@ ANYTHING = {"*"}
 MAY_IMPORT: dict[str, set[str]] = {
     "": ANYTHING,  # distgrad/__init__.py: the public names
     "__main__": {"cli"},
-    "_arguments": {"autograd", "backend"},
+    "_arguments": {"autograd", "backend", "dtypes"},
     "_compile_cache": set(),
     "_names": set(),
     "_plugins": {"hookspecs"},

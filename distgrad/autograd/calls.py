@@ -32,6 +32,10 @@ _f32, _f64 = np.dtype(np.float32), np.dtype(np.float64)
 _PLAIN = frozenset({int, float, bool, complex})
 _OF_NUMBERS = frozenset({"_add", "_sub", "mul", "_div", "floor_divide"})  # PyTorch takes two numbers as tensors here
 
+# where PyTorch takes no number: in the place of either operand, and of the first
+_BOTH = frozenset({"atan2", "logical_and", "logical_or", "logical_xor", "maximum", "minimum"})
+_FIRST = _BOTH | {"eq", "fmod", "ge", "gt", "le", "lt", "ne"}
+
 
 def of_rule(operands: Any) -> Any:
     """The array module of raw ``operands``, in a gradient rule; TypeError outside of backward passes, for there users
@@ -206,6 +210,8 @@ def binary_call(prim: Primitive, strict: bool = True) -> Callable[..., Any]:
     forward = prim.forward
     floats = prim.promote == "float"
     plans = prim.plans
+    first = strict and prim.name in _FIRST
+    both = strict and prim.name in _BOTH
 
     def call(x: Any, y: Any) -> Any:
         if x.__class__ in TENSORS:
@@ -214,7 +220,7 @@ def binary_call(prim: Primitive, strict: bool = True) -> Callable[..., Any]:
             xd = x._data
             ex = x._node
         elif y.__class__ in TENSORS:
-            if strict and x.__class__ is ndarray and recording.callbacks is None:
+            if strict and (first or x.__class__ is ndarray) and recording.callbacks is None:
                 raise misfit(x)
             xd = x
             ex = None
@@ -228,7 +234,7 @@ def binary_call(prim: Primitive, strict: bool = True) -> Callable[..., Any]:
             yd = y._data
             ey = y._node
         else:
-            if strict and y.__class__ is ndarray and recording.callbacks is None:
+            if strict and (both or y.__class__ is ndarray) and recording.callbacks is None:
                 raise misfit(y)
             yd = y
             ey = None

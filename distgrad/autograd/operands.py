@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from .. import backend, dtypes
 from .coo import Coo
 from .tensor import TENSORS, unmasked
+
+_SCALARS = (bool, int, float, complex, NoneType)
 
 
 def module_of(operands: Any) -> Any:
@@ -83,9 +86,10 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
             raise NotImplementedError(
                 f"Could not run '{prim.name.strip('_')}' with arguments from the 'Sparse' backend; use to_dense() first"
             )
-        elif a is not None and not isinstance(a, (bool, int, float, complex)):
+        elif (a is None and prim.promote is not None and prim.name != "_clamp") or not isinstance(a, _SCALARS):
             raise TypeError(
-                f"{prim.name.strip('_')}(): argument {i + 1} must be Tensor or Number, not {type(a).__name__}"
+                f"{prim.name.strip('_')}(): argument '{'other' if i else 'input'}' (position {i + 1}) must be Tensor "
+                f"or Number, not {type(a).__name__}"
             )
     if prim.refuse is not None:
         prim.refuse(raw)

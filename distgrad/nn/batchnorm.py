@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._arguments import number, sizes_of
+from .._arguments import number, sizes_of, wrong
 from ..autograd import Tensor, no_grad
+from ..autograd.tensor import TENSORS
 from ..ops import creation
 from ..ops.normalization import batch_norm
 from . import init
@@ -107,6 +108,8 @@ class _BatchNorm(Module):
         return batch_norm(input, mean, var, self.weight, self.bias, by_batch, share or 0.0, self.eps)
 
     def _check_input_dim(self, input: Tensor) -> None:
+        if input.__class__ not in TENSORS:
+            raise wrong("batch_norm", "input", 1, "Tensor", input)
         if input.ndim not in self._dimensions:
             expected = " or ".join(f"{n}D" for n in self._dimensions)
             raise ValueError(f"expected {expected} input (got {input.ndim}D input)")

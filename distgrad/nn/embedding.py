@@ -50,7 +50,7 @@ class Embedding(Module):
             integer("Embedding", "padding_idx", padding_idx)
         if max_norm is not None:
             number("Embedding", "max_norm", max_norm, 0)
-        if norm_type != math.inf:
+        if not (isinstance(norm_type, float) and math.isinf(norm_type)):
             number("Embedding", "norm_type", norm_type)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim

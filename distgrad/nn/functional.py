@@ -7,6 +7,7 @@ from typing import Any as _Any
 from .._arguments import checked
 from .._names import absent as _absent
 from ..autograd import Tensor
+from ..autograd.tensor import TENSORS as _TENSORS
 from ..ops.activation import (
     celu,
     dropout,
@@ -71,7 +72,7 @@ __all__ = [
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0); the gradient at 0 is 0."""
-    return input.relu_() if inplace else _relu(input)
+    return input.relu_() if inplace and input.__class__ in _TENSORS else _relu(input)
 
 
 @checked

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from .._arguments import checked
+from .._arguments import checked, is_number, misfit
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
 from ._declare import Number, Operand, in_type_of, method, noun, raw, unknown
@@ -107,37 +107,47 @@ def positive(input: Tensor) -> Tensor:
     return input
 
 
+_ONE = 1  # the default of alpha: the very object that comes where none is given
+
+
+def _is_one(alpha: Any) -> bool:
+    """Whether the factor ``alpha`` changes nothing; TypeError for what is no number."""
+    if not (is_number(alpha) or isinstance(alpha, complex)):
+        raise misfit(alpha, "Number")
+    return bool(alpha == 1)
+
+
 @method("add", check=False)
-def add(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
+def add(input: Operand, other: Operand, *, alpha: Number = _ONE) -> Tensor:
     """``input + alpha * other``, elementwise with broadcasting."""
-    return _add(input, other) if alpha == 1 else _add(input, mul(other, alpha))
+    return _add(input, other) if alpha is _ONE or _is_one(alpha) else _add(input, mul(other, alpha))
 
 
 @method("sub", "subtract", check=False)
-def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
+def sub(input: Operand, other: Operand, *, alpha: Number = _ONE) -> Tensor:
     """``input - alpha * other``, elementwise with broadcasting."""
-    return _sub(input, other) if alpha == 1 else _sub(input, mul(other, alpha))
+    return _sub(input, other) if alpha is _ONE or _is_one(alpha) else _sub(input, mul(other, alpha))
 
 
 subtract = sub
 
 
 @checked
-def rsub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
+def rsub(input: Tensor, other: Operand, *, alpha: Number = _ONE) -> Tensor:
     """``other - alpha * input``."""
     return sub(other, input, alpha=alpha)
 
 
 @method("add_", check=False)
-def add_(self: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
+def add_(self: Tensor, other: Operand, *, alpha: Number = _ONE) -> Tensor:
     """In place: ``self += alpha * other``."""
-    return self.__iadd__(other if alpha == 1 else mul(other, alpha))
+    return self.__iadd__(other if alpha is _ONE or _is_one(alpha) else mul(other, alpha))
 
 
 @method("sub_", "subtract_", check=False)
-def sub_(self: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
+def sub_(self: Tensor, other: Operand, *, alpha: Number = _ONE) -> Tensor:
     """In place: ``self -= alpha * other``."""
-    return self.__isub__(other if alpha == 1 else mul(other, alpha))
+    return self.__isub__(other if alpha is _ONE or _is_one(alpha) else mul(other, alpha))
 
 
 @method("div", "divide", "true_divide", check=False)

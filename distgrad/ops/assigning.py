@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Tensor, primitive
-from ..autograd.errors import overlapping, read_only
+from ..autograd.errors import mismatched, overlapping, read_only
 from ..autograd.grad_mode import recording
 from ..autograd.nodes import tensors_in, watched
 from ..autograd.primitive import copy as _copy, zeros_as
@@ -89,6 +89,9 @@ def _mask_and_value(name: str, input: Any, mask: Any, value: Any) -> tuple[Any, 
         raise _no_combination(name, given, "(Tensor mask, Tensor value), (Tensor mask, Number value)")
     if mask._data.dtype != np.bool_:
         raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype}")
+    error = mismatched(name, (input._data, mask._data))
+    if error is not None:
+        raise error
     if number:
         return mask._data, fitting(value.item() if isinstance(value, np.generic) else value, input._data.dtype)
     if value._data.ndim:

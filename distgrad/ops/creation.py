@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes, random
-from .._arguments import checked
+from .._arguments import checked, is_number, kind_of, tensors_of, whole
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS, taken
 from ._declare import Device, DType, Number, raw, sizes
@@ -192,14 +192,22 @@ def _filled(shape: Any, value: Any, dtype: Any, device: Any, requires_grad: bool
     xp = backend.module_for(where)
     with backend.on(where):
         kind = dtypes.as_dtype(dtype).np
-        if value is None:
-            array = xp.empty(shape, kind)
-        else:
-            array = xp.zeros(shape, kind) if value == 0 else xp.full(shape, fitting(value, kind), kind)
+        try:
+            if value is None:
+                array = xp.empty(shape, kind)
+            else:
+                array = xp.zeros(shape, kind) if value == 0 else xp.full(shape, fitting(value, kind), kind)
+        except (MemoryError, OverflowError, ValueError) as e:
+            raise _too_large(shape, e) from None
     t = Tensor._wrap(array, None)
     if requires_grad:
         t.requires_grad = True
     return t
+
+
+def _too_large(shape: Any, error: Exception) -> RuntimeError:
+    """PyTorch's class of error for a tensor that no memory holds."""
+    return RuntimeError(f"cannot make a tensor of size {list(shape)}: {error}")
 
 
 @checked
@@ -376,7 +384,13 @@ def eye(
 
 def _random(sample: Any, shape: tuple[int, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
-    return _made(sample(shape, kind), device, requires_grad)
+    if any(d < 0 for d in shape):
+        raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    try:
+        drawn = sample(shape, kind)
+    except (MemoryError, OverflowError, ValueError) as e:
+        raise _too_large(shape, e) from None
+    return _made(drawn, device, requires_grad)
 
 
 @checked
@@ -417,6 +431,7 @@ def randint(
     """Integers from ``low`` (default 0, inclusive) to ``high`` (exclusive), equally likely; int64."""
     if size is None:
         low, high, size = 0, low, high
+    low, high = whole(low), whole(high)
     kind = dtypes.as_dtype(dtype or dtypes.int64)
     made = _integers(generator or random.default_generator, sizes((size,)), kind, low, high)
     return _made(made, device, requires_grad)
@@ -502,6 +517,11 @@ def bernoulli(input: Tensor, *, generator: random.Generator | None = None) -> Te
 
 def _filler(name: str, draw: Any, doc: str) -> None:
     def fill(self, *args, generator=None, **kwargs):
+        for role, value in (*enumerate(args, 1), *kwargs.items()):
+            if not is_number(value) and not (value is None and name == "random_"):
+                word = f"argument {role}" if role.__class__ is int else f"argument '{role}'"
+                raise TypeError(f"{name}(): {word} must be Number, not {kind_of(value)}")
+        args = [_number(a) for a in args]
         values = draw(generator or random.default_generator, tuple(self._data.shape), self.dtype, *args, **kwargs)
         return _overwrite(self, values)
 
@@ -543,6 +563,7 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
     """Grids of coordinates from vectors, of shape (n0, n1, …), or (n1, n0, …) with ``indexing="xy"``."""
     several: Any = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
     n = len(several)
+    several = tensors_of(several)
     if n == 0:
         raise RuntimeError("meshgrid expects a non-empty TensorList")
     if indexing not in ("ij", "xy"):

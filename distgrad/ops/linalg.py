@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arguments import checked
+from .._arguments import checked, kind_of
 from ..autograd import Tensor, fused, primitive
 from ..dtypes import FROM_NUMPY
 from ._declare import attach, axis, in_float32, method, ndim_of, noun, raw, unknown
@@ -53,9 +53,8 @@ def matmul(xp, x, y):
     try:
         number = x.ndim == 0 or y.ndim == 0
     except AttributeError:
-        raise TypeError(
-            f"unsupported operand type(s) for @: '{type(x).__name__}' and '{type(y).__name__}', which must be Tensors"
-        ) from None
+        role, wrong = ("input' (position 1)", x) if not hasattr(x, "ndim") else ("other' (position 2)", y)
+        raise TypeError(f"matmul(): argument '{role} must be Tensor, not {kind_of(wrong)}") from None
     if number:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {x.ndim}D and {y.ndim}D")
     _same_type(x, y, "matmul")
@@ -139,6 +138,13 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
     """Products summed over the last ``dims`` dimensions of ``a`` and first of ``b``, or over lists of dimensions."""
     n, m = ndim_of(a), ndim_of(b)
+    if not isinstance(dims, int) and not (
+        isinstance(dims, tuple | list) and len(dims) == 2 and all(isinstance(d, tuple | list) for d in dims)
+    ):
+        raise RuntimeError(
+            "tensordot expects dims to be int or tuple[list[int], list[int]] or list[list[int]] containing two lists, "
+            f"but got dims={dims}"
+        )
     if isinstance(dims, int):
         if not 0 <= dims <= min(n, m):
             raise RuntimeError(f"tensordot expects dims between 0 and the operands' ranks, but got dims={dims}")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
+from .._arguments import misfit
 from ..autograd import Tensor, primitive
 from ..autograd.grad_mode import recording
 from ..autograd.nodes import watched
@@ -85,6 +86,8 @@ def _in_type(input: Any, dtype: Any) -> Any:
     kind = dtypes.as_dtype(dtype)
     if kind.category < 2 and recording.enabled and input.__class__ in TENSORS and input.requires_grad:
         raise RuntimeError(f"Autograd not support dtype: {kind.tensor_type.removesuffix('Tensor')}")
+    if input.__class__ not in TENSORS:
+        raise misfit(input)
     return input.to(kind)
 
 
@@ -143,7 +146,7 @@ _mean_all.defvjp(lambda g, ans, x: filled(g / (math.prod(x.shape) or 1), x.shape
 def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None) -> Tensor:
     """The mean of all elements, or over dimension(s) ``dim``; of floating-point and complex tensors."""
     if dtype is not None:
-        input = input.to(dtype)
+        input = _in_type(input, dtype)
     kind = array(input).dtype.kind
     if kind == "f" and dim is None and axis is None and not keepdim:
         return _mean_all(input)

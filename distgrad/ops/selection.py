@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import backend, dtypes
 from ..autograd import Tensor, primitive
+from ..autograd.errors import mismatched
 from ..autograd.nodes import watched
 from ..autograd.tensor import TENSORS
 from ._declare import Operand, attach, in_float32, method, noun, raw, unknown
@@ -240,6 +241,9 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
     x, y = raw(input), raw(other)
     if x.dtype != y.dtype:
         raise RuntimeError(f"{noun(input)} did not match {noun(other)}")
+    error = mismatched("isclose", (x, y))
+    if error is not None:
+        raise error
     for name, bound in (("rtol", rtol), ("atol", atol)):
         if bound < 0:
             raise RuntimeError(f"{name} must be greater than or equal to zero, but got {bound}")

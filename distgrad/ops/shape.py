@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from .._arguments import misfit
 from ..autograd import Size, Tensor, primitive
 from ..autograd.graph import Cell
 from ..autograd.tensor import TENSORS
+from ..dtypes import dtype
 from ._declare import Dims, array, attach, axis, checked, method, ndim_of, raw, sizes
 
 
@@ -62,7 +64,9 @@ def view(input: Tensor, *shape: Any) -> Tensor:
 
 def _read_as(input: Any, kind: Any) -> Tensor:
     """The same bytes as elements of another type: without a gradient, and written together."""
-    x = input._data
+    x = array(input)
+    if not isinstance(kind, dtype):
+        raise misfit(kind, "tuple of ints")
     try:
         out = Tensor._wrap(x.view(kind.np), None)
     except ValueError:
@@ -249,8 +253,8 @@ def broadcast_to(xp, x, shape):
     """``broadcast_to(input, shape)``: repeated along dimensions of size 1 and new leading ones, without copying."""
     try:
         return xp.broadcast_to(x, shape)
-    except ValueError:
-        return xp.broadcast_to(x, _expanded(tuple(shape), x.shape))
+    except (ValueError, TypeError):
+        return xp.broadcast_to(x, _expanded(sizes((shape,)), x.shape))
 
 
 broadcast_to.defvjp(lambda g, ans, x, shape: g)  # the engine sums it back
@@ -507,6 +511,8 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
         raise RuntimeError("split expects at least a 1-dimensional tensor")
     d = axis(dim, ndim_of(tensor))
     n = array(tensor).shape[d]
+    if isinstance(split_size_or_sections, np.integer):
+        split_size_or_sections = int(split_size_or_sections)
     if isinstance(split_size_or_sections, int):
         size = split_size_or_sections
         if size <= 0 and n:

@@ -42,7 +42,7 @@ def check(name: str, value: Any, bounds: dict[str, Bound]) -> None:
         if v.__class__ in TENSORS and v.numel() != 1:
             raise ValueError(f"Invalid {words}: a Tensor of {v.numel()} elements; it must be 1-element")
         number = v.item() if v.__class__ in TENSORS else v
-        if not isinstance(number, (int, float, np.number)) or isinstance(number, np.complexfloating):
+        if not isinstance(number, (bool, int, float, np.number)) or isinstance(number, np.complexfloating):
             raise TypeError(f"Invalid {words}: {v!r}; it must be a number")
         if not (low <= number and number != -math.inf and (number < high or (closed and number <= high))):
             place = f" at index {i}" if isinstance(value, (tuple, list)) else ""

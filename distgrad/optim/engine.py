@@ -145,7 +145,11 @@ class Engine(Hooked):
         """Raise for an option out of bounds, before other processes wait for this one's update."""
         for i, group in enumerate(self.param_groups):
             cached = self._cached[i]
-            if cached is None or cached[0] != tuple(map(group.__getitem__, self._keys)):
+            try:
+                same = cached is not None and cached[0] == tuple(map(group.__getitem__, self._keys))
+            except (RuntimeError, ValueError):
+                same = False
+            if not same:
                 self.check(group)
 
     def _step_group(self, i: int, group: dict[str, Any]) -> None:
@@ -164,10 +168,11 @@ class Engine(Hooked):
             if not _same(params, laid) or any(segment.moved() for segment in segments):
                 segments = self._resettled(i)
         cached = self._cached[i]
-        if cached is not None and cached[0] == tuple(map(group.__getitem__, self._keys)):
-            options = cached[1]
-        else:
-            options = self._options(i, group)
+        try:
+            same = cached is not None and cached[0] == tuple(map(group.__getitem__, self._keys))
+        except (RuntimeError, ValueError):  # arrays and tensors do not compare as wholes
+            same = False
+        options = cached[1] if same else self._options(i, group)  # type: ignore[index]
         maximize = group["maximize"]
         for segment in segments:
             counted = self._shown or bool(segment.names)

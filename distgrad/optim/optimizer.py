@@ -170,6 +170,8 @@ class Optimizer(Engine):
             return _step(self) if closure is None else _step(self, closure)
         loss = None
         if closure is not None:
+            if not callable(closure):
+                raise TypeError(f"step(): argument 'closure' must be a function, not {kind_of(closure)}")
             with enable_grad():
                 loss = closure()
         if self.state is not self._states or self._states.touched:

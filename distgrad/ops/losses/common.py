@@ -31,7 +31,7 @@ def reduced(values: Any, reduction: str) -> Any:
 
 def known(reduction: str) -> str:
     """``reduction``, if there is such a one; else ValueError."""
-    if reduction in REDUCTIONS:
+    if isinstance(reduction, str) and reduction in REDUCTIONS:
         return reduction
     if reduction == "elementwise_mean":
         warnings.warn("reduction='elementwise_mean' is deprecated, use reduction='mean'", stacklevel=4)

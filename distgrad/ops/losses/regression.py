@@ -66,7 +66,8 @@ def mse_loss(
         reduction = legacy_reduction(size_average, reduce)
     if input.__class__ in TENSORS and target.__class__ in TENSORS and weight is None:
         x, y = input._data, target._data
-        if x.shape == y.shape and x.dtype == y.dtype and reduction in REDUCTIONS and x.dtype.kind in "fV":
+        same = x.shape == y.shape and x.dtype == y.dtype and x.dtype.kind in "fV"
+        if same and reduction.__class__ is str and reduction in REDUCTIONS:
             return _mse(input, target, reduction)
     x, y = compared(input, target, "mse_loss", weight)
     needs_floats("mse_loss", x)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, SupportsFloat
 
-from ..._arguments import number
+from ..._arguments import kind_of, number
 from ..optimizer import Optimizer
 from .base import EPOCH_DEPRECATION_WARNING, LRScheduler, listed, must_be_optimizer, write
 
@@ -105,7 +105,11 @@ class ReduceLROnPlateau(LRScheduler):
             metrics: a number, or a tensor of one element.
             epoch: deprecated: its number.
         """
-        current = float(metrics)
+        try:
+            current = float(metrics)
+        except (TypeError, ValueError, RuntimeError):
+            found = f"{kind_of(metrics)} ({metrics!r})"
+            raise TypeError(f"ReduceLROnPlateau: metrics must be a number, not {found}") from None
         if epoch is not None:
             warnings.warn(EPOCH_DEPRECATION_WARNING, UserWarning, stacklevel=2)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
