@@ -147,7 +147,7 @@ class _Parameter:
             self.word, self.test, self.quick = "", None, _ANYTHING
             return
         self.word, self.test, quick = kind
-        self.optional = optional
+        self.optional = optional = optional or name == "requires_grad"  # None is no, as in PyTorch
         if annotation == "Tensor":
             self.quick: Any = TENSORS  # itself: subclasses enter it as they are made
         else:

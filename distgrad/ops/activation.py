@@ -335,6 +335,8 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 @checked
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """``input`` limited to [min_val, max_val]; no gradient at the limits."""
+    if min_val > max_val:
+        raise ValueError(f"min_val cannot be greater than max_val, but they are {min_val} and {max_val}")
     return _into(input, _hardtanh(_kept_from(input, inplace), min_val, max_val), inplace)
 
 

@@ -117,16 +117,20 @@ def _is_one(alpha: Any) -> bool:
     return bool(alpha == 1)
 
 
+def _times(other: Any, alpha: Any) -> Any:
+    return mul(other, alpha) if other.__class__ in TENSORS else other * alpha
+
+
 @method("add", check=False)
 def add(input: Operand, other: Operand, *, alpha: Number = _ONE) -> Tensor:
     """``input + alpha * other``, elementwise with broadcasting."""
-    return _add(input, other) if alpha is _ONE or _is_one(alpha) else _add(input, mul(other, alpha))
+    return _add(input, other) if alpha is _ONE or _is_one(alpha) else _add(input, _times(other, alpha))
 
 
 @method("sub", "subtract", check=False)
 def sub(input: Operand, other: Operand, *, alpha: Number = _ONE) -> Tensor:
     """``input - alpha * other``, elementwise with broadcasting."""
-    return _sub(input, other) if alpha is _ONE or _is_one(alpha) else _sub(input, mul(other, alpha))
+    return _sub(input, other) if alpha is _ONE or _is_one(alpha) else _sub(input, _times(other, alpha))
 
 
 subtract = sub
@@ -141,13 +145,13 @@ def rsub(input: Tensor, other: Operand, *, alpha: Number = _ONE) -> Tensor:
 @method("add_", check=False)
 def add_(self: Tensor, other: Operand, *, alpha: Number = _ONE) -> Tensor:
     """In place: ``self += alpha * other``."""
-    return self.__iadd__(other if alpha is _ONE or _is_one(alpha) else mul(other, alpha))
+    return self.__iadd__(other if alpha is _ONE or _is_one(alpha) else _times(other, alpha))
 
 
 @method("sub_", "subtract_", check=False)
 def sub_(self: Tensor, other: Operand, *, alpha: Number = _ONE) -> Tensor:
     """In place: ``self -= alpha * other``."""
-    return self.__isub__(other if alpha is _ONE or _is_one(alpha) else mul(other, alpha))
+    return self.__isub__(other if alpha is _ONE or _is_one(alpha) else _times(other, alpha))
 
 
 @method("div", "divide", "true_divide", check=False)

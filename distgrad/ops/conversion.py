@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
-from .._arguments import checked
+from .._arguments import checked, is_number, kind_of
 from ..autograd import Tensor, primitive
 from ..autograd.primitive import copy as _copy
 from ..autograd.tensor import TENSORS
@@ -62,7 +62,7 @@ def to(
             continue
         if a.__class__ in TENSORS:
             device, dtype = a.device, a.dtype
-        elif isinstance(a, dtypes.dtype) or a in (int, float, bool, complex):
+        elif isinstance(a, dtypes.dtype | type):
             dtype = a
         elif isinstance(a, (str, int, backend.device)):
             device = a
@@ -83,6 +83,8 @@ def to(
 @method("copy_", check=False)
 def copy_(self: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     """In place: the values of ``source``, broadcast, of any dtype and from any device."""
+    if source.__class__ not in TENSORS and not is_number(source) and not isinstance(source, complex):
+        raise TypeError(f"copy_(): argument 'src' (position 1) must be Tensor, not {kind_of(source)}")
     if source.__class__ in TENSORS and not self._data.__class__ is source._data.__class__ is np.ndarray:
         source = source.to(self.device)
     return write(_copy.primitive, self, (source,), {})

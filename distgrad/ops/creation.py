@@ -244,7 +244,7 @@ def full(
     """``fill_value`` everywhere, in its own dtype unless one is given; RuntimeError where that cannot hold it."""
     fill_value = _number(fill_value)
     return _filled(
-        sizes((size,) if isinstance(size, int) else tuple(size)),
+        sizes((size,)),
         fill_value,
         dtype or dtypes.scalar_dtype(fill_value),
         device,
@@ -314,6 +314,8 @@ def arange(
         raise RuntimeError("step must be nonzero")
     if not (math.isfinite(start) and math.isfinite(end)):
         raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if step != step or max(abs(v) for v in (start, end, step)) >= 2**63:
+        raise RuntimeError(f"unsupported range: {start} -> {end} by {step}")
     if (end - start) / step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if dtype is None:
@@ -352,7 +354,17 @@ def linspace(
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
-    return _made(np.linspace(start, end, int(steps)).astype(kind.np), device, requires_grad)
+    return _made(_spaced(start, end, steps).astype(kind.np), device, requires_grad)
+
+
+def _spaced(start: float, end: float, steps: int) -> Any:
+    """``steps`` numbers from ``start`` to ``end``, the second half of them counted from the end, as PyTorch does."""
+    start, end = float(start), float(end)
+    if math.isfinite(start) and math.isfinite(end):
+        return np.linspace(start, end, steps)
+    step, i = (end - start) / max(steps - 1, 1), np.arange(steps)
+    with np.errstate(invalid="ignore"):
+        return np.where(i < steps / 2, start + step * i, end - step * (steps - 1 - i))
 
 
 @checked
@@ -368,7 +380,9 @@ def logspace(
 ) -> Tensor:
     """``base`` to the powers of :func:`linspace`."""
     kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
-    return _made((base ** np.linspace(start, end, int(steps))).astype(kind.np), device, requires_grad)
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    return _made((base ** _spaced(_number(start), _number(end), steps)).astype(kind.np), device, requires_grad)
 
 
 @checked
@@ -496,6 +510,8 @@ def normal(
             raise RuntimeError("normal expects all elements of std >= 0.0")
     elif std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
+    if dtype is None:
+        dtype = next((t.dtype for t in (mean, std) if isinstance(t, Tensor) and t.dtype.category > 1), None)
     if size is None:
         size = np.broadcast_shapes(np.shape(raw(mean)), np.shape(raw(std)))
     return randn(*size, generator=generator, dtype=dtype, device=device) * std + mean

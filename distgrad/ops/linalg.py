@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .._arguments import checked, kind_of
+from .._arguments import checked, kind_of, wrong
 from ..autograd import Tensor, fused, primitive
-from ..dtypes import FROM_NUMPY
+from ..dtypes import from_numpy_dtype
 from ._declare import attach, axis, in_float32, method, ndim_of, noun, raw, unknown
 
 _f16 = np.dtype(np.float16)
@@ -28,7 +28,7 @@ def _blas(xp: Any, x: Any, y: Any) -> Any:
 
 def _same_type(x: Any, y: Any, name: str) -> None:
     if x.dtype != y.dtype:
-        a, b = (FROM_NUMPY[d].tensor_type[:-6].lower() for d in (x.dtype, y.dtype))
+        a, b = (from_numpy_dtype(d).tensor_type[:-6].lower() for d in (x.dtype, y.dtype))
         raise RuntimeError(f"{name}: expected m1 and m2 to have the same dtype, but got: {a} != {b}")
 
 
@@ -263,7 +263,7 @@ def linear(xp, x, weight, bias=None):
             ans = xp.dot(x, weight.T)
         if bias is not None:
             ans += bias
-    except (ValueError, TypeError) as e:
+    except (ValueError, TypeError, AttributeError) as e:
         raise _linear_error(x, weight, given) or e from None
     kind = weight.dtype
     if x.dtype is not kind or ans.dtype is not kind or (given is not None and given.dtype is not kind):
@@ -319,8 +319,11 @@ def _column_sums(xp: Any, g: Any, out: Any) -> Any:
     return np.add.reduce(g, 0, None, out)
 
 
-def _linear_error(x: Any, weight: Any, bias: Any) -> RuntimeError | None:
+def _linear_error(x: Any, weight: Any, bias: Any) -> Exception | None:
     """What is wrong with the operands of a linear map."""
+    for position, (role, operand) in enumerate((("input", x), ("weight", weight)), 1):
+        if not hasattr(operand, "dtype"):
+            return wrong("linear", role, position, "Tensor", operand)
     if x.dtype != weight.dtype:
         return RuntimeError(f"mat1 and mat2 must have the same dtype, but got {noun(x)} and {noun(weight)}")
     if bias is not None and bias.dtype != weight.dtype:

@@ -257,13 +257,13 @@ _max, _min = _extreme("max", "max", whole_nan=True), _extreme("min", "min", whol
 
 
 @method("amax")
-def amax(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False) -> Tensor:
+def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """The largest element over dimension(s) ``dim`` (default all); equals share the gradient evenly."""
     return _amax(input, axes(dim, ndim_of(input)), keepdim)
 
 
 @method("amin")
-def amin(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False) -> Tensor:
+def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """The smallest element over dimension(s) ``dim`` (default all); equals share the gradient evenly."""
     return _amin(input, axes(dim, ndim_of(input)), keepdim)
 
@@ -338,6 +338,9 @@ def _plain(name: str, doc: str) -> Callable[..., Tensor]:
     def reduce(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
         x = raw(input)
         xp = backend.array_module(x)
+        if isinstance(dim, list | tuple) and not dim:  # of no dimensions: each element by itself
+            found = x != 0
+            return Tensor._wrap(found if x.dtype != np.uint8 else found.astype(np.uint8), None)
         with backend.where_it_lies(x):
             found = xp.asarray(getattr(xp, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim))
             return Tensor._wrap(found if x.dtype != np.uint8 else found.astype(np.uint8), None)

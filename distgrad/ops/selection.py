@@ -156,9 +156,12 @@ not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
 def _tolerant(compare: Any, other_answer: bool) -> Any:
     def method(self, other):
-        if other is None or isinstance(other, str):
-            return other_answer
-        return compare(self, other)
+        try:
+            return compare(self, other)
+        except TypeError:
+            if isinstance(other, np.ndarray):
+                raise
+            return other_answer  # what is neither a tensor nor a number equals none
 
     return method
 

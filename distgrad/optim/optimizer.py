@@ -139,6 +139,8 @@ class Optimizer(Engine):
     def check(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of ``group`` is out of bounds."""
         for name, value in group.items():
+            if isinstance(value, list | tuple) and name in self.bounds and name not in self._lengths:
+                raise TypeError(f"Invalid {self.bounds[name][0]}: {value!r}; it must be a number")
             check(name, value, self.bounds)
             length = self._lengths.get(name)
             if length is not None and not (hasattr(value, "__len__") and len(value) == length):

@@ -92,6 +92,8 @@ class DistributedDataParallel(Module, Joinable):
         cap_mb = 25.0 if bucket_cap_mb is None else float(bucket_cap_mb)
         if cap_mb <= 0:
             raise ValueError(f"bucket_cap_mb must be positive, got {bucket_cap_mb}")
+        if not isinstance(module, Module):
+            raise TypeError(f"DistributedDataParallel takes a Module, not {kind_of(module)} ({module!r})")
         trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
         if not trained:
             raise RuntimeError(

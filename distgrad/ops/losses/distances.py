@@ -114,7 +114,7 @@ def cosine_embedding_loss(
     cos = (input1 * input2).sum(n) / sqrt(squares)
     fits(cos._data.shape, target._data.shape, "cosine_embedding_loss")
     y = target.detach()
-    return reduced(where(y == 1, 1 - cos, 0.0) + where(y == -1, (cos - margin).clamp_min(0), 0.0), reduction)
+    return reduced(where(y == 1, 1 - cos, 0.0) + where(y == -1, (cos - float(margin)).clamp_min(0), 0.0), reduction)
 
 
 @checked

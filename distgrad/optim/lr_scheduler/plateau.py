@@ -55,9 +55,9 @@ class ReduceLROnPlateau(LRScheduler):
         if factor >= 1.0:
             raise ValueError(f"Factor should be < 1.0, but got {factor}")
         must_be_optimizer(optimizer)
-        if mode not in ("min", "max"):
+        if not isinstance(mode, str) or mode not in ("min", "max"):
             raise ValueError(f"mode {mode} is unknown! It can be min or max")
-        if threshold_mode not in ("rel", "abs"):
+        if not isinstance(threshold_mode, str) or threshold_mode not in ("rel", "abs"):
             raise ValueError(f"threshold mode {threshold_mode} is unknown! It can be rel or abs")
         self.factor = number("ReduceLROnPlateau", "factor", factor, 0)
         number("ReduceLROnPlateau", "patience", patience, 0)

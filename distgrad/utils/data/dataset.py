@@ -213,7 +213,10 @@ def take_batch(dataset: Any, indices: Any) -> list[Tensor] | None:
 
     None where ``dataset`` is anything else, a subclass with a ``__getitem__`` of its own included.
     """
-    rows = np.asarray(indices, np.int64)
+    try:
+        rows = np.asarray(indices, np.int64)
+    except (TypeError, ValueError):
+        raise TypeError(f"a sampler must give integers as indices, but gave {indices!r}") from None
     while type(dataset) is Subset:
         rows, dataset = np.asarray(dataset.indices, np.int64)[rows], dataset.dataset
     if type(dataset) is not TensorDataset:
