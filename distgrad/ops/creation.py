@@ -362,7 +362,9 @@ def _spaced(start: float, end: float, steps: int) -> Any:
     start, end = float(start), float(end)
     if math.isfinite(start) and math.isfinite(end):
         return np.linspace(start, end, steps)
-    step, i = (end - start) / max(steps - 1, 1), np.arange(steps)
+    if steps == 1:
+        return np.array([start])
+    step, i = (end - start) / (steps - 1), np.arange(steps)
     with np.errstate(invalid="ignore"):
         return np.where(i < steps / 2, start + step * i, end - step * (steps - 1 - i))
 

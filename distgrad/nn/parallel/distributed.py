@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from distgrad import autograd
+from distgrad._arguments import kind_of
 from distgrad.autograd import Tensor
 from distgrad.distributed.algorithms.join import Join, Joinable, JoinHook
 from distgrad.distributed.collectives import broadcast_array
