@@ -144,16 +144,17 @@ class _Parameter:
         optional = isinstance(annotation, str) and annotation.endswith(" | None")
         kind = _KINDS.get(annotation.removesuffix(" | None")) if isinstance(annotation, str) else None
         if kind is None or (name in _TRUTHS and kind[0] == "bool"):
-            self.word, self.test, self.quick = "", None, _ANYTHING
+            self.word, self.test = "", None
             return
         self.word, self.test, quick = kind
         self.optional = optional = optional or name == "requires_grad"  # None is no, as in PyTorch
         if annotation == "Tensor":
-            self.quick: Any = TENSORS  # itself: subclasses enter it as they are made
+            self.quick = TENSORS  # itself: subclasses enter it as they are made
         else:
             self.quick = frozenset([*quick, *([NoneType] if optional else [])])
 
     test: Callable[[Any], bool] | None
+    quick: Any = _ANYTHING
 
     def settled(self, function: str, value: Any, by_position: bool) -> Any:
         """``value``, of one of the types that the function's body knows; TypeError or ValueError for any other."""
@@ -179,15 +180,15 @@ def wrong(function: str, name: str, position: int | None, word: str, value: Any)
         found = f"expected Tensor as element {k} in argument {index}, but got {kind_of(value[k])}"
         return TypeError(f"{function}(): argument '{name}'{place}: {found}")
     if word == "tuple of ints" and isinstance(value, tuple | list):
-        k = next((k for k, x in enumerate(value) if not _is_whole(x) and not isinstance(x, bool)), None)
-        found = f", but found element of type {kind_of(value if k is None else value[k])}"
-        found += "" if k is None else f" at pos {k + 1}"
+        at = next((k for k, x in enumerate(value) if not _is_whole(x) and not isinstance(x, bool)), None)
+        found = f", but found element of type {kind_of(value if at is None else value[at])}"
+        found += "" if at is None else f" at pos {at + 1}"
         return TypeError(f"{function}(): argument '{name}'{place} must be tuple of ints{found}")
     return TypeError(f"{function}(): argument '{name}'{place} must be {word}, not {kind_of(value)}")
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[list[_Parameter], dict[str, _Parameter]]:
-    code: CodeType = function.__code__  # type: ignore[attr-defined]
+    code: CodeType = function.__code__
     kinds = function.__annotations__
     n, named = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
     by_position = [_Parameter(name, k + 1, kinds.get(name)) for k, name in enumerate(code.co_varnames[:n])]

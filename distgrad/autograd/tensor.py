@@ -301,8 +301,9 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Any:
         """Set :attr:`requires_grad` and return the tensor."""
-        if not isinstance(requires_grad, bool | np.bool_):
-            found = type(requires_grad).__name__
+        given: Any = requires_grad
+        if not isinstance(given, bool | np.bool_):
+            found = type(given).__name__
             raise TypeError(f"requires_grad_(): argument 'requires_grad' (position 1) must be bool, not {found}")
         self.requires_grad = requires_grad
         return self

@@ -368,6 +368,7 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """``input + weight * (end - input)``, from the nearer end: weight 1 gives ``end``; not of integers."""
     if raw(input).dtype.kind in "biu":
         raise unknown("lerp", input)
+    x: Any
     for role, x in (("end", end), ("weight", weight)):
         if x.__class__ in TENSORS and x._data.dtype != input._data.dtype and (role == "end" or x._data.ndim):
             kinds = [noun(t) for t in (input, x)]

@@ -83,8 +83,9 @@ def to(
 @method("copy_", check=False)
 def copy_(self: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     """In place: the values of ``source``, broadcast, of any dtype and from any device."""
-    if source.__class__ not in TENSORS and not is_number(source) and not isinstance(source, complex):
-        raise TypeError(f"copy_(): argument 'src' (position 1) must be Tensor, not {kind_of(source)}")
+    given: Any = source
+    if given.__class__ not in TENSORS and not is_number(given) and not isinstance(given, complex):
+        raise TypeError(f"copy_(): argument 'src' (position 1) must be Tensor, not {kind_of(given)}")
     if source.__class__ in TENSORS and not self._data.__class__ is source._data.__class__ is np.ndarray:
         source = source.to(self.device)
     return write(_copy.primitive, self, (source,), {})

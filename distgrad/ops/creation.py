@@ -539,7 +539,7 @@ def _filler(name: str, draw: Any, doc: str) -> None:
             if not is_number(value) and not (value is None and name == "random_"):
                 word = f"argument {role}" if role.__class__ is int else f"argument '{role}'"
                 raise TypeError(f"{name}(): {word} must be Number, not {kind_of(value)}")
-        args = [_number(a) for a in args]
+        args = tuple([_number(a) for a in args])
         values = draw(generator or random.default_generator, tuple(self._data.shape), self.dtype, *args, **kwargs)
         return _overwrite(self, values)
 

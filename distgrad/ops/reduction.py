@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
-from .._arguments import misfit
+from .._arguments import checked, misfit
 from ..autograd import Tensor, primitive
 from ..autograd.grad_mode import recording
 from ..autograd.nodes import watched
@@ -22,7 +22,6 @@ from ._declare import (
     attach,
     axes,
     axis,
-    checked,
     in_float32,
     keeps,
     method,

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .._arguments import misfit
+from .._arguments import checked, misfit
 from ..autograd import Size, Tensor, primitive
 from ..autograd.graph import Cell
 from ..autograd.tensor import TENSORS
 from ..dtypes import dtype
-from ._declare import Dims, array, attach, axis, checked, method, ndim_of, raw, sizes
+from ._declare import Dims, array, attach, axis, method, ndim_of, raw, sizes
 
 
 @primitive(meta="x", view=True, grad_name="ViewBackward0")

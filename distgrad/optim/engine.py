@@ -38,6 +38,7 @@ class Engine(Hooked):
     advance: ClassVar[Callable[..., dict[str, float]] | None] = None
 
     param_groups: list[dict[str, Any]]
+    check: Callable[[dict[str, Any]], None]
     update: Callable[..., None]
     slots: Callable[[dict[str, Any]], tuple[str, ...]]
 

@@ -126,8 +126,9 @@ class ChainedScheduler(_Composed):
             raise TypeError(f"ChainedScheduler takes a list of schedulers, not {kind_of(schedulers)}")
         if not schedulers:
             raise ValueError("ChainedScheduler expects at least one scheduler to be chained, but got no scheduler")
-        optimizer = optimizer or getattr(schedulers[0], "optimizer", None)
-        self._check(schedulers, optimizer)
+        theirs: Any = optimizer or getattr(schedulers[0], "optimizer", None)
+        self._check(schedulers, theirs)
+        optimizer = theirs
         self._schedulers = schedulers
         self.optimizer = optimizer
         self._last_lr = listed(optimizer, "lr")
