@@ -103,18 +103,18 @@ _Kind = tuple[str, Callable[[Any], bool], Iterable[type]]
 _NUMBERS = (int, float, bool, complex)
 _KINDS: dict[str, _Kind] = {
     "Tensor": ("Tensor", _is_tensor, ()),
-    "int": ("int", _is_whole, ()),
-    "float": ("Number", _is_real, (float,)),
+    "int": ("int", _is_whole, (int,)),
+    "float": ("Number", _is_real, (float, int)),
     "Number": ("Number", _is_number, _NUMBERS),
     "Operand": ("Tensor or Number", _is_operand, _NUMBERS),
     "Tensor | float": ("Tensor or Number", _is_operand, _NUMBERS),
     "bool": ("bool", _is_bool, (bool,)),
     "str": ("str", lambda x: isinstance(x, str), (str,)),
-    "Dims": ("tuple of ints", lambda x: x is None or _is_sizes(x), (NoneType,)),
-    "Dims | bool": ("tuple of ints", lambda x: x is None or isinstance(x, bool) or _is_sizes(x), (NoneType, bool)),
-    "int | Sequence[int]": ("tuple of ints", _is_sizes, ()),
+    "Dims": ("tuple of ints", lambda x: x is None or _is_sizes(x), (NoneType, int)),
+    "Dims | bool": ("tuple of ints", lambda x: x is None or isinstance(x, bool) or _is_sizes(x), (NoneType, bool, int)),
+    "int | Sequence[int]": ("tuple of ints", _is_sizes, (int,)),
     "Sequence[int]": ("tuple of ints", _is_several, ()),
-    "int | Tensor": ("int", lambda x: _is_whole(x) or _is_tensor(x), ()),
+    "int | Tensor": ("int", lambda x: _is_whole(x) or _is_tensor(x), (int,)),
     "Sequence[Tensor]": ("tuple of Tensors", _are_tensors, ()),
     "random.Generator": ("torch.Generator", _is_generator, ()),
     "DType": ("torch.dtype", _is_dtype, (NoneType, dtypes.dtype)),
@@ -136,6 +136,16 @@ class _Anything:
 _ANYTHING: Any = _Anything()
 
 
+class _TensorsAnd:
+    """The classes of tensors, subclasses to come included, and ``others``."""
+
+    def __init__(self, others: Iterable[type]) -> None:
+        self.others = frozenset(others)
+
+    def __contains__(self, kind: Any) -> bool:
+        return kind in TENSORS or kind in self.others
+
+
 class _Parameter:
     """What one parameter of a function takes."""
 
@@ -151,7 +161,8 @@ class _Parameter:
         if annotation == "Tensor":
             self.quick = TENSORS  # itself: subclasses enter it as they are made
         else:
-            self.quick = frozenset([*quick, *([NoneType] if optional else [])])
+            known = [*quick, *([NoneType] if optional else [])]
+            self.quick = _TensorsAnd(known) if self.word.startswith("Tensor") else frozenset(known)
 
     test: Callable[[Any], bool] | None
     quick: Any = _ANYTHING
@@ -216,16 +227,19 @@ def checked(function: F) -> F:
 
     @functools.wraps(function)
     def checking(*args: Any, **kwargs: Any) -> Any:
-        for a, classes in zip(args, quick):  # noqa: B905
-            if a.__class__ not in classes:
-                if recording.callbacks is None:  # rules are our own, and compute on arrays
+        try:
+            for a, classes in zip(args, quick):  # noqa: B905
+                if a.__class__ not in classes:
+                    if recording.callbacks is None:  # rules are our own, and compute on arrays
+                        args, kwargs = settled(args, kwargs)
+                    return function(*args, **kwargs)
+            for k in kwargs:
+                if k in named and kwargs[k].__class__ not in named[k] and recording.callbacks is None:
                     args, kwargs = settled(args, kwargs)
-                return function(*args, **kwargs)
-        for k in kwargs:
-            if k in named and kwargs[k].__class__ not in named[k] and recording.callbacks is None:
-                args, kwargs = settled(args, kwargs)
-                break
-        return function(*args, **kwargs)
+                    break
+            return function(*args, **kwargs)
+        except OverflowError:
+            raise ValueError(f"{name}(): {_WIDE}") from None
 
     return cast(F, checking)
 

@@ -162,6 +162,8 @@ def unary_call(prim: Primitive) -> Callable[..., Any]:
 
     def call(x: Any) -> Any:
         if x.__class__ not in TENSORS:
+            if x.__class__ is ndarray and recording.callbacks is not None:  # in a rule
+                return forward(np, x)
             return forward(of_rule((x,)), x)
         if (view := x._view) is not None and view.generation != x._vc.generation:
             refresh(x)
@@ -225,6 +227,8 @@ def binary_call(prim: Primitive, strict: bool = True) -> Callable[..., Any]:
             xd = x
             ex = None
         else:
+            if x.__class__ is ndarray and recording.callbacks is not None:  # in a rule
+                return forward(np, x, y)
             if recording.callbacks is None and prim.name in _OF_NUMBERS and {x.__class__, y.__class__} <= _PLAIN:
                 return call(number_tensor(x), number_tensor(y))
             return forward(of_rule((x, y)), x, y)

@@ -111,6 +111,7 @@ def axis(dim: Any, ndim: int) -> int:
     n = ndim if ndim else 1
     d = dim if dim.__class__ is int else whole(dim)
     if not -n <= d < n:
+        whole(d)  # one beyond int64 is another error
         raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {d})")
     return d + n if d < 0 else d
 
