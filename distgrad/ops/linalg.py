@@ -53,8 +53,10 @@ def matmul(xp, x, y):
     try:
         number = x.ndim == 0 or y.ndim == 0
     except AttributeError:
-        role, wrong = ("input' (position 1)", x) if not hasattr(x, "ndim") else ("other' (position 2)", y)
-        raise TypeError(f"matmul(): argument '{role} must be Tensor, not {kind_of(wrong)}") from None
+        role, given = ("input' (position 1)", x) if not hasattr(x, "ndim") else ("other' (position 2)", y)
+        raise TypeError(
+            f"matmul(): argument '{role} must be Tensor, not {kind_of(given)} (unsupported operand of @)"
+        ) from None
     if number:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {x.ndim}D and {y.ndim}D")
     _same_type(x, y, "matmul")
