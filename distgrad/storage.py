@@ -17,15 +17,14 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from . import backend
+from . import aliases, backend
 from .autograd import Tensor
-from .autograd.gradient_slots import bases, held, references, unshared
+from .autograd.gradient_slots import held, unshared
 from .autograd.graph import Leaf
 from .backend import Array
 
@@ -348,55 +347,11 @@ def flatten(params: Iterable[Tensor], make: Allocate | None = None) -> list[Flat
 
 
 def seen_elsewhere(params: Sequence[Tensor]) -> list[bool]:
-    """For each parameter whether its memory is seen otherwise than through it, so that moving would cut somebody off.
-
-    What refers to its array is counted: tensors (``.data``, ``.detach()``, a parameter tied to it), views, and arrays
-    of the user that it is itself a view of.  Slices of one array that ``params`` alone divide among them are their own.
-    """
-    parts = Counter(base for _, base in {edge for p in params if home(p) is None for edge in _edges(p._data)})
-    seen = [references(p) > _known(p) or (home(p) is None and _watched(p._data, parts)) for p in params]
-    ends: dict[int, int] = {}  # of arrays that are divided: where the last part ended, and whose it was
-    last: dict[int, int] = {}
-    divided = [k for k, p in enumerate(params) if parts.get(id(p._data.base), 0) > 1]
-    bounds = {k: _bounds(params[k]) for k in divided}
-    for k in sorted(divided, key=bounds.__getitem__):
-        whole, (lo, hi) = id(params[k]._data.base), bounds[k]
-        if lo < ends.get(whole, lo):
-            seen[k] = seen[last[whole]] = True
-        if hi >= ends.get(whole, hi):
-            ends[whole], last[whole] = hi, k
-    return seen
+    """:func:`distgrad.aliases.seen_elsewhere`; what storages and optimizers refer to is known."""
+    return aliases.seen_elsewhere(params, _known)
 
 
-def _known(p: Tensor) -> int:
-    """How many refer to the array of ``p`` that need not be told when it moves."""
+def _known(p: Tensor) -> int | None:
+    """How many refer to the array of ``p`` that are told when it moves; None where it lies in no storage."""
     flat = home(p)
-    return 1 if flat is None else 1 + flat.referring(p.__dict__["_flat"][1])
-
-
-def _edges(array: Array) -> Iterator[tuple[int, int]]:
-    """(a view, what it is a view of), by ``id``, for ``array`` and all that it is a view of."""
-    while backend.is_array(array.base):
-        yield id(array), id(array.base)
-        array = array.base
-
-
-def _watched(array: Array, parts: Mapping[int, int]) -> bool:
-    """Whether what ``array`` is a view of is referred to by more than ``parts``."""
-    while array.base is not None:
-        if not backend.is_array(array.base):  # a file, bytes, another library's memory
-            return bool(array.flags.writeable)
-        if bases(array) > parts[id(array.base)]:
-            return True
-        array = array.base
-    return False
-
-
-def _bounds(p: Tensor) -> tuple[int, int]:
-    """The first and the behind last byte of ``p`` in memory."""
-    lo = hi = p.data_ptr()
-    if p.numel() == 0:
-        return lo, hi
-    for n, step in zip(p._data.shape, p._data.strides, strict=True):
-        lo, hi = lo + min(step * (n - 1), 0), hi + max(step * (n - 1), 0)
-    return lo, hi + p.itemsize
+    return None if flat is None else 1 + flat.referring(p.__dict__["_flat"][1])

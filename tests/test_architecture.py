@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_arguments": {"autograd", "backend", "dtypes"},
     "_compile_cache": set(),
     "_names": set(),
+    "aliases": TAPE,
     "_plugins": {"hookspecs"},
     "autograd": GROUND | {"_arguments", "printing"},
     "backend": set(),
@@ -59,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "random": GROUND,
     "registry": {"_plugins", "hookspecs"},
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one
-    "storage": TAPE,
+    "storage": TAPE | {"aliases"},
     "testing": ANYTHING,
     "utils": TAPE | {"distributed", "ops", "random"},
 }
