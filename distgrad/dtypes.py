@@ -110,7 +110,11 @@ def as_dtype(value: object) -> dtype:
         return get_default_dtype().to_complex()
     if isinstance(value, str) and value in _BY_NAME:
         return _BY_NAME[value]
-    return from_numpy_dtype(value)
+    if isinstance(value, np.dtype | type):
+        return from_numpy_dtype(value)
+    if isinstance(value, str):
+        raise TypeError(f"there is no dtype {value!r}; there are {', '.join(_BY_NAME)}")
+    raise TypeError(f"dtype must be torch.dtype, not {type(value).__name__}")
 
 
 _default = float32
@@ -164,9 +168,16 @@ def _lattice(a: np.dtype, b: np.dtype) -> dtype:
 _PROMOTED: dict[tuple[np.dtype, np.dtype], dtype] = {}
 
 
+def _no_dtype(name: str, value: object) -> TypeError:
+    return TypeError(f"{name}(): argument 'type' must be torch.dtype, not {type(value).__name__}")
+
+
 def promote_types(a: dtype, b: dtype) -> dtype:
     """The smallest type that holds both, by PyTorch's lattice: ``promote_types(int64, float16) is float16``."""
-    key = (a.np, b.np)
+    try:
+        key = (a.np, b.np)
+    except AttributeError:
+        raise _no_dtype("promote_types", a if not isinstance(a, dtype) else b) from None
     found = _PROMOTED.get(key)
     if found is None:
         found = _PROMOTED[key] = _lattice(a.np, b.np)
@@ -201,6 +212,8 @@ class finfo:  # noqa: N801 - PyTorch's name
     """``bits, eps, max, min, tiny, smallest_normal, resolution`` of a floating-point type or a complex one's parts."""
 
     def __init__(self, type: dtype | None = None) -> None:
+        if type is not None and not isinstance(type, dtype):
+            raise _no_dtype("finfo", type)
         d = (type or _default).to_real()
         if not d.is_floating_point:
             raise TypeError(f"finfo() takes a floating-point type, got {d!r}; use iinfo for integers")
@@ -229,6 +242,8 @@ class iinfo:  # noqa: N801 - PyTorch's name
     """Limits of an integer type: ``bits, max, min``."""
 
     def __init__(self, type: dtype) -> None:
+        if not isinstance(type, dtype):
+            raise _no_dtype("iinfo", type)
         if type.category != 1:
             raise TypeError(f"iinfo() takes an integer type, got {type!r}; use finfo for floating point")
         info = np.iinfo(type.np)

@@ -288,8 +288,9 @@ def _checked_seed(seed: int) -> int:
     """``seed`` as an unsigned 64-bit integer."""
     try:
         number = int(seed)
-    except (TypeError, ValueError) as e:
-        raise type(e)(f"a seed must be an integer, got {seed!r}") from None
+    except (TypeError, ValueError, OverflowError) as e:
+        kind = TypeError if isinstance(e, TypeError) else ValueError
+        raise kind(f"a seed must be an integer, got {seed!r}") from None
     if not -(2**63) <= number < 2**64:
         raise ValueError(f"a seed must be in [-2**63, 2**64), got {number}")
     return number % 2**64

@@ -29,18 +29,19 @@ SHIPPED = [*LIBRARY, *PLUGINS, *LAUNCH]
 ALL = [*SHIPPED, *sorted(p for top in ("tests", "benchmarks", "plugins/template") for p in (ROOT / top).rglob("*.py"))]
 
 GROUND = {"backend", "dtypes"}
-TAPE = GROUND | {"autograd"}
+TAPE = GROUND | {"_arguments", "autograd"}
 ANYTHING = {"*"}
 
 # What each part of distgrad may import of distgrad, besides itself.  The longest matching name counts.
 MAY_IMPORT: dict[str, set[str]] = {
     "": ANYTHING,  # distgrad/__init__.py: the public names
     "__main__": {"cli"},
+    "_arguments": {"autograd", "backend", "dtypes"},
     "_compile_cache": set(),
     "_names": set(),
     "aliases": TAPE,
     "_plugins": {"hookspecs"},
-    "autograd": GROUND | {"printing"},
+    "autograd": GROUND | {"_arguments", "printing"},
     "backend": set(),
     "cli": ANYTHING,
     "compiled": {"_compile_cache", "backend"},

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..backend import Array
+from ..dtypes import scalar_dtype
 from .errors import freed, mismatched, stale
 from .grad_mode import recording
 from .graph import Cell, Node
@@ -28,16 +29,43 @@ ndarray = np.ndarray
 NO_OPTIONS: dict[str, Any] = {}
 _RAW = frozenset({ndarray, np.float32, np.float64})  # what rules compute with on the CPU
 _f32, _f64 = np.dtype(np.float32), np.dtype(np.float64)
+_PLAIN = frozenset({int, float, bool, complex})
+_OF_NUMBERS = frozenset({"_add", "_sub", "mul", "_div", "floor_divide"})  # PyTorch takes two numbers as tensors here
+
+# where PyTorch takes no number: in the place of either operand, and of the first
+_BOTH = frozenset({"atan2", "logical_and", "logical_or", "logical_xor", "maximum", "minimum"})
+_FIRST = _BOTH | {"eq", "fmod", "ge", "gt", "le", "lt", "ne"}
 
 
-def general_call(prim: Primitive) -> Callable[..., Any]:
+def of_rule(operands: Any) -> Any:
+    """The array module of raw ``operands``, in a gradient rule; TypeError outside of backward passes, for there users
+    call, who must give tensors."""
+    if recording.callbacks is None:
+        raise misfit(next((a for a in operands if a.__class__ not in TENSORS), None))
+    return module_of(operands)
+
+
+def misfit(value: Any) -> TypeError:
+    """The error for ``value`` in a tensor's place, which names function and argument."""
+    from .._arguments import misfit  # which needs tensors
+
+    return misfit(value)
+
+
+def number_tensor(value: Any) -> Tensor:
+    """The number ``value`` as a tensor of its default type."""
+    kind = scalar_dtype(value)
+    return Tensor._wrap(np.asarray(value, kind.np), None)
+
+
+def general_call(prim: Primitive, strict: bool = True) -> Callable[..., Any]:
     forward = prim.forward
     promote = prim.promote
     view = prim.view
     variadic = prim.variadic
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        if args[0].__class__ in _RAW and prim.one_kind:  # in a rule, on arrays
+        if args[0].__class__ in _RAW and prim.one_kind and recording.callbacks is not None:  # in a rule, on arrays
             return forward(np, *args, **kwargs)
         n = len(args) if variadic else len(prim.rules) or 1
         raw: list[Any] = []
@@ -59,12 +87,15 @@ def general_call(prim: Primitive) -> Callable[..., Any]:
                     quick = False
             else:
                 edges.append(None)
-                if a is not None and a.__class__ is not ndarray:
-                    quick = False
+                if a is not None:
+                    if a.__class__ is not ndarray:
+                        quick = False
+                    elif strict and recording.callbacks is None:
+                        raise misfit(a)
             raw.append(a)
             bit += bit
         if not tensors:
-            return forward(module_of(args[:n]), *args, **kwargs)
+            return forward(of_rule(args[:n]), *args, **kwargs)
         try:
             if quick:
                 xp: Any = np
@@ -131,7 +162,9 @@ def unary_call(prim: Primitive) -> Callable[..., Any]:
 
     def call(x: Any) -> Any:
         if x.__class__ not in TENSORS:
-            return forward(module_of((x,)), x)
+            if x.__class__ is ndarray and recording.callbacks is not None:  # in a rule
+                return forward(np, x)
+            return forward(of_rule((x,)), x)
         if (view := x._view) is not None and view.generation != x._vc.generation:
             refresh(x)
         data = x._data
@@ -174,11 +207,13 @@ def unary_call(prim: Primitive) -> Callable[..., Any]:
     return call
 
 
-def binary_call(prim: Primitive) -> Callable[..., Any]:
-    """The call of two inputs and no options, straightened for the hot path."""
+def binary_call(prim: Primitive, strict: bool = True) -> Callable[..., Any]:
+    """The call of two inputs and no options, straightened for the hot path; ``strict``: not of NumPy's arrays."""
     forward = prim.forward
     floats = prim.promote == "float"
     plans = prim.plans
+    first = strict and prim.name in _FIRST
+    both = strict and prim.name in _BOTH
 
     def call(x: Any, y: Any) -> Any:
         if x.__class__ in TENSORS:
@@ -187,16 +222,24 @@ def binary_call(prim: Primitive) -> Callable[..., Any]:
             xd = x._data
             ex = x._node
         elif y.__class__ in TENSORS:
+            if strict and (first or x.__class__ is ndarray) and recording.callbacks is None:
+                raise misfit(x)
             xd = x
             ex = None
         else:
-            return forward(module_of((x, y)), x, y)
+            if x.__class__ is ndarray and recording.callbacks is not None:  # in a rule
+                return forward(np, x, y)
+            if recording.callbacks is None and prim.name in _OF_NUMBERS and {x.__class__, y.__class__} <= _PLAIN:
+                return call(number_tensor(x), number_tensor(y))
+            return forward(of_rule((x, y)), x, y)
         if y.__class__ in TENSORS:
             if (view := y._view) is not None and view.generation != y._vc.generation:
                 refresh(y)
             yd = y._data
             ey = y._node
         else:
+            if strict and (both or y.__class__ is ndarray) and recording.callbacks is None:
+                raise misfit(y)
             yd = y
             ey = None
         try:

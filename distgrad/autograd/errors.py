@@ -102,3 +102,11 @@ def overlapping() -> RuntimeError:
         "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
         "Please clone() the tensor before performing the operation."
     )
+
+
+def read_only() -> RuntimeError:
+    """A write to memory that NumPy says is read-only."""
+    return RuntimeError(
+        "this tensor's memory is read-only: it was made over a NumPy array that cannot be written to. Write to a copy, "
+        "which .clone() gives"
+    )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
-from .calls import NO_OPTIONS
+from .calls import NO_OPTIONS, misfit, of_rule
 from .errors import stale
 from .grad_mode import recording
 from .graph import Node
@@ -100,12 +100,15 @@ def fused(
                         quick = False
                 else:
                     edges.append(None)
-                    if a is not None and a.__class__ is not ndarray:
-                        quick = False
+                    if a is not None:
+                        if recording.callbacks is None:
+                            raise misfit(a)
+                        if a.__class__ is not ndarray:
+                            quick = False
                 raw.append(a)
             xp: Any = np
             if not tensors:
-                return forward(module_of(args[:n]), *args, **kwargs)[0]
+                return forward(of_rule(args[:n]), *args, **kwargs)[0]
             if quick:
                 ans, kept = forward(np, *raw, *args[n:], **kwargs)
             else:

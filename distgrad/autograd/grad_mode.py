@@ -133,6 +133,10 @@ class set_grad_enabled(_Switch):  # noqa: N801
 
     def __init__(self, mode: bool) -> None:
         super().__init__()
+        given: Any = mode
+        if given.__class__ is not bool:
+            found = type(given).__name__
+            raise TypeError(f"set_grad_enabled(): argument 'enabled' (position 1) must be bool, not {found}")
         self.enabled = bool(mode)
         self._outer = recording.enabled
         recording.enabled = self.enabled

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from .. import backend, dtypes
 from .coo import Coo
-from .tensor import TENSORS
+from .tensor import TENSORS, unmasked
+
+_SCALARS = (bool, int, float, complex, NoneType)
 
 
 def module_of(operands: Any) -> Any:
@@ -74,6 +77,8 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
     arrays = []
     for i, a in enumerate(raw):
         if backend.is_array(a):
+            if a.__class__ is not np.ndarray and isinstance(a, np.ndarray):
+                unmasked(a)
             arrays.append(a)
         elif isinstance(a, np.generic):
             raw[i] = a.item()
@@ -81,10 +86,13 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
             raise NotImplementedError(
                 f"Could not run '{prim.name.strip('_')}' with arguments from the 'Sparse' backend; use to_dense() first"
             )
-        elif a is not None and not isinstance(a, (bool, int, float, complex)):
+        elif (a is None and prim.promote is not None and prim.name != "_clamp") or not isinstance(a, _SCALARS):
             raise TypeError(
-                f"{prim.name.strip('_')}(): argument {i + 1} must be Tensor or Number, not {type(a).__name__}"
+                f"{prim.name.strip('_')}(): argument '{'other' if i else 'input'}' (position {i + 1}) must be Tensor "
+                f"or Number, not {type(a).__name__}"
             )
+    if prim.refuse is not None:
+        prim.refuse(raw)
     xp = np
     device = [a for a in arrays if not isinstance(a, np.ndarray)]
     if device:

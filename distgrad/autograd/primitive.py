@@ -59,6 +59,7 @@ class Primitive:
     """
 
     unread: frozenset[int] = frozenset()
+    refuse: Callable[[Any], None] | None = None  # raises for operands, as given, of types that it does not take
 
     def __init__(self, forward: Callable[..., Any], promote: str | None, meta: str, view: bool, grad_name: Any) -> None:
         self.forward = forward
@@ -160,11 +161,13 @@ class Primitive:
         return self.gradients(node, g, node.args, ans, wanted)
 
 
-def publish(prim: Primitive, call: Callable[..., Any], methods: tuple[str, ...]) -> Any:
+def publish(prim: Primitive, call: Callable[..., Any], methods: tuple[str, ...], lenient: Any = None) -> Any:
+    """Make ``call`` known; Python's operators get ``lenient``, which takes NumPy's arrays beside tensors."""
     call.__name__ = call.__qualname__ = prim.name
     call.__doc__ = prim.forward.__doc__
     call.__module__ = prim.forward.__module__
     call.primitive = prim  # type: ignore[attr-defined]
+    call.operator = lenient or call  # type: ignore[attr-defined]
     call.defvjp = prim.defvjp  # type: ignore[attr-defined]
     call.defvjp_each = prim.defvjp_each  # type: ignore[attr-defined]
     prim.call = call
@@ -174,9 +177,9 @@ def publish(prim: Primitive, call: Callable[..., Any], methods: tuple[str, ...])
         if operator or (name.endswith("_") and not name.endswith("__")):
             setattr(Tensor, name, inplace(prim, name))
         elif name.startswith("__r") and name not in ("__rshift__", "__repr__", "__reversed__"):
-            setattr(Tensor, name, _reflected(call))
+            setattr(Tensor, name, _reflected(lenient or call))
         else:
-            setattr(Tensor, name, call)
+            setattr(Tensor, name, lenient or call if name.startswith("__") else call)
     return call
 
 
@@ -210,18 +213,19 @@ def primitive(
     def declare(forward: Callable[..., Any]) -> Any:
         prim = Primitive(forward, promote, meta, view, grad_name)
         code = code_of(forward)
+        lenient = None
         variable = code.co_kwonlyargcount or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
         plain = not variable and not view and not forward.__defaults__
         if plain and code.co_argcount == 2:
             call = unary_call(prim)
         elif plain and code.co_argcount == 3 and promote is not None:
-            call = binary_call(prim)
+            call, lenient = binary_call(prim), binary_call(prim, strict=False)
             prim.pull = binary_pull(prim)  # type: ignore[method-assign]
         else:
-            call = general_call(prim)
+            call, lenient = general_call(prim), general_call(prim, strict=False)
             if view:
-                call = view_call(prim, call)
-        return publish(prim, call, methods)
+                call = lenient = view_call(prim, call)
+        return publish(prim, call, methods, lenient)
 
     return declare
 

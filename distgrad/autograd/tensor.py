@@ -60,6 +60,8 @@ def taken(array: Array) -> Array:
         ValueError: NumPy arrays of foreign byte order, with a negative stride or one that is no multiple of the
         element. """
     kind = array.dtype
+    if array.__class__ is not np.ndarray and isinstance(array, np.ndarray):
+        unmasked(array)
     if kind in dtypes.FROM_NUMPY:
         if array.__class__ is np.ndarray:
             strides = array.strides
@@ -85,6 +87,16 @@ def taken(array: Array) -> Array:
         f"can't convert np.ndarray of type {name}.{kind.type.__name__}. The only supported types are: float64, "
         "float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and bool."
     )
+
+
+def unmasked(array: np.ndarray) -> None:
+    """TypeError for a masked array (``numpy.ma``) that hides an element: a tensor has no mask and would show it."""
+    mask = getattr(array, "mask", None)
+    if mask is not None and np.any(mask):
+        raise TypeError(
+            "can't convert a numpy.ma.MaskedArray with masked elements to a tensor, which would lose the mask; fill "
+            "them with .filled(value), or make tensors of .data and .mask"
+        )
 
 
 class Tensor:
@@ -290,6 +302,10 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Any:
         """Set :attr:`requires_grad` and return the tensor."""
+        given: Any = requires_grad
+        if not isinstance(given, bool | np.bool_):
+            found = type(given).__name__
+            raise TypeError(f"requires_grad_(): argument 'requires_grad' (position 1) must be bool, not {found}")
         self.requires_grad = requires_grad
         return self
 

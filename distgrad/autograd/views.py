@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
-from .errors import freed, leaf_written, mismatched, overlapping, unfollowed
+from .errors import freed, leaf_written, mismatched, overlapping, read_only, unfollowed
 from .grad_mode import recording
 from .graph import TURN, Cell, Leaf, Node, View, is_nowhere, nowhere, stepped
 from .tensor import TENSORS, Tensor, new
@@ -169,9 +169,14 @@ class CopySlices:
 
 
 def _writable(data: Any) -> Any:
-    """``data``; NumPy's repeated arrays are made writable, as PyTorch's are."""
-    if data.__class__ is np.ndarray and not data.flags.writeable and 0 in data.strides:
-        data.flags.writeable = True
+    """``data``; NumPy's repeated arrays are made writable, as PyTorch's are.  RuntimeError for what cannot be."""
+    if data.__class__ is np.ndarray and not data.flags.writeable:
+        try:
+            if 0 not in data.strides:
+                raise ValueError
+            data.flags.writeable = True
+        except ValueError:
+            raise read_only() from None
     return data
 
 

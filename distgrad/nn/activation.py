@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._arguments import number, sizes_of
 from ..autograd import Tensor
 from ..ops import creation, elementwise
 from ..ops.activation import relu as _relu  # the primitive itself: no call between
@@ -142,6 +143,8 @@ class PReLU(Module):
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
+        sizes_of("PReLU", num_parameters=num_parameters)
+        number("PReLU", "init", init)
         self.num_parameters = num_parameters
         self.init = init
         self.weight = Parameter(creation.full((num_parameters,), float(init), device=device, dtype=dtype))
@@ -209,6 +212,8 @@ class Hardtanh(Module):
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
+        number("Hardtanh", "min_val", min_val)
+        number("Hardtanh", "max_val", max_val)
         if not max_val > min_val:
             raise ValueError(f"Hardtanh: max_val must be larger than min_val, got min_val={min_val}, max_val={max_val}")
         self.min_val = min_val

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._arguments import number, sizes_of, wrong
 from ..autograd import Tensor, no_grad
+from ..autograd.tensor import TENSORS
 from ..ops import creation
 from ..ops.normalization import batch_norm
 from . import init
@@ -56,6 +58,11 @@ class _BatchNorm(Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        name = type(self).__name__
+        sizes_of(name, num_features=num_features)
+        number(name, "eps", eps, 0)
+        if momentum is not None:
+            number(name, "momentum", momentum)
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum
@@ -101,6 +108,8 @@ class _BatchNorm(Module):
         return batch_norm(input, mean, var, self.weight, self.bias, by_batch, share or 0.0, self.eps)
 
     def _check_input_dim(self, input: Tensor) -> None:
+        if input.__class__ not in TENSORS:
+            raise wrong("batch_norm", "input", 1, "Tensor", input)
         if input.ndim not in self._dimensions:
             expected = " or ".join(f"{n}D" for n in self._dimensions)
             raise ValueError(f"expected {expected} input (got {input.ndim}D input)")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
+from .._arguments import integer, number, sizes_of
 from ..autograd import Tensor, no_grad
 from ..ops import creation
 from ..ops.embedding import embedding
@@ -43,6 +45,13 @@ class Embedding(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        sizes_of("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        if padding_idx is not None:
+            integer("Embedding", "padding_idx", padding_idx)
+        if max_norm is not None:
+            number("Embedding", "max_norm", max_norm, 0)
+        if not (isinstance(norm_type, float) and math.isinf(norm_type)):
+            number("Embedding", "norm_type", norm_type)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         if padding_idx is not None:

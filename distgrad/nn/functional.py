@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any as _Any
 
+from .._arguments import checked
 from .._names import absent as _absent
 from ..autograd import Tensor
+from ..autograd.tensor import TENSORS as _TENSORS
 from ..ops.activation import (
     celu,
     dropout,
@@ -70,9 +72,10 @@ __all__ = [
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0); the gradient at 0 is 0."""
-    return input.relu_() if inplace else _relu(input)
+    return input.relu_() if inplace and input.__class__ in _TENSORS else _relu(input)
 
 
+@checked
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """``input`` where positive, else ``weight * input``.
 
@@ -91,14 +94,18 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
                 f"= {channels}."
             )
         weight = weight.reshape([n if i == min(1, input.ndim - 1) else 1 for i in range(input.ndim)])
+    elif not input.ndim:
+        weight = weight.reshape(())
     return _prelu(input, weight)
 
 
+@checked
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """``input`` divided along ``dim`` by its ``p``-norm, or by ``eps`` where that is larger."""
     return input / norm(input, p, dim, True).clamp_min(eps)
 
 
+@checked
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """1 at the class index, else 0: of shape (*, num_classes), int64.
 

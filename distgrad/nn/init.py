@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes, random
+from .._arguments import checked
 from .._names import absent as _absent
 from ..autograd import Tensor, no_grad
 
@@ -21,6 +22,7 @@ _CONVOLUTIONS = [f"conv{transposed}{n}d" for transposed in ("", "_transpose") fo
 _GAINS = {"tanh": 5 / 3, "relu": math.sqrt(2), "selu": 0.75} | dict.fromkeys(["linear", *_CONVOLUTIONS, "sigmoid"], 1.0)
 
 
+@checked
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor on a standard deviation that keeps variance through ``nonlinearity``; ``param`` is leaky_relu's slope.
 
@@ -54,29 +56,34 @@ def _fan(tensor: Tensor, mode: str) -> int:
     return _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
 
 
+@checked
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform on [a, b)."""
     with no_grad():
         return tensor.uniform_(a, b, generator=generator)
 
 
+@checked
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normal."""
     with no_grad():
         return tensor.normal_(mean, std, generator=generator)
 
 
+@checked
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """``val`` everywhere."""
     with no_grad():
         return tensor.fill_(val)
 
 
+@checked
 def ones_(tensor: Tensor) -> Tensor:
     """Ones."""
     return constant_(tensor, 1.0)
 
 
+@checked
 def zeros_(tensor: Tensor) -> Tensor:
     """Zeros."""
     return constant_(tensor, 0.0)
@@ -89,6 +96,7 @@ def _overwritten(tensor: Tensor, array: Any) -> Tensor:
         return tensor.copy_(Tensor._wrap(here, None))
 
 
+@checked
 def eye_(tensor: Tensor) -> Tensor:
     """Ones on the diagonal of a matrix, zeros elsewhere; ValueError for another rank."""
     if tensor.ndim != 2:
@@ -96,12 +104,14 @@ def eye_(tensor: Tensor) -> Tensor:
     return _overwritten(tensor, np.eye(*tensor.shape))
 
 
+@checked
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio 2010)."""
     bound = gain * math.sqrt(6 / sum(_calculate_fan_in_and_fan_out(tensor)))
     return uniform_(tensor, -bound, bound, generator)
 
 
+@checked
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio 2010)."""
     return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(_calculate_fan_in_and_fan_out(tensor))), generator)
@@ -118,6 +128,7 @@ def _is_empty(tensor: Tensor) -> bool:
     return False
 
 
+@checked
 def kaiming_uniform_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
 ) -> Tensor:
@@ -128,6 +139,7 @@ def kaiming_uniform_(
     return uniform_(tensor, -bound, bound, generator)
 
 
+@checked
 def kaiming_normal_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
 ) -> Tensor:
@@ -137,6 +149,7 @@ def kaiming_normal_(
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
 
 
+@checked
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
 ) -> Tensor:
@@ -150,6 +163,7 @@ def trunc_normal_(
     return _overwritten(tensor, np.clip(ndtri(low + drawn * (high - low)) * std + mean, a, b))
 
 
+@checked
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """A (semi-)orthogonal matrix, evenly distributed (Saxe et al. 2013, arXiv:1312.6120), of (rows, all other
     dimensions); ValueError for fewer than two dimensions."""

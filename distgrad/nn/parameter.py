@@ -24,6 +24,8 @@ def _sharing(cls: type, data: Any, requires_grad: bool) -> Any:
     else:
         raise TypeError(f"{cls.__name__}() takes a Tensor, an array or None, got {type(data).__name__}")
     self._node = None
+    if not isinstance(requires_grad, bool):
+        raise TypeError(f"{cls.__name__}(): argument 'requires_grad' must be bool, not {type(requires_grad).__name__}")
     if requires_grad:
         kind = dtypes.from_numpy_dtype(self._data.dtype)
         if kind.category < 2:

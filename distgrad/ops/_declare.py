@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from .. import backend, dtypes
+from .._arguments import checked, in_rule, kind_of, misfit, whole
 from ..autograd.tensor import TENSORS, Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,13 +23,15 @@ DType = dtypes.dtype | np.dtype | type | str | None  # None: the default, or the
 Device = backend.device | str | int | None  # likewise
 
 
-def method(*names: str) -> Callable[[F], F]:
-    """Make the function a method of Tensor, under its own name or the ones given."""
+def method(*names: str, check: bool = True) -> Callable[[F], F]:
+    """Make the function a method of Tensor, under its own name or the ones given; it is :func:`checked`, unless it is
+    called so often that this would cost and finds by itself what is wrong with its arguments."""
 
     def attach(function: F) -> F:
+        made = checked(function) if check else function
         for name in names or (function.__name__,):
-            setattr(Tensor, name, function)
-        return function
+            setattr(Tensor, name, made)
+        return made
 
     return attach
 
@@ -91,14 +94,24 @@ def raw(value: Any) -> Any:
 
 def ndim_of(x: Any) -> int:
     """The rank of a tensor or array."""
-    return x._data.ndim if x.__class__ in TENSORS else x.ndim
+    return x._data.ndim if x.__class__ in TENSORS else array(x).ndim
+
+
+def array(x: Any) -> Any:
+    """The array of a tensor, or, in a rule, an array itself; TypeError for anything else."""
+    if x.__class__ in TENSORS:
+        return x._data
+    if in_rule() and hasattr(x, "dtype"):
+        return x
+    raise misfit(x)
 
 
 def axis(dim: Any, ndim: int) -> int:
     """``dim`` checked and made non-negative; a zero-dimensional tensor has dimensions -1 and 0."""
     n = ndim if ndim else 1
-    d = dim.__index__()
+    d = dim if dim.__class__ is int else whole(dim)
     if not -n <= d < n:
+        whole(d)  # one beyond int64 is another error
         raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {d})")
     return d + n if d < 0 else d
 
@@ -122,11 +135,25 @@ def sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
     """Sizes given one by one or as one sequence."""
     if len(args) == 1 and isinstance(args[0], (tuple, list)):
         args = tuple(args[0])
-    return tuple([int(a.__index__()) for a in args])
+    return tuple([a if a.__class__ is int else size(a) for a in args])
+
+
+def size(value: Any) -> int:
+    """One size, as an integer; TypeError, naming function and argument, for what is none."""
+    return int(value) if isinstance(value, bool) else whole(value, "tuple of ints")
+
+
+def keeps(keepdim: Any) -> bool:
+    """``keepdim``, if it is a bool."""
+    if keepdim.__class__ is bool:
+        return bool(keepdim)
+    if isinstance(keepdim, np.bool_):
+        return bool(keepdim)
+    raise misfit(keepdim, "bool")
 
 
 def needs_tensor(x: Any, name: str) -> Any:
     """``x``, if it is a tensor or (inside a rule) an array."""
-    if x.__class__ in TENSORS or backend.is_array(x):
+    if x.__class__ in TENSORS or (in_rule() and backend.is_array(x)):
         return x
-    raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
+    raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {kind_of(x)}")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backend
-from ..autograd.tensor import TENSORS
+from ..autograd.tensor import TENSORS, unmasked
 
 FULL = slice(None)
 _PLAIN = frozenset({int, slice, type(None), type(Ellipsis)})
@@ -157,6 +157,12 @@ def _term(i: Any) -> Any:
         return _array(i._data)
     if isinstance(i, (np.ndarray, list, tuple, range)):
         array = i if isinstance(i, np.ndarray) else _listed(i)
+        unmasked(array)
+        if array.dtype.kind in "SUOMm":
+            raise IndexError(
+                "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
+                f"a {type(i).__name__} of other things)"
+            )
         return _array(array if array.dtype.char in "?B" else array.astype(np.int64, copy=False))
     raise IndexError(
         "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "

@@ -7,10 +7,11 @@ import math
 from typing import Any
 
 from .. import backend
+from .._arguments import checked
 from ..autograd import Tensor, primitive
 from ..autograd.nodes import names_read
 from ..autograd.tensor import TENSORS
-from ._declare import DType, attach, axis, in_float32, method, ndim_of, of_floats, raw, unknown
+from ._declare import DType, attach, axis, in_float32, method, ndim_of, noun, of_floats, raw, unknown
 from ._numbers import fitting
 from .elementwise import exp, sigmoid, tanh
 from .selection import _where
@@ -72,6 +73,7 @@ def _leaky_relu(xp, x, slope):
 _leaky_relu.defvjp(lambda g, ans, x, slope: _where(g, g * slope, raw(x > 0)))
 
 
+@checked
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """``input`` where positive, else ``negative_slope * input``."""
     return _into(input, _leaky_relu(_kept_from(input, inplace), negative_slope), inplace)
@@ -141,6 +143,7 @@ def softmax(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tenso
     return _softmax(input, _implicit(dim, ndim_of(input)))
 
 
+@checked
 def softmin(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tensor:
     """:func:`softmax` of ``-input``."""
     return softmax(-input, dim, dtype)
@@ -217,6 +220,7 @@ def _gelu_vjp(g, ans, x, by_tanh):
 _gelu.defvjp(_in_wide(_gelu_vjp))
 
 
+@checked
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x Phi(x), a Gaussian unit (Hendrycks & Gimpel 2016, arXiv:1606.08415); ``approximate="tanh"`` by tanh."""
     if approximate not in ("none", "tanh"):
@@ -236,6 +240,7 @@ _softplus.defvjp(
 )
 
 
+@checked
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta * input)) / beta; the input itself where beta * input > threshold."""
     return _softplus(input, beta, threshold)
@@ -250,6 +255,7 @@ def _logsigmoid(xp, x, _):
 _logsigmoid.defvjp(_in_wide(lambda g, ans, x, _: g * sigmoid(-x)))
 
 
+@checked
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(input)), without overflow."""
     return _logsigmoid(input, None)
@@ -268,16 +274,19 @@ _elu.defvjp(
 )
 
 
+@checked
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``input`` where positive, else alpha (exp(input) - 1) (Clevert et al. 2015, arXiv:1511.07289)."""
     return _into(input, _elu(_kept_from(input, inplace), alpha, 1.0, 1.0), inplace)
 
 
+@checked
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """max(0, x) + min(0, alpha (exp(x / alpha) - 1)) (Barron 2017, arXiv:1704.07483)."""
     return _into(input, _elu(_kept_from(input, inplace), alpha, 1.0, 1 / alpha), inplace)
 
 
+@checked
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """Scaled exponential linear unit (Klambauer et al. 2017, arXiv:1706.02515)."""
     return _into(input, _elu(_kept_from(input, inplace), 1.6732632423543772, 1.0507009873554805, 1.0), inplace)
@@ -297,6 +306,7 @@ def _silu_vjp(g, ans, x, _):
 _silu.defvjp(_in_wide(_silu_vjp))
 
 
+@checked
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x sigmoid(x)."""
     return _into(input, _silu(_kept_from(input, inplace), None), inplace)
@@ -316,13 +326,17 @@ def _mish_vjp(g, ans, x, _):
 _mish.defvjp(_in_wide(_mish_vjp))
 
 
+@checked
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)) (Misra 2019, arXiv:1908.08681)."""
     return _into(input, _mish(_kept_from(input, inplace), None), inplace)
 
 
+@checked
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """``input`` limited to [min_val, max_val]; no gradient at the limits."""
+    if min_val > max_val:
+        raise ValueError(f"min_val cannot be greater than max_val, but they are {min_val} and {max_val}")
     return _into(input, _hardtanh(_kept_from(input, inplace), min_val, max_val), inplace)
 
 
@@ -341,6 +355,7 @@ def _hardtanh(xp, x, low, high):
 _hardtanh.defvjp(lambda g, ans, x, low, high: _where(0.0, g, raw((x <= low) | (x >= high))))
 
 
+@checked
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """``input`` limited to [0, 6]."""
     return hardtanh(input, 0.0, 6.0, inplace)
@@ -355,6 +370,7 @@ def _hardsigmoid(xp, x, _):
 _hardsigmoid.defvjp(lambda g, ans, x, _: _where(g / 6, 0.0, raw((x > -3) & (x < 3))))
 
 
+@checked
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """relu6(x + 3) / 6."""
     return _into(input, _hardsigmoid(_kept_from(input, inplace), None), inplace)
@@ -369,16 +385,19 @@ def _hardswish(xp, x, _):
 _hardswish.defvjp(lambda g, ans, x, _: _where(0.0, _where(g * (x / 3 + 0.5), g, raw(x < 3)), raw(x <= -3)))
 
 
+@checked
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244)."""
     return _into(input, _hardswish(_kept_from(input, inplace), None), inplace)
 
 
+@checked
 def softsign(input: Tensor) -> Tensor:
     """x / (1 + |x|)."""
     return input / (1 + input.abs())
 
 
+@checked
 def tanhshrink(input: Tensor) -> Tensor:
     """x - tanh(x)."""
     return input - tanh(input)
@@ -396,6 +415,7 @@ def _threshold(xp, x, threshold, value):
 _threshold.defvjp(lambda g, ans, x, threshold, value: _where(0.0, g, raw(x <= threshold)))
 
 
+@checked
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """``input`` where above ``threshold`` (or NaN), else ``value``."""
     return _into(input, _threshold(_kept_from(input, inplace), threshold, value), inplace)
@@ -412,18 +432,19 @@ def _dropped(xp, x, mask, scale):
 _dropped.defvjp(lambda g, ans, x, mask, scale: _dropped(g, mask, scale))
 
 
+@checked
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Each element zero with probability ``p``, the others divided by 1 - p (Hinton et al. 2012, arXiv:1207.0580)."""
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-    if input.__class__ not in TENSORS:
-        raise TypeError(f"dropout(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     if not training or p == 0.0:
         return input
     if p == 1.0:
         return _into(input, input * 0.0, inplace)
     from ..random import default_generator
 
+    if input._data.dtype.kind in "biu":
+        raise RuntimeError(f"result type Float can't be cast to the desired output type {noun(input)}")
     mask = default_generator.keep_mask(input._data.shape, p)
     device = input.device
     return _into(

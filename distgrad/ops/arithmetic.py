@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from .._arguments import checked, is_number, misfit
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
 from ._declare import Number, Operand, in_type_of, method, noun, raw, unknown
@@ -32,12 +33,24 @@ def _sub(xp, x, y):
     try:
         return xp.subtract(x, y)
     except TypeError:
-        raise RuntimeError(
-            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
-            "operator instead."
-        ) from None
+        raise _no_difference("two bool tensors") from None
 
 
+def _no_difference(what: str) -> RuntimeError:
+    instead = "Use the `^` or `logical_xor()` operator instead."
+    if what == "a bool tensor":
+        instead = "If you are trying to invert a mask, use the `~` or `logical_not()` operator instead."
+    return RuntimeError(f"Subtraction, the `-` operator, with {what} is not supported. {instead}")
+
+
+def _not_of_bools(operands: Any) -> None:
+    """RuntimeError where bools are among the operands of a difference, which would count as 0 and 1."""
+    bools = [getattr(a, "dtype", None) == np.bool_ or a.__class__ is bool for a in operands]
+    if any(bools):
+        raise _no_difference("two bool tensors" if all(bools) else "a bool tensor")
+
+
+_sub.primitive.refuse = _not_of_bools
 _sub.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g)
 
 
@@ -65,10 +78,10 @@ _div.defvjp(
 )
 
 
-@method("__rtruediv__")
+@method("__rtruediv__", check=False)
 def _divided(self: Tensor, other: Any) -> Tensor:
     """``other / self``: of a number, as in PyTorch, the reciprocal times it."""
-    return reciprocal(self) * other if isinstance(other, (int, float, complex)) else _div(other, self)
+    return reciprocal(self) * other if isinstance(other, (int, float, complex)) else _div.operator(other, self)
 
 
 @primitive("__neg__", "neg", "negative", "neg_")
@@ -76,7 +89,8 @@ def neg(xp, x):
     """``neg(input)``: ``-input``."""
     if x.dtype.kind == "b":
         raise RuntimeError(
-            "Negation, the `-` operator, on a bool tensor is not supported. Use the `~` operator instead."
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
+            "the `~` or `logical_not()` operator instead."
         )
     return xp.negative(x)
 
@@ -93,39 +107,54 @@ def positive(input: Tensor) -> Tensor:
     return input
 
 
-@method("add")
-def add(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
+_ONE = 1  # the default of alpha: the very object that comes where none is given
+
+
+def _is_one(alpha: Any) -> bool:
+    """Whether the factor ``alpha`` changes nothing; TypeError for what is no number."""
+    if not (is_number(alpha) or isinstance(alpha, complex)):
+        raise misfit(alpha, "Number")
+    return bool(alpha == 1)
+
+
+def _times(other: Any, alpha: Any) -> Any:
+    return mul(other, alpha) if other.__class__ in TENSORS else other * alpha
+
+
+@method("add", check=False)
+def add(input: Operand, other: Operand, *, alpha: Number = _ONE) -> Tensor:
     """``input + alpha * other``, elementwise with broadcasting."""
-    return _add(input, other) if alpha == 1 else _add(input, mul(other, alpha))
+    return _add(input, other) if alpha is _ONE or _is_one(alpha) else _add(input, _times(other, alpha))
 
 
-@method("sub", "subtract")
-def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
+@method("sub", "subtract", check=False)
+def sub(input: Operand, other: Operand, *, alpha: Number = _ONE) -> Tensor:
     """``input - alpha * other``, elementwise with broadcasting."""
-    return _sub(input, other) if alpha == 1 else _sub(input, mul(other, alpha))
+    return _sub(input, other) if alpha is _ONE or _is_one(alpha) else _sub(input, _times(other, alpha))
 
 
 subtract = sub
 
 
-def rsub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
+@checked
+def rsub(input: Tensor, other: Operand, *, alpha: Number = _ONE) -> Tensor:
     """``other - alpha * input``."""
     return sub(other, input, alpha=alpha)
 
 
-@method("add_")
-def add_(self: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
+@method("add_", check=False)
+def add_(self: Tensor, other: Operand, *, alpha: Number = _ONE) -> Tensor:
     """In place: ``self += alpha * other``."""
-    return self.__iadd__(other if alpha == 1 else mul(other, alpha))
+    return self.__iadd__(other if alpha is _ONE or _is_one(alpha) else _times(other, alpha))
 
 
-@method("sub_", "subtract_")
-def sub_(self: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
+@method("sub_", "subtract_", check=False)
+def sub_(self: Tensor, other: Operand, *, alpha: Number = _ONE) -> Tensor:
     """In place: ``self -= alpha * other``."""
-    return self.__isub__(other if alpha == 1 else mul(other, alpha))
+    return self.__isub__(other if alpha is _ONE or _is_one(alpha) else _times(other, alpha))
 
 
-@method("div", "divide", "true_divide")
+@method("div", "divide", "true_divide", check=False)
 def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """``input / other``; ``rounding_mode``: None (true division), ``"trunc"`` or ``"floor"`` (without a gradient)."""
     if rounding_mode is None:
@@ -140,7 +169,7 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
 divide = true_divide = div
 
 
-@method("div_", "divide_", "true_divide_")
+@method("div_", "divide_", "true_divide_", check=False)
 def div_(self: Tensor, other: Operand) -> Tensor:
     """In place: ``self /= other``."""
     return self.__itruediv__(other)
@@ -339,11 +368,14 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """``input + weight * (end - input)``, from the nearer end: weight 1 gives ``end``; not of integers."""
     if raw(input).dtype.kind in "biu":
         raise unknown("lerp", input)
-    if end.dtype != input.dtype:
-        raise RuntimeError(f"expected dtype {noun(input)} for `end` but got dtype {noun(end)}")
+    x: Any
+    for role, x in (("end", end), ("weight", weight)):
+        if x.__class__ in TENSORS and x._data.dtype != input._data.dtype and (role == "end" or x._data.ndim):
+            kinds = [noun(t) for t in (input, x)]
+            raise RuntimeError(f"expected dtype {kinds[0]} for `{role}` but got dtype {kinds[1]}")
     off = end - input
     if weight.__class__ in TENSORS:
-        return where(raw(weight).real < 0.5, input + weight * off, end - (1 - weight) * off)
+        return _where(input + weight * off, end - (1 - weight) * off, raw(weight).real < 0.5)
     return input + off * weight if abs(weight) < 0.5 else end - off * (1 - weight)
 
 
@@ -379,12 +411,16 @@ xlogy.defvjp(
 @method("addcdiv")
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """``input + value * tensor1 / tensor2``; RuntimeError where both are integers."""
+    return input + _quotient(tensor1, tensor2) * value
+
+
+def _quotient(tensor1: Tensor, tensor2: Tensor) -> Tensor:
     if raw(tensor1).dtype.kind in "biu" and raw(tensor2).dtype.kind in "biu":
         raise RuntimeError(
             "Integer division with addcdiv is no longer supported, and in a future release addcdiv will perform a true "
             "division of tensor1 and tensor2."
         )
-    return input + tensor1 / tensor2 * value
+    return tensor1 / tensor2
 
 
 @method("addcmul_")
@@ -396,7 +432,7 @@ def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 @method("addcdiv_")
 def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """In place: ``self += value * tensor1 / tensor2``."""
-    return self.__iadd__(addcdiv(0.0, tensor1, tensor2, value=value))  # type: ignore[arg-type]
+    return self.__iadd__(_quotient(tensor1, tensor2) * value)
 
 
 @method("lerp_")
@@ -406,4 +442,4 @@ def lerp_(self: Tensor, end: Tensor, weight: Operand) -> Tensor:
 
 
 from .elementwise import log  # noqa: E402 - rules of the two files use each other
-from .selection import where  # noqa: E402
+from .selection import _where, where  # noqa: E402

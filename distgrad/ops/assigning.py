@@ -8,12 +8,12 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Tensor, primitive
-from ..autograd.errors import overlapping
+from ..autograd.errors import mismatched, overlapping, read_only
 from ..autograd.grad_mode import recording
 from ..autograd.nodes import tensors_in, watched
 from ..autograd.primitive import copy as _copy, zeros_as
 from ..autograd.tensor import TENSORS
-from ..autograd.views import overlaps, wants_grad, write
+from ..autograd.views import _writable, overlaps, wants_grad, write
 from ._declare import Operand, method
 from ._index import clean, explain, is_basic
 from ._numbers import fitting
@@ -49,7 +49,7 @@ def _no_combination(name: str, given: str, expected: str) -> TypeError:
     )
 
 
-@method("fill_")
+@method("fill_", check=False)
 def fill_(self: Tensor, value: Any) -> Tensor:
     """In place: ``value``, a number or a tensor of no dimensions, everywhere."""
     if value.__class__ in TENSORS:
@@ -64,7 +64,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     return write(fill.primitive, self, (value,), {})
 
 
-@method("zero_")
+@method("zero_", check=False)
 def zero_(self: Tensor) -> Tensor:
     """In place: zeros."""
     return write(zero.primitive, self, (), {})
@@ -89,6 +89,9 @@ def _mask_and_value(name: str, input: Any, mask: Any, value: Any) -> tuple[Any, 
         raise _no_combination(name, given, "(Tensor mask, Tensor value), (Tensor mask, Number value)")
     if mask._data.dtype != np.bool_:
         raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype}")
+    error = mismatched(name, (input._data, mask._data))
+    if error is not None:
+        raise error
     if number:
         return mask._data, fitting(value.item() if isinstance(value, np.generic) else value, input._data.dtype)
     if value._data.ndim:
@@ -173,7 +176,7 @@ def _same_type(self: Tensor, value: Tensor, index: Any) -> None:
     )
 
 
-@method("__setitem__")
+@method("__setitem__", check=False)
 def setitem(self: Tensor, index: Any, value: Any) -> None:
     """``self[index] = value``, in place, recorded where a gradient is wanted.
 
@@ -225,12 +228,13 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         _check_indices(data, index)
         target = _read(data, index)
         _misfit(target, shape, basic)
-        if not isinstance(data, np.ndarray) or data.flags.writeable or not overlaps(data):
+        if not isinstance(data, np.ndarray) or data.flags.writeable:
             raise
+        if not overlaps(data):
+            raise read_only() from None
         if basic and overlaps(target):
             raise overlapping() from None
-        data.flags.writeable = True
-        _put(data, index, array)
+        _put(_writable(data), index, array)
     self._bump()
 
 

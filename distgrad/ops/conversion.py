@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
+from .._arguments import checked, is_number, kind_of
 from ..autograd import Tensor, primitive
 from ..autograd.primitive import copy as _copy
 from ..autograd.tensor import TENSORS
@@ -43,7 +44,7 @@ def _move(xp, x, source, target):
 _move.defvjp(lambda g, ans, x, source, target: _move(g, target, source))
 
 
-@method("to")
+@method("to", check=False)
 def to(
     self: Tensor,
     *args: Any,
@@ -61,7 +62,7 @@ def to(
             continue
         if a.__class__ in TENSORS:
             device, dtype = a.device, a.dtype
-        elif isinstance(a, dtypes.dtype) or a in (int, float, bool, complex):
+        elif isinstance(a, dtypes.dtype | type):
             dtype = a
         elif isinstance(a, (str, int, backend.device)):
             device = a
@@ -79,9 +80,12 @@ def to(
     return out.clone() if copy and out is self else out
 
 
-@method("copy_")
+@method("copy_", check=False)
 def copy_(self: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     """In place: the values of ``source``, broadcast, of any dtype and from any device."""
+    given: Any = source
+    if given.__class__ not in TENSORS and not is_number(given) and not isinstance(given, complex):
+        raise TypeError(f"copy_(): argument 'src' (position 1) must be Tensor, not {kind_of(given)}")
     if source.__class__ in TENSORS and not self._data.__class__ is source._data.__class__ is np.ndarray:
         source = source.to(self.device)
     return write(_copy.primitive, self, (source,), {})
@@ -131,6 +135,7 @@ def cuda(self: Tensor, device: Device = None, non_blocking: bool = False) -> Ten
     return to(self, device="cuda" if device is None else device)
 
 
+@checked
 def result_type(tensor1: Operand, tensor2: Operand) -> dtypes.dtype:
     """The dtype in which an operation on both computes (tensors or numbers)."""
     return dtypes.result_type([_kind_and_rank(tensor1), _kind_and_rank(tensor2)])

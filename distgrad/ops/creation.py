@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import backend, dtypes, random
+from .._arguments import checked, is_number, kind_of, tensors_of, whole
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS, taken
 from ._declare import Device, DType, Number, raw, sizes
@@ -44,6 +46,8 @@ def _numbers_of(x: Any, found: dict[dtypes.dtype, None]) -> Any:
     if isinstance(x, (np.ndarray, np.generic)):
         if x.dtype.kind in "SUMmO":
             return x
+        if isinstance(x, np.ndarray):
+            taken(x)
         found.setdefault(dtypes.from_numpy_dtype(x.dtype))
         return x.astype(np.float32) if x.dtype.kind == "V" else x
     if isinstance(x, (bool, int, float, complex)):
@@ -137,6 +141,8 @@ def as_tensor(data: Any, dtype: DType = None, device: Device = None) -> Tensor:
     if data.__class__ in TENSORS:
         return data if dtype is None and device is None else data.to(device=device, dtype=dtype)
     if backend.is_array(data):
+        if dtype is None:
+            _note_read_only(data)
         t = from_array(data)
         return t if dtype is None and device is None else t.to(device=device, dtype=dtype)
     return tensor(data, dtype=dtype, device=device)
@@ -154,13 +160,26 @@ def from_array(array: Any) -> Tensor:
     return Tensor._wrap(taken(array), None)
 
 
+@checked
+def _note_read_only(array: Any) -> None:
+    """Warn, as PyTorch does, of a tensor over memory that cannot be written to."""
+    if isinstance(array, np.ndarray) and not array.flags.writeable:
+        warnings.warn(
+            "The given NumPy array is not writable, and writing to the tensor made over it is an error. You may want "
+            "to copy the array to protect its data or make it writable before converting it to a tensor.",
+            stacklevel=3,
+        )
+
+
 def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor that shares the memory of a NumPy array; errors as of :func:`as_tensor`."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    _note_read_only(ndarray)
     return from_array(ndarray)
 
 
+@checked
 def scalar_tensor(s: Number, *, dtype: DType = None, device: Device = None) -> Tensor:
     """A zero-dimensional tensor."""
     return full((), s, dtype=dtype or dtypes.get_default_dtype(), device=device)
@@ -173,16 +192,25 @@ def _filled(shape: Any, value: Any, dtype: Any, device: Any, requires_grad: bool
     xp = backend.module_for(where)
     with backend.on(where):
         kind = dtypes.as_dtype(dtype).np
-        if value is None:
-            array = xp.empty(shape, kind)
-        else:
-            array = xp.zeros(shape, kind) if value == 0 else xp.full(shape, fitting(value, kind), kind)
+        try:
+            if value is None:
+                array = xp.empty(shape, kind)
+            else:
+                array = xp.zeros(shape, kind) if value == 0 else xp.full(shape, fitting(value, kind), kind)
+        except (MemoryError, OverflowError, ValueError) as e:
+            raise _too_large(shape, e) from None
     t = Tensor._wrap(array, None)
     if requires_grad:
         t.requires_grad = True
     return t
 
 
+def _too_large(shape: Any, error: Exception) -> RuntimeError:
+    """PyTorch's class of error for a tensor that no memory holds."""
+    return RuntimeError(f"cannot make a tensor of size {list(shape)}: {error}")
+
+
+@checked
 def zeros(
     *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
@@ -190,11 +218,13 @@ def zeros(
     return _filled(sizes(size), 0, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
+@checked
 def ones(*size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """Ones of the shape ``size``."""
     return _filled(sizes(size), 1, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
+@checked
 def empty(
     *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
@@ -202,6 +232,7 @@ def empty(
     return _filled(sizes(size), None, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
+@checked
 def full(
     size: int | Sequence[int],
     fill_value: Number,
@@ -213,7 +244,7 @@ def full(
     """``fill_value`` everywhere, in its own dtype unless one is given; RuntimeError where that cannot hold it."""
     fill_value = _number(fill_value)
     return _filled(
-        sizes((size,) if isinstance(size, int) else tuple(size)),
+        sizes((size,)),
         fill_value,
         dtype or dtypes.scalar_dtype(fill_value),
         device,
@@ -232,7 +263,7 @@ def _like(name: str, make: Any, doc: str) -> Callable[..., Tensor]:
 
     like.__name__ = like.__qualname__ = name
     like.__doc__ = doc
-    return like
+    return checked(like)
 
 
 zeros_like = _like("zeros_like", zeros, "Zeros in the shape, dtype and device of ``input``.")
@@ -265,6 +296,7 @@ def _number(value: Any) -> Any:
     return value.item() if value.__class__ in TENSORS else value
 
 
+@checked
 def arange(
     start: float,
     end: float | None = None,
@@ -282,6 +314,8 @@ def arange(
         raise RuntimeError("step must be nonzero")
     if not (math.isfinite(start) and math.isfinite(end)):
         raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if step != step or max(abs(v) for v in (start, end, step)) >= 2**63:
+        raise RuntimeError(f"unsupported range: {start} -> {end} by {step}")
     if (end - start) / step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if dtype is None:
@@ -305,6 +339,7 @@ def arange(
     return _made((start + step * np.arange(n, dtype=wide)).astype(kind.np), device, requires_grad)
 
 
+@checked
 def linspace(
     start: float,
     end: float,
@@ -319,9 +354,22 @@ def linspace(
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
-    return _made(np.linspace(start, end, int(steps)).astype(kind.np), device, requires_grad)
+    return _made(_spaced(start, end, steps).astype(kind.np), device, requires_grad)
 
 
+def _spaced(start: float, end: float, steps: int) -> Any:
+    """``steps`` numbers from ``start`` to ``end``, the second half of them counted from the end, as PyTorch does."""
+    start, end = float(start), float(end)
+    if math.isfinite(start) and math.isfinite(end):
+        return np.linspace(start, end, steps)
+    if steps == 1:
+        return np.array([start])
+    step, i = (end - start) / (steps - 1), np.arange(steps)
+    with np.errstate(invalid="ignore"):
+        return np.where(i < steps / 2, start + step * i, end - step * (steps - 1 - i))
+
+
+@checked
 def logspace(
     start: float,
     end: float,
@@ -334,9 +382,12 @@ def logspace(
 ) -> Tensor:
     """``base`` to the powers of :func:`linspace`."""
     kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
-    return _made((base ** np.linspace(start, end, int(steps))).astype(kind.np), device, requires_grad)
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    return _made((base ** _spaced(_number(start), _number(end), steps)).astype(kind.np), device, requires_grad)
 
 
+@checked
 def eye(
     n: int, m: int | None = None, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
@@ -349,9 +400,16 @@ def eye(
 
 def _random(sample: Any, shape: tuple[int, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
-    return _made(sample(shape, kind), device, requires_grad)
+    if any(d < 0 for d in shape):
+        raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    try:
+        drawn = sample(shape, kind)
+    except (MemoryError, OverflowError, ValueError) as e:
+        raise _too_large(shape, e) from None
+    return _made(drawn, device, requires_grad)
 
 
+@checked
 def rand(
     *size: int | Sequence[int],
     generator: random.Generator | None = None,
@@ -363,6 +421,7 @@ def rand(
     return _random((generator or random.default_generator).uniform, sizes(size), dtype, device, requires_grad)
 
 
+@checked
 def randn(
     *size: int | Sequence[int],
     generator: random.Generator | None = None,
@@ -374,6 +433,7 @@ def randn(
     return _random((generator or random.default_generator).normal, sizes(size), dtype, device, requires_grad)
 
 
+@checked
 def randint(
     low: int,
     high: Any = None,
@@ -387,6 +447,7 @@ def randint(
     """Integers from ``low`` (default 0, inclusive) to ``high`` (exclusive), equally likely; int64."""
     if size is None:
         low, high, size = 0, low, high
+    low, high = whole(low), whole(high)
     kind = dtypes.as_dtype(dtype or dtypes.int64)
     made = _integers(generator or random.default_generator, sizes((size,)), kind, low, high)
     return _made(made, device, requires_grad)
@@ -415,6 +476,7 @@ def _drawn(
     return _integers(generator, shape, kind, low, random._held(kind)[1] + 1 if high is None else high)
 
 
+@checked
 def randperm(
     n: int,
     *,
@@ -431,6 +493,7 @@ def randperm(
     return _made(made.astype(kind.np), device, requires_grad)
 
 
+@checked
 def normal(
     mean: Tensor | float,
     std: Tensor | float = 1.0,
@@ -449,6 +512,8 @@ def normal(
             raise RuntimeError("normal expects all elements of std >= 0.0")
     elif std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
+    if dtype is None:
+        dtype = next((t.dtype for t in (mean, std) if isinstance(t, Tensor) and t.dtype.category > 1), None)
     if size is None:
         size = np.broadcast_shapes(np.shape(raw(mean)), np.shape(raw(std)))
     return randn(*size, generator=generator, dtype=dtype, device=device) * std + mean
@@ -458,6 +523,7 @@ rand_like = _like("rand_like", rand, "Uniform on [0, 1) in the shape, dtype and 
 randn_like = _like("randn_like", randn, "Standard normal in the shape, dtype and device of ``input``.")
 
 
+@checked
 def bernoulli(input: Tensor, *, generator: random.Generator | None = None) -> Tensor:
     """1 with the probability that ``input`` says, else 0, elementwise; RuntimeError for what is no probability (on a
     device it is not looked at, which would wait)."""
@@ -469,6 +535,11 @@ def bernoulli(input: Tensor, *, generator: random.Generator | None = None) -> Te
 
 def _filler(name: str, draw: Any, doc: str) -> None:
     def fill(self, *args, generator=None, **kwargs):
+        for role, value in (*enumerate(args, 1), *kwargs.items()):
+            if not is_number(value) and not (value is None and name == "random_"):
+                word = f"argument {role}" if role.__class__ is int else f"argument '{role}'"
+                raise TypeError(f"{name}(): {word} must be Number, not {kind_of(value)}")
+        args = tuple([_number(a) for a in args])
         values = draw(generator or random.default_generator, tuple(self._data.shape), self.dtype, *args, **kwargs)
         return _overwrite(self, values)
 
@@ -505,10 +576,12 @@ _filler(
 )
 
 
+@checked
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
     """Grids of coordinates from vectors, of shape (n0, n1, …), or (n1, n0, …) with ``indexing="xy"``."""
     several: Any = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
     n = len(several)
+    several = tensors_of(several)
     if n == 0:
         raise RuntimeError("meshgrid expects a non-empty TensorList")
     if indexing not in ("ij", "xy"):
@@ -526,16 +599,19 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
     return tuple(x.reshape([-1 if d == place[k] else 1 for d in range(n)]).expand(shape) for k, x in enumerate(several))
 
 
+@checked
 def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.numel()
 
 
+@checked
 def get_rng_state() -> Tensor:
     """The state of the default generator, a uint8 tensor for :func:`set_rng_state`."""
     return from_array(random.get_rng_state())
 
 
+@checked
 def set_rng_state(new_state: Tensor) -> None:
     """Put the default generator into the state that :func:`get_rng_state` returned."""
     random.set_rng_state(raw(new_state))

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from .._arguments import checked, misfit, tensors_of
 from ..autograd import Tensor, primitive
+from ..autograd.tensor import TENSORS
 from ..dtypes import FROM_NUMPY, promote_types
 from ._declare import ndim_of, raw, unknown
 from .shape import broadcast_to
@@ -16,16 +18,20 @@ from .shape import broadcast_to
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
+@checked
+def einsum(equation: str | Tensor, *operands: Any) -> Tensor:
     """Einstein's summation, over operands in the order given; letters and ``...``, output after ``->``.
 
     Or the operands first, each followed by a list of numbers below 52 (and Ellipsis) in place of letters, and at last,
     if need be, that of the output.  RuntimeError for an equation that does not fit.
     """
-    if equation.__class__ is not str:
+    if not isinstance(equation, str):
+        if equation.__class__ not in TENSORS:
+            raise misfit(equation, "str")
         equation, operands = _from_lists((equation, *operands))
     elif len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
+    operands = tensors_of(operands)
     full = _explicit(equation.replace(" ", ""), [ndim_of(o) for o in operands])
     if any(raw(o).dtype != raw(operands[0]).dtype for o in operands):
         _refuse_contraction(full, operands)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._arguments import checked
 from ..autograd import Tensor, primitive
 from ._declare import attach, in_type_of, unknown
 
@@ -376,6 +377,7 @@ def imag(xp, x):
 imag.defvjp(lambda g, ans, x: g * 1j)
 
 
+@checked
 def conj(input: Tensor) -> Tensor:
     """``conj(input)``: complex conjugate; of a real tensor the tensor itself."""
     return conj_physical(input) if raw_dtype(input).kind == "c" else input

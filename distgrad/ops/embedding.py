@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from .._arguments import checked
 from ..autograd import Tensor, primitive
 from ..autograd.coo import Coo, summed_by_key
 from ..autograd.graph import Leaf
@@ -100,6 +101,7 @@ def _renormalise(weight: Tensor, index: Any, max_norm: float, norm_type: float) 
     weight._bump()
 
 
+@checked
 def embedding(
     input: Tensor,
     weight: Tensor,

@@ -112,7 +112,7 @@ _getitem.defvjp(lambda g, ans, x, index: _scattered(g, tuple(x.shape), index))
 _scattered.defvjp(lambda g, ans, x, shape, index: _getitem(g, index))
 
 
-@method("__getitem__")
+@method("__getitem__", check=False)
 def getitem(self: Tensor, index: Any) -> Tensor:
     """``self[index]``: integers, slices, None and Ellipsis give views; tensors, lists and bool masks give copies."""
     if index.__class__ is int or (index.__class__ is slice and index.step is None):

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .._arguments import checked, kind_of, wrong
 from ..autograd import Tensor, fused, primitive
-from ..dtypes import FROM_NUMPY
+from ..dtypes import from_numpy_dtype
 from ._declare import attach, axis, in_float32, method, ndim_of, noun, raw, unknown
 
 _f16 = np.dtype(np.float16)
@@ -27,7 +28,7 @@ def _blas(xp: Any, x: Any, y: Any) -> Any:
 
 def _same_type(x: Any, y: Any, name: str) -> None:
     if x.dtype != y.dtype:
-        a, b = (FROM_NUMPY[d].tensor_type[:-6].lower() for d in (x.dtype, y.dtype))
+        a, b = (from_numpy_dtype(d).tensor_type[:-6].lower() for d in (x.dtype, y.dtype))
         raise RuntimeError(f"{name}: expected m1 and m2 to have the same dtype, but got: {a} != {b}")
 
 
@@ -52,8 +53,9 @@ def matmul(xp, x, y):
     try:
         number = x.ndim == 0 or y.ndim == 0
     except AttributeError:
+        role, given = ("input' (position 1)", x) if not hasattr(x, "ndim") else ("other' (position 2)", y)
         raise TypeError(
-            f"unsupported operand type(s) for @: '{type(x).__name__}' and '{type(y).__name__}', which must be Tensors"
+            f"matmul(): argument '{role} must be Tensor, not {kind_of(given)} (unsupported operand of @)"
         ) from None
     if number:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {x.ndim}D and {y.ndim}D")
@@ -82,7 +84,7 @@ def _matmul_y(g, ans, x, y):
 
 
 matmul.defvjp(_matmul_x, _matmul_y)
-attach("__rmatmul__", lambda self, other: matmul(other, self))
+attach("__rmatmul__", lambda self, other: matmul.operator(other, self))
 
 
 def _checked(name: str, ranks: tuple[int, int], doc: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -134,9 +136,17 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, ([-1], [-1]))
 
 
+@checked
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
     """Products summed over the last ``dims`` dimensions of ``a`` and first of ``b``, or over lists of dimensions."""
     n, m = ndim_of(a), ndim_of(b)
+    if not isinstance(dims, int) and not (
+        isinstance(dims, tuple | list) and len(dims) == 2 and all(isinstance(d, tuple | list) for d in dims)
+    ):
+        raise RuntimeError(
+            "tensordot expects dims to be int or tuple[list[int], list[int]] or list[list[int]] containing two lists, "
+            f"but got dims={dims}"
+        )
     if isinstance(dims, int):
         if not 0 <= dims <= min(n, m):
             raise RuntimeError(f"tensordot expects dims between 0 and the operands' ranks, but got dims={dims}")
@@ -255,7 +265,7 @@ def linear(xp, x, weight, bias=None):
             ans = xp.dot(x, weight.T)
         if bias is not None:
             ans += bias
-    except (ValueError, TypeError) as e:
+    except (ValueError, TypeError, AttributeError) as e:
         raise _linear_error(x, weight, given) or e from None
     kind = weight.dtype
     if x.dtype is not kind or ans.dtype is not kind or (given is not None and given.dtype is not kind):
@@ -311,8 +321,11 @@ def _column_sums(xp: Any, g: Any, out: Any) -> Any:
     return np.add.reduce(g, 0, None, out)
 
 
-def _linear_error(x: Any, weight: Any, bias: Any) -> RuntimeError | None:
+def _linear_error(x: Any, weight: Any, bias: Any) -> Exception | None:
     """What is wrong with the operands of a linear map."""
+    for position, (role, operand) in enumerate((("input", x), ("weight", weight)), 1):
+        if not hasattr(operand, "dtype"):
+            return wrong("linear", role, position, "Tensor", operand)
     if x.dtype != weight.dtype:
         return RuntimeError(f"mat1 and mat2 must have the same dtype, but got {noun(x)} and {noun(weight)}")
     if bias is not None and bias.dtype != weight.dtype:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
+from .._arguments import checked
 from ..autograd import Tensor, fused
 from ..autograd.views import refresh
 from ._declare import needs_tensor
@@ -144,6 +145,7 @@ def _batch_norm_backward(xp, g, ans, kept, wanted, x, weight, bias, mean, var, e
     return gx.astype(x.dtype, copy=False).reshape(x.shape), gw, gb
 
 
+@checked
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from .. import backend, dtypes
+from .._arguments import is_number, misfit
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
 from ._declare import Dims, DType, axes, in_float32, method, ndim_of, noun, raw
@@ -28,6 +29,10 @@ def norm(
             f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {noun(input)}"
         )
     dims = None if dim is None else axes(dim, ndim_of(input))
+    if not (p is None or isinstance(p, str) or is_number(p)):
+        raise misfit(p, "Number")
+    if isinstance(p, str) and p != "fro":
+        raise RuntimeError(f"norm: Order {p} not supported; it may be a number, inf, -inf or 'fro'")
     p = 2.0 if p in ("fro", None) else float(p)
     if (p < 0 or p == math.inf) and _count(raw(input).shape, dims) == 0:
         raise RuntimeError(

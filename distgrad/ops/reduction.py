@@ -10,11 +10,25 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
+from .._arguments import checked, misfit
 from ..autograd import Tensor, primitive
 from ..autograd.grad_mode import recording
 from ..autograd.nodes import watched
 from ..autograd.tensor import TENSORS
-from ._declare import Dims, DType, attach, axes, axis, in_float32, method, ndim_of, raw, unknown
+from ._declare import (
+    Dims,
+    DType,
+    array,
+    attach,
+    axes,
+    axis,
+    in_float32,
+    keeps,
+    method,
+    ndim_of,
+    raw,
+    unknown,
+)
 
 values_and_indices: dict[str, Any] = {
     name: namedtuple(name, ["values", "indices"])
@@ -71,6 +85,8 @@ def _in_type(input: Any, dtype: Any) -> Any:
     kind = dtypes.as_dtype(dtype)
     if kind.category < 2 and recording.enabled and input.__class__ in TENSORS and input.requires_grad:
         raise RuntimeError(f"Autograd not support dtype: {kind.tensor_type.removesuffix('Tensor')}")
+    if input.__class__ not in TENSORS:
+        raise misfit(input)
     return input.to(kind)
 
 
@@ -81,7 +97,7 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = 
     dim = axis if dim is None else dim
     if dim is None and not keepdim:
         return _sum_all(input)
-    return _sum(input, axes(dim, ndim_of(input)), keepdim)
+    return _sum(input, axes(dim, ndim_of(input)), keeps(keepdim))
 
 
 def _tensor_sum(
@@ -125,12 +141,12 @@ def _mean_all(xp, x):
 _mean_all.defvjp(lambda g, ans, x: filled(g / (math.prod(x.shape) or 1), x.shape))
 
 
-@method("mean")
+@method("mean", check=False)
 def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None) -> Tensor:
     """The mean of all elements, or over dimension(s) ``dim``; of floating-point and complex tensors."""
     if dtype is not None:
-        input = input.to(dtype)
-    kind = raw(input).dtype.kind
+        input = _in_type(input, dtype)
+    kind = array(input).dtype.kind
     if kind == "f" and dim is None and axis is None and not keepdim:
         return _mean_all(input)
     if kind in "biu":
@@ -139,7 +155,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims =
             f"Got: {dtypes.FROM_NUMPY[raw(input).dtype].tensor_type[:-6]}"
         )
     dim = axis if dim is None else dim
-    return _mean(input, None if dim is None else axes(dim, ndim_of(input)), keepdim)
+    return _mean(input, None if dim is None else axes(dim, ndim_of(input)), keeps(keepdim))
 
 
 @primitive(grad_name="ProdBackward0")
@@ -240,13 +256,13 @@ _max, _min = _extreme("max", "max", whole_nan=True), _extreme("min", "min", whol
 
 
 @method("amax")
-def amax(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False) -> Tensor:
+def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """The largest element over dimension(s) ``dim`` (default all); equals share the gradient evenly."""
     return _amax(input, axes(dim, ndim_of(input)), keepdim)
 
 
 @method("amin")
-def amin(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False) -> Tensor:
+def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """The smallest element over dimension(s) ``dim`` (default all); equals share the gradient evenly."""
     return _amin(input, axes(dim, ndim_of(input)), keepdim)
 
@@ -321,6 +337,9 @@ def _plain(name: str, doc: str) -> Callable[..., Tensor]:
     def reduce(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
         x = raw(input)
         xp = backend.array_module(x)
+        if isinstance(dim, list | tuple) and not dim:  # of no dimensions: each element by itself
+            found = x != 0
+            return Tensor._wrap(found if x.dtype != np.uint8 else found.astype(np.uint8), None)
         with backend.where_it_lies(x):
             found = xp.asarray(getattr(xp, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim))
             return Tensor._wrap(found if x.dtype != np.uint8 else found.astype(np.uint8), None)
@@ -425,6 +444,7 @@ def std(
     return _std(input, *_spread_over(input, dim, unbiased, correction), keepdim)
 
 
+@checked
 def var_mean(
     input: Tensor,
     dim: Dims | bool = None,
@@ -438,6 +458,7 @@ def var_mean(
     return var(input, dim, unbiased, keepdim, correction=correction), mean(input, over, keepdim)
 
 
+@checked
 def std_mean(
     input: Tensor,
     dim: Dims | bool = None,

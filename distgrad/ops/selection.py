@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import backend, dtypes
 from ..autograd import Tensor, primitive
+from ..autograd.errors import mismatched
 from ..autograd.nodes import watched
 from ..autograd.tensor import TENSORS
 from ._declare import Operand, attach, in_float32, method, noun, raw, unknown
@@ -155,15 +156,18 @@ not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
 def _tolerant(compare: Any, other_answer: bool) -> Any:
     def method(self, other):
-        if other is None or isinstance(other, str):
-            return other_answer
-        return compare(self, other)
+        try:
+            return compare(self, other)
+        except TypeError:
+            if isinstance(other, np.ndarray):
+                raise
+            return other_answer  # what is neither a tensor nor a number equals none
 
     return method
 
 
-attach("__eq__", _tolerant(eq, False))
-attach("__ne__", _tolerant(ne, True))
+attach("__eq__", _tolerant(eq.operator, False))
+attach("__ne__", _tolerant(ne.operator, True))
 
 
 @method("equal")
@@ -240,6 +244,9 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
     x, y = raw(input), raw(other)
     if x.dtype != y.dtype:
         raise RuntimeError(f"{noun(input)} did not match {noun(other)}")
+    error = mismatched("isclose", (x, y))
+    if error is not None:
+        raise error
     for name, bound in (("rtol", rtol), ("atol", atol)):
         if bound < 0:
             raise RuntimeError(f"{name} must be greater than or equal to zero, but got {bound}")

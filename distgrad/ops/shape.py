@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from .._arguments import checked, misfit
 from ..autograd import Size, Tensor, primitive
 from ..autograd.graph import Cell
 from ..autograd.tensor import TENSORS
-from ._declare import Dims, attach, axis, method, ndim_of, raw, sizes
+from ..dtypes import dtype
+from ._declare import Dims, array, attach, axis, method, ndim_of, raw, sizes
 
 
 @primitive(meta="x", view=True, grad_name="ViewBackward0")
@@ -40,18 +42,18 @@ def any_below(shape: Sequence[int]) -> bool:
     return bool(shape) and min(shape) < -1
 
 
-@method("reshape")
+@method("reshape", check=False)
 def reshape(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
     """The same elements in ``shape`` (one size may be -1); a view where the memory allows."""
-    return _reshape(input, _full(sizes(shape), raw(input).shape))
+    return _reshape(input, _full(sizes(shape), array(input).shape))
 
 
-@method("view")
+@method("view", check=False)
 def view(input: Tensor, *shape: Any) -> Tensor:
     """:func:`reshape` that must be a view (or, given a dtype, the same bytes read as it)."""
     if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list, np.integer)):
         return _read_as(input, shape[0])
-    out = _reshape(input, _full(sizes(shape), raw(input).shape))
+    out = _reshape(input, _full(sizes(shape), array(input).shape))
     if input.__class__ in TENSORS and out._view is None and out.numel() > 0:
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
@@ -62,7 +64,9 @@ def view(input: Tensor, *shape: Any) -> Tensor:
 
 def _read_as(input: Any, kind: Any) -> Tensor:
     """The same bytes as elements of another type: without a gradient, and written together."""
-    x = input._data
+    x = array(input)
+    if not isinstance(kind, dtype):
+        raise misfit(kind, "tuple of ints")
     try:
         out = Tensor._wrap(x.view(kind.np), None)
     except ValueError:
@@ -99,7 +103,7 @@ def ravel(input: Tensor) -> Tensor:
 @method("flatten")
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions ``start_dim`` to ``end_dim`` (inclusive) made into one."""
-    shape = raw(input).shape
+    shape = array(input).shape
     if not shape:
         return reshape(input, 1)
     first, last = axis(start_dim, len(shape)), axis(end_dim, len(shape))
@@ -113,7 +117,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 @method("unflatten")
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """Dimension ``dim`` split into ``sizes`` (one may be -1)."""
-    shape = raw(input).shape
+    shape = array(input).shape
     if not shape:
         raise RuntimeError("unflatten: Dimension specified as 0 but tensor has no dimensions")
     d = axis(dim, len(shape))
@@ -128,7 +132,7 @@ def _swap(xp, x, a, b):
 _swap.defvjp(lambda g, ans, x, a, b: g.swapaxes(a, b))
 
 
-@method("transpose", "swapaxes", "swapdims")
+@method("transpose", "swapaxes", "swapdims", check=False)
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Dimensions ``dim0`` and ``dim1`` exchanged; a view."""
     n = ndim_of(input)
@@ -146,7 +150,7 @@ def _t(xp, x):
 _t.defvjp(lambda g, ans, x: g.T)
 
 
-@method("t")
+@method("t", check=False)
 def t(input: Tensor) -> Tensor:
     """The transpose of a matrix (a vector or a number is returned as it is); a view."""
     if ndim_of(input) > 2:
@@ -167,6 +171,7 @@ def _permute(xp, x, dims):
 _permute.defvjp(lambda g, ans, x, dims: _permute(g, tuple(sorted(range(len(dims)), key=dims.__getitem__))))
 
 
+@checked
 def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
     """Dimensions in the order ``dims``; a view."""
     n = ndim_of(input)
@@ -225,20 +230,20 @@ def _unsqueezed(xp, x, shape):
 _unsqueezed.defvjp(lambda g, ans, x, shape: g.reshape(x.shape))
 
 
-@method("squeeze")
+@method("squeeze", check=False)
 def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
     """Without dimensions of size 1 (all, or those in ``dim``); a view."""
-    shape = raw(input).shape
+    shape = array(input).shape
     n = len(shape)
     chosen = range(n) if dim is None else {axis(d, n) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))}
     form = 0 if dim is None else 2 if isinstance(dim, (tuple, list)) else 1  # PyTorch's three overloads
     return _squeezed(input, tuple([d for i, d in enumerate(shape) if d != 1 or i not in chosen]), form)
 
 
-@method("unsqueeze")
+@method("unsqueeze", check=False)
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """With a dimension of size 1 put in at ``dim``; a view."""
-    shape = raw(input).shape
+    shape = array(input).shape
     d = axis(dim, len(shape) + 1)
     return _unsqueezed(input, (*shape[:d], 1, *shape[d:]))
 
@@ -248,8 +253,8 @@ def broadcast_to(xp, x, shape):
     """``broadcast_to(input, shape)``: repeated along dimensions of size 1 and new leading ones, without copying."""
     try:
         return xp.broadcast_to(x, shape)
-    except ValueError:
-        return xp.broadcast_to(x, _expanded(tuple(shape), x.shape))
+    except (ValueError, TypeError):
+        return xp.broadcast_to(x, _expanded(sizes((shape,)), x.shape))
 
 
 broadcast_to.defvjp(lambda g, ans, x, shape: g)  # the engine sums it back
@@ -288,7 +293,7 @@ def _expanded(shape: tuple[int, ...], have: tuple[int, ...]) -> tuple[int, ...]:
     return full
 
 
-@method("expand")
+@method("expand", check=False)
 def expand(self: Tensor, *shape: int | Sequence[int]) -> Tensor:
     """Repeated along dimensions of size 1, without copying; -1 keeps a size."""
     return broadcast_to(self, _expanded(sizes(shape), raw(self).shape))
@@ -303,6 +308,7 @@ def expand_as(self: Tensor, other: Tensor) -> Tensor:
 attach("broadcast_to", lambda self, *shape: broadcast_to(self, _expanded(sizes(shape), self._data.shape)))
 
 
+@checked
 def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
     """The shape to which ``shapes`` broadcast."""
     whole = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
@@ -313,6 +319,7 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
         raise RuntimeError(f"Shape mismatch: objects cannot be broadcast to a single shape: {listed}") from e
 
 
+@checked
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """All tensors expanded to their common shape."""
     shape = broadcast_shapes(*[raw(x).shape for x in tensors])
@@ -327,6 +334,7 @@ def _flip(xp, x, dims):
 _flip.defvjp(lambda g, ans, x, dims: _flip(g, dims))
 
 
+@checked
 def flip(input: Tensor, dims: int | Sequence[int]) -> Tensor:
     """In reverse order along ``dims``."""
     n = ndim_of(input)
@@ -354,7 +362,7 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: Dims = None) -> Tenso
     n = ndim_of(input)
     along = () if dims is None else tuple([axis(d, n) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
     if not along and len(by) == 1:
-        return _roll(ravel(input), by, (0,)).reshape(raw(input).shape)
+        return _roll(ravel(input), by, (0,)).reshape(array(input).shape)
     if len(along) != len(by):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(by)}, dims:{len(along)}")
     return _roll(input, by, along)
@@ -382,6 +390,7 @@ def _tensors(tensors: Any, name: str) -> tuple[Any, ...]:
     return tensors
 
 
+@checked
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors one behind the other along ``dim``; their other sizes must agree.  ValueError for none."""
     tensors = tuple(tensors)
@@ -429,6 +438,7 @@ def _stack(xp, *xs, dim):
 _stack.defvjp_each(lambda i, g, ans, *xs, dim: g[(slice(None),) * dim + (i,)])
 
 
+@checked
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors, of one shape, along a new dimension ``dim``."""
     tensors = _tensors(tensors, "stack")
@@ -442,12 +452,14 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return _stack(*tensors, dim=axis(dim, len(shape) + 1))
 
 
+@checked
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along the second dimension (vectors along the first)."""
     tensors = [x if ndim_of(x) else reshape(x, 1) for x in tensors]
     return cat(tensors, 0 if ndim_of(tensors[0]) == 1 else 1)
 
 
+@checked
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along the first dimension, vectors as rows."""
     return cat([x if ndim_of(x) > 1 else reshape(x, 1, -1) for x in tensors], 0)
@@ -498,7 +510,9 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
     if ndim_of(tensor) == 0:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
     d = axis(dim, ndim_of(tensor))
-    n = raw(tensor).shape[d]
+    n = array(tensor).shape[d]
+    if isinstance(split_size_or_sections, np.integer):
+        split_size_or_sections = int(split_size_or_sections)
     if isinstance(split_size_or_sections, int):
         size = split_size_or_sections
         if size <= 0 and n:
@@ -522,7 +536,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     if ndim_of(input) == 0:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
-    n = raw(input).shape[axis(dim, ndim_of(input))]
+    n = array(input).shape[axis(dim, ndim_of(input))]
     return split(input, -(-n // chunks), dim) if n else split(input, [0] * chunks, dim)
 
 
@@ -552,6 +566,7 @@ def repeat(self: Tensor, *repeats: int | Sequence[int]) -> Tensor:
     return _tile(self, reps)
 
 
+@checked
 def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
     """Repeated so many times along the last dimensions; copies."""
     dims = tuple(dims)
@@ -561,7 +576,7 @@ def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
 attach("tile", lambda self, *dims: tile(self, sizes(dims)))
 
 
-@method("contiguous")
+@method("contiguous", check=False)
 def contiguous(self: Tensor) -> Tensor:
     """Itself if its elements lie in row-major order, else a copy that does."""
     return self if self.is_contiguous() else self.clone()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..autograd.tensor import TENSORS
 
 __all__ = ["BOUNDS", "Bound", "check"]
@@ -30,25 +32,26 @@ BOUNDS: dict[str, Bound] = {
 def check(name: str, value: Any, bounds: dict[str, Bound]) -> None:
     """ValueError, naming the value and the allowed range, if ``value`` is outside the bounds of ``name``.
 
-    TypeError if it is no number.  A tensor must have one element; NaN is outside of any bounds.
+    TypeError if it is no number.  A tensor must have one element; NaN and infinities are outside of any bounds.
     """
     if name not in bounds:
         return
     words, low, high, closed = bounds[name]
+    closed = closed and high != math.inf
     for i, v in enumerate(value if isinstance(value, (tuple, list)) else (value,)):
         if v.__class__ in TENSORS and v.numel() != 1:
             raise ValueError(f"Invalid {words}: a Tensor of {v.numel()} elements; it must be 1-element")
         number = v.item() if v.__class__ in TENSORS else v
-        if not isinstance(number, (int, float)):
+        if not isinstance(number, (bool, int, float, np.number)) or isinstance(number, np.complexfloating):
             raise TypeError(f"Invalid {words}: {v!r}; it must be a number")
-        if not (low <= number and (number < high or (closed and number <= high))):
+        if not (low <= number and number != -math.inf and (number < high or (closed and number <= high))):
             place = f" at index {i}" if isinstance(value, (tuple, list)) else ""
             raise ValueError(f"Invalid {words}{place}: {number}; it must be {_allowed(low, high, closed)}")
 
 
 def _allowed(low: float, high: float, closed: bool) -> str:
     if low == -math.inf and high == math.inf:
-        return "a number that is not nan"
+        return "a finite number"
     if high == math.inf:
-        return f"at least {low:g}"
+        return f"at least {low:g}, and finite"
     return f"in [{low:g}, {high:g}{']' if closed else ')'}"

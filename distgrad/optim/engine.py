@@ -38,6 +38,7 @@ class Engine(Hooked):
     advance: ClassVar[Callable[..., dict[str, float]] | None] = None
 
     param_groups: list[dict[str, Any]]
+    check: Callable[[dict[str, Any]], None]
     update: Callable[..., None]
     slots: Callable[[dict[str, Any]], tuple[str, ...]]
 
@@ -147,6 +148,7 @@ class Engine(Hooked):
     def _options(self, i: int, group: dict[str, Any]) -> dict[str, Any]:
         """What :meth:`update` and :meth:`advance` ask for, for group ``i``, with the state they need in place."""
         self._digest = None
+        self.check(group)  # a value set since the last step is as wrong as one given at the beginning
         values = tuple(map(group.__getitem__, self._keys))
         options = {name: _number(group[name]) for name in self._hyper}
         names = tuple(self.slots(group))
@@ -160,6 +162,17 @@ class Engine(Hooked):
         fixed = all(_is_constant(v) for v in values)
         self._cached[i] = (values, options) if fixed else None
         return options
+
+    def _refuse_unfit(self) -> None:
+        """Raise for an option out of bounds, before other processes wait for this one's update."""
+        for i, group in enumerate(self.param_groups):
+            cached = self._cached[i]
+            try:
+                same = cached is not None and cached[0] == tuple(map(group.__getitem__, self._keys))
+            except (RuntimeError, ValueError):
+                same = False
+            if not same:
+                self.check(group)
 
     def _step_group(self, i: int, group: dict[str, Any]) -> None:
         if group is not self._known[i]:
@@ -179,10 +192,11 @@ class Engine(Hooked):
             if not _same(params, laid) or any(segment.moved() for segment in segments):
                 segments = self._resettled(i)
         cached = self._cached[i]
-        if cached is not None and cached[0] == tuple(map(group.__getitem__, self._keys)):
-            options = cached[1]
-        else:
-            options = self._options(i, group)
+        try:
+            same = cached is not None and cached[0] == tuple(map(group.__getitem__, self._keys))
+        except (RuntimeError, ValueError):  # arrays and tensors do not compare as wholes
+            same = False
+        options = cached[1] if same else self._options(i, group)  # type: ignore[index]
         maximize = group["maximize"]
         for segment in segments:
             counted = self._shown or bool(segment.names)
@@ -393,7 +407,7 @@ def _number(value: Any) -> Any:
 def _stable(value: Any) -> Any:
     """``value``, or something in its place, with a hash that is the same in every process, as those of numbers are."""
     if isinstance(value, (int, float)):
-        return value
+        return value if value == value else zlib.crc32(b"nan")  # whose hash is another for each object
     if value.__class__ in (tuple, list):
         return tuple([_stable(v) for v in value])
     return zlib.crc32((repr(value) if _is_constant(value) else type(value).__name__).encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from .._arguments import kind_of
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS
 
@@ -49,7 +50,14 @@ def groups_of(params: Any) -> list[dict[str, Any]]:
         raise TypeError(
             "params argument given to the optimizer should be an iterable of Tensors or dicts, but got " + params.type()
         )
-    groups = list(params)
+    try:
+        groups = list(params)
+    except TypeError:
+        hint = "; say model.parameters()" if hasattr(params, "named_parameters") else ""
+        raise TypeError(
+            "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+            f"{kind_of(params)}{hint}"
+        ) from None
     if not groups:
         raise ValueError("optimizer got an empty parameter list")
     return groups if isinstance(groups[0], dict) else [{"params": groups}]
@@ -69,6 +77,8 @@ def complete(group: Any, defaults: dict[str, Any], others: list[dict[str, Any]])
     """
     if not isinstance(group, dict):
         raise TypeError(f"param_group must be a dict, but got {type(group)}")
+    if "params" not in group:
+        raise ValueError(f"param_group must have 'params'; it has {', '.join(map(repr, group)) or 'nothing'}")
     params = group["params"]
     if isinstance(params, Tensor):
         params = [params]
@@ -77,7 +87,10 @@ def complete(group: Any, defaults: dict[str, Any], others: list[dict[str, Any]])
             "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets "
             "will change between runs. Please use a list instead."
         )
-    listed = list(params)
+    try:
+        listed = list(params)
+    except TypeError:
+        raise TypeError(f"a group's 'params' must be a tensor or an iterable of them, not {kind_of(params)}") from None
     names = [entry[0] for entry in listed if isinstance(entry, tuple)]
     if names and len(names) < len(listed):
         raise ValueError(
@@ -86,7 +99,7 @@ def complete(group: Any, defaults: dict[str, Any], others: list[dict[str, Any]])
     listed = [entry[1] for entry in listed] if names else listed
     for p in listed:
         if p.__class__ not in TENSORS:
-            raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(p).__name__}")
+            raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {kind_of(p)}")
         if not p.is_leaf:
             raise ValueError("can't optimize a non-leaf Tensor")
     missing = [k for k, v in defaults.items() if v is required and k not in group]

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from .. import backend, storage
+from .._arguments import kind_of
 from ..autograd import enable_grad
 from ..backend import Array, ArrayModule
 from . import states
@@ -34,7 +35,7 @@ from .hooks import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
-from .state_dict import packed, unpacked
+from .state_dict import must_be_of, must_fit, packed, unpacked
 
 __all__ = ["Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook", "required"]
 
@@ -138,6 +139,8 @@ class Optimizer(Engine):
     def check(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of ``group`` is out of bounds."""
         for name, value in group.items():
+            if isinstance(value, list | tuple) and name in self.bounds and name not in self._lengths:
+                raise TypeError(f"Invalid {self.bounds[name][0]}: {value!r}; it must be a number")
             check(name, value, self.bounds)
             length = self._lengths.get(name)
             if length is not None and not (hasattr(value, "__len__") and len(value) == length):
@@ -171,6 +174,8 @@ class Optimizer(Engine):
             return _step(self) if closure is None else _step(self, closure)
         loss = None
         if closure is not None:
+            if not callable(closure):
+                raise TypeError(f"step(): argument 'closure' must be a function, not {kind_of(closure)}")
             with enable_grad():
                 loss = closure()
         if len(self._known) != len(self.param_groups):
@@ -179,6 +184,8 @@ class Optimizer(Engine):
             self._take_over_all()
         if self._changes != storage.changes:
             self._settle()
+        if self._sharings:
+            self._refuse_unfit()
         for sharing in self._sharings:
             sharing.begin()
         for i, group in enumerate(self.param_groups):
@@ -229,12 +236,22 @@ class Optimizer(Engine):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state of the same groups, PyTorch's own included; values are copied.
 
-        Raises ValueError if the number of groups or of parameters in a group differs, or an array's shape.
+        Raises:
+            TypeError: no dict.  KeyError: a part of one is missing.
+            ValueError: the number of groups or of parameters in a group differs, or an array's shape, or it is the
+                state of another optimizer.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"expected a state dict, as state_dict() gives it, not {kind_of(state_dict)}")
         state_dict = dict(state_dict)
         for hook in tuple(self._load_pre.values()):
             new = hook(self, state_dict)
             state_dict = state_dict if new is None else new
+        name = type(self).__name__
+        if self._by_engine():
+            must_be_of(name, self.defaults, state_dict.get("param_groups", ()))
+            if self._names and not self._own_slots:
+                must_fit(name, state_dict.get("state", {}).values(), self._names)
         loaded = unpacked(state_dict, self.param_groups, raw=self._by_engine())
         self._adopt(states.States(dict, loaded))
         self._take_over_all(loading=True)

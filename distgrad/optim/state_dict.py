@@ -10,7 +10,7 @@ from ..autograd import Tensor
 from .flat import Segment
 from .states import as_tensor, cast, whole_states
 
-__all__ = ["packed", "unpacked"]
+__all__ = ["must_be_of", "must_fit", "packed", "unpacked"]
 
 
 def packed(state: Mapping[Any, Any], groups: list[dict[str, Any]], segments: Iterable[Segment]) -> dict[str, Any]:
@@ -34,6 +34,39 @@ def packed(state: Mapping[Any, Any], groups: list[dict[str, Any]], segments: Ite
     return {"state": entries, "param_groups": saved}
 
 
+# What PyTorch's optimizers of some time ago did not have, and theirs load without.
+_LATER = frozenset({
+    "amsgrad", "capturable", "centered", "decoupled_weight_decay", "differentiable", "foreach", "fused", "maximize",
+    "nesterov",
+})  # fmt: skip
+
+
+def must_be_of(optimizer: str, defaults: Mapping[str, Any], saved: Iterable[Mapping[str, Any]]) -> None:
+    """ValueError for groups ``saved`` by another optimizer, which lack hyperparameters of this one."""
+    for i, group in enumerate(saved):
+        lacking = [name for name in defaults if name not in group and name not in _LATER]
+        foreign = [name for name in group if name not in defaults and name not in _LATER and name != "params"]
+        if lacking and foreign:
+            raise ValueError(
+                f"loaded state dict is not one of {optimizer}: its param group {i} has no {', '.join(lacking)}, which "
+                f"{optimizer} has, but has {', '.join(foreign)}"
+            )
+
+
+def must_fit(optimizer: str, entries: Iterable[Any], names: Iterable[str]) -> None:
+    """ValueError for the state of another optimizer: arrays of other ``names`` where these are missing."""
+    for entry in entries:
+        if not isinstance(entry, Mapping):
+            continue
+        lacking = [name for name in names if name not in entry]
+        foreign = [k for k, v in entry.items() if k not in names and k != "step" and getattr(v, "shape", ()) != ()]
+        if lacking and foreign:
+            raise ValueError(
+                f"loaded state dict is not one of {optimizer}: a parameter's state has no {', '.join(lacking)}, which "
+                f"{optimizer} has, but has {', '.join(foreign)}"
+            )
+
+
 def unpacked(state_dict: Mapping[str, Any], groups: list[dict[str, Any]], raw: bool) -> dict[Any, Any]:
     """Put the saved options into ``groups``; the saved state, by parameter.
 
@@ -41,14 +74,19 @@ def unpacked(state_dict: Mapping[str, Any], groups: list[dict[str, Any]], raw: b
         raw: whoever takes the values over copies and converts them; else tensors are brought to their parameter's dtype
             and device here.
 
-    ValueError if the numbers of groups or of their parameters differ.
+    ValueError if the numbers of groups or of their parameters differ; KeyError for a part that is missing.
     """
+    for key in ("state", "param_groups"):
+        if key not in state_dict:
+            raise KeyError(f"loaded state dict has no {key!r}; it has {', '.join(map(repr, state_dict)) or 'nothing'}")
     saved = state_dict["param_groups"]
     if len(saved) != len(groups):
         raise ValueError(
             f"loaded state dict has a different number of parameter groups: {len(saved)}, the optimizer {len(groups)}"
         )
     for i, (theirs, ours) in enumerate(zip(saved, groups, strict=True)):
+        if "params" not in theirs:
+            raise KeyError(f"param group {i} of the loaded state dict has no 'params'; it has {', '.join(theirs)}")
         if len(theirs["params"]) != len(ours["params"]):
             raise ValueError(
                 "loaded state dict contains a parameter group that doesn't match the size of optimizer's group: "

@@ -118,7 +118,7 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "negative": (lambda: F.embedding(distgrad.tensor([-1]), W), IndexError, "index out of range in self: -1"),
     "floats": (lambda: F.embedding(distgrad.ones(2), W), RuntimeError, "Long, Int; but got torch.FloatTensor instead"),
     "a vector": (lambda: F.embedding(distgrad.tensor([0]), distgrad.ones(3)), RuntimeError, "'weight' must be 2-D"),
-    "a list": (lambda: F.embedding([1], W), TypeError, "argument 'indices' must be Tensor, not list"),
+    "a list": (lambda: F.embedding([1], W), TypeError, "argument 'input' \\(position 1\\) must be Tensor, not list"),
     "padding": (lambda: nn.Embedding(4, 3, padding_idx=4), AssertionError, "Padding_idx must be within num_embeddings"),
     "padding here": (lambda: F.embedding(distgrad.tensor([0]), W, -5), AssertionError, "Padding_idx must be within"),
     "both": (

@@ -10,6 +10,7 @@ import pytest
 
 import distgrad
 from distgrad import nn
+from distgrad.autograd import primitive
 
 F = nn.functional
 
@@ -113,8 +114,22 @@ def test_movement_between_devices_is_differentiable(device_double) -> None:
     assert (distgrad.ones(2, device="cuda:0") + distgrad.tensor(1.0)).tolist() == [2.0, 2.0]  # a number in a CPU tensor
 
 
-def test_ordinary_arrays_go_through_operations_as_arrays() -> None:
+def test_ordinary_arrays_go_through_operations_as_arrays_in_a_backward_pass_alone() -> None:
     """What gradient rules rely on: called on raw arrays a primitive returns raw arrays."""
     x = np.arange(4.0).reshape(2, 2)
-    for result in (distgrad.exp(x), distgrad.mul(x, 2.0), distgrad.matmul(x, x), distgrad.where(x > 1, x, 0.0)):
-        assert isinstance(result, np.ndarray)
+    results: list[Any] = []
+
+    def rule(g: Any, ans: Any, t: Any) -> Any:
+        results.extend([distgrad.exp(x), distgrad.mul(x, 2.0), distgrad.matmul(x, x), distgrad.where(x > 1, x, 0.0)])
+        return g
+
+    @primitive()
+    def watched(xp: Any, t: Any) -> Any:
+        return t.copy()
+
+    watched.defvjp(rule)
+    watched(distgrad.ones(2, requires_grad=True)).sum().backward()
+    assert [type(result) for result in results] == [np.ndarray] * 4
+    for call in (lambda: distgrad.exp(x), lambda: distgrad.mul(x, 2.0), lambda: distgrad.matmul(x, x)):
+        with pytest.raises(TypeError, match=r"argument 'input' \(position 1\) must be Tensor, not numpy.ndarray"):
+            call()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from distgrad import autograd
+from distgrad._arguments import kind_of
 from distgrad.autograd import Tensor
 from distgrad.distributed.algorithms.join import Join, Joinable, JoinHook
 from distgrad.distributed.collectives import broadcast_array
@@ -92,6 +93,8 @@ class DistributedDataParallel(Module, Joinable):
         cap_mb = 25.0 if bucket_cap_mb is None else float(bucket_cap_mb)
         if cap_mb <= 0:
             raise ValueError(f"bucket_cap_mb must be positive, got {bucket_cap_mb}")
+        if not isinstance(module, Module):
+            raise TypeError(f"DistributedDataParallel takes a Module, not {kind_of(module)} ({module!r})")
         trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
         if not trained:
             raise RuntimeError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._arguments import checked
 from ...autograd import Tensor, fused
 from ..activation import logsigmoid, softplus
 from ..elementwise import log
@@ -63,6 +64,7 @@ def _factors(weight: Any, input: Any, name: str) -> Any:
     return weight
 
 
+@checked
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -127,6 +129,7 @@ def _bce_logits_backward(xp, g, ans, kept, wanted, x, y, reduction):
     return gx, -x * g if wanted[1] is not None else None
 
 
+@checked
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -185,6 +188,7 @@ def _soft_margin_backward(xp, g, ans, z, wanted, x, y, reduction):
     return g * wide(y) * (-1 / (1 + xp.exp(-z))), None  # -y sigmoid(z)
 
 
+@checked
 def soft_margin_loss(
     input: Tensor,
     target: Tensor,

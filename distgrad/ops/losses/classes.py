@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ... import backend, dtypes
+from ..._arguments import checked
 from ...autograd import Tensor
 from ...autograd.operands import mixed
 from ...autograd.tensor import TENSORS
@@ -31,6 +32,7 @@ def _together(name: str, *tensors: Any) -> Iterator[None]:
         yield
 
 
+@checked
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -191,6 +193,7 @@ def _smooth(logs: Any, y: Any, weight: Any, ignore_index: int, reduction: str) -
     return values.sum() / Tensor._wrap(xp.asarray((raw(weight)[safe] * counted).sum()), None)
 
 
+@checked
 def nll_loss(
     input: Tensor,
     target: Tensor,

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from ... import dtypes
+from ..._arguments import kind_of
 from ...autograd.fused import fused
 from ...autograd.tensor import TENSORS
+from ..elementwise import abs as absolute
+from ..selection import where
 
 REDUCTIONS = frozenset(("mean", "sum", "none"))
 
@@ -27,7 +31,7 @@ def reduced(values: Any, reduction: str) -> Any:
 
 def known(reduction: str) -> str:
     """``reduction``, if there is such a one; else ValueError."""
-    if reduction in REDUCTIONS:
+    if isinstance(reduction, str) and reduction in REDUCTIONS:
         return reduction
     if reduction == "elementwise_mean":
         warnings.warn("reduction='elementwise_mean' is deprecated, use reduction='mean'", stacklevel=4)
@@ -49,7 +53,7 @@ def tensors(name: str, **given: Any) -> None:
     """TypeError unless each of ``given`` is a tensor."""
     for role, x in given.items():
         if x.__class__ not in TENSORS:
-            raise TypeError(f"{name}(): argument '{role}' must be Tensor, not {type(x).__name__}")
+            raise TypeError(f"{name}(): argument '{role}' must be Tensor, not {kind_of(x)}")
 
 
 def fits(a: tuple[int, ...], b: tuple[int, ...], name: str) -> tuple[int, ...]:
@@ -124,23 +128,27 @@ def averaged(xp: Any, values: Any, reduction: str, dtype: Any) -> Any:
     return values if values.dtype == dtype else values.astype(dtype)
 
 
+OPS = SimpleNamespace(abs=absolute, where=where)  # under the names that array modules have for them
+
+
 def of_difference(
     name: str, value: Callable[..., Any], slope: Callable[..., Any], grad_name: str, kept: str = ""
 ) -> Any:
     """The fused loss ``name(input, target, reduction, *options)``: of ``value(input - target, *options)``.
 
     Args:
-        value: in operations that take arrays and tensors alike, so that it is its own reference.
+        value: ``value(ops, difference, *options)``, in functions of ``ops``: of an array module, or, so that it is its
+            own reference, of tensors (:data:`OPS`).
         slope: its derivative, ``slope(xp, difference, *options)``, of arrays.
         kept: as of :func:`~distgrad.autograd.fused.fused`.
     """
 
     def reference(input: Any, target: Any, reduction: str, *options: Any) -> Any:
-        return reduced(value(input - target, *options), reduction)
+        return reduced(value(OPS, input - target, *options), reduction)
 
     def forward(xp: Any, x: Any, y: Any, reduction: str, *options: Any) -> Any:
         off = wide(x) - wide(y)
-        return averaged(xp, value(off, *options), reduction, x.dtype), off
+        return averaged(xp, value(xp, off, *options), reduction, x.dtype), off
 
     forward.__name__ = name
     loss = fused(reference=reference, inputs=2, grad_name=grad_name, kept=kept)(forward)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..._arguments import checked
 from ...autograd import Tensor, primitive
 from ..arithmetic import minimum
 from ..elementwise import sqrt
@@ -12,6 +13,7 @@ from ..selection import where
 from .common import fits, known, legacy_reduction, promoted, reduced, tensors
 
 
+@checked
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-06, keepdim: bool = False) -> Tensor:
     """The ``p``-norm of ``x1 - x2 + eps`` over the last dimension.
 
@@ -38,6 +40,7 @@ def _raised(xp, x, least):
 _raised.defvjp(lambda g, ans, x, least: g)
 
 
+@checked
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-08) -> Tensor:
     """The cosine of the angle between vectors along ``dim``, whose norms count as at least ``eps``.
 
@@ -58,6 +61,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-08) 
     return ((x1 / _length(x1, dim, eps)) * (x2 / _length(x2, dim, eps))).sum(dim)
 
 
+@checked
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -77,6 +81,7 @@ def hinge_embedding_loss(
     return reduced(apart + where(y != -1, input, 0), reduction)
 
 
+@checked
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -109,9 +114,10 @@ def cosine_embedding_loss(
     cos = (input1 * input2).sum(n) / sqrt(squares)
     fits(cos._data.shape, target._data.shape, "cosine_embedding_loss")
     y = target.detach()
-    return reduced(where(y == 1, 1 - cos, 0.0) + where(y == -1, (cos - margin).clamp_min(0), 0.0), reduction)
+    return reduced(where(y == 1, 1 - cos, 0.0) + where(y == -1, (cos - float(margin)).clamp_min(0), 0.0), reduction)
 
 
+@checked
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -140,6 +146,7 @@ def margin_ranking_loss(
     return reduced((-target * (input1 - input2) + float(margin)).clamp_min(0), reduction)
 
 
+@checked
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
+from ..._arguments import checked
 from ...autograd import Tensor, no_grad
 from ...backend import where_it_lies
 from ..arithmetic import xlogy
@@ -13,6 +14,7 @@ from ..elementwise import exp, log
 from .common import REDUCTIONS, fits, known, legacy_reduction, reduced, tensors
 
 
+@checked
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -60,6 +62,7 @@ def gaussian_nll_loss(
     return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 
 
+@checked
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -89,6 +92,7 @@ def poisson_nll_loss(
     return reduced(loss, reduction)
 
 
+@checked
 def kl_div(
     input: Tensor,
     target: Tensor,

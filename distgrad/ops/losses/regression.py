@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..._arguments import checked
 from ...autograd import Tensor, fused
 from ...autograd.tensor import TENSORS
-from ..elementwise import _sign, abs as absolute
-from ..selection import where
+from ..elementwise import _sign
 from .common import (
     REDUCTIONS,
     averaged,
@@ -66,7 +66,8 @@ def mse_loss(
         reduction = legacy_reduction(size_average, reduce)
     if input.__class__ in TENSORS and target.__class__ in TENSORS and weight is None:
         x, y = input._data, target._data
-        if x.shape == y.shape and x.dtype == y.dtype and reduction in REDUCTIONS and x.dtype.kind in "fV":
+        same = x.shape == y.shape and x.dtype == y.dtype and x.dtype.kind in "fV"
+        if same and reduction.__class__ is str and reduction in REDUCTIONS:
             return _mse(input, target, reduction)
     x, y = compared(input, target, "mse_loss", weight)
     needs_floats("mse_loss", x)
@@ -75,7 +76,7 @@ def mse_loss(
     return _mse(x, y, known(reduction))
 
 
-_l1 = of_difference("_l1", absolute, _sign, "L1LossBackward0", kept="x y")
+_l1 = of_difference("_l1", lambda ops, off: ops.abs(off), _sign, "L1LossBackward0", kept="x y")
 
 
 def l1_loss(
@@ -96,9 +97,9 @@ def l1_loss(
     return _l1(x, y, known(reduction)) if fusible else reduced((x - y).abs(), reduction)
 
 
-def _smooth(off: Any, beta: float) -> Any:
-    size = absolute(off)
-    return where(size < beta, off * off * (0.5 / beta), size - 0.5 * beta)
+def _smooth(ops: Any, off: Any, beta: float) -> Any:
+    size = ops.abs(off)
+    return ops.where(size < beta, off * off * (0.5 / beta), size - 0.5 * beta)
 
 
 _smooth_l1 = of_difference(
@@ -106,6 +107,7 @@ _smooth_l1 = of_difference(
 )
 
 
+@checked
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -127,9 +129,9 @@ def smooth_l1_loss(
     return _smooth_l1(x, y, known(reduction), beta)
 
 
-def _huber_values(off: Any, delta: float) -> Any:
-    size = absolute(off)
-    return where(size <= delta, off * off * 0.5, (size - 0.5 * delta) * delta)
+def _huber_values(ops: Any, off: Any, delta: float) -> Any:
+    size = ops.abs(off)
+    return ops.where(size <= delta, off * off * 0.5, (size - 0.5 * delta) * delta)
 
 
 _huber = of_difference(
@@ -137,6 +139,7 @@ _huber = of_difference(
 )
 
 
+@checked
 def huber_loss(
     input: Tensor,
     target: Tensor,

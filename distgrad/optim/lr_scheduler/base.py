@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ..._arguments import integer, kind_of, number
 from ...autograd import Tensor
 from ..optimizer import Optimizer
 
 __all__ = [
-    "EPOCH_DEPRECATION_WARNING", "LRScheduler", "Rate", "anneal_cos", "anneal_linear", "copied", "each_group", "listed",
-    "must_be_optimizer", "own_state", "restored", "write",
+    "EPOCH_DEPRECATION_WARNING", "LRScheduler", "Rate", "anneal_cos", "anneal_linear", "copied", "each_group",
+    "iterated", "listed", "must_be_optimizer", "own_state", "restored", "write",
 ]  # fmt: skip
 
 Rate = Any  # a float or, where the optimizer's lr is one, a tensor
@@ -45,6 +46,16 @@ def write(group: dict[str, Any], key: str, value: Any) -> None:
         group[key] = value
 
 
+def iterated(values: Any) -> list[Any]:
+    """``values`` as a list; TypeError for what cannot be iterated, and for text."""
+    try:
+        if isinstance(values, str | bytes):
+            raise TypeError
+        return list(values)
+    except TypeError:
+        raise TypeError(f"milestones must be a list of integers, not {kind_of(values)} ({values!r})") from None
+
+
 def each_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
     """``value`` for every group: a list as it is, anything else repeated; ValueError for a list of another length."""
     n = len(optimizer.param_groups)
@@ -54,6 +65,8 @@ def each_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
         raise ValueError(
             f"{name} must have the same length as optimizer.param_groups: it has {len(value)} values for {n} groups"
         )
+    for v in value:
+        number("scheduler", name, v, 0)
     return [copied(v) for v in value]
 
 
@@ -133,6 +146,7 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         must_be_optimizer(optimizer)
+        integer(type(self).__name__, "last_epoch", last_epoch, -1)
         self.optimizer = optimizer
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:

@@ -6,8 +6,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
+from ..._arguments import kind_of, steps
 from ..optimizer import Optimizer
-from .base import LRScheduler, listed, write
+from .base import LRScheduler, iterated, listed, write
 from .plateau import ReduceLROnPlateau
 
 __all__ = ["ChainedScheduler", "SequentialLR"]
@@ -21,6 +22,8 @@ class _Composed(LRScheduler):
 
     def _check(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer) -> None:
         name = type(self).__name__
+        if not isinstance(schedulers, list | tuple):
+            raise TypeError(f"{name} takes a list of schedulers, not {kind_of(schedulers)}")
         for i, scheduler in enumerate(schedulers):
             kind = type(scheduler).__name__
             if not hasattr(scheduler, "optimizer"):
@@ -64,6 +67,9 @@ class SequentialLR(_Composed):
         if not schedulers:
             raise ValueError("SequentialLR expects at least one scheduler, but got no scheduler")
         self._check(schedulers, optimizer)
+        milestones = [steps("SequentialLR", "milestones", m, 0) for m in iterated(milestones)]
+        if sorted(milestones) != milestones:
+            raise ValueError(f"SequentialLR: milestones must not decrease, but got {milestones}")
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
                 f"SequentialLR expects one scheduler more than milestones, but got {len(schedulers)} schedulers and "
@@ -116,10 +122,13 @@ class ChainedScheduler(_Composed):
     """
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
+        if not isinstance(schedulers, list | tuple):
+            raise TypeError(f"ChainedScheduler takes a list of schedulers, not {kind_of(schedulers)}")
         if not schedulers:
             raise ValueError("ChainedScheduler expects at least one scheduler to be chained, but got no scheduler")
-        optimizer = optimizer or schedulers[0].optimizer
-        self._check(schedulers, optimizer)
+        theirs: Any = optimizer or getattr(schedulers[0], "optimizer", None)
+        self._check(schedulers, theirs)
+        optimizer = theirs
         self._schedulers = schedulers
         self.optimizer = optimizer
         self._last_lr = listed(optimizer, "lr")

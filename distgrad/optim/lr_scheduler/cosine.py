@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ..._arguments import number
 from ..optimizer import Optimizer
 from .base import LRScheduler, Rate
 
@@ -14,12 +15,13 @@ class CosineAnnealingLR(LRScheduler):
     """Along half a cosine from the initial rate to ``eta_min`` in ``T_max`` steps, and back, and so on.
 
     lr_t = η_min + (lr_0 - η_min) (1 + cos(π t / T_max)) / 2, by Loshchilov and Hutter's equation 5, without restarts;
-    each step is computed from the rate before, so that it can be chained with other schedules.
+    each step is computed from the rate before, so that it can be chained with other schedules.  ValueError unless
+    ``T_max`` is positive and ``eta_min`` a finite number.
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
-        self.T_max = T_max
-        self.eta_min = eta_min
+        self.T_max = number("CosineAnnealingLR", "T_max", T_max, 0, above=True)
+        self.eta_min = number("CosineAnnealingLR", "eta_min", eta_min)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Rate]:
@@ -55,12 +57,13 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
-        if T_0 <= 0 or not isinstance(T_0, int):
+        if not isinstance(T_0, int) or T_0 <= 0:
             raise ValueError(f"Expected positive integer T_0, but got {T_0}")
-        if T_mult < 1 or not isinstance(T_mult, int):
+        if not isinstance(T_mult, int) or T_mult < 1:
             raise ValueError(f"Expected integer T_mult >= 1, but got {T_mult}")
         if not isinstance(eta_min, (float, int)):
             raise ValueError(f"Expected float or int eta_min, but got {eta_min} of type {type(eta_min)}")
+        number("CosineAnnealingWarmRestarts", "eta_min", eta_min)
         self.T_0 = self.T_i = T_0
         self.T_mult = T_mult
         self.eta_min = eta_min
@@ -80,6 +83,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         """
         if epoch is None and self.last_epoch < 0:
             epoch = 0
+        if epoch is not None:
+            number("CosineAnnealingWarmRestarts", "epoch", epoch)
         if epoch is None:
             epoch = self.last_epoch + 1
             self.T_cur += 1

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal
 
+from ..._arguments import kind_of, number
 from ..optimizer import Optimizer
 from .base import (
     LRScheduler,
@@ -103,6 +104,14 @@ class CyclicLR(_WithMomentum):
         if last_epoch == -1:
             for group, rate in zip(optimizer.param_groups, base_lrs, strict=True):
                 write(group, "lr", rate)
+        number("CyclicLR", "gamma", gamma, 0)
+        number("CyclicLR", "step_size_up", step_size_up, 0, above=True)
+        if step_size_down is not None:
+            number("CyclicLR", "step_size_down", step_size_down, 0, above=True)
+        if scale_fn is not None and not callable(scale_fn):
+            raise TypeError(f"CyclicLR: scale_fn must be a function, not {kind_of(scale_fn)}")
+        if scale_mode not in ("cycle", "iterations"):
+            raise ValueError(f"CyclicLR: scale_mode must be 'cycle' or 'iterations', but got {scale_mode!r}")
         up = float(step_size_up)
         self.total_size = up + (up if step_size_down is None else float(step_size_down))
         self.step_ratio = up / self.total_size
@@ -196,13 +205,15 @@ class OneCycleLR(_WithMomentum):
             self.total_steps = _positive("epochs", epochs) * _positive("steps_per_epoch", steps_per_epoch)
         else:
             raise ValueError("You must define either total_steps OR (epochs AND steps_per_epoch)")
-        if pct_start < 0 or pct_start > 1 or not isinstance(pct_start, float):
+        if not isinstance(pct_start, float) or not 0 <= pct_start <= 1:
             raise ValueError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
         self._schedule_phases = _phases(pct_start * self.total_steps, self.total_steps, three_phase)
         self._anneal_func_type = anneal_strategy
         highest = each_group("max_lr", optimizer, max_lr)
+        number("OneCycleLR", "div_factor", div_factor, 0, above=True)
+        number("OneCycleLR", "final_div_factor", final_div_factor, 0, above=True)
         if last_epoch == -1:
             for group, high in zip(optimizer.param_groups, highest, strict=True):
                 group["initial_lr"] = high / div_factor

@@ -7,18 +7,22 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from ..._arguments import number, steps
 from ..optimizer import Optimizer
-from .base import LRScheduler, Rate
+from .base import LRScheduler, Rate, iterated
 
 __all__ = ["ConstantLR", "ExponentialLR", "LinearLR", "MultiStepLR", "PolynomialLR", "StepLR"]
 
 
 class StepLR(LRScheduler):
-    """The rate times ``gamma`` every ``step_size`` steps: lr_t = lr_0 γ^⌊t / step_size⌋."""
+    """The rate times ``gamma`` every ``step_size`` steps: lr_t = lr_0 γ^⌊t / step_size⌋.
+
+    ValueError unless ``step_size`` is a positive whole number and ``gamma`` finite and at least 0.
+    """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
-        self.step_size = step_size
-        self.gamma = gamma
+        self.step_size = steps("StepLR", "step_size", step_size)
+        self.gamma = number("StepLR", "gamma", gamma, 0)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Rate]:
@@ -32,14 +36,14 @@ class StepLR(LRScheduler):
 class MultiStepLR(LRScheduler):
     """The rate times ``gamma`` at each of ``milestones``: lr_t = lr_0 γ^(milestones ≤ t).
 
-    One that is given twice counts twice.
+    One that is given twice counts twice.  ValueError for one that is no whole number, or negative.
     """
 
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self.milestones = Counter(milestones)
-        self.gamma = gamma
+        self.milestones = Counter([steps("MultiStepLR", "milestones", m, 0) for m in iterated(milestones)])
+        self.gamma = number("MultiStepLR", "gamma", gamma, 0)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Rate]:
@@ -67,10 +71,11 @@ class ConstantLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
     ) -> None:
+        number("ConstantLR", "factor", factor)
         if factor > 1.0 or factor < 0:
             raise ValueError(f"Constant multiplicative factor expected to be between 0 and 1, but got {factor}")
         self.factor = factor
-        self.total_iters = total_iters
+        self.total_iters = number("ConstantLR", "total_iters", total_iters, 0)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Rate]:
@@ -96,6 +101,8 @@ class LinearLR(LRScheduler):
         total_iters: int = 5,
         last_epoch: int = -1,
     ) -> None:
+        number("LinearLR", "start_factor", start_factor)
+        number("LinearLR", "end_factor", end_factor)
         if start_factor > 1.0 or start_factor <= 0:
             raise ValueError(
                 f"Starting multiplicative factor expected to be greater than 0 and at most 1, but got {start_factor}"
@@ -104,7 +111,7 @@ class LinearLR(LRScheduler):
             raise ValueError(f"Ending multiplicative factor expected to be between 0 and 1, but got {end_factor}")
         self.start_factor = start_factor
         self.end_factor = end_factor
-        self.total_iters = total_iters
+        self.total_iters = number("LinearLR", "total_iters", total_iters, 0)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Rate]:
@@ -124,7 +131,7 @@ class ExponentialLR(LRScheduler):
     """The rate times ``gamma`` every step: lr_t = lr_0 γ^t."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
-        self.gamma = gamma
+        self.gamma = number("ExponentialLR", "gamma", gamma, 0)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Rate]:
@@ -138,8 +145,8 @@ class PolynomialLR(LRScheduler):
     """The rate falls to 0 in ``total_iters`` steps: lr_t = lr_0 (1 - min(t, T) / T)^power."""
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
-        self.total_iters = total_iters
-        self.power = power
+        self.total_iters = number("PolynomialLR", "total_iters", total_iters, 0, above=True)
+        self.power = number("PolynomialLR", "power", power)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Rate]:

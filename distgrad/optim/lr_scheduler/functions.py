@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..optimizer import Optimizer
-from .base import LRScheduler, Rate, listed, own_state, restored
+from .base import LRScheduler, Rate, listed, must_be_optimizer, own_state, restored
 
 __all__ = ["LambdaLR", "MultiplicativeLR"]
 
@@ -19,6 +19,7 @@ class _ByFunction(LRScheduler):
     _unsaved = ("optimizer", "lr_lambdas")
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Factor | list[Factor], last_epoch: int = -1) -> None:
+        must_be_optimizer(optimizer)
         self.optimizer = optimizer
         n = len(optimizer.param_groups)
         if not isinstance(lr_lambda, (list, tuple)):

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, SupportsFloat
 
+from ..._arguments import kind_of, number
 from ..optimizer import Optimizer
 from .base import EPOCH_DEPRECATION_WARNING, LRScheduler, listed, must_be_optimizer, write
 
@@ -50,14 +51,19 @@ class ReduceLROnPlateau(LRScheduler):
         min_lr: list[float] | float = 0,
         eps: float = 1e-8,
     ) -> None:
+        number("ReduceLROnPlateau", "factor", factor)
         if factor >= 1.0:
             raise ValueError(f"Factor should be < 1.0, but got {factor}")
         must_be_optimizer(optimizer)
-        if mode not in ("min", "max"):
+        if not isinstance(mode, str) or mode not in ("min", "max"):
             raise ValueError(f"mode {mode} is unknown! It can be min or max")
-        if threshold_mode not in ("rel", "abs"):
+        if not isinstance(threshold_mode, str) or threshold_mode not in ("rel", "abs"):
             raise ValueError(f"threshold mode {threshold_mode} is unknown! It can be rel or abs")
-        self.factor = factor
+        self.factor = number("ReduceLROnPlateau", "factor", factor, 0)
+        number("ReduceLROnPlateau", "patience", patience, 0)
+        number("ReduceLROnPlateau", "cooldown", cooldown, 0)
+        number("ReduceLROnPlateau", "threshold", threshold)
+        number("ReduceLROnPlateau", "eps", eps, 0)
         self.optimizer = optimizer
         n = len(optimizer.param_groups)
         each = isinstance(min_lr, (list, tuple))
@@ -65,6 +71,8 @@ class ReduceLROnPlateau(LRScheduler):
         self.min_lrs: list[Any] = list(min_lr) if isinstance(min_lr, (list, tuple)) else [min_lr] * n
         if len(self.min_lrs) != n:
             raise ValueError(f"expected {n} min_lrs, got {len(self.min_lrs)}")
+        for low in self.min_lrs:
+            number("ReduceLROnPlateau", "min_lr", low, 0)
         self.patience = patience
         self.cooldown = cooldown
         self.eps = eps
@@ -97,7 +105,11 @@ class ReduceLROnPlateau(LRScheduler):
             metrics: a number, or a tensor of one element.
             epoch: deprecated: its number.
         """
-        current = float(metrics)
+        try:
+            current = float(metrics)
+        except (TypeError, ValueError, RuntimeError):
+            found = f"{kind_of(metrics)} ({metrics!r})"
+            raise TypeError(f"ReduceLROnPlateau: metrics must be a number, not {found}") from None
         if epoch is not None:
             warnings.warn(EPOCH_DEPRECATION_WARNING, UserWarning, stacklevel=2)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch

@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
+from ..._arguments import integer, kind_of, number
 from ...random import Generator, default_generator
 from .collate import default_collate, default_convert
 from .dataset import IterableDataset, take_batch
-from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
+from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, must_generate
 from .worker import END, LoaderTimeout, Workers, stream_of
 
 __all__ = ["DataLoader"]
@@ -71,6 +72,12 @@ class DataLoader(Generic[T_co]):
         self._is_stream = isinstance(dataset, IterableDataset)
         if self._is_stream:
             _check_stream(shuffle, sampler, batch_sampler)
+        for name, given in (("collate_fn", collate_fn), ("worker_init_fn", worker_init_fn)):
+            if given is not None and not callable(given):
+                raise TypeError(f"DataLoader: {name} must be a function or None, not {kind_of(given)}")
+        must_generate("DataLoader", generator)
+        if not self._is_stream and not hasattr(dataset, "__getitem__"):
+            raise TypeError(f"DataLoader: dataset must have an index (__getitem__), but is {kind_of(dataset)}")
         _check_batches(batch_size, shuffle, sampler, batch_sampler, drop_last)
         if batch_sampler is not None:
             batch_size, drop_last = None, False
@@ -184,6 +191,10 @@ class DataLoader(Generic[T_co]):
 def _check_workers(
     num_workers: int, timeout: float, prefetch_factor: int | None, persistent: bool, context: object
 ) -> None:
+    integer("DataLoader", "num_workers", num_workers)
+    number("DataLoader", "timeout", timeout)
+    if prefetch_factor is not None:
+        integer("DataLoader", "prefetch_factor", prefetch_factor)
     if num_workers < 0:
         raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
     if timeout < 0:

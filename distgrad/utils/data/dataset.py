@@ -12,8 +12,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from ... import backend
+from ..._arguments import kind_of, number
 from ...autograd import Tensor
 from ...random import Generator, default_generator
+from .sampler import must_generate
 
 __all__ = [
     "ChainDataset",
@@ -107,6 +109,8 @@ class ConcatDataset(Dataset[T_co]):
     """One data set after another."""
 
     def __init__(self, datasets: Iterable[Dataset[Any]]) -> None:
+        if not hasattr(datasets, "__iter__"):
+            raise TypeError(f"ConcatDataset takes an iterable of data sets, not {kind_of(datasets)}")
         self.datasets = list(datasets)
         if not self.datasets:
             raise ValueError("datasets should not be an empty iterable")
@@ -145,6 +149,8 @@ class Subset(Dataset[T_co]):
     """The samples of ``dataset`` at ``indices``."""
 
     def __init__(self, dataset: Dataset[T_co], indices: Sequence[int]) -> None:
+        if not hasattr(indices, "__getitem__") or not hasattr(indices, "__len__"):
+            raise TypeError(f"Subset: indices must be a sequence, not {kind_of(indices)}")
         self.dataset = dataset
         self.indices = indices
 
@@ -170,7 +176,14 @@ def random_split(
 
     What rounding the shares down leaves over is dealt out one by one from the first on.
     """
-    total = len(dataset)  # type: ignore[arg-type]
+    if not hasattr(dataset, "__len__"):
+        raise TypeError(f"random_split: dataset must have a length, but is {kind_of(dataset)}")
+    if not isinstance(lengths, Sequence) or isinstance(lengths, str | bytes):
+        raise TypeError(f"random_split: lengths must be a sequence of numbers, not {kind_of(lengths)}")
+    for n in lengths:
+        number("random_split", "lengths", n)
+    must_generate("random_split", generator)
+    total = len(dataset)
     counts: list[int] = []
     if math.isclose(sum(lengths), 1) and sum(lengths) <= 1:
         for i, share in enumerate(lengths):
@@ -200,7 +213,10 @@ def take_batch(dataset: Any, indices: Any) -> list[Tensor] | None:
 
     None where ``dataset`` is anything else, a subclass with a ``__getitem__`` of its own included.
     """
-    rows = np.asarray(indices, np.int64)
+    try:
+        rows = np.asarray(indices, np.int64)
+    except (TypeError, ValueError):
+        raise TypeError(f"a sampler must give integers as indices, but gave {indices!r}") from None
     while type(dataset) is Subset:
         rows, dataset = np.asarray(dataset.indices, np.int64)[rows], dataset.dataset
     if type(dataset) is not TensorDataset:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sized
 
 import numpy as np
 
+from ..._arguments import integer
 from ...random import Generator
 from .sampler import Sampler
 
@@ -41,6 +42,9 @@ class DistributedSampler(Sampler[int]):
 
             num_replicas = get_world_size() if num_replicas is None else num_replicas
             rank = get_rank() if rank is None else rank
+        integer("DistributedSampler", "num_replicas", num_replicas)
+        integer("DistributedSampler", "rank", rank)
+        integer("DistributedSampler", "seed", seed)
         if num_replicas < 1:
             raise ValueError(f"Invalid num_replicas {num_replicas}, it should be at least 1")
         if not 0 <= rank < num_replicas:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from ..._arguments import kind_of
 from ...autograd import Tensor
 from ...backend import to_host
 from ...random import Generator, default_generator
@@ -19,6 +20,7 @@ __all__ = [
     "SequentialSampler",
     "SubsetRandomSampler",
     "WeightedRandomSampler",
+    "must_generate",
 ]
 
 T_co = TypeVar("T_co", covariant=True)
@@ -38,6 +40,8 @@ class SequentialSampler(Sampler[int]):
     """0, 1, 2, …"""
 
     def __init__(self, data_source: Sized) -> None:
+        if not hasattr(data_source, "__len__"):
+            raise TypeError(f"SequentialSampler: data_source must have a length, but is {kind_of(data_source)}")
         self.data_source = data_source
 
     def __iter__(self) -> Iterator[int]:
@@ -62,8 +66,11 @@ class RandomSampler(Sampler[int]):
     ) -> None:
         if not isinstance(replacement, bool):
             raise TypeError(f"replacement should be a boolean value, but got replacement={replacement}")
+        must_generate("RandomSampler", generator)
         self.data_source, self.replacement, self.generator = data_source, replacement, generator
         self._num_samples = num_samples
+        if not hasattr(data_source, "__len__"):
+            raise TypeError(f"RandomSampler: data_source must have a length, but is {kind_of(data_source)}")
         if not _is_positive(self.num_samples):
             raise ValueError(f"num_samples should be a positive integer value, but got num_samples={self.num_samples}")
 
@@ -91,6 +98,9 @@ class SubsetRandomSampler(Sampler[int]):
     """The given indices in random order."""
 
     def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
+        must_generate("SubsetRandomSampler", generator)
+        if not hasattr(indices, "__len__"):
+            raise TypeError(f"SubsetRandomSampler: indices must be a sequence, not {kind_of(indices)}")
         self.indices, self.generator = indices, generator
 
     def __iter__(self) -> Iterator[int]:
@@ -115,11 +125,17 @@ class WeightedRandomSampler(Sampler[int]):
             raise ValueError(f"num_samples should be a positive integer value, but got num_samples={num_samples}")
         if not isinstance(replacement, bool):
             raise ValueError(f"replacement should be a boolean value, but got replacement={replacement}")
-        self.weights = np.asarray(to_host(weights._data) if isinstance(weights, Tensor) else weights, np.float64)
+        must_generate("WeightedRandomSampler", generator)
+        try:
+            self.weights = np.asarray(to_host(weights._data) if isinstance(weights, Tensor) else weights, np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(f"weights should be a sequence of numbers, but got {weights!r}") from None
         if self.weights.ndim != 1:
             raise ValueError(
                 f"weights should be a 1d sequence but given weights have shape {tuple(self.weights.shape)}"
             )
+        if not (np.isfinite(self.weights).all() and (self.weights >= 0).all() and self.weights.sum() > 0):
+            raise ValueError(f"weights should be finite numbers of at least 0, not all 0, but got {weights!r}")
         self.num_samples, self.replacement, self.generator = num_samples, replacement, generator
 
     def __iter__(self) -> Iterator[int]:
@@ -138,6 +154,8 @@ class BatchSampler(Sampler[list[int]]):
             raise ValueError(f"batch_size should be a positive integer value, but got batch_size={batch_size}")
         if not isinstance(drop_last, bool):
             raise ValueError(f"drop_last should be a boolean value, but got drop_last={drop_last}")
+        if not hasattr(sampler, "__iter__"):
+            raise TypeError(f"BatchSampler: sampler must be an iterable of indices, not {kind_of(sampler)}")
         self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -150,6 +168,12 @@ class BatchSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         n = len(self.sampler)  # type: ignore[arg-type]
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+
+def must_generate(owner: str, generator: Any) -> None:
+    """TypeError unless ``generator`` is one, or None."""
+    if generator is not None and not isinstance(generator, Generator):
+        raise TypeError(f"{owner}: generator must be a torch.Generator or None, not {kind_of(generator)}")
 
 
 def _is_positive(value: Any) -> bool:
