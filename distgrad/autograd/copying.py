@@ -16,6 +16,7 @@ from .coo import Coo
 from .gradient_slots import bases, references
 from .graph import Leaf
 from .tensor import Tensor
+from .views import overlaps
 
 __all__ = ["memory_copied"]
 
@@ -32,6 +33,8 @@ def memory_copied(t: Tensor, memo: dict[Any, Any]) -> Array:
     data = t._data
     if isinstance(data, Coo):
         return data.copy()
+    if t._is_parameter and not data.flags.forc:  # PyTorch's parameters get a copy of their own, without gaps
+        return data.copy() if overlaps(data) else data.copy("K")
     alone = references(t) == 2 and (data.base is None or (backend.is_array(data.base) and bases(data) == 1))
     if alone or not isinstance(data, np.ndarray) or not data.size:
         return data.copy()
