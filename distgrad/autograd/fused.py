@@ -32,6 +32,7 @@ class Fused(Primitive):
     reference: Callable[..., Any]
     backward: Callable[..., Any]
     n: int
+    unread: frozenset[int]  # the positions of saved inputs whose values the backward pass does not need after all
     unread_again: frozenset[int]  # likewise, when the backward pass is differentiated
     factors: tuple[int, ...] = ()  # two inputs, each read for the other's gradient alone
 

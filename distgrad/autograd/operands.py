@@ -46,12 +46,13 @@ _REALS = frozenset({int, float})
 
 
 def as_held(number: Any, kind: dtypes.dtype, fits: bool = False) -> Any:
-    """``number`` as an element of the half precision ``kind`` holds it: of bfloat16, whose width NumPy does not know,
-    rounded.  RuntimeError for one too large that must ``fits``."""
+    """``number`` rounded to the half precision ``kind``, of which NumPy does not know the width of bfloat16, and does
+    not tell a function of a number.  RuntimeError for one too large where it ``fits``."""
     if fits and math.isfinite(number) and abs(number) > dtypes.finfo(kind).max:
         name = "c10::Half" if kind.name == "float16" else "c10::BFloat16"
         raise RuntimeError(f"value cannot be converted to type {name} without overflow")
-    return float(np.asarray(number, kind.np)) if kind.np.kind == "V" else number
+    with np.errstate(over="ignore"):
+        return float(np.asarray(number, kind.np))
 
 
 def _with_wide_number(xp: Any, prim: Any, raw: list[Any], kind: np.dtype[Any]) -> list[Any] | None:
@@ -144,13 +145,16 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
         )
     if common.itemsize == 2 and common.category == 2:
         with backend.where_it_lies(arrays[0]):
-            if not prim.wide_number:
+            if prim.wide_number and len(raw) == 2:
+                wide = _with_wide_number(xp, prim, raw, common.np)
+                if wide is not None:
+                    return xp, wide
+            if not prim.wide_number or len(raw) == 2:
+                fits = prim.fitting_number  # of a power the exponent; the base is rounded there
+                first = 1 if fits else 0
                 raw = [
-                    as_held(a, common, prim.fitting_number and i > 0) if a.__class__ in _REALS else a
-                    for i, a in enumerate(raw)
+                    as_held(a, common, fits) if a.__class__ in _REALS and i >= first else a for i, a in enumerate(raw)
                 ]
-            elif len(raw) == 2 and (wide := _with_wide_number(xp, prim, raw, common.np)) is not None:
-                return xp, wide
     if common.category == 1 and prim.promote != "power":  # an exponent is not of the base's type
         raw = [_wrapped(a, common) if a.__class__ is int else a for a in raw]
     if xp is np:

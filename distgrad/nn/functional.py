@@ -91,6 +91,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
                 f"= {channels}."
             )
         weight = weight.reshape([n if i == min(1, input.ndim - 1) else 1 for i in range(input.ndim)])
+    elif not input.ndim:
+        weight = weight.reshape(())
     return _prelu(input, weight)
 
 

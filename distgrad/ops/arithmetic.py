@@ -424,7 +424,7 @@ _lerp.defvjp(
 _lerp.primitive.wide_number = True
 
 
-def _by(x: Any, value: Number) -> Any:
+def _by(x: Any, value: Any) -> Any:
     """``value * x``, an array of half precision in float32, where the number is not rounded."""
     return mul(x, value if x.__class__ in TENSORS or x.dtype.itemsize != 2 else np.float32(value))
 
@@ -458,7 +458,7 @@ def xlogy(xp, x, y):
     given = x if hasattr(x, "dtype") else y
     if given.dtype.kind == "c":
         raise unknown("xlogy", given)
-    logs = xp.log(y) if backend.is_array(y) else float(np.log(y))
+    logs = xp.log(y) if backend.is_array(y) else xp.asarray(np.log(y)).astype(x.dtype)
     return xp.where((x == 0) & (y == y), 0.0, x * logs)
 
 

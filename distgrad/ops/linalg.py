@@ -190,8 +190,8 @@ def _blended(
 
     kind = input.dtype
     if kind.itemsize == 2 and kind.is_floating_point and first.dtype == second.dtype == kind:
-        single = [t.to(float32) for t in (input, first, second)]
-        return _blended(name, multiply, *single, beta, alpha).to(kind)
+        input, first, second = input.to(float32), first.to(float32), second.to(float32)
+        return _blended(name, multiply, input, first, second, beta, alpha).to(kind)
     product = multiply(first, second)
     x, y = raw(input), raw(product)
     if x.dtype != y.dtype:

@@ -27,6 +27,13 @@ def test_a_number_turned_round(turn: Any) -> None:
     assert x.grad.item() == 1.0
 
 
+def test_prelu_of_a_number_is_a_number() -> None:
+    x = distgrad.tensor(-2.0, requires_grad=True)
+    y = F.prelu(x, distgrad.tensor([0.25]))
+    y.backward()
+    assert (y.shape, y.item(), x.grad.item()) == ((), -0.5, 0.25)
+
+
 EXPANDED = {
     "to its own shape": (lambda: distgrad.zeros(2, 2).expand(2, 2)),
     "by a dimension of one": (lambda: distgrad.zeros(2, 2).expand(1, 2, 2)),
