@@ -38,7 +38,8 @@ def rounded(ans: Any, raw: Any) -> Any:
     if ans.dtype.kind == "f":
         for a in raw:
             if backend.is_array(a) and a.dtype.itemsize == 2 and a.dtype != ans.dtype and a.dtype.kind in "fV":
-                return ans.astype(a.dtype)
+                with backend.where_it_lies(ans):
+                    return ans.astype(a.dtype)
     return ans
 
 

@@ -115,8 +115,9 @@ def test_devices_that_are_not_there_are_named_with_those_that_are(device_double:
 def test_numbers_meet_device_tensors(on_left: bool, device: str) -> None:
     x = dg.tensor([1.0, 2.0], device=device)
     for number in (2, 2.0, True, np.float32(2), np.int64(2), np.float64(2)):
-        left = (number + x, number * x, number - x, number / x)
-        for out in left if on_left else (x + number, x * number, x - number, x / number):
+        less = number * 1  # of bools there is no difference
+        left = (number + x, number * x, less - x, number / x)
+        for out in left if on_left else (x + number, x * number, x - less, x / number):
             assert where(out) == {device}
             assert out.dtype is dg.float32
     assert where(x < 1, x == np.float64(2), x**2, 2**x, x // 2, x % 2) == {device}
