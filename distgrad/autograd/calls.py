@@ -107,6 +107,8 @@ def general_call(prim: Primitive, strict: bool = True) -> Callable[..., Any]:
                 ans = (forward if xp is np else placed(forward, raw))(xp, *raw, *args[n:], **kwargs)
                 if promote is not None:
                     ans = rounded(ans, raw)
+                    if not variadic and ans.dtype.itemsize == 2:  # numbers are saved as they were used: rounded
+                        args = (*[a if a.__class__ in TENSORS else raw[i] for i, a in enumerate(args[:n])], *args[n:])
         except ValueError as e:
             raise mismatched(prim.name, raw) or e from None
         if ans.__class__ is not ndarray:
@@ -116,7 +118,7 @@ def general_call(prim: Primitive, strict: bool = True) -> Callable[..., Any]:
             else:
                 ans = as_array(xp, ans)
         if mask and recording.enabled and prim.rules:
-            plan = prim.plan_variadic(n) if variadic else prim.plans[mask]
+            plan = prim.plan_variadic(n, mask) if variadic else prim.plans[mask]
             if plan is not None:
                 node = record(prim, ans, kept_args(args, edges, plan) if plan.drops else args, edges, kwargs, plan.ans)
                 out = finish(node, ans, plan.ans)
@@ -253,6 +255,10 @@ def binary_call(prim: Primitive, strict: bool = True) -> Callable[..., Any]:
                 xp, (xd, yd) = unify(prim, (x, y), [xd, yd])
                 if xp is None:
                     return call(xd, yd)
+                if x.__class__ not in TENSORS:
+                    x = xd  # as it was used
+                elif y.__class__ not in TENSORS:
+                    y = yd
                 ans = rounded((forward if xp is np else placed(forward, (xd, yd)))(xp, xd, yd), (xd, yd))
         except ValueError as e:
             raise mismatched(prim.name, (xd, yd)) or e from None

@@ -16,6 +16,7 @@ from .coo import Coo
 from .gradient_slots import bases, references
 from .graph import Leaf
 from .tensor import Tensor
+from .views import overlaps
 
 __all__ = ["memory_copied"]
 
@@ -33,6 +34,9 @@ def memory_copied(t: Tensor, memo: dict[Any, Any]) -> Array:
     data = t._data
     if isinstance(data, Coo):
         return data.copy()
+    # PyTorch's parameters get a copy of their own, without gaps
+    if t._is_parameter and not (data.flags.c_contiguous or data.flags.f_contiguous):
+        return data.copy() if overlaps(data) else data.copy("K")
     alone = references(t) == 2 and (data.base is None or (backend.is_array(data.base) and bases(data) == 1))
     if alone or not isinstance(data, np.ndarray) or not data.size:
         return data.copy()

@@ -30,6 +30,13 @@ def mismatched(name: str, operands: Any) -> RuntimeError | None:
     return None
 
 
+def narrower(name: str, x: Any, shape: Any) -> RuntimeError:
+    """A write to ``x`` of what broadcasts with it to another ``shape``."""
+    return RuntimeError(
+        f"output with shape {list(x.shape)} doesn't match the broadcast shape {list(shape)} (in {name}_)"
+    )
+
+
 def stale(node: Any, array: Any, version: int, expected: int, is_output: bool, tensor: Any = None) -> RuntimeError:
     """A saved value was written to before backward needed it."""
     if is_output:

@@ -70,7 +70,6 @@ class _FunctionPrimitive:
     """The node side of a Function."""
 
     name = "function"
-    unread: frozenset[int] = frozenset()
     any_out = False
     materialize = False
 

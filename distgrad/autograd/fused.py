@@ -32,7 +32,17 @@ class Fused(Primitive):
     reference: Callable[..., Any]
     backward: Callable[..., Any]
     n: int
+    unread: frozenset[int]  # the positions of saved inputs whose values the backward pass does not need after all
     unread_again: frozenset[int]  # likewise, when the backward pass is differentiated
+    factors: tuple[int, ...] = ()  # two inputs, each read for the other's gradient alone
+
+    def ignores(self, node: Node, i: int) -> bool:
+        if i in self.unread:
+            return True
+        if i not in self.factors:
+            return False
+        first, second = self.factors
+        return node.edges[second if i == first else first] is None
 
     def pull(self, node: Node, g: Array, wanted: Any, outs: Any = None) -> list[Any]:
         raw = saved_arrays(node)
@@ -64,13 +74,19 @@ class Fused(Primitive):
 
 
 def fused(
-    *methods: str, reference: Callable[..., Any], inputs: int, grad_name: Any = None, kept: str = "", linear: str = ""
+    *methods: str,
+    reference: Callable[..., Any],
+    inputs: int,
+    grad_name: Any = None,
+    kept: str = "",
+    linear: str = "",
+    product: str = "",
 ) -> Callable[..., Any]:
     """Declare a fused primitive (:class:`Fused`) whose first ``inputs`` arguments are tensors; give its backward with
     ``@name.defbackward``.
 
     Writes to those named in ``kept``, of which all that backward needs is kept beside, and in ``linear``, on which no
-    gradient depends, do not disturb it.
+    gradient depends, do not disturb it; to one of the two named in ``product`` only if the other's gradient is wanted.
     """
 
     def declare(forward: Callable[..., Any]) -> Any:
@@ -79,6 +95,7 @@ def fused(
         prim.n = n = inputs
         names = parameters_of(forward)[1:]
         prim.unread_again = frozenset([names.index(name) for name in linear.split()])
+        prim.factors = tuple([names.index(name) for name in product.split()])
         prim.unread = prim.unread_again.union([names.index(name) for name in kept.split()])
 
         def call(*args: Any, **kwargs: Any) -> Any:

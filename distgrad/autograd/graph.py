@@ -75,6 +75,15 @@ class Node:
         return f"<{self.name()} object at {id(self):#x}>"
 
 
+def copied(node: Node) -> Node:
+    """Another node with what ``node`` has."""
+    other = object.__new__(Node)
+    for name in Node.__slots__:
+        if name != "__weakref__":
+            setattr(other, name, getattr(node, name))
+    return other
+
+
 class Output:
     """Output number ``nr`` of a Node that has several."""
 

@@ -135,7 +135,7 @@ def array_of(node: Node, i: int, a: Any) -> Array:
     cell = a._vc
     if cell is not None:
         expected = 0 if node.versions is None else node.versions[i]
-        if cell.version != expected and i not in node.primitive.unread and _arrives(node):
+        if cell.version != expected and not node.primitive.ignores(node, i) and _arrives(node):
             a._fresh()  # a view whose history cannot follow the write says so
             raise stale(node, a._data, cell.version, expected, False, a)
     return a._data
@@ -161,8 +161,6 @@ class Watching:
     """The primitive of a node whose options, beside its inputs, came from tensors: masks, indices.  The rules are given
     their arrays; what is watched here is that nobody has written to them."""
 
-    unread: frozenset[int] = frozenset()
-
     def __init__(self, primitive: Any, tensors: tuple[Tensor, ...]) -> None:
         self.primitive = primitive
         self.name = primitive.name
@@ -174,6 +172,9 @@ class Watching:
 
     def node_name(self, node: Node) -> str:
         return self.primitive.node_name(node)
+
+    def ignores(self, node: Node, i: int) -> bool:
+        return self.primitive.ignores(node, i)
 
     def _check(self, node: Node) -> None:
         for t, expected in zip(self.tensors, self.versions, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import NoneType
 from typing import Any
 
@@ -35,13 +36,40 @@ def mixed(found: list[Any], name: str) -> RuntimeError:
 
 
 def rounded(ans: Any, raw: Any) -> Any:
-    """``ans``, computed from operands ``raw`` of one dtype, back in bfloat16 where NumPy, not knowing its width,
-    let a Python number widen it; PyTorch computes in float32 and rounds, too."""
+    """``ans``, computed from operands ``raw``, back in half precision where a number beside one of that type widened
+    it: a wide one, or, in NumPy, any beside bfloat16.  PyTorch computes in float32 and rounds, too."""
     if ans.dtype.kind == "f":
         for a in raw:
-            if backend.is_array(a) and a.dtype.kind == "V":
-                return ans.astype(a.dtype)
+            if backend.is_array(a) and a.dtype.itemsize == 2 and a.dtype != ans.dtype and a.dtype.kind in "fV":
+                with backend.where_it_lies(ans):
+                    return ans.astype(a.dtype)
     return ans
+
+
+_REALS = frozenset({int, float})
+
+
+def as_held(number: Any, kind: dtypes.dtype, fits: bool = False) -> Any:
+    """``number`` rounded to the half precision ``kind``, of which NumPy does not know the width of bfloat16, and does
+    not tell a function of a number.  RuntimeError for one too large where it ``fits``."""
+    if fits and math.isfinite(number) and abs(number) > dtypes.finfo(kind).max:
+        name = "c10::Half" if kind.name == "float16" else "c10::BFloat16"
+        raise RuntimeError(f"value cannot be converted to type {name} without overflow")
+    with np.errstate(over="ignore"):
+        return float(np.asarray(number, kind.np))
+
+
+def _with_wide_number(xp: Any, prim: Any, raw: list[Any], kind: np.dtype[Any]) -> list[Any] | None:
+    """The operands of a product or quotient in half precision whose second is a number, or a tensor of no dimensions:
+    that is not rounded to half precision ``kind``, but given as float32.  None for others."""
+    x, y = raw
+    if not backend.is_array(x):  # the order of factors does not matter
+        return [xp.asarray(x, np.float32), y] if prim.name == "mul" else None
+    if not backend.is_array(y):
+        return [x.astype(kind, copy=False), xp.asarray(y, np.float32)]
+    if y.ndim == 0 and y.dtype != kind:
+        return [x.astype(kind, copy=False), y.astype(np.float32)]
+    return None
 
 
 def _wrapped(number: int, kind: dtypes.dtype) -> int:
@@ -119,6 +147,23 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
     common = dtypes.result_type(seen)
     if prim.promote == "float" and common.category < 2:
         common = dtypes.get_default_dtype()
+    if not prim.bools and any(kind.category == 0 for kind, _ in seen):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
+            "use the `~` or `logical_not()` operator instead."
+        )
+    if common.itemsize == 2 and common.category == 2:
+        with backend.where_it_lies(arrays[0]):
+            if prim.wide_number and len(raw) == 2:
+                wide = _with_wide_number(xp, prim, raw, common.np)
+                if wide is not None:
+                    return xp, wide
+            if not prim.wide_number or len(raw) == 2:
+                fits = prim.fitting_number  # of a power the exponent; the base is rounded there
+                first = 1 if fits else 0
+                raw = [
+                    as_held(a, common, fits) if a.__class__ in _REALS and i >= first else a for i, a in enumerate(raw)
+                ]
     if common.category == 1 and prim.promote != "power":  # an exponent is not of the base's type
         raw = [_wrapped(a, common) if a.__class__ is int else a for a in raw]
     if xp is np:

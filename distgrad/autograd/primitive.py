@@ -25,9 +25,12 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .. import backend
 from ..backend import Array
 from .calls import NO_OPTIONS, binary_call, binary_pull, general_call, unary_call, unary_pull, view_call
+from .errors import mismatched, narrower
 from .graph import Node
 from .nodes import Plan, Rule, code_of, names_read, parameters_of, saved_arrays
 from .tensor import Tensor
@@ -52,13 +55,11 @@ class Primitive:
     """What the engine knows of an operation; ``call`` is what users call.
 
     Attributes:
-        unread: the positions of saved inputs whose values the backward pass does not need after all.
         rules: for each differentiable input its gradient rule or None.
         takes_out: for each differentiable input whether its rule can write into ``out``.
         plans: for each set of inputs that want a gradient (a bit mask) what to save.
     """
 
-    unread: frozenset[int] = frozenset()
     refuse: Callable[[Any], None] | None = None  # raises for operands, as given, of types that it does not take
 
     def __init__(self, forward: Callable[..., Any], promote: str | None, meta: str, view: bool, grad_name: Any) -> None:
@@ -76,10 +77,18 @@ class Primitive:
         self.takes_out: tuple[bool, ...] = ()
         self.any_out = False
         self.materialize = True
+        self.wide_number = False  # whether half precisions meet a number behind them in float32, as it is
+        self.fitting_number = False  # whether a number that a half precision cannot hold is refused, not infinite
+        self.bools = True  # whether it knows bools
+        self.multilinear = False  # of a variadic one: whether of the input it is for the rule reads only the shape
         self.one_kind = True  # whether its first argument tells if it is called on tensors or on arrays
         self.call: Callable[..., Any] = forward
         self.plans = Plans(self)
         self._reads_of: dict[int, frozenset[str]] = {}
+
+    def ignores(self, node: Node, i: int) -> bool:
+        """Whether the backward pass does not need the value of saved input ``i`` of ``node`` after all."""
+        return False
 
     def node_name(self, node: Node) -> str:
         if callable(self.grad_name):
@@ -118,11 +127,14 @@ class Primitive:
         kinds = [0 if n not in read else 2 if n in self.meta else 1 for n in self.inputs[: len(self.rules)]]
         return Plan("ans" in read, tuple(kinds), tuple([(i, k) for i, k in enumerate(kinds) if k != 1]))
 
-    def plan_variadic(self, n: int) -> Plan:
+    def plan_variadic(self, n: int, mask: int) -> Plan:
         """What to save of ``n`` variadic inputs."""
         read = self.reads(0)
         kind = 0 if self.variadic not in read else 2 if self.variadic in self.meta else 1
-        return Plan("ans" in read, (kind,) * n, tuple((i, kind) for i in range(n) if kind != 1))
+        kinds = [kind] * n
+        if self.multilinear and mask & (mask - 1) == 0:  # only one is wanted
+            kinds[mask.bit_length() - 1] = 2
+        return Plan("ans" in read, tuple(kinds), tuple([(i, k) for i, k in enumerate(kinds) if k != 1]))
 
     def gradients(self, node: Node, g: Any, args: Any, ans: Any, wanted: Any) -> list[Any]:
         """The gradient of each wanted input, from ``args`` and ``ans`` as arrays or as Tensors."""
@@ -242,7 +254,11 @@ clone.defvjp(lambda g, ans, x: g)
 @primitive("copy_", promote=None, grad_name="CopyBackwards")
 def copy(xp: Any, x: Array, source: Array) -> Array:
     """``source`` in the shape and dtype of ``x``; its in-place form ``x.copy_(source)`` overwrites ``x``."""
-    return xp.broadcast_to(source, x.shape).astype(x.dtype)
+    try:
+        return xp.broadcast_to(source, x.shape).astype(x.dtype)
+    except ValueError:
+        error = mismatched("copy", (x, source))
+        raise error or narrower("copy", x, np.broadcast_shapes(x.shape, source.shape)) from None
 
 
 def zeros_as(g: Any) -> Any:

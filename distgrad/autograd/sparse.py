@@ -138,6 +138,9 @@ class SparseTensor(Tensor):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        self._require_grad(value)
+
+    def _require_grad(self, value: bool) -> None:
         if value:
             raise NotImplementedError("a sparse tensor cannot require a gradient; use to_dense() first")
 

@@ -277,6 +277,13 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if value.__class__ is not bool:
+            raise RuntimeError("requires_grad must be a bool")
+        if not self.is_leaf and value:
+            raise RuntimeError("you can only change requires_grad flags of leaf variables.")
+        self._require_grad(value)
+
+    def _require_grad(self, value: bool) -> None:
         node = self._node
         if is_nowhere(node):
             node = None
@@ -306,7 +313,7 @@ class Tensor:
         if not isinstance(given, bool | np.bool_):
             found = type(given).__name__
             raise TypeError(f"requires_grad_(): argument 'requires_grad' (position 1) must be bool, not {found}")
-        self.requires_grad = requires_grad
+        self._require_grad(requires_grad)
         return self
 
     @property
@@ -531,13 +538,24 @@ class Tensor:
         return bool(self._data.item())
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._number("double"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._number("int64_t"))
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(self._number(""))
+
+    def _number(self, name: str) -> Any:
+        """The one element, for a conversion to ``name``: real, where a name is given."""
+        if self._data.size != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
+        value = self.item()
+        if value.__class__ is complex and name:
+            if value.imag:
+                raise RuntimeError(f"value cannot be converted to type {name} without overflow")
+            return value.real
+        return value
 
     def __index__(self) -> int:
         if self.dtype.category > 1 or self._data.size != 1:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
-from .errors import freed, leaf_written, mismatched, overlapping, read_only, unfollowed
+from .errors import freed, leaf_written, mismatched, narrower, overlapping, read_only, unfollowed
 from .grad_mode import recording
-from .graph import TURN, Cell, Leaf, Node, View, is_nowhere, nowhere, stepped
+from .graph import TURN, Cell, Leaf, Node, View, copied, is_nowhere, nowhere, stepped
 from .tensor import TENSORS, Tensor, new
 
 
@@ -123,7 +123,6 @@ class CopySlices:
     """
 
     name = "copy_slices"
-    unread: frozenset[int] = frozenset()
     any_out = False
     materialize = True
 
@@ -147,7 +146,7 @@ class CopySlices:
 
     def pull(self, node: Node, g: Any, wanted: Any, outs: Any = None) -> list[Any]:
         inner, inside = self._inner(node, wanted)
-        g = g.copy()
+        g = np.array(g) if isinstance(g, np.generic) else g.copy()  # a NumPy scalar has no region to write to
         region = stepped(g, self.steps)
         own, others = self._results(inner.primitive.pull(inner, region.copy(), inside))
         if wanted[0] is not None:
@@ -158,6 +157,7 @@ class CopySlices:
 
     def pull_tensors(self, node: Node, g: Any, wanted: Any) -> list[Any]:
         inner, inside = self._inner(node, wanted)
+        inner = copied(inner)  # the recorded pass may free what it goes through, before it comes back here
         g = g.clone()
         region = stepped(g, self.steps)
         own, others = self._results(inner.primitive.pull_tensors(inner, region.clone(), inside))
@@ -169,11 +169,10 @@ class CopySlices:
 
 
 def _writable(data: Any) -> Any:
-    """``data``; NumPy's repeated arrays are made writable, as PyTorch's are.  RuntimeError for what cannot be."""
+    """``data``; views that NumPy makes read-only, over memory that is not, are made writable, as PyTorch's are.
+    RuntimeError for what cannot be."""
     if data.__class__ is np.ndarray and not data.flags.writeable:
         try:
-            if 0 not in data.strides:
-                raise ValueError
             data.flags.writeable = True
         except ValueError:
             raise read_only() from None
@@ -278,10 +277,7 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], w
     except ValueError as e:
         raise mismatched(prim.name, raw) or e from None
     if ans.shape != data.shape:
-        raise RuntimeError(
-            f"output with shape {list(data.shape)} doesn't match the broadcast shape {list(ans.shape)} (in "
-            f"{prim.name}_)"
-        )
+        raise narrower(prim.name, data, ans.shape)
     if ans.dtype is not data.dtype:
         _check_type(ans.dtype, data.dtype)
     # before the write: what is saved and lies in the memory written is stale
@@ -299,8 +295,10 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], w
         return x
     saved = []
     for i, a in enumerate(inputs):
-        if a.__class__ not in TENSORS or i >= n:
+        if i >= n:
             saved.append(a)
+        elif a.__class__ not in TENSORS:
+            saved.append(raw[i])  # as it was used
         elif kinds[i] == 1:
             saved.append(old if i == 0 else a)
         else:

@@ -48,6 +48,12 @@ def in_float32(forward: F) -> F:
     return cast(F, widened)
 
 
+def wide(x: Any) -> Any:
+    """An array of half precision in float32, in which PyTorch computes; anything else as it is."""
+    kind = getattr(x, "dtype", None)
+    return x if kind is None or kind.itemsize != 2 or kind.kind not in "fV" else x.astype(np.float32)
+
+
 def of_floats(forward: F) -> F:
     """:func:`in_float32`, and NotImplementedError for integers, bools and complex numbers."""
     wide = in_float32(forward)

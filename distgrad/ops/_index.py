@@ -55,7 +55,8 @@ def clean(index: Any, shape: tuple[int, ...]) -> Any:
         elif i.__class__ not in _PLAIN or (i.__class__ is slice and i.step is not None):
             return _read(terms, shape)
     if simple:
-        return terms  # NumPy finds what is out of bounds; explain() says it
+        # NumPy finds what is out of bounds, and explain() says it; but it takes one Ellipsis only
+        return terms if len(terms) < 2 or terms.count(Ellipsis) < 2 else _read(terms, shape)
     for i in terms:
         if i.__class__ not in TENSORS and i.__class__ is not slice:
             return _read(terms, shape)
@@ -98,7 +99,8 @@ def _read(terms: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
     picks: list[Any] = []
     d = 0  # of the tensor; len(picks) counts those of the view, but for masks of several
     out = 0
-    for i in terms:
+    full = False  # whether an Ellipsis stood for dimensions
+    for n, i in enumerate(terms):
         width = _width(i)
         if i is None:
             basic.append(None)
@@ -107,6 +109,9 @@ def _read(terms: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
         elif i is Ellipsis:
             rest = ndim - taken
             taken = ndim  # a second Ellipsis stands for nothing
+            if full and any(_width(j) for j in terms[n + 1 :]):  # but counts as if it stood for as much as the first
+                raise IndexError(f"too many indices for tensor of dimension {ndim}: two ellipses in front of one")
+            full = full or rest > 0
             basic.extend([FULL] * rest)
             picks.extend([FULL] * rest)
             d, out = d + rest, out + rest

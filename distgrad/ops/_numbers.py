@@ -74,5 +74,7 @@ def converted(array: np.ndarray, kind: np.dtype[Any]) -> np.ndarray:
         else:
             fits = low <= int(least) <= int(most) <= high
         if not fits:
+            if array.dtype.kind == "u" and array.max() > 2**63 - 1 and kind.itemsize + (kind.kind == "u") <= 8:
+                raise ValueError("Overflow when unpacking long long")
             raise _overflow(kind.name)
     return array.astype(kind)

@@ -62,6 +62,7 @@ def positive_part(xp, x):
 
 
 relu.defvjp(lambda g, ans, x: g * positive_part(ans))
+positive_part.defvjp(lambda g, ans, x: g * 0)  # so that relu's gradient has a gradient, 0, as in PyTorch
 
 
 @primitive("_leaky_relu", grad_name="LeakyReluBackward0")
@@ -70,7 +71,20 @@ def _leaky_relu(xp, x, slope):
     return xp.where(x > 0, x, x * slope)
 
 
-_leaky_relu.defvjp(lambda g, ans, x, slope: _where(g, g * slope, raw(x > 0)))
+@primitive(grad_name="ThresholdBackwardBackward0")
+def _tied(xp, g, x):
+    return g
+
+
+_tied.defvjp(lambda g, ans, d, x: g, lambda g, ans, d, x: g * 0)
+
+
+def _stepwise(g: Any, x: Any) -> Any:
+    """``g``, a gradient that depends on ``x`` in steps: recorded it has a gradient there, 0, as in PyTorch."""
+    return _tied(g, x) if g.__class__ in TENSORS else g
+
+
+_leaky_relu.defvjp(lambda g, ans, x, slope: _stepwise(_where(g, g * slope, raw(x > 0)), x))
 
 
 @checked
@@ -88,7 +102,7 @@ def prelu_of(xp, x, weight):
 
 
 prelu_of.defvjp(
-    lambda g, ans, x, weight: _where(g, g * weight, raw(x > 0)),
+    lambda g, ans, x, weight: _stepwise(_where(g, g * weight, raw(x > 0)), x),
     lambda g, ans, x, weight: _where(0.0, g * x, raw(x > 0)),
 )
 
@@ -269,7 +283,7 @@ def _elu(xp, x, alpha, scale, slope):
 
 _elu.defvjp(
     lambda g, ans, x, alpha, scale, slope: _where(
-        g * exp(x.clip(None, 0) * slope) * (alpha * scale * slope), g * scale, raw(x <= 0)
+        g * exp(relu(-x) * -slope) * (alpha * scale * slope), g * scale, raw(x <= 0)
     )
 )
 
@@ -352,7 +366,7 @@ def _hardtanh(xp, x, low, high):
     return xp.minimum(xp.maximum(x, low), high)
 
 
-_hardtanh.defvjp(lambda g, ans, x, low, high: _where(0.0, g, raw((x <= low) | (x >= high))))
+_hardtanh.defvjp(lambda g, ans, x, low, high: _stepwise(_where(0.0, g, raw((x <= low) | (x >= high))), x))
 
 
 @checked
@@ -412,7 +426,7 @@ def _threshold(xp, x, threshold, value):
     return xp.where(x <= threshold, fitting(value, x.dtype), x)
 
 
-_threshold.defvjp(lambda g, ans, x, threshold, value: _where(0.0, g, raw(x <= threshold)))
+_threshold.defvjp(lambda g, ans, x, threshold, value: _stepwise(_where(0.0, g, raw(x <= threshold)), x))
 
 
 @checked

@@ -12,7 +12,8 @@ from .. import backend
 from .._arguments import checked, is_number, misfit
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import Number, Operand, in_type_of, method, noun, raw, unknown
+from ..autograd.views import write
+from ._declare import Number, Operand, in_type_of, method, noun, raw, unknown, wide
 from ._numbers import fitting
 
 
@@ -22,6 +23,12 @@ def _add(xp, x, y):
 
 
 _add.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: g)
+
+
+_NO_DIFFERENCE = (
+    "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
+    "operator instead."
+)
 
 
 def _sub_name(node: Any) -> str:
@@ -52,6 +59,7 @@ def _not_of_bools(operands: Any) -> None:
 
 _sub.primitive.refuse = _not_of_bools
 _sub.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g)
+_sub.primitive.bools = False
 
 
 @primitive("__mul__", "__rmul__", "__imul__", "mul", "mul_", "multiply", "multiply_", promote="same")
@@ -64,6 +72,7 @@ mul.defvjp(
     lambda g, ans, x, y: g * y.conjugate(),
     lambda g, ans, x, y: g * x.conjugate(),
 )
+mul.primitive.wide_number = True
 multiply = mul
 
 
@@ -76,6 +85,7 @@ _div.defvjp(
     lambda g, ans, x, y: g / y.conjugate(),
     lambda g, ans, x, y: -g * (x / y / y).conjugate(),
 )
+_div.primitive.wide_number = True
 
 
 @method("__rtruediv__", check=False)
@@ -107,72 +117,105 @@ def positive(input: Tensor) -> Tensor:
     return input
 
 
-_ONE = 1  # the default of alpha: the very object that comes where none is given
-
-
-def _is_one(alpha: Any) -> bool:
-    """Whether the factor ``alpha`` changes nothing; TypeError for what is no number."""
+def _factor(alpha: Number, kind: Any) -> Number:
+    """``alpha``, which scales numbers of the NumPy dtype ``kind``, as one of them; RuntimeError where it is none."""
     if not (is_number(alpha) or isinstance(alpha, complex)):
         raise misfit(alpha, "Number")
-    return bool(alpha == 1)
+    if alpha.__class__ is bool and kind.kind != "b":
+        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if kind.kind in "biu" and not isinstance(alpha, (int, np.integer)):
+        raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+    if isinstance(alpha, complex) and kind.kind != "c":
+        raise RuntimeError("For non-complex input tensors, argument alpha must not be a complex number.")
+    return fitting(alpha, kind)
 
 
-def _times(other: Any, alpha: Any) -> Any:
-    return mul(other, alpha) if other.__class__ in TENSORS else other * alpha
+@primitive(promote="same", grad_name="AddBackward0")
+def _add_scaled(xp, x, y, alpha):
+    """``x + alpha * y``, scaled in the common type."""
+    return x + _times(xp, x, y, alpha)
+
+
+def _times(xp: Any, x: Any, y: Any, alpha: Number) -> Any:
+    """``alpha * y`` in the type of ``x`` and ``y``, of which one may be a number."""
+    kind = x.dtype if hasattr(x, "dtype") else y.dtype
+    return (y if hasattr(y, "dtype") else xp.asarray(y).astype(kind)) * xp.asarray(_factor(alpha, kind), kind)
+
+
+_add_scaled.defvjp(lambda g, ans, x, y, alpha: g, lambda g, ans, x, y, alpha: mul(g, alpha.conjugate()))
+
+
+@primitive(promote="same", grad_name="SubBackward0")
+def _sub_scaled(xp, x, y, alpha):
+    """``x - alpha * y``, likewise."""
+    return x - _times(xp, x, y, alpha)
+
+
+_sub_scaled.defvjp(lambda g, ans, x, y, alpha: g, lambda g, ans, x, y, alpha: -mul(g, alpha.conjugate()))
+_sub_scaled.primitive.bools = False
 
 
 @method("add", check=False)
-def add(input: Operand, other: Operand, *, alpha: Number = _ONE) -> Tensor:
+def add(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
     """``input + alpha * other``, elementwise with broadcasting."""
-    return _add(input, other) if alpha is _ONE or _is_one(alpha) else _add(input, _times(other, alpha))
+    return _add(input, other) if alpha.__class__ is int and alpha == 1 else _add_scaled(input, other, alpha)
 
 
 @method("sub", "subtract", check=False)
-def sub(input: Operand, other: Operand, *, alpha: Number = _ONE) -> Tensor:
+def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
     """``input - alpha * other``, elementwise with broadcasting."""
-    return _sub(input, other) if alpha is _ONE or _is_one(alpha) else _sub(input, _times(other, alpha))
+    return _sub(input, other) if alpha.__class__ is int and alpha == 1 else _sub_scaled(input, other, alpha)
 
 
 subtract = sub
 
 
 @checked
-def rsub(input: Tensor, other: Operand, *, alpha: Number = _ONE) -> Tensor:
+def rsub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
     """``other - alpha * input``."""
     return sub(other, input, alpha=alpha)
 
 
 @method("add_", check=False)
-def add_(self: Tensor, other: Operand, *, alpha: Number = _ONE) -> Tensor:
+def add_(self: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
     """In place: ``self += alpha * other``."""
-    return self.__iadd__(other if alpha is _ONE or _is_one(alpha) else _times(other, alpha))
+    if alpha.__class__ is int and alpha == 1:
+        return self.__iadd__(other)
+    return write(_add_scaled.primitive, self, (other, alpha), {})
 
 
 @method("sub_", "subtract_", check=False)
-def sub_(self: Tensor, other: Operand, *, alpha: Number = _ONE) -> Tensor:
+def sub_(self: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
     """In place: ``self -= alpha * other``."""
-    return self.__isub__(other if alpha is _ONE or _is_one(alpha) else _times(other, alpha))
+    if alpha.__class__ is int and alpha == 1:
+        return self.__isub__(other)
+    return write(_sub_scaled.primitive, self, (other, alpha), {})
 
 
 @method("div", "divide", "true_divide", check=False)
 def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """``input / other``; ``rounding_mode``: None (true division), ``"trunc"`` or ``"floor"`` (without a gradient)."""
-    if rounding_mode is None:
-        return _div(input, other)
-    if rounding_mode == "floor":
-        return _floor_divide(input, other)
-    if rounding_mode == "trunc":
-        return _trunc_divide(input, other)
-    raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
+    return _div(input, other) if rounding_mode is None else _rounding(rounding_mode)(input, other)
+
+
+def _rounding(mode: str) -> Any:
+    """The division that rounds so."""
+    if mode == "floor":
+        return _floor_divide
+    if mode == "trunc":
+        return _trunc_divide
+    raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'")
 
 
 divide = true_divide = div
 
 
 @method("div_", "divide_", "true_divide_", check=False)
-def div_(self: Tensor, other: Operand) -> Tensor:
-    """In place: ``self /= other``."""
-    return self.__itruediv__(other)
+def div_(self: Tensor, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
+    """In place: :func:`div`."""
+    if rounding_mode is None:
+        return self.__itruediv__(other)
+    return write(_rounding(rounding_mode).primitive, self, (other,), {})
 
 
 def _not_by_zero(xp: Any, x: Any, y: Any, name: str) -> None:
@@ -207,6 +250,7 @@ def _no_gradient(g, ans, x, y):
 
 
 floor_divide.defvjp(_no_gradient, _no_gradient)
+floor_divide.primitive.wide_number = True
 
 
 @primitive(promote="same", grad_name="DivBackward1")
@@ -216,6 +260,7 @@ def _floor_divide(xp, x, y):
 
 
 _floor_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0)
+_floor_divide.primitive.wide_number = True
 
 
 @primitive(promote="same", grad_name="DivBackward1")
@@ -228,6 +273,7 @@ def _trunc_divide(xp, x, y):
 
 
 _trunc_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0)
+_trunc_divide.primitive.wide_number = True
 
 
 @primitive("__mod__", "__rmod__", "__imod__", "remainder", "remainder_", promote="same")
@@ -284,7 +330,7 @@ def _whole_power(xp: Any, x: Any, y: Any) -> Any:
         return x**y
     below = y < 0
     sign = xp.where(y & 1 == 1, x, x * x)  # of 1 and -1
-    return xp.where(below, xp.where(x * x == 1, sign, 0), x ** xp.where(below, 0, y))
+    return xp.where(below, xp.where((x == 1) | (x == -1), sign, 0), x ** xp.where(below, 0, y))
 
 
 def _kind(x: Any) -> str:
@@ -315,6 +361,7 @@ def _pow_exponent(g, ans, x, y):
 
 
 pow.defvjp(_pow_base, _pow_exponent)
+pow.primitive.fitting_number = True
 
 
 @primitive("square", grad_name="PowBackward0")
@@ -363,26 +410,68 @@ minimum.defvjp(
 )
 
 
-@method("lerp")
-def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
-    """``input + weight * (end - input)``, from the nearer end: weight 1 gives ``end``; not of integers."""
+def _check_ends(input: Tensor, end: Tensor, weight: Any) -> None:
     if raw(input).dtype.kind in "biu":
         raise unknown("lerp", input)
     x: Any
     for role, x in (("end", end), ("weight", weight)):
         if x.__class__ in TENSORS and x._data.dtype != input._data.dtype and (role == "end" or x._data.ndim):
-            kinds = [noun(t) for t in (input, x)]
-            raise RuntimeError(f"expected dtype {kinds[0]} for `{role}` but got dtype {kinds[1]}")
-    off = end - input
-    if weight.__class__ in TENSORS:
-        return _where(input + weight * off, end - (1 - weight) * off, raw(weight).real < 0.5)
-    return input + off * weight if abs(weight) < 0.5 else end - off * (1 - weight)
+            raise RuntimeError(f"expected dtype {noun(input)} for `{role}` but got dtype {noun(x)}")
+
+
+@method("lerp")
+def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
+    """``input + weight * (end - input)``, from the nearer end: weight 1 gives ``end``; not of integers."""
+    _check_ends(input, end, weight)
+    return _lerp(input, end, weight)
+
+
+@primitive(promote="same", grad_name=lambda node: f"LerpBackward{int(hasattr(node.args[2], 'shape'))}")
+def _lerp(xp, x, end, weight):
+    kind = x.dtype
+    x, end, weight = wide(x), wide(end), wide(weight)
+    off = end - x
+    if hasattr(weight, "dtype"):
+        ans = xp.where(weight.real < 0.5, x + weight * off, end - (1 - weight) * off)
+    else:
+        ans = x + off * weight if abs(weight) < 0.5 else end - off * (1 - weight)
+    return ans.astype(kind, copy=False)
+
+
+_lerp.defvjp(
+    lambda g, ans, x, end, weight: g * (1 - weight).conjugate(),
+    lambda g, ans, x, end, weight: g * weight.conjugate(),
+    lambda g, ans, x, end, weight: g * (end - x).conj(),
+)
+_lerp.primitive.wide_number = True
+
+
+def _by(x: Any, value: Any) -> Any:
+    """``value * x``, an array of half precision in float32, where the number is not rounded."""
+    return mul(x, value if x.__class__ in TENSORS or x.dtype.itemsize != 2 else np.float32(value))
+
+
+@primitive(promote="same", grad_name="AddcmulBackward0")
+def _addcmul(xp, x, a, b, value):
+    kind = x.dtype if hasattr(x, "dtype") else a.dtype
+    if kind.kind in "biu":
+        if kind.kind == "b":
+            raise unknown("addcmul_cpu_out", a)
+        value = fitting(value, kind)
+    return (wide(x) + wide(a) * value * wide(b)).astype(kind, copy=False)
+
+
+_addcmul.defvjp(
+    lambda g, ans, x, a, b, value: g,
+    lambda g, ans, x, a, b, value: mul(g, _by(in_type_of(g, b), value).conj()),
+    lambda g, ans, x, a, b, value: mul(g, _by(in_type_of(g, a), value).conj()),
+)
 
 
 @method("addcmul")
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    """``input + value * tensor1 * tensor2``."""
-    return input + tensor1 * tensor2 * value
+    """``input + value * tensor1 * tensor2``, in their common type."""
+    return _addcmul(input, tensor1, tensor2, value)
 
 
 @primitive("xlogy", promote="float")
@@ -391,7 +480,7 @@ def xlogy(xp, x, y):
     given = x if hasattr(x, "dtype") else y
     if given.dtype.kind == "c":
         raise unknown("xlogy", given)
-    logs = xp.log(y) if backend.is_array(y) else float(np.log(y))
+    logs = xp.log(y) if backend.is_array(y) else xp.asarray(np.log(y)).astype(x.dtype)
     return xp.where((x == 0) & (y == y), 0.0, x * logs)
 
 
@@ -408,38 +497,57 @@ xlogy.defvjp(
 )
 
 
-@method("addcdiv")
-def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    """``input + value * tensor1 / tensor2``; RuntimeError where both are integers."""
-    return input + _quotient(tensor1, tensor2) * value
+@primitive(promote="same", grad_name="AddcdivBackward0")
+def _addcdiv(xp, x, a, b, value):
+    kind = x.dtype if hasattr(x, "dtype") else a.dtype
+    return (wide(x) + wide(a) * value / wide(b)).astype(kind, copy=False)
 
 
-def _quotient(tensor1: Tensor, tensor2: Tensor) -> Tensor:
+_addcdiv.defvjp(
+    lambda g, ans, x, a, b, value: g,
+    lambda g, ans, x, a, b, value: mul(g, (value / in_type_of(g, b)).conj()),
+    lambda g, ans, x, a, b, value: mul(-g, _addcdiv_slope(in_type_of(g, a), in_type_of(g, b), value).conj()),
+)
+
+
+def _addcdiv_slope(a: Any, b: Any, value: Number) -> Any:
+    return _by(a, value) / (b * b)
+
+
+def _no_integers(tensor1: Tensor, tensor2: Tensor) -> None:
     if raw(tensor1).dtype.kind in "biu" and raw(tensor2).dtype.kind in "biu":
         raise RuntimeError(
             "Integer division with addcdiv is no longer supported, and in a future release addcdiv will perform a true "
             "division of tensor1 and tensor2."
         )
-    return tensor1 / tensor2
+
+
+@method("addcdiv")
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
+    """``input + value * tensor1 / tensor2``, in their common type; RuntimeError where both are integers."""
+    _no_integers(tensor1, tensor2)
+    return _addcdiv(input, tensor1, tensor2, value)
 
 
 @method("addcmul_")
 def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """In place: ``self += value * tensor1 * tensor2``."""
-    return self.__iadd__(tensor1 * tensor2 * value)
+    return write(_addcmul.primitive, self, (tensor1, tensor2, value), {})
 
 
 @method("addcdiv_")
 def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """In place: ``self += value * tensor1 / tensor2``."""
-    return self.__iadd__(_quotient(tensor1, tensor2) * value)
+    _no_integers(tensor1, tensor2)
+    return write(_addcdiv.primitive, self, (tensor1, tensor2, value), {})
 
 
 @method("lerp_")
 def lerp_(self: Tensor, end: Tensor, weight: Operand) -> Tensor:
-    """In place: ``self += weight * (end - self)``."""
-    return self.__iadd__(weight * (end - self))
+    """In place: :func:`lerp`."""
+    _check_ends(self, end, weight)
+    return write(_lerp.primitive, self, (end, weight), {})
 
 
 from .elementwise import log  # noqa: E402 - rules of the two files use each other
-from .selection import _where, where  # noqa: E402
+from .selection import where  # noqa: E402

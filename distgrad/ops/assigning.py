@@ -15,7 +15,7 @@ from ..autograd.primitive import copy as _copy, zeros_as
 from ..autograd.tensor import TENSORS
 from ..autograd.views import _writable, overlaps, wants_grad, write
 from ._declare import Operand, method
-from ._index import clean, explain, is_basic
+from ._index import Steps, clean, explain, is_basic
 from ._numbers import fitting
 from .indexing import _check_indices, _getitem, _put, _read, _setitem
 from .selection import _where
@@ -162,13 +162,16 @@ def _misfit(target: Any, shape: Any, basic: bool) -> None:
         )
 
 
-def _same_type(self: Tensor, value: Tensor, index: Any) -> None:
-    """RuntimeError, as in PyTorch, where what index tensors name is overwritten from another dtype: a number under a
-    mask may have one."""
-    if value._data.dtype == self._data.dtype:
-        return
-    if not value._data.ndim and len(index) == 1 and getattr(index[0], "dtype", None) == np.bool_:
-        return
+def _of_its_type(self: Tensor, value: Tensor, index: Any) -> Tensor:
+    """``value``, to be written where index tensors say, in the dtype of ``self``.  As in PyTorch RuntimeError where it
+    has another: but one element, under one mask, is converted, if it fits."""
+    kind = self._data.dtype
+    if value._data.dtype == kind:
+        return value
+    picks = [i for i in (index.picks if index.__class__ is Steps else index) if backend.is_array(i)]
+    if value._data.size == 1 and len(picks) == 1 and picks[0].dtype == np.bool_ and value.device.type == "cpu":
+        fitting(value.item(), kind)
+        return value.reshape(()).to(self.dtype)
     ours, theirs = (t.dtype.tensor_type.removesuffix("Tensor") for t in (self, value))
     raise RuntimeError(
         f"Index put requires the source and destination dtypes match, got {ours} for the destination and {theirs} for "
@@ -186,6 +189,10 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         IndexError: ``index`` is out of bounds, or none.
     """
     data = self._data
+    if index.__class__ is bool:  # one dimension more, of all or of none
+        if not index:
+            return
+        index = None
     given, index = index, clean(index, data.shape)
     usual = value.__class__ is float and (data.dtype is _f64 or (data.dtype is _f32 and -_LARGEST < value < _LARGEST))
     if not usual:
@@ -199,7 +206,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
                 f"{value.device}!"
             )
         if not basic:
-            _same_type(self, value, index)
+            value = _of_its_type(self, value, index)
         shape = value._data.shape
         if shape and shape[0] == 1:
             value = _leading(value)

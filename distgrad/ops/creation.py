@@ -80,7 +80,7 @@ def _array(data: Any, dtype: Any) -> Any:
         return array.astype(dtypes.get_default_dtype().np)
     if kinds:
         own = functools.reduce(dtypes.promote_types, kinds)
-        if array.dtype == np.uint64 and own is dtypes.int64:
+        if own is dtypes.int64 and array.dtype.kind in "uf":  # what NumPy makes of integers beyond int64
             raise ValueError("Overflow when unpacking long long")
         return converted(array, own.np)
     if array.dtype.kind == "f":

@@ -131,7 +131,7 @@ def _einsum_vjp(i, g, ans, *xs, equation):
         if c in mine:
             tie = next(spare)
             others.append(c + tie)
-            operands.append(_identity(shape[k], xs[i]))
+            operands.append(_identity(shape[k], g))
             c = tie
         mine += c
     known = set(right).union(*others)
@@ -153,3 +153,4 @@ def _identity(n: int, like: Any) -> Any:
 
 
 _einsum.defvjp_each(_einsum_vjp)
+_einsum.primitive.multilinear = True

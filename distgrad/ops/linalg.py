@@ -10,7 +10,7 @@ import numpy as np
 
 from .._arguments import checked, kind_of, wrong
 from ..autograd import Tensor, fused, primitive
-from ..dtypes import from_numpy_dtype
+from ..dtypes import float32, from_numpy_dtype
 from ._declare import attach, axis, in_float32, method, ndim_of, noun, raw, unknown
 
 _f16 = np.dtype(np.float16)
@@ -65,11 +65,14 @@ def matmul(xp, x, y):
     return _blas(xp, x, y)
 
 
+# Neither rule asks its own operand, not even for its rank: the node keeps what the wanted gradients read, and no more.
+
+
 def _matmul_x(g, ans, x, y):
     y = y.conj()
     if len(y.shape) == 1:
-        return g * y if len(x.shape) == 1 else g[..., None] * y
-    if len(x.shape) == 1:
+        return g[..., None] * y if len(g.shape) else g * y
+    if len(g.shape) < len(y.shape):  # a vector times matrices
         return matmul(y, g[..., None])[..., 0]
     return matmul(g, y.swapaxes(-1, -2))
 
@@ -77,8 +80,8 @@ def _matmul_x(g, ans, x, y):
 def _matmul_y(g, ans, x, y):
     x = x.conj()
     if len(x.shape) == 1:
-        return g * x if len(y.shape) == 1 else x[:, None] * g[..., None, :]
-    if len(y.shape) == 1:
+        return x[:, None] * g[..., None, :] if len(g.shape) else g * x
+    if len(g.shape) < len(x.shape):  # matrices times a vector
         return matmul(x.swapaxes(-1, -2), g[..., None])[..., 0]
     return matmul(x.swapaxes(-1, -2), g)
 
@@ -188,10 +191,18 @@ def _scaled(xp, x, factor):
 _scaled.defvjp(lambda g, ans, x, factor: g * factor.conjugate())
 
 
-def _blended(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
-    """``beta * input + alpha * product``: a factor of 0 takes NaN away, too; ``input`` is expanded to the product."""
+def _blended(
+    name: str, multiply: Any, input: Tensor, first: Tensor, second: Tensor, beta: float, alpha: float
+) -> Tensor:
+    """``beta * input + alpha * multiply(first, second)``: a factor of 0 takes NaN away, too; ``input`` is expanded to
+    the product.  Half precisions are rounded but once."""
     from .shape import _expanded
 
+    kind = input.dtype
+    if kind.itemsize == 2 and kind.is_floating_point and first.dtype == second.dtype == kind:
+        input, first, second = input.to(float32), first.to(float32), second.to(float32)
+        return _blended(name, multiply, input, first, second, beta, alpha).to(kind)
+    product = multiply(first, second)
     x, y = raw(input), raw(product)
     if x.dtype != y.dtype:
         raise RuntimeError(f"{name}: expected all tensors to have the same dtype, but got {noun(x)} and {noun(y)}")
@@ -208,24 +219,24 @@ def _blended(name: str, input: Tensor, product: Tensor, beta: float, alpha: floa
 @method("addmm")
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``; where ``beta`` is 0 whatever ``input`` holds."""
-    return _blended("addmm", input, mm(mat1, mat2), beta, alpha)
+    return _blended("addmm", mm, input, mat1, mat2, beta, alpha)
 
 
 @method("addmv")
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * input + alpha * (mat @ vec)``; where ``beta`` is 0 whatever ``input`` holds."""
-    return _blended("addmv", input, mv(mat, vec), beta, alpha)
+    return _blended("addmv", mv, input, mat, vec, beta, alpha)
 
 
 @method("baddbmm")
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * input + alpha * (batch1 @ batch2)``, for each matrix of the batch; where ``beta`` is 0 whatever
     ``input`` holds."""
-    return _blended("baddbmm", input, bmm(batch1, batch2), beta, alpha)
+    return _blended("baddbmm", bmm, input, batch1, batch2, beta, alpha)
 
 
 def _linear_reference(x: Any, weight: Any, bias: Any = None) -> Any:
-    product = matmul(x, weight.swapaxes(0, 1))
+    product = matmul(x, weight.t())
     return product if bias is None else product + bias
 
 
@@ -244,6 +255,7 @@ _SMALL = 0.5  # of a product's elements that its factors may have, for their nor
     reference=_linear_reference,
     inputs=3,
     linear="bias",
+    product="x weight",
     grad_name=lambda node: (
         "ViewBackward0" if node.ndim != 2 else "AddmmBackward0" if len(node.edges) == 3 else "MmBackward0"
     ),
@@ -280,6 +292,10 @@ def _linear_backward(xp, g, ans, kept, wanted, x, weight, bias=None, outs=(None,
     """g W for the input, gᵀ x for the weight, g's column sums for the bias; the last two into ``outs`` if given."""
     gx = gw = gb = None
     half = g.dtype.itemsize <= 2
+    if weight.ndim == 1:  # one output, which is no dimension of its own
+        g = np.reshape(g, (*g.shape, 1)) if xp is np else g.reshape((*g.shape, 1))
+        gx, gw, gb = (*_linear_backward(xp, g, ans, kept, wanted, x, weight[None], bias), None)[:3]
+        return (gx, None if gw is None else gw[0], gb)[: len(wanted)]
     if g.dtype.kind == "c":
         x, weight = x.conj(), weight.conj()
     if wanted[0] is not None:

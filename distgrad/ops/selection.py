@@ -10,6 +10,7 @@ from .. import backend, dtypes
 from ..autograd import Tensor, primitive
 from ..autograd.errors import mismatched
 from ..autograd.nodes import watched
+from ..autograd.operands import as_held
 from ..autograd.tensor import TENSORS
 from ._declare import Operand, attach, in_float32, method, noun, raw, unknown
 from ._numbers import fitting
@@ -80,6 +81,7 @@ _clamp.defvjp(
     lambda g, ans, x, low, high: _where(g, 0.0, raw(x < low if high is None else (x < low) & (low < high))),
     lambda g, ans, x, low, high: _where(g, 0.0, raw(x > high if low is None else (x > high) | (high < low))),
 )
+_clamp.primitive.fitting_number = True
 
 
 @primitive(promote=None, grad_name="ClampBackward1")
@@ -100,11 +102,18 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     numbers = isinstance(min, (int, float, type(None))) and isinstance(max, (int, float, type(None)))
     if numbers and input.dtype.is_floating_point:
-        return _clamp_numbers(input, min, max)
+        return _clamp_numbers(input, _held(min, input), _held(max, input))
     return _clamp(input, _fitted(min, input), _fitted(max, input))
 
 
 clip = clamp
+
+
+def _held(limit: Any, x: Tensor) -> Any:
+    """A number as a limit of half precisions: rounded to theirs; RuntimeError for one too large."""
+    if limit.__class__ in (int, float) and x._data.dtype.itemsize == 2 and x.dtype.is_floating_point:
+        return as_held(limit, x.dtype, True)
+    return limit
 
 
 @method("clamp_min")
@@ -127,7 +136,7 @@ def clamp_(self: Tensor, min: Operand | None = None, max: Operand | None = None)
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     numbers = isinstance(min, (int, float, type(None))) and isinstance(max, (int, float, type(None)))
-    min, max = _fitted(min, self), _fitted(max, self)
+    min, max = (_held(_fitted(limit, self), self) for limit in (min, max))
     chosen = _clamp_numbers if numbers and self.dtype.is_floating_point else _clamp
     return write(chosen.primitive, self, (min, max), {})
 

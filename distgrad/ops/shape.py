@@ -129,7 +129,7 @@ def _swap(xp, x, a, b):
     return x.swapaxes(a, b) if x.ndim else x
 
 
-_swap.defvjp(lambda g, ans, x, a, b: g.swapaxes(a, b))
+_swap.defvjp(lambda g, ans, x, a, b: _swap(g, a, b))
 
 
 @method("transpose", "swapaxes", "swapdims", check=False)
@@ -159,8 +159,8 @@ def t(input: Tensor) -> Tensor:
 
 
 attach("T", property(lambda self: _t(self)))
-attach("mT", property(lambda self: transpose(self, -2, -1)))
-attach("H", property(lambda self: transpose(self, 0, 1).conj()))
+attach("mT", property(lambda self: transpose(self, -2, -1) if self._data.ndim else self))
+attach("H", property(lambda self: transpose(self, 0, 1).conj() if self._data.ndim else self.conj()))
 
 
 @primitive(view=True, grad_name="PermuteBackward0")
@@ -251,10 +251,15 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 @primitive("_broadcast_to", meta="x", view=True, grad_name="ExpandBackward0")
 def broadcast_to(xp, x, shape):
     """``broadcast_to(input, shape)``: repeated along dimensions of size 1 and new leading ones, without copying."""
+    if shape == x.shape:
+        return x[...]
     try:
-        return xp.broadcast_to(x, shape)
+        out = xp.broadcast_to(x, shape)
     except (ValueError, TypeError):
-        return xp.broadcast_to(x, _expanded(sizes((shape,)), x.shape))
+        out = xp.broadcast_to(x, _expanded(sizes((shape,)), x.shape))
+    if out.__class__ is np.ndarray and out.size == x.size:
+        out.flags.writeable = x.flags.writeable  # no element is repeated
+    return out
 
 
 broadcast_to.defvjp(lambda g, ans, x, shape: g)  # the engine sums it back
@@ -349,7 +354,7 @@ attach("flip", lambda self, *dims: flip(self, sizes(dims)))
 
 @primitive(grad_name="RollBackward0")
 def _roll(xp, x, shifts, dims):
-    return xp.roll(x, shifts, dims)
+    return xp.roll(x, shifts[0] if dims is None else shifts, dims)
 
 
 _roll.defvjp(lambda g, ans, x, shifts, dims: _roll(g, tuple([-s for s in shifts]), dims))
@@ -362,7 +367,9 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: Dims = None) -> Tenso
     n = ndim_of(input)
     along = () if dims is None else tuple([axis(d, n) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
     if not along and len(by) == 1:
-        return _roll(ravel(input), by, (0,)).reshape(array(input).shape)
+        return _roll(input, by, None)
+    if not n:
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     if len(along) != len(by):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(by)}, dims:{len(along)}")
     return _roll(input, by, along)

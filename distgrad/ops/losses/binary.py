@@ -123,7 +123,7 @@ def _bce_logits_backward(xp, g, ans, kept, wanted, x, y, reduction):
     if wanted[0] is not None:
         gx = xp.exp(xp.negative(x))
         gx += 1
-        xp.reciprocal(gx, out=gx)
+        gx = xp.reciprocal(gx, out=gx if gx.ndim else None)  # of no dimensions: a scalar, not an array
         gx -= y
         gx *= g
     return gx, -x * g if wanted[1] is not None else None
