@@ -10,6 +10,7 @@ from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.nodes import names_read
 from ..autograd.tensor import TENSORS
+from ..dtypes import as_dtype, float32
 from ._declare import DType, attach, axis, in_float32, method, ndim_of, of_floats, raw, unknown
 from ._numbers import fitting
 from .elementwise import exp, sigmoid, tanh
@@ -40,9 +41,9 @@ def _in_wide(rule: Any) -> Any:
     return lambda g, ans, x, option: widened(g, None, x, option)
 
 
-def _cast(x: Any, kind: Any = "float32") -> Any:
+def _cast(x: Any, kind: Any = float32) -> Any:
     """A tensor or array in the dtype ``kind``; None as it is."""
-    return x if x is None else x.to(kind) if x.__class__ in TENSORS else x.astype(kind)
+    return x if x is None else x.to(kind) if x.__class__ in TENSORS else x.astype(as_dtype(kind).np)
 
 
 @primitive("relu", "relu_")

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from ...autograd import Tensor, fused
+from ...autograd import Tensor, fused, primitive
 from ..activation import logsigmoid, softplus
-from ..elementwise import log
-from ..selection import clamp
+from ..elementwise import log, log1p
 from .common import REDUCTIONS, averaged, fits, known, legacy_reduction, needs_floats, promoted, reduced, tensors, wide
+
+_LEAST = 1e-12  # PyTorch's, where a probability is 0 or 1
+
+
+@primitive()
+def _bce_values(xp, p, y):
+    """The loss of each element; its gradients are those of the logarithms without their limit."""
+    return -(y * xp.maximum(xp.log(p), -100) + (1 - y) * xp.maximum(xp.log1p(-p), -100))
+
+
+@primitive()
+def _bce_slope(xp, upper, p, y):
+    """``upper``, a gradient, times that of the loss of each element, finite at 0 and 1."""
+    return upper * (p - y) / xp.maximum((1 - p) * p, p.dtype.type(_LEAST))
+
+
+def _spread(p: Any) -> Any:
+    return (p + _LEAST) * (1 - p + _LEAST)
+
+
+_bce_values.defvjp(
+    lambda g, ans, p, y: _bce_slope(g, p, y),
+    lambda g, ans, p, y: g * (log1p(-p) - log(p)),
+)
+_bce_slope.defvjp(
+    lambda g, ans, upper, p, y: g * (p - y) / _spread(p),
+    lambda g, ans, upper, p, y: g * upper * (p * p - 2 * p * y + y) / _spread(p) ** 2,
+    lambda g, ans, upper, p, y: -g * upper / _spread(p),
+)
 
 
 def _reference_bce(input: Any, target: Any, reduction: str) -> Any:
-    least = math.exp(-100)  # limits before the logarithm, where the gradient stays finite at 0 and 1
-    yes, no = log(clamp(input, min=least)), log(clamp(1 - input, min=least))
-    return reduced(-(target * yes + (1 - target) * no), reduction)
+    return reduced(_bce_values(input, target), reduction)
 
 
 def _outside(p: Any, role: str) -> RuntimeError:
@@ -46,7 +71,7 @@ def _bce_backward(xp, g, ans, logs, wanted, p, y, reduction):
     p, y, g = wide(p), wide(y), wide(g)
     if reduction == "mean":
         g = g / p.size
-    gx = g * (p - y) / xp.maximum((1 - p) * p, p.dtype.type(1e-12)) if wanted[0] is not None else None
+    gx = g * (p - y) / xp.maximum((1 - p) * p, p.dtype.type(_LEAST)) if wanted[0] is not None else None
     return gx, g * (xp.log1p(-p) - xp.log(p)) if wanted[1] is not None else None
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...autograd import Tensor, fused
+from ...autograd import Tensor, fused, primitive
 from ...autograd.tensor import TENSORS
+from ..activation import _hardtanh
 from ..elementwise import _sign, abs as absolute
 from ..selection import where
 from .common import (
@@ -96,9 +97,13 @@ def l1_loss(
     return _l1(x, y, known(reduction)) if fusible else reduced((x - y).abs(), reduction)
 
 
-def _smooth(off: Any, beta: float) -> Any:
+@primitive()
+def _smooth(xp, off, beta):
     size = absolute(off)
     return where(size < beta, off * off * (0.5 / beta), size - 0.5 * beta)
+
+
+_smooth.defvjp(lambda g, ans, off, beta: g * _hardtanh(off / beta, -1.0, 1.0))  # no infinity times 0, nor again
 
 
 _smooth_l1 = of_difference(
@@ -127,9 +132,13 @@ def smooth_l1_loss(
     return _smooth_l1(x, y, known(reduction), beta)
 
 
-def _huber_values(off: Any, delta: float) -> Any:
+@primitive()
+def _huber_values(xp, off, delta):
     size = absolute(off)
     return where(size <= delta, off * off * 0.5, (size - 0.5 * delta) * delta)
+
+
+_huber_values.defvjp(lambda g, ans, off, delta: g * _hardtanh(off, -delta, delta))
 
 
 _huber = of_difference(
