@@ -391,7 +391,7 @@ def _threshold(xp, x, threshold, value):
         raise unknown("threshold", x)
     if x.dtype.kind == "u" and value < 0:
         raise RuntimeError(f"value cannot be converted to type {x.dtype} without overflow")
-    return xp.where(x <= threshold, fitting(value, x.dtype), x)
+    return xp.where(x <= threshold, x.dtype.type(fitting(value, x.dtype)), x)
 
 
 _threshold.defvjp(lambda g, ans, x, threshold, value: _where(0.0, g, raw(x <= threshold)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd import Size, Tensor, primitive
 from ..autograd.graph import Cell
 from ..autograd.tensor import TENSORS
@@ -389,7 +390,12 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     if any_zero_dim(tensors):
         raise RuntimeError("zero-dimensional tensor cannot be concatenated")
-    whole = [x for x in tensors if raw(x).shape != (0,)] or [tensors[0]]
+    whole = [x for x in tensors if raw(x).shape != (0,)]
+    if not whole:
+        return _cat(*tensors, dim=0)  # of nothing along any dimension
+    if len(whole) < len(tensors):  # what is empty says nothing but its dtype
+        common = dtypes.result_type([(dtypes.from_numpy_dtype(raw(x).dtype), 2) for x in tensors])
+        whole = [x if raw(x).dtype == common.np else x.to(common) for x in whole]
     n = ndim_of(whole[0])
     d = axis(dim, n)
     for i, x in enumerate(whole[1:], 1):

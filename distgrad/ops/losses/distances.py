@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...autograd import Tensor, primitive
+from .._declare import in_float32
 from ..arithmetic import minimum
 from ..elementwise import sqrt
 from ..norms import norm
@@ -30,6 +31,7 @@ def _length(x: Tensor, dim: int, eps: float) -> Tensor:
 
 
 @primitive(grad_name="CloneBackward0")
+@in_float32
 def _raised(xp, x, least):
     """At least ``least``; the gradient passes everywhere."""
     return xp.maximum(x, least)
