@@ -45,8 +45,8 @@ def in_float32(forward: F) -> F:
     return cast(F, widened)
 
 
-def of_floats(forward: F) -> F:
-    """:func:`in_float32`, and NotImplementedError for integers, bools and complex numbers."""
+def of_floats(forward: F, nothing: bool = False) -> F:
+    """:func:`in_float32`, and NotImplementedError for integers, bools and complex numbers (``nothing``: for some)."""
     wide = in_float32(forward)
 
     @functools.wraps(forward)
@@ -54,6 +54,8 @@ def of_floats(forward: F) -> F:
         if x.dtype.char in "fd":
             return forward(xp, x, *options)
         if x.dtype.kind in "biuc":
+            if nothing and not x.size:
+                return x.copy()
             raise unknown(forward.__name__, x)
         return wide(xp, x, *options)
 

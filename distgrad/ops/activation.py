@@ -102,7 +102,7 @@ def _into(input: Any, out: Any, inplace: bool) -> Any:
 
 
 @primitive(grad_name="SoftmaxBackward0")
-@of_floats
+@functools.partial(of_floats, nothing=True)
 def _softmax(xp, x, dim):
     if x.ndim == 0:
         return xp.exp(x - x)
@@ -148,7 +148,7 @@ def softmin(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tenso
 
 
 @primitive(grad_name="LogSoftmaxBackward0")
-@of_floats
+@functools.partial(of_floats, nothing=True)
 def _log_softmax(xp, x, dim):
     if x.ndim == 0:
         return x - x
@@ -262,9 +262,17 @@ def _elu(xp, x, alpha, scale, slope):
     return xp.where(x > 0, x * scale, xp.expm1(xp.minimum(x, 0) * slope) * (alpha * scale))
 
 
+@primitive(grad_name="EluBackwardBackward0")
+@in_float32
+def _below(xp, x, slope):
+    """exp(slope * input) where the input is at most 0, else 1; the derivative at 0, a kink, is 0."""
+    return xp.exp(xp.minimum(x, 0) * slope)
+
+
+_below.defvjp(lambda g, ans, x, slope: _where(g * ans * slope, 0.0, raw(x < 0)))
 _elu.defvjp(
     lambda g, ans, x, alpha, scale, slope: _where(
-        g * exp(x.clip(None, 0) * slope) * (alpha * scale * slope), g * scale, raw(x <= 0)
+        g * _below(x, slope) * (alpha * scale * slope), g * scale, raw(x <= 0)
     )
 )
 

@@ -89,7 +89,13 @@ sqrt.defvjp(lambda g, ans, x: g / (ans * 2).conj())
 @primitive("rsqrt", promote="float")
 def rsqrt(xp, x):
     """``rsqrt(input)``: 1 / sqrt(input)."""
-    return xp.reciprocal(xp.sqrt(x))
+    return _reciprocal(xp, xp.sqrt(x))
+
+
+def _reciprocal(xp: Any, x: Any) -> Any:
+    """One over ``x``; of a complex 0, as in PyTorch, infinite in its real part."""
+    out = xp.reciprocal(x)
+    return out if x.dtype.kind != "c" else xp.where(x == 0, x.dtype.type(complex(math.inf, math.nan)), out)
 
 
 rsqrt.defvjp(lambda g, ans, x: g * (ans * ans * ans * -0.5).conj())
@@ -277,7 +283,7 @@ def _sign(xp: Any, x: Any) -> Any:
     """The sign of real numbers, 0 for NaN as in PyTorch."""
     if x.dtype.kind in "biu":
         return xp.sign(x) if x.dtype.kind != "b" else x.copy()
-    return xp.where(x == x, xp.sign(x), x.dtype.type(0))
+    return xp.where((x < 0) | (x > 0), xp.sign(x), x.dtype.type(0))  # of -0, too, 0 in every type
 
 
 sign.defvjp(lambda g, ans, x: g * 0)

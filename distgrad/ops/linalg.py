@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor, fused, primitive
-from ..autograd.operands import _wrapped
 from ..dtypes import FROM_NUMPY
 from ._declare import attach, axis, in_float32, method, ndim_of, noun, raw, unknown
+from ._numbers import fitting
 
 _f16 = np.dtype(np.float16)
 
@@ -190,7 +190,7 @@ def _blended(name: str, input: Tensor, product: Tensor, beta: float, alpha: floa
     if x.dtype != y.dtype:
         raise RuntimeError(f"{name}: expected all tensors to have the same dtype, but got {noun(x)} and {noun(y)}")
     if y.dtype.kind in "biu":
-        beta, alpha = _wrapped(int(beta), input.dtype), _wrapped(int(alpha), input.dtype)
+        beta, alpha = fitting(beta, y.dtype), fitting(alpha, y.dtype)
     _expanded(y.shape, x.shape)
     if alpha != 1:  # PyTorch's baddbmm alone looks at the product where alpha is 0
         product = _scaled(product, alpha) if alpha or name != "baddbmm" else product * alpha

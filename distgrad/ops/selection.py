@@ -220,7 +220,20 @@ def _logic(name: str, methods: tuple[str, ...], ufunc: str, words: str, arity: i
 
     forward.__name__ = name
     forward.__doc__ = f"``{name}(input{', other' * (arity - 1)})``: {words}, elementwise."
-    return primitive(name, name + "_" if not name.startswith("is") else name, *methods, promote="same")(forward)
+    inplace = bits and name + "_"
+    made = primitive(name, inplace or name, *methods, promote="same")(forward)
+    if name.startswith("logical"):
+        attach(name + "_", _overwriting(name, made))
+    return made
+
+
+def _overwriting(name: str, function: Any) -> Any:
+    def method(self: Any, *other: Any) -> Tensor:
+        return self.copy_(function(self, *other))  # a bool is of any dtype, and requires no gradient
+
+    method.__name__ = method.__qualname__ = name + "_"
+    method.__doc__ = f"In-place version of :func:`{name}`, in the dtype of ``self``."
+    return method
 
 
 bitwise_and = _logic("bitwise_and", ("__and__", "__rand__", "__iand__"), "bitwise_and", "and of bits", 2)

@@ -156,8 +156,24 @@ def t(input: Tensor) -> Tensor:
 
 
 attach("T", property(lambda self: _t(self)))
-attach("mT", property(lambda self: transpose(self, -2, -1)))
-attach("H", property(lambda self: transpose(self, 0, 1).conj()))
+
+
+def _mt(self: Tensor) -> Tensor:
+    n = ndim_of(self)
+    if n == 1:
+        raise RuntimeError("tensor.mT is only supported on matrices or batches of matrices. Got 1-D tensor.")
+    return transpose(self, -2, -1) if n else transpose(self, 0, 0)
+
+
+def _h(self: Tensor) -> Tensor:
+    n = ndim_of(self)
+    if n not in (0, 2):
+        raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {n}-D tensor.")
+    return (transpose(self, 0, 1) if n else transpose(self, 0, 0)).conj()
+
+
+attach("mT", property(_mt))
+attach("H", property(_h))
 
 
 @primitive(view=True, grad_name="PermuteBackward0")

@@ -393,7 +393,6 @@ def cases() -> Iterator[Case]:
 # Where we do not follow PyTorch, and why.
 KNOWN = {
     "log1p | complex": "the real part near 0 is rounded there",
-    "pow 0.5 | points": "PyTorch's gradient at -0 and -inf is that of a reciprocal root",
     "pow 0.5 | half": "PyTorch's float16 takes another root of -inf than its float32",
     "pow | complex pairs": "0 to the power 0 is 1, as of real numbers",
     "0 ** | complex": "0 to the power 0 is 1, as of real numbers",

@@ -112,3 +112,62 @@ def test_second_gradients_in_half_precisions(kind: str) -> None:
     (again,) = t.autograd.grad(g[0], x)
     assert again.dtype == g.dtype == x.dtype
     np.testing.assert_allclose(again.float().numpy(), [2 / 27, -1 / 27, -1 / 27], rtol=0.05)
+
+
+def test_second_gradients_at_kinks() -> None:
+    """Of exponential units 0 at 0, alpha slope² exp(slope x) below; of softplus 0 above the threshold."""
+    t, f = distgrad, distgrad.nn.functional
+    below = float(np.exp(-1.0))
+    for call, points, expected in (
+        (f.elu, [0.0, -1.0, 2.0], [0.0, below, 0.0]),
+        (lambda x: f.elu(x, 2.0), [0.0, -1.0, 2.0], [0.0, 2 * below, 0.0]),
+        (lambda x: f.celu(x, 0.5), [0.0, -0.5, 2.0], [0.0, 2 * below, 0.0]),
+        (f.selu, [0.0, -1.0, 2.0], [0.0, 1.6732632423543772 * 1.0507009873554805 * below, 0.0]),
+        (lambda x: f.softplus(x, 2.0, 3.0), [0.0, 1.6], [0.5, 0.0]),
+        (lambda x: f.softplus(x, 0.5, 3.0), [0.0, 6.1], [0.125, 0.0]),
+    ):
+        x = t.tensor(points, dtype=t.float64, requires_grad=True)
+        (g,) = t.autograd.grad(call(x).sum(), x, create_graph=True)
+        np.testing.assert_allclose(t.autograd.grad(g.sum(), x)[0].numpy(), expected, rtol=1e-12)
+
+
+def test_a_negative_number_to_a_complex_power_has_a_gradient() -> None:
+    """conj(x^z log x), log x = log 2 + i pi for x = -2: of z = 1 + i, the real part's."""
+    t = distgrad
+    x = t.tensor([-2.0], dtype=t.float64, requires_grad=True)
+    z = t.tensor([1 + 1j], dtype=t.complex128, requires_grad=True)
+    power = np.exp((1 + 1j) * (np.log(2) + 1j * np.pi))
+    gx, gz = t.autograd.grad((x**z).real.sum(), (x, z))
+    np.testing.assert_allclose(gz.numpy(), np.conj([power * (np.log(2) + 1j * np.pi)]))
+    np.testing.assert_allclose(gx.numpy(), [((1 + 1j) * power / -2).real])
+
+
+def test_logic_in_place_is_of_any_dtype_and_records_nothing() -> None:
+    t = distgrad
+    y = t.tensor([0, 2, 0])
+    assert y.logical_or_(t.tensor([0.5, 0.0, 0.0])) is y
+    assert (y.tolist(), y.dtype) == ([1, 1, 0], t.int64)
+    assert y.logical_xor_(t.tensor([1j, 0, 1])).tolist() == [0, 1, 1]
+    assert y.logical_and_(t.tensor([True, True, False])).tolist() == [0, 1, 0]
+    assert y.logical_not_().tolist() == [1, 0, 1]
+    z = t.zeros(1)
+    assert not z.logical_or_(t.ones(1, requires_grad=True)).requires_grad
+
+
+def test_signs_of_zeros() -> None:
+    t = distgrad
+    for kind in (t.bfloat16, t.float16, t.float32, t.float64):
+        for name in ("sign", "sgn"):
+            signs = getattr(t.tensor([-0.0, 0.0], dtype=kind), name)()
+            assert not np.signbit(signs.double().numpy()).any()
+
+
+def test_maps_to_and_from_nothing_have_gradients() -> None:
+    t, f = distgrad, distgrad.nn.functional
+    for x, w in (((2, 3, 0), (2, 0)), ((2, 5, 3), (0, 3)), ((2, 3), (0, 3)), ((2, 0), (4, 0)), ((0, 2, 3), (4, 3))):
+        x, w = t.ones(*x, requires_grad=True), t.ones(*w, requires_grad=True)
+        f.linear(x, w).sum().backward()
+        assert (x.grad.shape, w.grad.shape) == (x.shape, w.shape)
+    w = t.zeros(2, 0, requires_grad=True)
+    f.embedding(t.tensor([0, 0]), w).sum().backward()
+    assert w.grad.shape == (2, 0)

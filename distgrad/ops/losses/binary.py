@@ -166,13 +166,16 @@ def binary_cross_entropy_with_logits(
     Args:
         input: logits of any shape.  target: of the same shape, in [0, 1]; ValueError for another shape.
         weight: factors of the elements, broadcast.  pos_weight: factors of the positive part, broadcast.
+
+    Returns:
+        In the target's dtype, as in PyTorch.
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     tensors("binary_cross_entropy_with_logits", input=input, target=target)
     if reduction not in REDUCTIONS:
         reduction = known(reduction)
-    x, y = input._data, target._data
+    x, y, kind = input._data, target._data, None
     if x.shape != y.shape:
         raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
     if x.dtype != y.dtype or x.dtype.kind not in "fV":
@@ -181,16 +184,19 @@ def binary_cross_entropy_with_logits(
             raise RuntimeError(
                 f"binary_cross_entropy_with_logits: the target must be of a floating-point type, got {target.dtype}"
             )
+        kind = target.dtype
         input, target = promoted(input, target)
     if weight is None and pos_weight is None:
-        return _bce_logits(input, target, reduction)
+        if kind is None:
+            return _bce_logits(input, target, reduction)
+        return reduced(_bce_logits(input, target, "none").to(kind), reduction)
     weight = _factors(weight, input, "binary_cross_entropy_with_logits")
     if pos_weight is None:
         values = _bce_logits(input, target, "none")
     else:
         _factors(pos_weight, input, "binary_cross_entropy_with_logits")
         values = (1 - target) * input - ((pos_weight - 1) * target + 1) * logsigmoid(input)
-    return reduced(values if weight is None else values * weight, reduction)
+    return reduced((values if weight is None else values * weight).to(kind or target.dtype), reduction)
 
 
 def _reference_soft_margin(input: Any, target: Any, reduction: str) -> Any:
