@@ -232,8 +232,18 @@ def _softplus(xp, x, beta, threshold):
     return xp.where(scaled > threshold, x, xp.logaddexp(scaled, 0).astype(x.dtype) / beta)
 
 
+@primitive(grad_name="SoftplusBackwardBackward0")
+@in_float32
+def _rising(xp, x, beta, threshold):
+    """sigmoid(beta * input), the slope of softplus up to the threshold, at which its own slope ends."""
+    return sigmoid(x * beta)
+
+
+_rising.defvjp(
+    lambda g, ans, x, beta, threshold: _where(0.0, g * (ans * (1 - ans) * beta), raw(x * beta >= threshold)),
+)
 _softplus.defvjp(
-    lambda g, ans, x, beta, threshold: _where(g, g * sigmoid(x * beta), raw(x * beta > threshold)),
+    lambda g, ans, x, beta, threshold: _where(g, g * _rising(x, beta, threshold), raw(x * beta > threshold)),
 )
 
 

@@ -123,7 +123,7 @@ def test_second_gradients_at_kinks() -> None:
         (lambda x: f.elu(x, 2.0), [0.0, -1.0, 2.0], [0.0, 2 * below, 0.0]),
         (lambda x: f.celu(x, 0.5), [0.0, -0.5, 2.0], [0.0, 2 * below, 0.0]),
         (f.selu, [0.0, -1.0, 2.0], [0.0, 1.6732632423543772 * 1.0507009873554805 * below, 0.0]),
-        (lambda x: f.softplus(x, 2.0, 3.0), [0.0, 1.6], [0.5, 0.0]),
+        (lambda x: f.softplus(x, 2.0, 3.0), [0.0, 1.5, 1.6], [0.5, 0.0, 0.0]),
         (lambda x: f.softplus(x, 0.5, 3.0), [0.0, 6.1], [0.125, 0.0]),
     ):
         x = t.tensor(points, dtype=t.float64, requires_grad=True)
