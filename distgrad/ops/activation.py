@@ -86,9 +86,20 @@ def prelu_of(xp, x, weight):
     return xp.where(x > 0, x, weight * x)
 
 
+@primitive(promote="same", grad_name="PreluKernelBackwardBackward0")
+def _prelu_slope(xp, upper, x, weight):
+    """``upper`` where ``x`` is positive, else ``weight * upper``; at 0, a kink, it does not change with the weight."""
+    return xp.where(x > 0, upper, upper * weight)
+
+
+_prelu_slope.defvjp(
+    lambda g, ans, upper, x, weight: _where(g, g * weight, raw(x > 0)),
+    lambda g, ans, upper, x, weight: g * 0,
+    lambda g, ans, upper, x, weight: _where(0.0, g * upper, raw(x >= 0)),
+)
 prelu_of.defvjp(
-    lambda g, ans, x, weight: _where(g, g * weight, raw(x > 0)),
-    lambda g, ans, x, weight: _where(0.0, g * x, raw(x > 0)),
+    lambda g, ans, x, weight: _prelu_slope(g, x, weight),
+    lambda g, ans, x, weight: _where(0.0, g * x, raw(x >= 0)),
 )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
 from ..autograd import Size, Tensor, primitive
 from ..autograd.graph import Cell
 from ..autograd.tensor import TENSORS
@@ -409,11 +408,12 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     whole = [x for x in tensors if raw(x).shape != (0,)]
     if not whole:
         return _cat(*tensors, dim=0)  # of nothing along any dimension
-    if len(whole) < len(tensors):  # what is empty says nothing but its dtype
-        common = dtypes.result_type([(dtypes.from_numpy_dtype(raw(x).dtype), 2) for x in tensors])
-        whole = [x if raw(x).dtype == common.np else x.to(common) for x in whole]
     n = ndim_of(whole[0])
     d = axis(dim, n)
+    if len(whole) < len(tensors):  # nothing takes no place, but part in the dtype and in what wants a gradient
+        shape = raw(whole[0]).shape
+        nothing = (*shape[:d], 0, *shape[d + 1 :])
+        whole = [x if raw(x).shape != (0,) else x.reshape(nothing) for x in tensors]
     for i, x in enumerate(whole[1:], 1):
         s, s0 = raw(x).shape, raw(whole[0]).shape
         if len(s) != n:

@@ -171,3 +171,21 @@ def test_maps_to_and_from_nothing_have_gradients() -> None:
     w = t.zeros(2, 0, requires_grad=True)
     f.embedding(t.tensor([0, 0]), w).sum().backward()
     assert w.grad.shape == (2, 0)
+
+
+def test_prelu_has_no_mixed_derivative_at_its_kink() -> None:
+    t = distgrad
+    x = t.tensor([0.0, -1.0, 2.0], dtype=t.float64, requires_grad=True)
+    w = t.tensor([0.25], dtype=t.float64, requires_grad=True)
+    gx, gw = t.autograd.grad(t.nn.functional.prelu(x, w).sum(), (x, w), create_graph=True)
+    assert (gx.tolist(), gw.tolist()) == ([0.25, 0.25, 1.0], [-1.0])
+    assert t.autograd.grad(gw.sum(), x, retain_graph=True)[0].tolist() == [0.0, 1.0, 0.0]
+    assert t.autograd.grad(gx.sum(), w)[0].tolist() == [1.0]
+
+
+def test_an_empty_tensor_joined_wants_its_gradient() -> None:
+    t = distgrad
+    x = t.tensor([], requires_grad=True)
+    y = t.cat([x, t.ones(2, 2), x], 1)
+    y.sum().backward()
+    assert (y.shape, x.grad.shape) == ((2, 2), (0,))
