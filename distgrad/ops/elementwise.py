@@ -283,7 +283,8 @@ def _sign(xp: Any, x: Any) -> Any:
     """The sign of real numbers, 0 for NaN as in PyTorch."""
     if x.dtype.kind in "biu":
         return xp.sign(x) if x.dtype.kind != "b" else x.copy()
-    return xp.where((x < 0) | (x > 0), xp.sign(x), x.dtype.type(0))  # of -0, too, 0 in every type
+    number = x == x if x.dtype.kind != "V" else (x < 0) | (x > 0)  # ml_dtypes gives -0 a sign
+    return xp.where(number, xp.sign(x), x.dtype.type(0))
 
 
 sign.defvjp(lambda g, ans, x: g * 0)

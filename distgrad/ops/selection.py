@@ -106,9 +106,16 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
     """``input`` limited to [``min``, ``max``]; either may be None, a number or a tensor."""
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if input.__class__ in TENSORS and input._data.dtype.kind == "f" and _modest(min) and _modest(max):
+        return _clamp_numbers(input, min, max)
     min, max = _limits(input, min, max)
     numbers = isinstance(min, (int, float, type(None))) and isinstance(max, (int, float, type(None)))
     return (_clamp_numbers if numbers and input.dtype.is_floating_point else _clamp)(input, min, max)
+
+
+def _modest(limit: Any) -> bool:
+    """Whether every floating-point type holds the limit."""
+    return limit is None or ((limit.__class__ is float or limit.__class__ is int) and -3e4 <= limit <= 3e4)
 
 
 def _limits(input: Tensor, *limits: Any) -> list[Any]:
