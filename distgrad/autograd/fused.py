@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
+from ..dtypes import float32, from_numpy_dtype
 from .calls import NO_OPTIONS, misfit, of_rule
 from .errors import stale
 from .grad_mode import recording
@@ -26,7 +27,7 @@ class Fused(Primitive):
 
     ``forward`` returns ``(result, kept)``; ``backward(xp, g, ans, kept, wanted, *args, **options)`` returns a gradient
     (or None) for each differentiable input.  ``create_graph=True`` differentiates ``reference(*args, **options)``
-    instead.
+    instead, of half precisions in float32, as forward and backward compute them.
     """
 
     reference: Callable[..., Any]
@@ -64,13 +65,20 @@ class Fused(Primitive):
         n = len(node.edges)
         # an alias of each wanted input: one tensor given twice must not have its two gradients added up
         inputs = [alias(a) if w is not None else a for a, w in zip(node.args[:n], wanted, strict=True)]
-        again = self.reference(*inputs, *node.args[n:], **(node.kwargs or {}))
+        again = self.reference(*[_wide(a) for a in inputs], *node.args[n:], **(node.kwargs or {}))
+        if again._data.dtype != node.dtype:
+            again = again.to(from_numpy_dtype(node.dtype))
         chosen = [i for i, w in enumerate(wanted) if w is not None]
         found = grad(again, [inputs[i] for i in chosen], g, create_graph=True, allow_unused=True)
         result: list[Any] = [None] * n
         for i, d in zip(chosen, found, strict=True):
             result[i] = d
         return result
+
+
+def _wide(a: Any) -> Any:
+    half = a.__class__ in TENSORS and a._data.dtype.itemsize == 2 and a._data.dtype.kind in "fV"
+    return a.to(float32) if half else a
 
 
 def fused(

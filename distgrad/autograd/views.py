@@ -172,10 +172,10 @@ def _writable(data: Any) -> Any:
     """``data``; views that NumPy makes read-only, over memory that is not, are made writable, as PyTorch's are.
     RuntimeError for what cannot be."""
     if data.__class__ is np.ndarray and not data.flags.writeable:
-        try:
-            data.flags.writeable = True
-        except ValueError:
-            raise read_only() from None
+        owner = data.base
+        if owner.__class__ is not np.ndarray or not owner.flags.writeable:
+            raise read_only()
+        data.flags.writeable = True
     return data
 
 

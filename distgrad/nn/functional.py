@@ -80,23 +80,26 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """``input`` where positive, else ``weight * input``.
 
     Args:
-        input: (N, C, *), or (C).
+        input: (N, C, *), or of any shape if there is one weight.
         weight: one element, or (C).
+
+    Raises:
+        RuntimeError: another number of weights, of another dtype, or not in a vector.
     """
     n = weight.numel()
+    if weight.ndim > 1:
+        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}")
     if input.dtype != weight.dtype:
         raise RuntimeError(f"prelu: Type promoting not supported. Got {input.dtype} and {weight.dtype}")
     if n != 1:
-        channels = input.shape[1 if input.ndim > 1 else 0] if input.ndim else 1
+        channels = input.shape[1] if input.ndim > 1 else 1  # a vector is a batch of one channel
         if n != channels:
             raise RuntimeError(
                 f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {n} and channel size "
                 f"= {channels}."
             )
-        weight = weight.reshape([n if i == min(1, input.ndim - 1) else 1 for i in range(input.ndim)])
-    elif not input.ndim:
-        weight = weight.reshape(())
-    return _prelu(input, weight)
+        weight = weight.reshape([n if i == 1 else 1 for i in range(input.ndim)])
+    return _prelu(input, weight if input.ndim else weight.reshape(()))
 
 
 @checked

@@ -54,8 +54,8 @@ def wide(x: Any) -> Any:
     return x if kind is None or kind.itemsize != 2 or kind.kind not in "fV" else x.astype(np.float32)
 
 
-def of_floats(forward: F) -> F:
-    """:func:`in_float32`, and NotImplementedError for integers, bools and complex numbers."""
+def of_floats(forward: F, nothing: bool = False) -> F:
+    """:func:`in_float32`, and NotImplementedError for integers, bools and complex numbers (``nothing``: for some)."""
     wide = in_float32(forward)
 
     @functools.wraps(forward)
@@ -63,6 +63,8 @@ def of_floats(forward: F) -> F:
         if x.dtype.char in "fd":
             return forward(xp, x, *options)
         if x.dtype.kind in "biuc":
+            if nothing and not x.size:
+                return x.copy()
             raise unknown(forward.__name__, x)
         return wide(xp, x, *options)
 

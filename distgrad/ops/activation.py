@@ -11,6 +11,7 @@ from .._arguments import checked
 from ..autograd import Tensor, primitive
 from ..autograd.nodes import names_read
 from ..autograd.tensor import TENSORS
+from ..dtypes import as_dtype, float32
 from ._declare import DType, attach, axis, in_float32, method, ndim_of, noun, of_floats, raw, unknown
 from ._numbers import fitting
 from .elementwise import exp, sigmoid, tanh
@@ -41,9 +42,9 @@ def _in_wide(rule: Any) -> Any:
     return lambda g, ans, x, option: widened(g, None, x, option)
 
 
-def _cast(x: Any, kind: Any = "float32") -> Any:
+def _cast(x: Any, kind: Any = float32) -> Any:
     """A tensor or array in the dtype ``kind``; None as it is."""
-    return x if x is None else x.to(kind) if x.__class__ in TENSORS else x.astype(kind)
+    return x if x is None else x.to(kind) if x.__class__ in TENSORS else x.astype(as_dtype(kind).np)
 
 
 @primitive("relu", "relu_")
@@ -101,9 +102,20 @@ def prelu_of(xp, x, weight):
     return xp.where(x > 0, x, weight * x)
 
 
+@primitive(promote="same", grad_name="PreluKernelBackwardBackward0")
+def _prelu_slope(xp, upper, x, weight):
+    """``upper`` where ``x`` is positive, else ``weight * upper``; at 0, a kink, it does not change with the weight."""
+    return xp.where(x > 0, upper, upper * weight)
+
+
+_prelu_slope.defvjp(
+    lambda g, ans, upper, x, weight: _where(g, g * weight, raw(x > 0)),
+    lambda g, ans, upper, x, weight: g * 0,
+    lambda g, ans, upper, x, weight: _where(0.0, g * upper, raw(x >= 0)),
+)
 prelu_of.defvjp(
-    lambda g, ans, x, weight: _stepwise(_where(g, g * weight, raw(x > 0)), x),
-    lambda g, ans, x, weight: _where(0.0, g * x, raw(x > 0)),
+    lambda g, ans, x, weight: _prelu_slope(g, x, weight),
+    lambda g, ans, x, weight: _where(0.0, g * x, raw(x >= 0)),
 )
 
 
@@ -117,7 +129,7 @@ def _into(input: Any, out: Any, inplace: bool) -> Any:
 
 
 @primitive(grad_name="SoftmaxBackward0")
-@of_floats
+@functools.partial(of_floats, nothing=True)
 def _softmax(xp, x, dim):
     if x.ndim == 0:
         return xp.exp(x - x)
@@ -164,7 +176,7 @@ def softmin(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tenso
 
 
 @primitive(grad_name="LogSoftmaxBackward0")
-@of_floats
+@functools.partial(of_floats, nothing=True)
 def _log_softmax(xp, x, dim):
     if x.ndim == 0:
         return x - x
@@ -249,8 +261,18 @@ def _softplus(xp, x, beta, threshold):
     return xp.where(scaled > threshold, x, xp.logaddexp(scaled, 0).astype(x.dtype) / beta)
 
 
+@primitive(grad_name="SoftplusBackwardBackward0")
+@in_float32
+def _rising(xp, x, beta, threshold):
+    """sigmoid(beta * input), the slope of softplus up to the threshold, at which its own slope ends."""
+    return sigmoid(x * beta)
+
+
+_rising.defvjp(
+    lambda g, ans, x, beta, threshold: _where(0.0, g * (ans * (1 - ans) * beta), raw(x * beta >= threshold)),
+)
 _softplus.defvjp(
-    lambda g, ans, x, beta, threshold: _where(g, g * sigmoid(x * beta), raw(x * beta > threshold)),
+    lambda g, ans, x, beta, threshold: _where(g, g * _rising(x, beta, threshold), raw(x * beta > threshold)),
 )
 
 
@@ -281,9 +303,17 @@ def _elu(xp, x, alpha, scale, slope):
     return xp.where(x > 0, x * scale, xp.expm1(xp.minimum(x, 0) * slope) * (alpha * scale))
 
 
+@primitive(grad_name="EluBackwardBackward0")
+@in_float32
+def _below(xp, x, slope):
+    """exp(slope * input) where the input is at most 0, else 1; the derivative at 0, a kink, is 0."""
+    return xp.exp(xp.minimum(x, 0) * slope)
+
+
+_below.defvjp(lambda g, ans, x, slope: _where(g * ans * slope, 0.0, raw(x < 0)))
 _elu.defvjp(
     lambda g, ans, x, alpha, scale, slope: _where(
-        g * exp(relu(-x) * -slope) * (alpha * scale * slope), g * scale, raw(x <= 0)
+        g * _below(x, slope) * (alpha * scale * slope), g * scale, raw(x <= 0)
     )
 )
 
@@ -423,7 +453,7 @@ def _threshold(xp, x, threshold, value):
         raise unknown("threshold", x)
     if x.dtype.kind == "u" and value < 0:
         raise RuntimeError(f"value cannot be converted to type {x.dtype} without overflow")
-    return xp.where(x <= threshold, fitting(value, x.dtype), x)
+    return xp.where(x <= threshold, x.dtype.type(fitting(value, x.dtype)), x)
 
 
 _threshold.defvjp(lambda g, ans, x, threshold, value: _stepwise(_where(0.0, g, raw(x <= threshold)), x))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, dtypes
 from .._arguments import checked, is_number, misfit
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
@@ -23,12 +23,6 @@ def _add(xp, x, y):
 
 
 _add.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: g)
-
-
-_NO_DIFFERENCE = (
-    "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
-    "operator instead."
-)
 
 
 def _sub_name(node: Any) -> str:
@@ -309,10 +303,20 @@ def pow(xp, x, y):
     """
     if hasattr(x, "dtype"):
         if x.dtype.kind in "fcV":
+            if y.__class__ in (int, float) and y < 0 and (y == -0.5 or x.dtype.kind == "c"):
+                return _to_negative(xp, x, y)
             return x**y
     elif y.dtype.kind in "fcV":
         return xp.power(y.dtype.type(x), y)  # Python would refuse a negative base
     return _whole_power(xp, x, y)
+
+
+def _to_negative(xp: Any, x: Any, y: Any) -> Any:
+    """``x ** y`` as PyTorch's differs from NumPy's: one over a root, so that -0 gives minus infinity (not of float16),
+    and of a complex 0 infinite in its real part."""
+    if y == -0.5 and x.dtype != np.float16:
+        return _reciprocal(xp, xp.sqrt(x))
+    return x**y if x.dtype.kind != "c" else xp.where(x == 0, x.dtype.type(complex(math.inf, math.nan)), x**y)
 
 
 def _whole_power(xp: Any, x: Any, y: Any) -> Any:
@@ -345,7 +349,7 @@ def _pow_base(g, ans, x, y):
             return (g + g) * x.conjugate()
         if y == 0:
             return g * 0
-        return g * (x ** (y - 1) * y).conj()
+        return g * ((pow(x, -0.5) if y == 0.5 else x ** (y - 1)) * y).conj()
     return g * where(y == 0, 0.0, y * pow(x, y - 1)).conj()
 
 
@@ -357,6 +361,8 @@ def _pow_exponent(g, ans, x, y):
         if x.__class__ is complex or _kind(y) == "c":
             return g * (ans * cmath.log(x)).conj()
         return g * (ans * (math.log(x) if x > 0 else math.nan))
+    if _kind(g) == "c" and _kind(x) != "c":  # a negative number, too, has a complex logarithm
+        x = x.to(dtypes.from_numpy_dtype(raw(g).dtype)) if x.__class__ in TENSORS else x.astype(g.dtype)
     return g * where((x == 0) & (y.real >= 0), 0.0, ans * log(x)).conj()
 
 
@@ -376,7 +382,7 @@ square.defvjp(lambda g, ans, x: (g + g) * x.conjugate())
 @primitive("reciprocal", "reciprocal_", promote="float")
 def reciprocal(xp, x):
     """``1 / input``."""
-    return xp.reciprocal(x)
+    return _reciprocal(xp, x)
 
 
 reciprocal.defvjp(lambda g, ans, x: -g * (ans * ans).conj())
@@ -549,5 +555,5 @@ def lerp_(self: Tensor, end: Tensor, weight: Operand) -> Tensor:
     return write(_lerp.primitive, self, (end, weight), {})
 
 
-from .elementwise import log  # noqa: E402 - rules of the two files use each other
+from .elementwise import _reciprocal, log  # noqa: E402 - rules of the two files use each other
 from .selection import where  # noqa: E402

@@ -33,7 +33,7 @@ _to.defvjp(_back)
 @primitive()
 def _to_integers(xp, x, kind):
     """To an integer type or bool: constant between steps, so that it is never recorded."""
-    return (x.real if x.dtype.kind == "c" else x).astype(kind)
+    return (x.real if x.dtype.kind == "c" and kind.kind != "b" else x).astype(kind)  # bool: whether it is not 0
 
 
 @primitive(grad_name="ToCopyBackward0")

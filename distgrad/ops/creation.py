@@ -341,20 +341,52 @@ def arange(
 
 @checked
 def linspace(
-    start: float,
-    end: float,
+    start: Number,
+    end: Number,
     steps: int,
     *,
     dtype: DType = None,
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``steps`` values from ``start`` to ``end`` (inclusive), evenly spaced."""
+    """``steps`` values from ``start`` to ``end`` (inclusive), evenly spaced; of integers between the two as integers.
+
+    Raises:
+        RuntimeError: ends that the dtype does not hold, a negative number of steps.
+    """
+    start, end, kind = _ends("linspace", start, end, steps, dtype)
+    return _made(_evenly(start, end, int(steps), kind.np).astype(kind.np), device, requires_grad)
+
+
+def _ends(name: str, start: Any, end: Any, steps: int, dtype: Any) -> tuple[Any, Any, dtypes.dtype]:
+    """The ends as numbers of the dtype (integers are cut before they are divided), and the dtype."""
     start, end = _number(start), _number(end)
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
-    kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
-    return _made(_spaced(start, end, steps).astype(kind.np), device, requires_grad)
+    natural = dtypes.get_default_dtype()
+    if isinstance(start, complex) or isinstance(end, complex):
+        natural = natural.to_complex()
+    kind = natural if dtype is None else dtypes.as_dtype(dtype)
+    if natural.is_complex and not kind.is_complex:
+        raise RuntimeError(f"torch.{name}(): inferred dtype {natural} can't be safely cast to passed dtype {kind}")
+    if kind is dtypes.bool_:
+        raise NotImplementedError(f"\"{name}_cpu\" not implemented for 'Bool'")
+    return fitting(start, kind.np), fitting(end, kind.np), kind
+
+
+def _evenly(start: Any, end: Any, steps: int, kind: Any) -> Any:
+    """Each half of the values counted from its end, as PyTorch does; half precisions round each step."""
+    if steps <= 1:
+        return np.full(steps, start)
+    number = (
+        kind.type if kind.itemsize == 2 and kind.kind in "fV" else np.complex128 if kind.kind == "c" else np.float64
+    )
+    start, end = number(start), number(end)
+    with np.errstate(all="ignore"):
+        step = (end - start) / number(steps - 1)
+        forth = np.arange(steps).astype(number)
+        back = np.arange(steps)[::-1].astype(number)
+        return np.where(np.arange(steps) < steps // 2, start + step * forth, end - step * back)
 
 
 def _spaced(start: float, end: float, steps: int) -> Any:
@@ -371,8 +403,8 @@ def _spaced(start: float, end: float, steps: int) -> Any:
 
 @checked
 def logspace(
-    start: float,
-    end: float,
+    start: Number,
+    end: Number,
     steps: int,
     base: float = 10.0,
     *,
@@ -380,11 +412,11 @@ def logspace(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``base`` to the powers of :func:`linspace`."""
-    kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
-    if steps < 0:
-        raise RuntimeError("number of steps must be non-negative")
-    return _made((base ** _spaced(_number(start), _number(end), steps)).astype(kind.np), device, requires_grad)
+    """``base`` to the powers of :func:`linspace`; of integers those between the ends, cut to integers, are not cut."""
+    first, end, kind = _ends("logspace", start, end, steps, dtype)
+    powers = _evenly(_number(start) if steps == 1 else first, end, int(steps), np.dtype(np.float64))
+    with np.errstate(all="ignore"):
+        return _made((base**powers).astype(kind.np), device, requires_grad)
 
 
 @checked

@@ -11,7 +11,7 @@ from .. import backend
 from .._arguments import checked, misfit, tensors_of
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ..dtypes import FROM_NUMPY, promote_types
+from ..dtypes import FROM_NUMPY
 from ._declare import ndim_of, raw, unknown
 from .shape import broadcast_to
 
@@ -33,28 +33,68 @@ def einsum(equation: str | Tensor, *operands: Any) -> Tensor:
         operands = tuple(operands[0])
     operands = tensors_of(operands)
     full = _explicit(equation.replace(" ", ""), [ndim_of(o) for o in operands])
-    if any(raw(o).dtype != raw(operands[0]).dtype for o in operands):
-        _refuse_contraction(full, operands)
     left, right = full.split("->")
     if sorted(left) == sorted(right) and len(set(left)) == len(left):
         only: Any = operands[0]
         return only.permute(*[left.index(c) for c in right])  # a view, as in PyTorch
+    kind = raw(operands[0]).dtype
+    if kind.kind in "biu" or any(raw(o).dtype != kind for o in operands):
+        return _stepwise(left.split(","), right, operands)
     return _einsum(*operands, equation=full)
 
 
-def _refuse_contraction(equation: str, operands: Sequence[Any]) -> None:
-    """RuntimeError where operands of several dtypes are summed over together; multiplied alone they are promoted."""
-    left, _, right = equation.partition("->")
-    terms = left.split(",")
-    so_far, kind = set(terms[0]), raw(operands[0]).dtype  # multiplied from left to right, as PyTorch does
-    for k in range(1, len(terms)):
-        summed = so_far & set(terms[k]) - set(right).union(*terms[k + 1 :])
-        other = raw(operands[k]).dtype
-        if summed and other != kind:
-            one, two = (FROM_NUMPY[d].tensor_type[:-6] for d in (kind, other))
-            raise RuntimeError(f"einsum(): expected scalar type {one} but found {two}")
-        so_far = (so_far | set(terms[k])) - summed
-        kind = promote_types(FROM_NUMPY[kind], FROM_NUMPY[other]).np
+def _stepwise(terms: list[str], right: str, operands: Sequence[Any]) -> Any:
+    """The sum by PyTorch's steps, from left to right, where they decide the dtype: integers and several dtypes.
+
+    Letters of one operand alone are summed first, integers as int64; then two are multiplied, in their common dtype,
+    or summed over together, for which they must have one dtype, and integers wrap round in it.
+    """
+    letters = right + "".join(sorted(set("".join(terms)) - set(right)))
+    spread = [_spread(x, term, letters) for x, term in zip(operands, terms, strict=True)]
+    extra = range(len(right), len(letters))
+    if len(spread) == 1:
+        return spread[0].sum(tuple(extra)) if extra else spread[0]
+    a = spread[0]
+    left_over = {k: sum(raw(x).shape[k] != 1 for x in spread) for k in extra}
+    for b in spread[1:]:
+        alone: tuple[list[int], list[int]] = ([], [])
+        together = []
+        for k in extra:
+            wide = raw(a).shape[k] != 1, raw(b).shape[k] != 1
+            if all(wide):
+                left_over[k] -= 1
+                if left_over[k] == 1:
+                    together.append(k)
+            elif any(wide) and left_over[k] == 1:
+                alone[wide[1]].append(k)
+        a, b = (x.sum(tuple(dims), keepdim=True) if dims else x for x, dims in zip((a, b), alone, strict=True))
+        a = _contracted(a, b, letters, together) if together else a * b
+    return a.reshape(raw(a).shape[: len(right)])
+
+
+def _spread(x: Any, term: str, letters: str) -> Any:
+    """``x`` with a dimension for each of ``letters``, of size 1 where it has none; a letter that comes twice is its
+    diagonal."""
+    mine = "".join(c for c in letters if c in term)
+    if mine != term:
+        x = (
+            x.permute(*[term.index(c) for c in mine])
+            if len(mine) == len(term)
+            else _einsum(x, equation=f"{term}->{mine}")
+        )
+    sizes = iter(raw(x).shape)
+    return x.reshape([next(sizes) if c in mine else 1 for c in letters])
+
+
+def _contracted(a: Any, b: Any, letters: str, dims: list[int]) -> Any:
+    """The sum of products over ``dims``, kept as of size 1; RuntimeError for two dtypes."""
+    if raw(a).dtype != raw(b).dtype:
+        one, two = (FROM_NUMPY[raw(x).dtype].tensor_type[:-6] for x in (a, b))
+        raise RuntimeError(f"einsum(): expected scalar type {one} but found {two}")
+    out = _einsum(a, b, equation=f"{letters},{letters}->{''.join(c for k, c in enumerate(letters) if k not in dims)}")
+    for k in dims:
+        out = out.unsqueeze(k)
+    return out
 
 
 def _from_lists(given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:

@@ -90,7 +90,13 @@ sqrt.defvjp(lambda g, ans, x: g / (ans * 2).conj())
 @primitive("rsqrt", promote="float")
 def rsqrt(xp, x):
     """``rsqrt(input)``: 1 / sqrt(input)."""
-    return xp.reciprocal(xp.sqrt(x))
+    return _reciprocal(xp, xp.sqrt(x))
+
+
+def _reciprocal(xp: Any, x: Any) -> Any:
+    """One over ``x``; of a complex 0, as in PyTorch, infinite in its real part."""
+    out = xp.reciprocal(x)
+    return out if x.dtype.kind != "c" else xp.where(x == 0, x.dtype.type(complex(math.inf, math.nan)), out)
 
 
 rsqrt.defvjp(lambda g, ans, x: g * (ans * ans * ans * -0.5).conj())
@@ -278,7 +284,8 @@ def _sign(xp: Any, x: Any) -> Any:
     """The sign of real numbers, 0 for NaN as in PyTorch."""
     if x.dtype.kind in "biu":
         return xp.sign(x) if x.dtype.kind != "b" else x.copy()
-    return xp.where(x == x, xp.sign(x), x.dtype.type(0))
+    number = x == x if x.dtype.kind != "V" else (x < 0) | (x > 0)  # ml_dtypes gives -0 a sign
+    return xp.where(number, xp.sign(x), x.dtype.type(0))
 
 
 sign.defvjp(lambda g, ans, x: g * 0)

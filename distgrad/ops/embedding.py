@@ -40,7 +40,7 @@ def _added(xp: Any, g: Any, index: Any, shape: tuple[int, int], out: Any) -> Any
         out = xp.zeros(shape, g.dtype)
     else:
         out[...] = 0
-    keys, rows = index.reshape(-1), g.reshape(-1, shape[1])
+    keys, rows = index.reshape(-1), g.reshape(index.size, shape[1])
     if xp is np and g.size <= _FEW and g.dtype.itemsize > 2:
         np.add.at(out, keys, rows)
     elif len(keys):
@@ -70,7 +70,7 @@ def _gradient(g, ans, weight, index, padding_idx, by_frequency, sparse, out=None
     """Sparse only where no other rule reads it: for a leaf (``weight`` is the edge), and not to be recorded."""
     n, d = weight.shape
     if sparse and weight.__class__ is Leaf and g.__class__ not in TENSORS:
-        keys, rows = index.reshape(-1), g.reshape(-1, d)
+        keys, rows = index.reshape(-1), g.reshape(index.size, d)
         if padding_idx >= 0:
             kept = keys != padding_idx
             keys, rows = keys[kept], rows[kept]

@@ -12,6 +12,7 @@ from .._arguments import checked, kind_of, wrong
 from ..autograd import Tensor, fused, primitive
 from ..dtypes import float32, from_numpy_dtype
 from ._declare import attach, axis, in_float32, method, ndim_of, noun, raw, unknown
+from ._numbers import fitting
 
 _f16 = np.dtype(np.float16)
 
@@ -136,6 +137,9 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     """Products summed over the last dimension of both."""
     if ndim_of(input) == 0 or ndim_of(other) == 0:
         return input * other
+    a, b = list(raw(input).shape), list(raw(other).shape)
+    if a[-1] != b[-1]:
+        raise RuntimeError(f"inner() the last dimension must match on both input tensors but got shapes {a} and {b}")
     return tensordot(input, other, ([-1], [-1]))
 
 
@@ -207,7 +211,7 @@ def _blended(
     if x.dtype != y.dtype:
         raise RuntimeError(f"{name}: expected all tensors to have the same dtype, but got {noun(x)} and {noun(y)}")
     if y.dtype.kind in "biu":
-        beta, alpha = int(beta), int(alpha)
+        beta, alpha = fitting(beta, y.dtype), fitting(alpha, y.dtype)
     _expanded(y.shape, x.shape)
     if alpha != 1:  # PyTorch's baddbmm alone looks at the product where alpha is 0
         product = _scaled(product, alpha) if alpha or name != "baddbmm" else product * alpha
@@ -301,7 +305,8 @@ def _linear_backward(xp, g, ans, kept, wanted, x, weight, bias=None, outs=(None,
     if wanted[0] is not None:
         gx = _blas(xp, g, weight) if half or g.ndim != 2 else xp.dot(g, weight)
     if g.ndim != 2:
-        g, x = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
+        rows = math.prod(g.shape[:-1])  # -1 would not do where a dimension is 0
+        g, x = g.reshape(rows, g.shape[-1]), x.reshape(rows, x.shape[-1])
     if wanted[1] is not None:
         out, leaf = outs[1], wanted[1]
         if half or out is None:

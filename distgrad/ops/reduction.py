@@ -341,7 +341,9 @@ def _plain(name: str, doc: str) -> Callable[..., Tensor]:
             found = x != 0
             return Tensor._wrap(found if x.dtype != np.uint8 else found.astype(np.uint8), None)
         with backend.where_it_lies(x):
-            found = xp.asarray(getattr(xp, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim))
+            none = isinstance(dim, (tuple, list)) and not dim  # over no dimension, as PyTorch has it here alone
+            found = x != 0 if none else getattr(xp, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim)
+            found = xp.asarray(found)
             return Tensor._wrap(found if x.dtype != np.uint8 else found.astype(np.uint8), None)
 
     reduce.__name__ = reduce.__qualname__ = name

@@ -37,11 +37,13 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
     if getattr(mask, "dtype", None) == np.uint8:  # PyTorch's masks before there were bools
         mask = mask != 0
     if input is None and other is None:
-        return tuple(Tensor._wrap(i, None) for i in backend.array_module(mask).nonzero(mask))
+        xp = backend.array_module(mask)
+        return tuple(Tensor._wrap(i, None) for i in xp.nonzero(xp.atleast_1d(mask)))  # of no dimension: as of one
     if getattr(mask, "dtype", None) != np.bool_ and not isinstance(mask, (bool, np.bool_)):
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {mask.dtype}")
     in_rule = condition.__class__ not in TENSORS
     if not in_rule:
+        input, other = _plain(input), _plain(other)
         input, other = _fitted(input, other), _fitted(other, input)
     if in_rule or input.__class__ in TENSORS or other.__class__ in TENSORS:
         out = _where(input, other, mask)
@@ -50,6 +52,11 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
 
     out = _where(tensor(input, device=backend.device_of(mask)), other, mask)  # two numbers: the mask gives the shape
     return out
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as Python's, as PyTorch takes it: it does not tell the dtype."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _fitted(value: Any, other: Any) -> Any:
@@ -66,6 +73,8 @@ attach("where", lambda self, condition, other: where(condition, self, other))
 def _clamp(xp, x, low, high):
     if x.dtype.kind == "c":
         raise RuntimeError("clamp is not supported for complex types")
+    if x.dtype.kind == "b":
+        raise unknown("clamp", x)
     if low is not None:
         x = xp.maximum(x, low)
     return x if high is None else xp.minimum(x, high)
@@ -100,10 +109,30 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
     """``input`` limited to [``min``, ``max``]; either may be None, a number or a tensor."""
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if input.__class__ in TENSORS and input._data.dtype.kind == "f" and _modest(min) and _modest(max):
+        return _clamp_numbers(input, min, max)
+    min, max = _limits(input, min, max)
     numbers = isinstance(min, (int, float, type(None))) and isinstance(max, (int, float, type(None)))
-    if numbers and input.dtype.is_floating_point:
-        return _clamp_numbers(input, _held(min, input), _held(max, input))
-    return _clamp(input, _fitted(min, input), _fitted(max, input))
+    return (_clamp_numbers if numbers and input.dtype.is_floating_point else _clamp)(input, min, max)
+
+
+def _modest(limit: Any) -> bool:
+    """Whether every floating-point type holds the limit."""
+    return limit is None or ((limit.__class__ is float or limit.__class__ is int) and -3e4 <= limit <= 3e4)
+
+
+def _limits(input: Tensor, *limits: Any) -> list[Any]:
+    """The limits as numbers of the dtype that the result has, and not of the input's; RuntimeError where that cannot
+    hold them."""
+    given = [_plain(limit) for limit in limits]
+    common = dtypes.result_type(
+        [
+            (dtypes.scalar_dtype(x), 0) if x.__class__ not in TENSORS else (x.dtype, 2 if x._data.ndim else 1)
+            for x in (input, *given)
+            if x is not None
+        ]
+    )
+    return [fitting(x, common.np) if isinstance(x, (int, float)) else x for x in given]
 
 
 clip = clamp
@@ -135,8 +164,8 @@ def clamp_(self: Tensor, min: Operand | None = None, max: Operand | None = None)
 
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    min, max = _limits(self, min, max)
     numbers = isinstance(min, (int, float, type(None))) and isinstance(max, (int, float, type(None)))
-    min, max = (_held(_fitted(limit, self), self) for limit in (min, max))
     chosen = _clamp_numbers if numbers and self.dtype.is_floating_point else _clamp
     return write(chosen.primitive, self, (min, max), {})
 
@@ -211,7 +240,20 @@ def _logic(name: str, methods: tuple[str, ...], ufunc: str, words: str, arity: i
 
     forward.__name__ = name
     forward.__doc__ = f"``{name}(input{', other' * (arity - 1)})``: {words}, elementwise."
-    return primitive(name, name + "_" if not name.startswith("is") else name, *methods, promote="same")(forward)
+    inplace = bits and name + "_"
+    made = primitive(name, inplace or name, *methods, promote="same")(forward)
+    if name.startswith("logical"):
+        attach(name + "_", _overwriting(name, made))
+    return made
+
+
+def _overwriting(name: str, function: Any) -> Any:
+    def method(self: Any, *other: Any) -> Tensor:
+        return self.copy_(function(self, *other))  # a bool is of any dtype, and requires no gradient
+
+    method.__name__ = method.__qualname__ = name + "_"
+    method.__doc__ = f"In-place version of :func:`{name}`, in the dtype of ``self``."
+    return method
 
 
 bitwise_and = _logic("bitwise_and", ("__and__", "__rand__", "__iand__"), "bitwise_and", "and of bits", 2)

@@ -159,8 +159,24 @@ def t(input: Tensor) -> Tensor:
 
 
 attach("T", property(lambda self: _t(self)))
-attach("mT", property(lambda self: transpose(self, -2, -1) if self._data.ndim else self))
-attach("H", property(lambda self: transpose(self, 0, 1).conj() if self._data.ndim else self.conj()))
+
+
+def _mt(self: Tensor) -> Tensor:
+    n = ndim_of(self)
+    if n == 1:
+        raise RuntimeError("tensor.mT is only supported on matrices or batches of matrices. Got 1-D tensor.")
+    return transpose(self, -2, -1) if n else transpose(self, 0, 0)
+
+
+def _h(self: Tensor) -> Tensor:
+    n = ndim_of(self)
+    if n not in (0, 2):
+        raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {n}-D tensor.")
+    return (transpose(self, 0, 1) if n else transpose(self, 0, 0)).conj()
+
+
+attach("mT", property(_mt))
+attach("H", property(_h))
 
 
 @primitive(view=True, grad_name="PermuteBackward0")
@@ -405,9 +421,15 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     if any_zero_dim(tensors):
         raise RuntimeError("zero-dimensional tensor cannot be concatenated")
-    whole = [x for x in tensors if raw(x).shape != (0,)] or [tensors[0]]
+    whole = [x for x in tensors if raw(x).shape != (0,)]
+    if not whole:
+        return _cat(*tensors, dim=0)  # of nothing along any dimension
     n = ndim_of(whole[0])
     d = axis(dim, n)
+    if len(whole) < len(tensors):  # nothing takes no place, but part in the dtype and in what wants a gradient
+        shape = raw(whole[0]).shape
+        nothing = (*shape[:d], 0, *shape[d + 1 :])
+        whole = [x if raw(x).shape != (0,) else x.reshape(nothing) for x in tensors]
     for i, x in enumerate(whole[1:], 1):
         s, s0 = raw(x).shape, raw(whole[0]).shape
         if len(s) != n:

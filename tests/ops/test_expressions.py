@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 import distgrad
-from tests.ops import expressions_numbers, expressions_shapes, expressions_values
+from tests.ops import expressions_dtypes, expressions_numbers, expressions_shapes, expressions_values
 from tests.ops.exceptional import Case, _answer, _word, differs, outcome
 
 RECORD = Path(__file__).with_name("expressions.txt")
-FILES = (expressions_numbers, expressions_shapes, expressions_values)
+FILES = (expressions_numbers, expressions_shapes, expressions_values, expressions_dtypes)
 
 
 def texts(module: ModuleType) -> list[str]:

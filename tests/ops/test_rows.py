@@ -17,6 +17,9 @@ from tests.ops.case import Row, differentiable, outputs
 ROWS = [*elementwise_rows.ROWS, *array_rows.ROWS]
 # Primitives that no call on one device reaches as a recorded node, and where they are tested.
 ELSEWHERE = {
+    "_bce_values": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",
+    "_huber_of_difference": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",
+    "_smooth_values": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",
     "_cross_entropy_there": "tests/devices/test_rows.py: it is _cross_entropy on a device",
     "_dropped": "tests/ops/test_by_hand.py: it is random",
     "_move": "tests/ops/test_by_hand.py: it needs two devices",

@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from ..._arguments import checked
-from ...autograd import Tensor, fused
+from ...autograd import Tensor, fused, primitive
 from ..activation import logsigmoid, softplus
-from ..elementwise import log
-from ..selection import clamp
+from ..elementwise import log, log1p
 from .common import REDUCTIONS, averaged, fits, known, legacy_reduction, needs_floats, promoted, reduced, tensors, wide
+
+_LEAST = 1e-12  # PyTorch's, where a probability is 0 or 1
+
+
+@primitive()
+def _bce_values(xp, p, y):
+    """The loss of each element; its gradients are those of the logarithms without their limit."""
+    return -(y * xp.maximum(xp.log(p), -100) + (1 - y) * xp.maximum(xp.log1p(-p), -100))
+
+
+@primitive()
+def _bce_slope(xp, upper, p, y):
+    """``upper``, a gradient, times that of the loss of each element, finite at 0 and 1."""
+    return upper * (p - y) / xp.maximum((1 - p) * p, p.dtype.type(_LEAST))
+
+
+def _spread(p: Any) -> Any:
+    return (p + _LEAST) * (1 - p + _LEAST)
+
+
+_bce_values.defvjp(
+    lambda g, ans, p, y: _bce_slope(g, p, y),
+    lambda g, ans, p, y: g * (log1p(-p) - log(p)),
+)
+_bce_slope.defvjp(
+    lambda g, ans, upper, p, y: g * (p - y) / _spread(p),
+    lambda g, ans, upper, p, y: g * upper * (p * p - 2 * p * y + y) / _spread(p) ** 2,
+    lambda g, ans, upper, p, y: -g * upper / _spread(p),
+)
 
 
 def _reference_bce(input: Any, target: Any, reduction: str) -> Any:
-    least = math.exp(-100)  # limits before the logarithm, where the gradient stays finite at 0 and 1
-    yes, no = log(clamp(input, min=least)), log(clamp(1 - input, min=least))
-    return reduced(-(target * yes + (1 - target) * no), reduction)
+    return reduced(_bce_values(input, target), reduction)
 
 
 def _outside(p: Any, role: str) -> RuntimeError:
@@ -47,7 +72,7 @@ def _bce_backward(xp, g, ans, logs, wanted, p, y, reduction):
     p, y, g = wide(p), wide(y), wide(g)
     if reduction == "mean":
         g = g / p.size
-    gx = g * (p - y) / xp.maximum((1 - p) * p, p.dtype.type(1e-12)) if wanted[0] is not None else None
+    gx = g * (p - y) / xp.maximum((1 - p) * p, p.dtype.type(_LEAST)) if wanted[0] is not None else None
     return gx, g * (xp.log1p(-p) - xp.log(p)) if wanted[1] is not None else None
 
 
@@ -144,13 +169,16 @@ def binary_cross_entropy_with_logits(
     Args:
         input: logits of any shape.  target: of the same shape, in [0, 1]; ValueError for another shape.
         weight: factors of the elements, broadcast.  pos_weight: factors of the positive part, broadcast.
+
+    Returns:
+        In the target's dtype, as in PyTorch.
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     tensors("binary_cross_entropy_with_logits", input=input, target=target)
     if reduction not in REDUCTIONS:
         reduction = known(reduction)
-    x, y = input._data, target._data
+    x, y, kind = input._data, target._data, None
     if x.shape != y.shape:
         raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
     if x.dtype != y.dtype or x.dtype.kind not in "fV":
@@ -159,16 +187,19 @@ def binary_cross_entropy_with_logits(
             raise RuntimeError(
                 f"binary_cross_entropy_with_logits: the target must be of a floating-point type, got {target.dtype}"
             )
+        kind = target.dtype
         input, target = promoted(input, target)
     if weight is None and pos_weight is None:
-        return _bce_logits(input, target, reduction)
+        if kind is None:
+            return _bce_logits(input, target, reduction)
+        return reduced(_bce_logits(input, target, "none").to(kind), reduction)
     weight = _factors(weight, input, "binary_cross_entropy_with_logits")
     if pos_weight is None:
         values = _bce_logits(input, target, "none")
     else:
         _factors(pos_weight, input, "binary_cross_entropy_with_logits")
         values = (1 - target) * input - ((pos_weight - 1) * target + 1) * logsigmoid(input)
-    return reduced(values if weight is None else values * weight, reduction)
+    return reduced((values if weight is None else values * weight).to(kind or target.dtype), reduction)
 
 
 def _reference_soft_margin(input: Any, target: Any, reduction: str) -> Any:

@@ -166,14 +166,16 @@ def _probabilities(input: Any, target: Any, weight: Any, ignore_index: int, redu
     dim = 1 if raw(input).ndim > 1 else 0
     c = raw(input).shape[dim]
     if smoothing:
-        target = target * (1 - smoothing) + smoothing / c
+        target = target * (1 - smoothing) + (smoothing / c if c else math.nan)
     logs = log_softmax(input, dim)
     if weight is not None:
         _check_weight(weight, c, raw(logs))
         logs = logs * weight.reshape([c if k == dim else 1 for k in range(raw(input).ndim)])
     values = -(logs * target).sum(dim)
+    if reduction != "mean":
+        return reduced(values, reduction)
     n = raw(values).size
-    return values.sum() / n if reduction == "mean" else reduced(values, reduction)
+    return values.sum() / (n if raw(input).size else 0)  # of no logits NaN, though there may be rows
 
 
 def _smooth(logs: Any, y: Any, weight: Any, ignore_index: int, reduction: str) -> Any:

@@ -90,11 +90,10 @@ def compared(input: Any, target: Any, name: str, weight: Any = None) -> tuple[An
 
 
 def promoted(input: Any, target: Any) -> tuple[Any, Any]:
-    """Both tensors in their common dtype."""
+    """Both tensors in their common dtype, as of one shape: PyTorch broadcasts them first."""
     if input._data.dtype == target._data.dtype:
         return input, target
-    both = [(t.dtype, 2 if t._data.ndim else 1) for t in (input, target)]
-    common = dtypes.result_type(both)
+    common = dtypes.promote_types(input.dtype, target.dtype)
     return input.to(common), target.to(common)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..._arguments import checked
 from ...autograd import Tensor, primitive
+from .._declare import in_float32
 from ..arithmetic import minimum
 from ..elementwise import sqrt
 from ..norms import norm
@@ -32,6 +33,7 @@ def _length(x: Tensor, dim: int, eps: float) -> Tensor:
 
 
 @primitive(grad_name="CloneBackward0")
+@in_float32
 def _raised(xp, x, least):
     """At least ``least``; the gradient passes everywhere."""
     return xp.maximum(x, least)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..._arguments import checked
-from ...autograd import Tensor, fused
+from ...autograd import Tensor, fused, primitive
 from ...autograd.tensor import TENSORS
+from ..activation import _hardtanh
 from ..elementwise import _sign
 from .common import (
+    OPS,
     REDUCTIONS,
     averaged,
     compared,
@@ -97,9 +99,17 @@ def l1_loss(
     return _l1(x, y, known(reduction)) if fusible else reduced((x - y).abs(), reduction)
 
 
+@primitive()
+def _smooth_values(xp, off, beta):
+    size = xp.abs(off)
+    return xp.where(size < beta, off * off * (0.5 / beta), size - 0.5 * beta)
+
+
 def _smooth(ops: Any, off: Any, beta: float) -> Any:
-    size = ops.abs(off)
-    return ops.where(size < beta, off * off * (0.5 / beta), size - 0.5 * beta)
+    return _smooth_values(off, beta) if ops is OPS else _smooth_values.primitive.forward(ops, off, beta)
+
+
+_smooth_values.defvjp(lambda g, ans, off, beta: g * _hardtanh(off / beta, -1.0, 1.0))  # no infinity times 0, nor again
 
 
 _smooth_l1 = of_difference(
@@ -129,9 +139,17 @@ def smooth_l1_loss(
     return _smooth_l1(x, y, known(reduction), beta)
 
 
+@primitive()
+def _huber_of_difference(xp, off, delta):
+    size = xp.abs(off)
+    return xp.where(size <= delta, off * off * 0.5, (size - 0.5 * delta) * delta)
+
+
 def _huber_values(ops: Any, off: Any, delta: float) -> Any:
-    size = ops.abs(off)
-    return ops.where(size <= delta, off * off * 0.5, (size - 0.5 * delta) * delta)
+    return _huber_of_difference(off, delta) if ops is OPS else _huber_of_difference.primitive.forward(ops, off, delta)
+
+
+_huber_of_difference.defvjp(lambda g, ans, off, delta: g * _hardtanh(off, -delta, delta))
 
 
 _huber = of_difference(
