@@ -159,7 +159,8 @@ def _deliver(leaf: Leaf, g: Any, as_tensor: bool) -> None:
     hooks = leaf.post_hooks
     if hooks:
         for hook in hooks if len(hooks) == 1 else tuple(hooks):
-            hook(t)
+            if hook(t) is not None:
+                raise RuntimeError("Tensor post accumulate grad hooks should return None.")
 
 
 def _with_sparse(grad: Tensor | None, g: Coo) -> Tensor:

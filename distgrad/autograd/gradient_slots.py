@@ -41,7 +41,8 @@ def unshared(leaf: Leaf) -> Tensor:
     """
     slot = leaf.slot
     if slot.__class__ is DeferredGrad:
-        slot.open()
+        if not slot.open():
+            return Tensor._wrap(np.empty_like(slot._data), None)
     elif getrefcount(slot._data) > _ALONE_ARRAY:  # type: ignore[union-attr]
         return _renewed(leaf)
     if getrefcount(slot) > _ALONE:

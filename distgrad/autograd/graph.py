@@ -7,6 +7,7 @@ weakly for the same reason.
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -214,6 +215,12 @@ def output_of(node: Node, nr: int, array: Any) -> Output:
     out.dtype = array.dtype
     out.hooks = None
     return out
+
+
+class Last(functools.partial[None]):
+    """A hook that stays behind those of users, whenever they are registered."""
+
+    __slots__ = ()
 
 
 class RemovableHandle:

@@ -14,7 +14,7 @@ from .. import backend, dtypes, printing
 from ..backend import Array
 from . import coo
 from .grad_mode import recording
-from .graph import TURN, Cell, Leaf, Node, Output, RemovableHandle, View, is_nowhere
+from .graph import TURN, Cell, Last, Leaf, Node, Output, RemovableHandle, View, is_nowhere
 
 new = object.__new__
 
@@ -464,6 +464,10 @@ class Tensor:
 
     def register_post_accumulate_grad_hook(self, hook: Any) -> RemovableHandle:
         """Call ``hook(tensor)`` after each backward that added to this leaf's ``.grad``: once, when it is complete."""
+        return self._after_accumulation(hook)
+
+    def _after_accumulation(self, hook: Any, last: bool = False) -> RemovableHandle:
+        """The same; one that is ``last`` is called behind those of users, also such as are registered later."""
         node = self._node
         if type(node) is not Leaf:
             raise RuntimeError(
@@ -471,8 +475,12 @@ class Tensor:
             )
         if node.post_hooks is None:
             node.post_hooks = []
-        node.post_hooks.append(hook)
-        return RemovableHandle(node.post_hooks, hook)
+        hooks = node.post_hooks
+        at = len(hooks)
+        while not last and at and isinstance(hooks[at - 1], Last):
+            at -= 1
+        hooks.insert(at, Last(hook) if last else hook)
+        return RemovableHandle(hooks, hooks[at])
 
     @property
     def _version(self) -> int:
@@ -634,8 +642,9 @@ class DeferredGrad(Tensor):
 
     Fields:
         settle: given the leaf, returns what is to be its ``.grad`` from then on.
-        open: called before a backward pass writes to the slot or adds to what the leaf has.
+        open: called before a backward pass writes to the slot or adds to what the leaf has; False: the slot is not to
+            be written to.
     """
 
     settle: Callable[[Tensor], Tensor]
-    open: Callable[[], None]
+    open: Callable[[], bool]

@@ -86,6 +86,8 @@ class ComparedSharedReducer(SharedReducer):
 
     def _finish(self) -> None:
         self._passes += 1
+        for update in self.updates:
+            update.begins()  # type: ignore[attr-defined]
         _announce(self.comm, f"the end of backward() number {self._passes} of {self._parameters}")
         super()._finish()
 
@@ -96,10 +98,18 @@ class _MeetsFirst(SharedUpdate):
     compared_on: Communicator  # not only the ranks of this node, which are ``comm``
     compared_as: str
 
-    def gate(self) -> None:
-        if self._closed:
+    _begun = 0
+
+    def begins(self) -> None:
+        """Compared once for each pass that is reduced, though none of its gradients may go into common memory."""
+        if self._begun < self._pass and (self.announced is None or self.announced.expecting):
+            self._begun = self._pass
             _announce(self.compared_on, f"the start of backward() number {self._pass + 1} of {self.compared_as}")
-        super().gate()
+
+    def gate(self) -> bool:
+        self.begins()
+        return super().gate()
+
 
     def begin(self) -> None:
         _announce(self.compared_on, f"step() number {self._steps + 1} of {self.compared_as}")

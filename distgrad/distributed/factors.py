@@ -49,6 +49,7 @@ class Factors:
     Attributes:
         which: the parameters that it serves, by number; where there are none it is of no further use.
         open: whether the gradients of the pass under way may be kept so.
+        idle: whether it writes to memory of this rank's own, which the others are not told of.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Factors:
         self._given_back: set[int] = set()  # of the slots, the memory
         served = storage.device.type == "cpu" and storage.dtype.char in _DTYPES
         self.which = [i for i, s in enumerate(storage.slots) if served and s.ndim == 2 and s.nbytes >= LEAST]
-        self.open = False
+        self.open = self.idle = False
         self._column = {i: j for j, i in enumerate(self.which)}
         self._agreed = [0] * len(self.which)  # samples of each rank, as in the last step
         self._told: list[list[int]] = []  # of the pass whose gradients are there
@@ -102,6 +103,8 @@ class Factors:
         Args:
             g, x: (samples, out) and (samples, in); they are copied.
         """
+        if self.idle:
+            return False
         j, n = self._column[i], len(g)
         leaf = self._storage.params[i]._node
         assert type(leaf) is Leaf

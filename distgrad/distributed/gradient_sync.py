@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from distgrad import storage
 from distgrad.autograd import Tensor
+from distgrad.distributed import process_group
 from distgrad.distributed.buckets import make_buckets
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.compared import ComparedReducer, ComparedSharedReducer
@@ -65,6 +67,7 @@ class GradientSync:
         self._names = {id(p): name for name, p in params.items()}
         self._cap, self._check = cap_bytes, check_finite
         self._static = StaticGraph(comm.rank, self.params, list(params)) if static_graph else None
+        self.ended = False  # whether the group has: this rank works alone
         self._formers: list[Callable[[], bool]] = []  # of the times in shared memory; see SharedUpdate.keep_open
         self._hooked = self._returns = False
         self.reducer: Reducer | SharedReducer
@@ -72,6 +75,7 @@ class GradientSync:
             self._share()
         else:
             self.reducer = self._messages()
+        _live.add(self)
 
     @property
     def shares_memory(self) -> bool:
@@ -82,11 +86,59 @@ class GradientSync:
         """The reducer that needs no common memory; in use until :meth:`share_again`.  Collective the first time."""
         former = self.reducer
         if isinstance(former, SharedReducer):
-            self._leave_shared_memory(former)
-            self.reducer, self._returns = self._messages(), True
-            self._carry_over(former)
+            self._go_over(former)
+            self._returns = True
+            assert isinstance(self.reducer, Reducer)
             return self.reducer
         return former
+
+    def _go_over(self, former: SharedReducer) -> bool:
+        """Let messages take the place of common memory on this rank; whether the last pass is to be made again."""
+        told = [update.withdraw() for update in former.updates]
+        self._leave_shared_memory(former)
+        self.reducer = self._messages(late=True)
+        self._carry_over(former)
+        again = any(late for late, _ in told)
+        if again and told[0][1] >= 0:
+            self.reducer.announced.tell(told[0][1])
+        return again
+
+    def _part(self, reduces: bool) -> None:
+        """Have this rank go its own way, for good: it steps with gradients that are not the same on all ranks.
+
+        Not collective: the others find out, and do the same, at the latest when they come to a step.
+
+        Args:
+            reduces: a backward pass that is reduced is about to end.
+        """
+        former = self.reducer
+        assert isinstance(former, SharedReducer)
+        if not any(update.comes_too_late(2**62) for update in former.updates):
+            print(
+                f"distgrad: rank {self.comm.rank} makes a step with gradients that are not the mean over the ranks, or "
+                "not changed alike on all; each rank has parameters and optimizer state of its own from now on, and "
+                "this model's gradients go by messages, not through memory that ranks share",
+                file=sys.stderr,
+                flush=True,
+            )
+        dropped = [p for p in self.params if p._grad is None]
+        again = self._go_over(former)
+        assert isinstance(self.reducer, Reducer)
+        if reduces or again:
+            self.reducer.reduce_now()
+        if again:
+            for p in dropped:
+                p._grad = None
+
+    def end(self) -> None:
+        """The group of ranks ends: this one keeps what it sees, and works alone."""
+        if isinstance(self.reducer, SharedReducer):
+            for update in self.reducer.updates:
+                update.withdraw(tell=False)
+            self._leave_shared_memory(self.reducer)
+        else:
+            self.reducer.detach()
+        self.ended = True
 
     def share_again(self) -> None:
         """Undo :meth:`by_messages`: parameters, equal on all ranks by now, move back to memory that they share.
@@ -131,7 +183,7 @@ class GradientSync:
             )
         return not seen.any()
 
-    def _messages(self) -> Reducer:
+    def _messages(self, late: bool = False) -> Reducer:
         rebucket = functools.partial(
             make_buckets,
             storage.flatten(self.params),
@@ -139,7 +191,7 @@ class GradientSync:
             first_cap_bytes=min(self._cap, _FIRST_BUCKET),
         )
         first = rebucket({id(p): i for i, p in enumerate(self.params)})
-        options: dict[str, Any] = dict(rebucket=rebucket, static_graph=self._static)
+        options: dict[str, Any] = dict(rebucket=rebucket, static_graph=self._static, compare_late=late)
         if isinstance(self.comm, Compares):
             reducer: Reducer = ComparedReducer(self.comm, first, self.by_samples, names=self._names, **options)
         else:
@@ -154,10 +206,11 @@ class GradientSync:
             else SharedReducer(self.comm, self.params, self.by_samples, self._cap)
         )
         self.reducer.finite, self.reducer.static_graph = self._finite(self.reducer), self._static
+        self.reducer.part = self._part
 
     def _carry_over(self, former: Reducer | SharedReducer) -> None:
         """What was announced to the reducer before, and steps that it skipped."""
-        self.reducer._samples = former._samples
+        self.reducer.announced = former.announced
         if self.reducer.finite is not None and former.finite is not None:
             self.reducer.finite.skipped = former.finite.skipped
 
@@ -168,9 +221,6 @@ class GradientSync:
 
     def _leave_shared_memory(self, reducer: SharedReducer) -> None:
         """Give each rank parameters of its own, with the values and gradients that it sees."""
-        for p in self.params:
-            p.grad  # noqa: B018 - a gradient that is shared is settled when it is asked for
-        self.comm.Barrier()  # all have read the others'
         reducer.detach()
         # One that is seen elsewhere stays in this rank's private mapping, which nobody else writes to from now on.
         found = zip(self.params, storage.seen_elsewhere(self.params), strict=True)
@@ -179,3 +229,15 @@ class GradientSync:
             several = [p for p in self.params if p._data.dtype == kind]
             storage.FlatStorage(several, storage.allocate, [i for i, p in enumerate(several) if id(p) in seen])
         self._formers.append(reducer.keep_open())  # other ranks' optimizers have yet to fetch state that lies here
+
+
+_live: weakref.WeakSet[GradientSync] = weakref.WeakSet()
+
+
+def _end(comm: Communicator) -> None:
+    for sync in list(_live):
+        if sync.comm is comm and not sync.ended:
+            sync.end()
+
+
+process_group.endings.append(_end)

@@ -16,7 +16,7 @@ from distgrad.distributed.node_memory import NodeMemory
 
 __all__ = ["Meeting"]
 
-_LINE = 8  # words of 8 bytes a rank: a cache line of its own
+_LINE = 16  # words of 8 bytes a rank, two cache lines of its own: what is told in each step is in the first
 
 
 class Meeting:
@@ -41,11 +41,11 @@ class Meeting:
         self._others = [r for r in self._everyone if r != self._mine]
 
     def tell(self, what: int, value: int) -> None:
-        """This rank's word number ``what`` (0 to 7)."""
+        """This rank's word number ``what`` (0 to 15)."""
         self._words[self._mine + what] = value
 
     def tell_all(self, what: int, value: int) -> None:
-        """Word number ``what`` (0 to 7) of those that are everybody's; who writes it last is right."""
+        """Word number ``what`` (0 to 15) of those that are everybody's; who writes it last is right."""
         self._words[self._all + what] = value
 
     def told(self, what: int) -> list[int]:
@@ -64,11 +64,17 @@ class Meeting:
                 return False
         return True
 
-    def wait(self, what: int, value: int, why: str) -> None:
-        """Return when all ranks have told at least ``value``; ``why``, with a place for it, says what that means."""
+    def wait(self, what: int, value: int, why: str, unless: int | None = None) -> bool:
+        """Return True when all ranks have told at least ``value``; ``why``, with a place for it, says what that means.
+
+        Args:
+            unless: a word of everybody's; as soon as it is told, return False if the others have not come that far.
+        """
         if self.reached(what, value):
-            return
+            return True
         start, why = time.perf_counter_ns(), why.format(value)
-        self.comm.Await(lambda: self.reached(what, value), why)
+        words, stop = self._words, None if unless is None else self._all + unless
+        self.comm.Await(lambda: self.reached(what, value) or (stop is not None and words[stop] != 0), why)
         if timeline.current is not None:
             timeline.current.add(f"waiting {why}", "reduction", start)
+        return self.reached(what, value)

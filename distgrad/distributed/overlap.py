@@ -31,6 +31,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from distgrad.distributed.announced import UNKNOWN, refuse_unknown
 from distgrad.distributed.buckets import Bucket, make_buckets
 from distgrad.distributed.communicator import Communicator, Request
 from distgrad.distributed.meeting import Meeting
@@ -94,7 +95,6 @@ class Overlap:
     def _clear(self) -> None:
         self._told = self._next = 0  # buckets of this pass that this rank told of, and those whose sums it started
         self._taken: dict[int, bool] = {}  # parameters whose rows are complete, and whether they had a gradient
-        self._late: int | None = None
         self._counts: list[int] = []  # of the ranks of this node; what of all ranks is asked for in _counting
         self._counting: list[Request] = []
         self._alike: bool | None = None  # all ranks weigh the same
@@ -114,19 +114,9 @@ class Overlap:
         self._meeting.tell(_SAMPLES, -1 if samples is None else samples)
         self._meeting.tell(_BEGUN, self._pass)
 
-    def ready(self, i: int, last: bool) -> None:
-        """The gradient of parameter ``i`` is complete.
-
-        Args:
-            last: nobody is called for it behind this; else what the user's hooks make of it is waited for, until
-                another gradient is complete.
-        """
-        late, self._late = self._late, None
-        for k in (late, i):
-            if k is not None and (k != i or last):
-                self._take(k)
-        if not last:
-            self._late = i
+    def ready(self, i: int) -> None:
+        """The gradient of parameter ``i`` is complete."""
+        self._take(i)
         self._meeting.tell(_READY, self._before + self._told)
         self.advance()
 
@@ -178,7 +168,7 @@ class Overlap:
         for i, had in self._taken.items():
             self._storage.params[i]._grad = self._storage.grad_slot(i) if had else None
         if self._order is not None and self._node.rank == 0:
-            order = list(dict.fromkeys(self._order + ([] if self._late is None else [self._late])))
+            order = list(dict.fromkeys(self._order))
             self._seen[...] = order + sorted(set(range(len(self._seen))) - set(order), reverse=True)
 
     def finish(self, used: np.ndarray) -> None:
@@ -226,6 +216,9 @@ class Overlap:
         for work in self._counting:
             work.Wait()
         most, fewest = int(self._range[0]), -int(self._range[1])
+        if fewest == UNKNOWN:  # on this node or another
+            counts = self._counts
+            refuse_unknown(self._node.rank, counts if UNKNOWN in counts else [UNKNOWN] * len(counts))
         self._alike = fewest < 0 or int(self._total[0]) <= 0 or fewest == most
 
     def _piece(self, bucket: Bucket) -> slice:

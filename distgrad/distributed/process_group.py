@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -74,6 +74,9 @@ class ProcessGroup:
     def __repr__(self) -> str:
         return f"ProcessGroup(backend={self.backend!r}, rank={self.comm.rank}, size={self.comm.size})"
 
+
+endings: list[Callable[[Communicator], None]] = []
+"""What is called with a group's communicator when the group is about to end, on each rank, before anything is freed."""
 
 _of_process: ProcessGroup | None = None
 _of_thread = threading.local()  # .group, where ranks are threads
@@ -238,7 +241,11 @@ def destroy_process_group(group: ProcessGroup | None = None) -> None:
         return
     found = get_group(group)
     default = _current()
+    for group_ends in (found, *found.children):
+        for ending in endings:
+            ending(group_ends.comm)
     if default is not None and found is not default:
+        found.comm.Barrier()  # nobody is gone before all have taken along what lies in common memory
         found.comm.Free()
         found.destroyed = True
         if found in default.children:

@@ -16,6 +16,7 @@ import numpy as np
 
 from distgrad import autograd
 from distgrad.autograd import Tensor
+from distgrad.distributed.announced import Announced, refuse_unknown
 from distgrad.distributed.buckets import Bucket
 from distgrad.distributed.communicator import Communicator, Request
 from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, FiniteCheck, all_finite
@@ -34,11 +35,14 @@ class Reducer:
     Args:
         comm: the ranks.
         buckets: in the order in which they are reduced, equal on all ranks.
-        by_samples: weigh each rank by the samples it announced with :meth:`forward`, else all ranks alike.
+        by_samples: weigh each rank by the samples that it announced, else all ranks alike.
         rebucket: given numbers by ``id`` of the parameters that are the larger the earlier a gradient was complete,
             the buckets to use from then on; asked once, after the first backward, with what rank 0 saw.
         finite: what to do about gradients that are not finite; None: nothing.
         static_graph: checks that each backward uses the same parameters; None: they may differ.
+        announced: of the forward passes; default: nothing so far.
+        compare_late: whether all ranks lay out their buckets alike is not asked now, which is collective, but when
+            the first is reduced.
 
     Attributes:
         params: all parameters; ranks tell of them in this order.
@@ -56,20 +60,23 @@ class Reducer:
         rebucket: Callable[[dict[int, int]], list[Bucket]] | None = None,
         finite: FiniteCheck | None = None,
         static_graph: StaticGraph | None = None,
+        announced: Announced | None = None,
+        compare_late: bool = False,
     ) -> None:
         self.comm, self.by_samples, self.by_presence = comm, by_samples, False
+        self.announced = announced or Announced(by_samples)
         self.rebucket, self.finite, self.static_graph = rebucket, finite, static_graph
         self.hook: CommHook | None = None
         self.hook_state: Any = None
         self.before: Callable[[], None] | None = None
         self.params = [p for b in buckets for p in b.params]
         self._position = {id(p): k for k, p in enumerate(self.params)}
+        self._late = compare_late
         self._use(buckets)
-        self._sync = self._idle = False
-        self._samples, self._samples_of_eval = 0, 0
+        self._idle = False
         self._order: list[int] | None = [] if rebucket is not None else None  # positions, as gradients were complete
         self._clear()
-        self._handles = [p.register_post_accumulate_grad_hook(self._hook(k)) for k, p in enumerate(self.params)]
+        self._handles = [p._after_accumulation(self._hook(k), last=True) for k, p in enumerate(self.params)]
 
     def detach(self) -> None:
         """Let go of the parameters."""
@@ -84,6 +91,14 @@ class Reducer:
         for bucket in self.buckets:
             for p in bucket.params:
                 self._of[self._position[id(p)]] = bucket
+        self._compared = False
+        if not self._late:
+            self._compare()
+        self._late = False
+
+    def _compare(self) -> None:
+        """Are all ranks' buckets laid out alike?  Asked when the first is to be reduced.  Collective."""
+        self._compared = True
         layout = [(str(b.storage.dtype), b.storage.ranges[b.lo : b.hi]) for b in self.buckets]
         relative = [(kind, [(lo - ranges[0][0], hi - ranges[0][0]) for lo, hi in ranges]) for kind, ranges in layout]
         digests = self.comm.allgather(hashlib.sha256(str(relative).encode()).hexdigest())
@@ -101,11 +116,12 @@ class Reducer:
                 f"rank {self.comm.rank}: the last backward() failed before all gradients were reduced, "
                 "so the other ranks cannot be in step with this one"
             )
-        self._sync = sync
-        if training:
-            self._samples += samples
-        else:  # an evaluation that forgot no_grad() must not count as training
-            self._samples_of_eval = samples
+        self.announced.forward(sync, samples, training)
+
+    def reduce_now(self) -> None:
+        """Reduce this rank's gradients as they are, as a backward pass that is reduced would at its end."""
+        self._begin()
+        self._finish()
 
     def shadow(self) -> None:
         """Take part in the other ranks' backward without data of one's own; ``p.grad`` is then the mean, as theirs."""
@@ -128,7 +144,8 @@ class Reducer:
 
     def _hook(self, position: int) -> Callable[[Tensor], None]:
         def ready(_: Tensor) -> None:
-            if not self._sync:
+            if not self.announced.expecting:
+                self.announced.backward()
                 return
             if not self._running:
                 if self.before is not None:
@@ -147,13 +164,14 @@ class Reducer:
 
     def _begin(self) -> None:
         self._running = True
+        if not self._compared:
+            self._compare()
         for bucket in self.buckets:
             bucket.waiting = bucket.hi - bucket.lo
         if self.by_samples or self.by_presence:
-            mine = (self._samples or self._samples_of_eval) if self.by_samples else 1
+            mine = self.announced.weight() if self.by_samples else 1
             self._counts = np.zeros(self.comm.size, np.int64)
             self._counts[self.comm.rank] = 0 if self._idle else mine
-            self._samples = 0
             self._counting = self.comm.Iallreduce(self._counts)
 
     def _start(self, bucket: Bucket) -> None:
@@ -202,6 +220,7 @@ class Reducer:
         if self._counting is not None:
             self._counting.Wait()
             self._counting = None
+            refuse_unknown(self.comm.rank, self._counts.tolist())
         total = int(self._counts.sum())
         if total == 0 or (self._counts == self._counts[0]).all():
             return None
@@ -219,6 +238,8 @@ class Reducer:
         used, mine = told > ABSENT, self._told
         idle, buckets = self._idle, self.buckets
         self._clear()
+        if not idle:
+            self.announced.reduced()
         for bucket in buckets:
             for i in range(bucket.lo, bucket.hi):
                 if used[self._position[id(bucket.storage.params[i])]]:

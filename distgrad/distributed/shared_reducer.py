@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from distgrad import autograd
 from distgrad.autograd import Tensor
-from distgrad.autograd.graph import Leaf
+from distgrad.distributed.announced import Announced
 from distgrad.distributed.cluster_update import ClusterUpdate
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.finite import FiniteCheck
@@ -46,18 +47,31 @@ class SharedReducer:
         self.params = [p for update in self.updates for p in update.storage.params]
         self.finite: FiniteCheck | None = None
         self.static_graph: StaticGraph | None = None
-        self._sync = self._running = False
-        self._samples, self._samples_of_eval = 0, 0
-        self._unchecked = False
+        self._running = False
+        self._announced = Announced(by_samples)
+        self._unchecked = self._local = False
+        self.part: Callable[[bool], None] | None = None  # has this rank go its own way; see GradientSync
         for update in self.updates:
-            update.check = self._check
+            update.check, update.part = self._check, functools.partial(self._part, False)
+            update.announced = self._announced
             update.check_refused = len(self.updates) == 1 and comm.peers is None
         self._with_factors = [update for update in self.updates if update.factors is not None]
         self._clusters = [update for update in self.updates if isinstance(update, ClusterUpdate)]
         hooks = [(p, self._hook(u, i)) for u in self.updates for i, p in enumerate(u.storage.params)]
-        self._handles = [p.register_post_accumulate_grad_hook(hook) for p, hook in hooks]
+        self._handles = [p._after_accumulation(hook, last=True) for p, hook in hooks]
         for p in params:
             p._bump()
+
+    @property
+    def announced(self) -> Announced:
+        """Of the forward passes."""
+        return self._announced
+
+    @announced.setter
+    def announced(self, found: Announced) -> None:
+        self._announced = found
+        for update in self.updates:
+            update.announced = found
 
     def detach(self) -> None:
         """Let go of the parameters, which stay where they are.  Collective."""
@@ -65,7 +79,7 @@ class SharedReducer:
             handle.remove()
         self._handles.clear()  # they hold the hooks, which hold this
         for update in self.updates:
-            update.check = None
+            update.check = update.part = None
             update.search.leave()
             if update.factors is not None:
                 update.factors.leave()
@@ -99,16 +113,14 @@ class SharedReducer:
                 f"rank {self.comm.rank}: the last backward() failed before all gradients were reduced, "
                 "so the other ranks cannot be in step with this one"
             )
-        self._sync = sync
+        self._announced.forward(sync, samples, training)
         for update in self._with_factors:
-            update.expect(sync)
-        if training:
-            self._samples += samples
-        else:  # an evaluation that forgot no_grad() must not count as training
-            self._samples_of_eval = samples
+            update.expect(self._announced.expecting)
 
     def _ready(self, _: Tensor) -> None:
-        if self._sync and not self._running:
+        if not self._announced.expecting:
+            self._stays_local()
+        elif not self._running:
             self._running = True
             autograd.queue_callback(self._finish)
 
@@ -121,7 +133,8 @@ class SharedReducer:
 
         def ready(p: Tensor) -> None:
             looks = large and self.finite is not None
-            if not self._sync:
+            if not self._announced.expecting:
+                self._stays_local()
                 if looks:
                     update.search.bound(p)
                 return
@@ -129,26 +142,42 @@ class SharedReducer:
                 self._ready(p)
                 for cluster in self._clusters:
                     cluster.start(self._weight())
-            hooks = p._node.post_hooks if type(p._node) is Leaf else None
-            last = not hooks or hooks[-1] is ready  # else the user's hooks may change it yet
-            if looks and last:
+            if looks and len(p._node.post_hooks or ()) == 1:  # type: ignore[union-attr]
                 update.search.early(i, p)
-            elif looks:
+            elif looks:  # a user's hook may have changed it
                 update.search.bound(p)
             if overlap is not None:
-                overlap.ready(i, last)
+                overlap.ready(i)
 
         return ready
 
+    def _stays_local(self) -> None:
+        """A backward pass that is not reduced has a gradient."""
+        self._announced.backward()
+        if not self._local:
+            self._local = True
+            for update in self.updates:
+                update.local = True
+
+    def _part(self, reduces: bool) -> None:
+        if self.part is None:
+            raise RuntimeError(f"rank {self.comm.rank}: ranks that share an update stepped with different gradients")
+        self.part(reduces)
+
     def _weight(self) -> int | None:
         """What this rank weighs in the mean."""
-        return (self._samples or self._samples_of_eval) if self.by_samples else None
+        return self._announced.weight() if self.by_samples else None
 
     def _finish(self) -> None:
+        self._local = False
+        if any(update.comes_too_late(update.passes + 1) for update in self.updates):
+            self._running = False
+            self._part(True)  # by messages, as the rank does that has gone its own way
+            return
         samples = self._weight()
-        self._samples = 0
         for update in self.updates:
             update.complete(samples, self.finite is not None)
+        self._announced.reduced()
         self._running = False
         self._unchecked = self.finite is not None
         if self.comm.peers is not None:  # the sum over the nodes has told; on one node nobody waits before he must

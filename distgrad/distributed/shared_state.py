@@ -1,7 +1,7 @@
 """Optimizer state of which each rank of a node holds its part, and any rank may read the whole.
 
-Each array lies in memory of its owner, who tells the others, in a table that all see, by which process and file
-descriptor they find it.  Reading takes no part of the owner's.
+Each array lies in memory of its owner, who tells the others, in a table that they can read, by which process, file
+descriptor and place they find it.  Reading takes no part of the owner's.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from collections.abc import Callable
 import numpy as np
 
 from distgrad.backend import Array
-from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.communicator import Communicator, DistError
 from distgrad.distributed.node_memory import NodeMemory
 
 __all__ = ["SharedState"]
 
-_MOST = 256  # arrays that can be told of, over the life of a storage
+_FIRST = 64  # rows of a rank's first table; each further one has twice as many
+_ROOM = 2**20  # bytes of memory in which small arrays lie together: a file descriptor each would soon be too many
+_LINE = 64  # bytes: what an array begins at a multiple of
 
 
 class SharedState:
     """The state that optimizers keep for one storage.  Making it is collective.
+
+    Ranks allocate the same arrays in the same order; an array's number is how many were allocated before it.
 
     Args:
         comm: the ranks of this node.
@@ -29,37 +33,96 @@ class SharedState:
 
     def __init__(self, comm: Communicator) -> None:
         self._comm = comm
-        memory = NodeMemory.common(comm, comm.size * _MOST * 3 * 8)
-        self._told = memory.bytes.view(np.int64).reshape(comm.size, _MOST, 3)  # process, file descriptor, elements
-        self._arrays: list[tuple[weakref.ref[np.ndarray], NodeMemory]] = []
+        words = NodeMemory.common(comm, comm.size * 3 * 8).bytes.view(np.int64)
+        self._tables = words.reshape(comm.size, 3)  # of each rank's table: process, file descriptor, rows told of
+        self._regions: list[NodeMemory] = []  # this rank's tables, the last in use; others may be reading earlier ones
+        self._rows = np.empty((0, 4), np.int64)  # process, file descriptor, first byte, elements
+        self._arrays: dict[int, tuple[weakref.ref[np.ndarray], NodeMemory]] = {}
+        self._dead: list[int] = []  # numbers of arrays that nobody here uses any more
+        self._count = 0
+        self._room: NodeMemory | None = None
+        self._used = 0  # bytes of it
+        self._fetched: dict[int, Array] | None = None  # once the ranks went their own ways
 
     def allocate(self, n: int, dtype: np.dtype) -> Array:
         """Zeroed memory that the other ranks find in :meth:`assemble`."""
-        number = len(self._arrays)
-        if number == _MOST:
-            raise RuntimeError(f"more than {_MOST} arrays of optimizer state for the parameters of one model")
-        memory = NodeMemory(max(n, 1) * dtype.itemsize)
-        memory.take()
-        array = memory.bytes.view(dtype)[:n]
-        self._arrays.append((weakref.ref(array), memory))
-        mine = self._told[self._comm.rank, number]
-        mine[1:] = memory.handle[1], n
-        mine[0] = memory.handle[0]  # last: it tells that the others are there
+        number = self._count
+        if number == len(self._rows):
+            self._enlarge()
+        memory, first = self._place(max(n, 1) * dtype.itemsize)
+        array = memory.bytes[first:].view(np.uint8)[: n * dtype.itemsize].view(dtype)
+        self._arrays[number] = weakref.ref(array, lambda _: self._dead.append(number)), memory
+        self._rows[number] = [*memory.handle, first, n]
+        self._count += 1
+        self._tables[self._comm.rank, 2] = self._count  # last: it tells that the others are there
         return array
+
+    def _enlarge(self) -> None:
+        rows = max(_FIRST, 2 * len(self._rows))
+        region = NodeMemory(rows * 4 * 8)
+        table = region.bytes.view(np.int64).reshape(rows, 4)
+        table[: len(self._rows)] = self._rows
+        self._regions.append(region)
+        self._rows = table
+        mine = self._tables[self._comm.rank]
+        mine[1] = region.handle[1]
+        mine[0] = region.handle[0]
+
+    def _place(self, nbytes: int) -> tuple[NodeMemory, int]:
+        if nbytes > _ROOM // 4:
+            memory = NodeMemory(nbytes)
+            memory.take()
+            return memory, 0
+        if self._room is None or self._used + nbytes > _ROOM:
+            self._room, self._used = NodeMemory(_ROOM), 0
+        first = self._used
+        self._used += -(-nbytes // _LINE) * _LINE
+        return self._room, first
+
+    def sweep(self) -> None:
+        """All ranks have come further than where a rank may have read an array that is dead by now: give it back."""
+        dead, self._dead = self._dead, []
+        for number in dead:
+            del self._arrays[number]
+
+    @property
+    def to_sweep(self) -> bool:
+        """Whether :meth:`sweep` has anything to do."""
+        return bool(self._dead)
 
     def assemble(self, part: Array) -> Array:
         """All ranks' parts of the state of which ``part`` is this one's; the others need not take part."""
-        number = next(k for k, (array, _) in enumerate(self._arrays) if array() is part)
-        told, width = self._told[:, number], part.dtype.itemsize
-        self._comm.Await(lambda: bool(told[:, 0].all()), "for the other ranks to have optimizer state")
-        return np.concatenate(
-            [
-                part if r == self._comm.rank else NodeMemory(max(n, 1) * width, (pid, fd)).bytes.view(part.dtype)[:n]
-                for r, (pid, fd, n) in enumerate(told.tolist())
-            ]
-        )
+        number = next(k for k, (array, _) in self._arrays.items() if array() is part)
+        if self._fetched is None:
+            told = self._tables[:, 2]
+            self._comm.Await(lambda: bool((told > number).all()), "for the other ranks to have optimizer state")
+            return self._read(number, part)
+        if number not in self._fetched:
+            raise DistError(
+                f"rank {self._comm.rank} has optimizer state that other ranks do not have: load a state dict on "
+                "every rank, or on none"
+            )
+        return self._fetched[number]
+
+    def fetch(self) -> None:
+        """Read all arrays that are in use: what the other ranks do from now on is their own affair."""
+        alive = {k: array() for k, (array, _) in self._arrays.items()}
+        least = int(self._tables[:, 2].min())
+        self._fetched = {k: self._read(k, part) for k, part in alive.items() if part is not None and k < least}
+
+    def _read(self, number: int, part: Array) -> Array:
+        found = []
+        for r, (pid, fd, _) in enumerate(self._tables.tolist()):
+            if r == self._comm.rank:
+                found.append(part)
+                continue
+            table = NodeMemory((number + 1) * 4 * 8, (pid, fd)).bytes.view(np.int64).reshape(-1, 4)
+            pid, fd, first, n = table[number].tolist()
+            nbytes = n * part.dtype.itemsize
+            found.append(NodeMemory(first + max(nbytes, 1), (pid, fd)).bytes[first : first + nbytes].view(part.dtype))
+        return np.concatenate(found)
 
     def keep_open(self) -> Callable[[], bool]:
         """Hold on to this rank's part and to nothing else; the function returned tells whether it is still in use."""
-        arrays = self._arrays
-        return lambda: any(array() is not None for array, _ in arrays)
+        arrays, regions = self._arrays, self._regions
+        return lambda: bool(regions) and any(array() is not None for array, _ in arrays.values())

@@ -14,6 +14,10 @@ What PyTorch allows still works:
   :mod:`~distgrad.distributed.shared_parameters`).
 - Nobody overwrites gradients that another rank might still read: before a backward pass writes the first of them it
   waits (:meth:`SharedUpdate.gate`) until all ranks have done with those of the pass before.
+- Ranks may go their own ways: step with gradients that were not reduced (local SGD), or that they changed each in its
+  own way.  What they share then no longer has one value, so each takes along what it sees
+  (:meth:`SharedUpdate.withdraw`), parameters and the whole optimizer state.  None must wait for the others to do so:
+  parameters and state change only in a step that all ranks have entered, and who withdraws enters none.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from distgrad.autograd.graph import Leaf
 from distgrad.autograd.tensor import DeferredGrad
 from distgrad.backend import Array, carve, device
 from distgrad.compiled import MOST_PARTS, Mean
+from distgrad.distributed.announced import Announced, refuse_unknown
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.factors import Factors
 from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, FiniteSearch, all_finite
@@ -44,8 +49,11 @@ from distgrad.storage import FlatStorage
 __all__ = ["REDUCED", "SharedUpdate", "scaled"]
 
 _DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, REDUCED, _HOW = range(8)  # words of each rank
-# Everybody's: in which pass some rank last had such gradients; in which step parameters, and another update than before
-_NONFINITE, _DIRTY, _CHANGED = range(3)
+_COMPARED, _STANDS, _LEFT = range(8, 11)  # told seldom; the last is 1 + the passes that it took part in
+# Everybody's: in which pass some rank last had such gradients; in which step parameters, another update than before,
+# and gradients of its own; whether one has gone its own way
+_NONFINITE, _DIRTY, _CHANGED, _OWNED, _PARTED = range(5)
+_FOR_GOOD = 2**62
 _PAGE = 4096
 _KEPT = 256  # means that are kept for loops: an update of a whole group asks for the same at each step
 
@@ -76,6 +84,11 @@ class SharedUpdate:
         self._pending = False  # whether gradients of pass _pass are there that count
         self._closed = False  # whether others may still read what this rank told and wrote in that pass
         self._dirty = False
+        self.parted = False  # whether this rank has gone its own way
+        self.part: Callable[[], None] | None = None  # makes it do so; None: it cannot
+        self.announced: Announced | None = None
+        self.local = False  # whether a backward pass added to this rank's gradients alone, behind the last reduced one
+        self._absent: list[int] = []  # parameters that no rank had a gradient of in that pass
         self._told_present = False  # whether this rank told that it has a finite gradient of every parameter
         self.search = FiniteSearch(storage)
         self.factors = self._make_factors()
@@ -84,6 +97,7 @@ class SharedUpdate:
         self.check_refused = False  # whether at a step that is for gradients that were refused only
         self._weights: list[float] | None = None
         self._own: list[tuple[int, int, Array]] = []
+        self._bits: dict[int, int] = {}  # of the means that were asked for in pass _asked_in
         # The gradients that were asked for in pass _asked_in: parameters' numbers and the tensors
         self._asked: list[tuple[int, weakref.ref[Tensor]]] = []
         self._users: list[tuple[int, Tensor]] = []  # gradients of this pass that lie in memory that a user has
@@ -187,12 +201,15 @@ class SharedUpdate:
         self.meeting.tell(_SAMPLES, -1 if samples is None else samples)
         self._pass += 1
         self._pending, self._closed, self._weights = True, True, None
+        self.local = False
         self.meeting.tell(_DONE, self._pass)
+        self._absent = []
         if missing:
             anywhere = self._used_anywhere()
             for i in missing:
                 p = storage.params[i]
                 p._grad = storage.grad_slot(i) if anywhere[i] and type(p._node) is Leaf else None
+            self._absent = [i for i in missing if not anywhere[i]]
 
     def _in_slots(self) -> bool:
         """Whether every parameter has a gradient, in its slot, and nobody has looked at it."""
@@ -246,9 +263,13 @@ class SharedUpdate:
         return self._used.max(axis=0)
 
     def _wait_gradients(self) -> None:
-        self.meeting.wait(_DONE, self._pass, "for the other ranks' backward() number {}")
+        if not self.meeting.wait(_DONE, self._pass, "for the other ranks' backward() number {}", unless=_PARTED):
+            if self.comes_too_late(self._pass):
+                raise _Parted(self.rank, self._pass)
+            self.meeting.wait(_DONE, self._pass, "for the other ranks' backward() number {}")
         if self._weights is None:
             samples = self.meeting.told(_SAMPLES)  # -1 where ranks weigh the same
+            refuse_unknown(self.rank, samples)
             total = 0 if samples.count(samples[0]) == self.size else sum(samples)
             self._weights = [s / total for s in samples] if total > 0 else []
             self._factored = self.factors is not None and self.factors.read()
@@ -283,7 +304,13 @@ class SharedUpdate:
             if p._grad.__class__ is DeferredGrad:  # in memory of its own: who keeps it sees no later gradient there
                 p._grad = Tensor._wrap(p._grad._data.copy(), None)
             return p._grad  # type: ignore[return-value]
-        self._wait_gradients()
+        try:
+            self._wait_gradients()
+        except _Parted:
+            if self.part is None:
+                raise
+            self.part()
+            return p._grad  # type: ignore[return-value]
         if self.check is not None:
             self.check()
             if p._grad is None:
@@ -294,10 +321,11 @@ class SharedUpdate:
                 buffer = np.zeros_like(storage.grad)  # not the last one: somebody has kept a gradient there
                 parts = zip(storage.ranges, storage.slots, strict=True)
                 storage.settled = buffer, [carve(buffer, lo, slot.shape) for (lo, _), slot in parts]
-            self._asked = []
+            self._asked, self._bits = [], {}
         assert storage.settled is not None
         mean, (lo, hi) = storage.settled[1][i], storage.ranges[i]
         self._mean(lo, hi, mean.reshape(-1))
+        self._bits[i] = _bits(mean)
         if self._factored:
             self.factors.ask(i)  # type: ignore[union-attr]
         p._grad = Tensor._wrap(mean, None)
@@ -309,20 +337,36 @@ class SharedUpdate:
         assert self.storage.settled is not None
         return tensor() is not None or elements(self.storage.settled[1], i) > 1
 
-    def gate(self) -> None:
-        """A backward pass is about to write gradients: all ranks must have done with the last ones."""
+    def gate(self) -> bool:
+        """A backward pass is about to write gradients: all ranks must have done with the last ones.
+
+        Returns:
+            False for a pass that is not reduced, as long as they have not: it is this rank's own affair, which waits
+            for nobody, and its gradients go into memory of its own.
+        """
         if not self._closed:
-            return
+            return True
         if self._pending:
-            for p in self.storage.params:
-                if p._grad.__class__ is DeferredGrad:
-                    self._arrive(p)  # it will be added to
+            part, self.part = self.part, None  # not in the midst of a backward pass
+            try:
+                for p in self.storage.params:
+                    if p._grad.__class__ is DeferredGrad:
+                        self._arrive(p)  # it will be added to
+            finally:
+                self.part = part
+        waits = self.announced is None or self.announced.expecting
+        if not waits and not self.meeting.reached(_RELEASED, self._pass):
+            if self.factors is not None:
+                self.factors.idle = True
+            return False
         self._pending = self._closed = False
         self.meeting.tell(_RELEASED, self._pass)
         why = "for the other ranks to have done with the gradients of backward() number {}"
         self.meeting.wait(_RELEASED, self._pass, why)
         if self.factors is not None:
+            self.factors.idle = False
             self.factors.clear()
+        return True
 
     def release(self) -> None:
         """If no gradient is left that this rank might read, the others need not wait for it."""
@@ -336,7 +380,12 @@ class SharedUpdate:
 
     def begin(self) -> None:
         """Wait for all ranks to come to ``step()``, and make what they wrote to parameters everybody's."""
+        if self.parted:
+            return
         storage = self.storage
+        if self.local and self.part is not None and any(p._grad is not None for p in storage.params):
+            self.part()
+            return
         for p, view in zip(storage.params, storage.views):  # noqa: B905 - of one length; strict costs time here
             if p._data is not view:
                 self._take_in()
@@ -347,15 +396,29 @@ class SharedUpdate:
         self._dirty = bool(written)
         if written:
             meeting.tell_all(_DIRTY, steps)
+        if not (self._pending and self._in_slots()) and self._has_own():
+            meeting.tell_all(_OWNED, steps)
         meeting.tell(_ENTERED, steps)
-        meeting.wait(_ENTERED, steps, "for the other ranks to come to step() number {}")
+        if not meeting.wait(_ENTERED, steps, "for the other ranks to come to step() number {}", unless=_PARTED):
+            self.part()  # type: ignore[misc]
+            return
         if self._pending:
+            if not meeting.reached(_DONE, self._pass):
+                raise RuntimeError(
+                    f"rank {self.rank} came to step() number {steps} after {self._pass} backward() passes that are "
+                    f"reduced, another rank after fewer ({meeting.told(_DONE)} of all ranks): every rank must take "
+                    "part in every one"
+                )
             self._wait_gradients()
             if self.check is not None and (not self.check_refused or meeting.told_to_all(_NONFINITE) == self._pass):
                 self.check()
             if self.factors is not None:
                 self.factors.agree()
-        if meeting.told_to_all(_DIRTY) == steps:
+        dirty = meeting.told_to_all(_DIRTY) == steps
+        if (dirty or meeting.told_to_all(_OWNED) == steps) and not self._alike(dirty):
+            self.part()  # type: ignore[misc]
+            return
+        if dirty:
             self.parameters.publish(written, *storage.owned)
             meeting.tell(_PUBLISHED, steps)
             meeting.wait(_PUBLISHED, steps, "for what the other ranks wrote to parameters before step() {}")
@@ -365,6 +428,54 @@ class SharedUpdate:
                 grad = p._grad
                 if grad is not None and not (self._pending and grad.__class__ is DeferredGrad):
                     self._own.append((lo, hi, grad._data))
+
+    def _has_own(self) -> bool:
+        """Whether this rank steps with something else than the mean of the last pass, for some parameter."""
+        absent = set(self._absent)
+        for i, p in enumerate(self.storage.params):
+            grad = p._grad
+            if not self._pending:
+                if grad is not None:
+                    return True
+            elif grad is None:
+                if i not in absent:
+                    return True
+            elif grad.__class__ is not DeferredGrad and (
+                self._asked_in != self._pass or self._bits.get(i) != _bits(grad._data)
+            ):
+                return True
+        return False
+
+    def _alike(self, parameters: bool) -> bool:
+        """Whether all ranks step with the same gradients, and, where asked for, have the same parameters.
+
+        All of them call it; what counts are the bits.
+        """
+        told = 0
+        for i, p in enumerate(self.storage.params):
+            told = (told * 31 + self._gradient_bits(i, p)) % _PRIME
+        if parameters:
+            told = (told * 31 + _bits(self.parameters.mine)) % _PRIME
+        meeting, steps = self.meeting, self._steps
+        meeting.tell(_STANDS, told)
+        meeting.tell(_COMPARED, steps)
+        meeting.wait(_COMPARED, steps, "for the other ranks to compare what they step with in step() number {}")
+        return len(set(meeting.told(_STANDS))) == 1
+
+    def _gradient_bits(self, i: int, p: Tensor) -> int:
+        grad = p._grad
+        if grad is None:
+            return 1
+        if grad.__class__ is not DeferredGrad:
+            return 2 + _bits(grad.to_dense()._data if grad.is_sparse else grad._data)
+        if not self._pending:
+            if self.factors is not None:
+                self.factors.make(i)
+            return 2 + _bits(self.storage.slots[i])
+        lo, hi = self.storage.ranges[i]
+        mean = np.empty(hi - lo, self.storage.dtype)
+        self._mean(lo, hi, mean)
+        return 2 + _bits(mean)
 
     def _take_in(self) -> None:
         """``p.data = …`` since the last step: the values move into the memory that ranks share."""
@@ -424,6 +535,8 @@ class SharedUpdate:
 
     def end(self, digest: int, how: Callable[[], str]) -> None:
         """Wait for all ranks' updates, and see them; RuntimeError on all ranks if they were not made alike."""
+        if self._state.to_sweep:
+            self._state.sweep()
         self._own = []
         self._same.tell(digest, self._steps)
         self.meeting.tell(_UPDATED, self._steps)
@@ -431,6 +544,51 @@ class SharedUpdate:
         if self._dirty:
             self.parameters.drop()
         self._same.check(how, self._steps)
+
+    # --- ranks that go their own ways ------------------------------------------------------------------------------
+
+    def comes_too_late(self, number: int) -> bool:
+        """Whether a rank has gone its own way before pass ``number``, which is reduced by messages then."""
+        if not self.meeting.told_to_all(_PARTED):
+            return False
+        return any(0 < told <= number for told in self.meeting.told(_LEFT))
+
+    @property
+    def passes(self) -> int:
+        """How many passes this rank has completed here."""
+        return self._pass
+
+    def withdraw(self, tell: bool = True) -> tuple[bool, int]:
+        """Take this rank's gradients out of common memory, and all ranks' optimizer state; parameters stay readable.
+
+        Args:
+            tell: the others, who then do the same.
+
+        Returns:
+            whether another rank had withdrawn before the last pass, which then has to be reduced by messages: every
+            gradient of it is this rank's own again; and the samples that it was of (negative: they do not count).
+        """
+        meeting, last = self.meeting, self._pass
+        meeting.wait(_DONE, last, "for the other ranks' backward() number {}", unless=_PARTED)
+        again = self.comes_too_late(last)
+        if again:
+            self._pending = False
+            for i, p in enumerate(self.storage.params):
+                if p._grad is None and self._used[self.rank][i] == PRESENT:
+                    p._grad = self.storage.grad_slot(i)
+        elif self._pending:
+            self._wait_gradients()
+        for p in self.storage.params:
+            p.grad  # noqa: B018 - a gradient that is shared is settled when it is asked for
+        self._pending = self._closed = self.local = False
+        self._users = []
+        self._state.fetch()
+        meeting.tell(_LEFT, last if again else last + 1)
+        meeting.tell(_RELEASED, _FOR_GOOD)
+        if tell:
+            meeting.tell_all(_PARTED, 1)
+        self.parted = True
+        return again, meeting.told(_SAMPLES)[self.rank]
 
     # --- state ------------------------------------------------------------------------------------------------------
 
@@ -455,6 +613,26 @@ class SharedUpdate:
             return False
 
         return needed
+
+
+_PRIME = 2**61 - 1
+
+
+class _Parted(RuntimeError):
+    """The last pass will not be completed here: a rank went its own way before it."""
+
+    def __init__(self, rank: int, number: int) -> None:
+        super().__init__(
+            f"rank {rank}: another rank made a step() with gradients of its own before backward() number {number}, of "
+            "which this rank wants the mean now: let all ranks make such steps, or none"
+        )
+
+
+def _bits(values: Array) -> int:
+    """The sum of the bits of ``values``, in words: equal where arrays are, and hardly ever where they are not."""
+    raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    whole = raw.size // 8 * 8
+    return int(raw[:whole].view(np.uint64).sum()) + int(raw[whole:].sum())
 
 
 def scaled(part: Array, weight: float) -> Array:

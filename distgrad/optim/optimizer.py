@@ -186,8 +186,10 @@ class Optimizer(Engine):
             self._settle()
         if self._sharings:
             self._refuse_unfit()
-        for sharing in self._sharings:
-            sharing.begin()
+            for sharing in self._sharings:
+                sharing.begin()
+            if self._changes != storage.changes:  # those who shared an update go their own ways
+                self._settle()
         for i, group in enumerate(self.param_groups):
             self._step_group(i, group)
         for sharing in self._sharings:

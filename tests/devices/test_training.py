@@ -173,7 +173,7 @@ def test_two_ranks_with_a_device_each_end_as_one_on_the_host(name: str, apart: t
         rank, size = dist.get_rank(), dist.get_world_size()
         place = str(dg.zeros(1, device="cuda").device)
         bare = OnDevice(3 if rank == 0 else 100 + rank, place)
-        model = DistributedDataParallel(bare, bucket_cap_mb=0.0002)
+        model = DistributedDataParallel(bare, bucket_cap_mb=0.0002, weighting="samples")
         optimizer = registry.get("optimizer", name)(training.parameters(name, model), lr=training.LR.get(name, 0.02))
         for step in range(training.STEPS):
 

@@ -31,7 +31,7 @@ class Training:
             for p in self.bare.parameters():
                 p.copy_(dg.tensor(rng.standard_normal(p.shape) * 0.3))
         self.optimizer = make(self.bare) if before else None
-        self.model = DistributedDataParallel(self.bare)
+        self.model = DistributedDataParallel(self.bare, weighting="samples")
         self.optimizer = self.optimizer or make(self.bare)
         self.x = dg.tensor(rng.standard_normal((4 + more * rank, 7)), dtype=dtype)
         self.y = dg.tensor(rng.standard_normal((4 + more * rank, 2)), dtype=dtype)

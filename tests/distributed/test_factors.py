@@ -301,6 +301,7 @@ def test_a_pass_that_is_interrupted_leaves_nothing_behind(kept: Kept, monkeypatc
         t.optimizer.zero_grad()
         if t.model._gradients.shares_memory:
             update = t.model._gradients.reducer.updates[0]
+            update.announced.expecting = True  # as a forward pass says
             update.gate()
             x = np.ones((4, 30))
             last = next(i for i, p in enumerate(update.storage.params) if p is t.bare[3].weight)

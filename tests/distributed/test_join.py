@@ -53,7 +53,7 @@ def train(how: str, epochs: int = 2) -> list[np.ndarray]:
     """The same on ranks; state that ranks without data must keep up is what ``how`` looks after."""
     rank, size = dist.get_rank(), dist.get_world_size()
     bare = network()
-    model = DistributedDataParallel(bare)
+    model = DistributedDataParallel(bare, weighting="samples")
     optimizer: Any
     if how == "zero":
         optimizer = ZeroRedundancyOptimizer(model.parameters(), optim.Adam, lr=0.05)
@@ -130,7 +130,7 @@ def test_buffers_come_from_a_rank_that_still_works(way: str) -> None:
     def main() -> list[float]:
         model = nn.Linear(1, 1)
         model.register_buffer("count", dg.zeros(1))
-        wrapped = DistributedDataParallel(model)
+        wrapped = DistributedDataParallel(model, weighting="samples")
         with wrapped.join():
             for _ in range([1, 4, 2][dist.get_rank()]):
                 wrapped(dg.ones(1, 1)).sum().backward()
@@ -159,7 +159,7 @@ def test_accumulation_inside_join() -> None:
 
 def test_all_throw_where_asked_to() -> None:
     def main() -> str:
-        wrapped = DistributedDataParallel(nn.Linear(1, 1))
+        wrapped = DistributedDataParallel(nn.Linear(1, 1), weighting="samples")
         with pytest.raises(RuntimeError, match="run out of inputs") as caught:  # noqa: PT012, SIM117 - leaving raises
             with wrapped.join(throw_on_early_termination=True):
                 for _ in range(1 + dist.get_rank()):

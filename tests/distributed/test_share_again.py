@@ -83,7 +83,7 @@ def train(which: str, how: str) -> tuple[list[np.ndarray], list[bool], int]:
     """
     kind, options = CLASSES[which]
     bare, rank = network(), dist.get_rank()
-    model: nn.Module = bare if how == "distributed" else DistributedDataParallel(bare)
+    model: nn.Module = bare if how == "distributed" else DistributedDataParallel(bare, weighting="samples")
     optimizer: Any
     if how == "distributed":
         inner = kind(bare.parameters(), **options)

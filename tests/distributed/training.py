@@ -65,7 +65,7 @@ def parameters(optimizer: str, model: nn.Module) -> list[Tensor]:
 def train(optimizer: str, rank: int, size: int, distributed: bool) -> list[np.ndarray]:
     """The parameters after all steps."""
     bare = Branching(seed=3 if rank == 0 else 100 + rank)  # wrapping must give all ranks those of rank 0
-    model: nn.Module = DistributedDataParallel(bare, bucket_cap_mb=0.0002) if distributed else bare
+    model: nn.Module = DistributedDataParallel(bare, bucket_cap_mb=0.0002, weighting="samples") if distributed else bare
     opt = registry.get("optimizer", optimizer)(parameters(optimizer, model), lr=LR.get(optimizer, 0.02))
     for step in range(STEPS):
 

@@ -82,13 +82,13 @@ class DistributedOptimizer(Wrapping):
             broadcast_parameters(trained, process_group=group)
         if compression is not None:
             self._gradients.register_hook(compression_state, compression)
-        self._gradients.reducer.forward(True, 1, True)
+        self._gradients.reducer.announced.reduce_all(True)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient."""
         result = super().step(closure)
         if self._gradients is not None:
-            self._gradients.reducer.forward(True, 1, True)  # a backward() that failed is an error here
+            self._gradients.reducer.forward(False, 1, True)  # a backward() that failed is an error here
         return result
 
     @contextlib.contextmanager
@@ -97,11 +97,12 @@ class DistributedOptimizer(Wrapping):
         if self._gradients is None:
             yield
             return
-        self._gradients.reducer.forward(False, 1, True)
+        announced = self._gradients.reducer.announced
+        announced.reduce_all(False)
         try:
             yield
         finally:
-            self._gradients.reducer.forward(True, 1, True)
+            announced.reduce_all(True)
 
     def join_hook(self, **kwargs: Any) -> JoinHook:
         """A rank without inputs averages its part of nothing and steps with the others."""
@@ -114,7 +115,6 @@ class _AveragesAndSteps(JoinHook):
         self.sync = sync = optimizer._gradients
         self.reducer = None if sync is None else sync.by_messages()
         if self.reducer is not None:
-            self.reducer.forward(True, 1, True)
             self.reducer.before = lambda: Join.notify_join_context(optimizer)
 
     def main_hook(self) -> None:
@@ -126,7 +126,6 @@ class _AveragesAndSteps(JoinHook):
         if self.sync is not None and self.reducer is not None:
             self.reducer.before = None
             self.sync.share_again()
-            self.sync.reducer.forward(True, 1, True)
 
 
 def broadcast_parameters(

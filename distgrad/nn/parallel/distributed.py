@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,8 +13,9 @@ from distgrad import autograd
 from distgrad._arguments import kind_of
 from distgrad.autograd import Tensor
 from distgrad.distributed.algorithms.join import Join, Joinable, JoinHook
+from distgrad.distributed.announced import UNKNOWN
 from distgrad.distributed.collectives import broadcast_array
-from distgrad.distributed.consistency import check_same_model
+from distgrad.distributed.consistency import AsWrapped, check_same_model
 from distgrad.distributed.grad_bucket import CommHook
 from distgrad.distributed.gradient_sync import GradientSync
 from distgrad.distributed.process_group import ProcessGroup, get_group
@@ -39,14 +41,23 @@ class DistributedDataParallel(Module, Joinable):
     need messages: the model's memory then becomes each rank's own, with a hook for good (it cannot be removed, as in
     PyTorch), with :meth:`join` until its context has ended.
 
-    Two deliberate deviations from PyTorch: ranks are weighted by their number of samples, so that shares of different
-    sizes give the gradient of the mean over the whole batch (with equal shares the two agree; ``weighting="ranks"`` is
-    PyTorch's plain mean over ranks), and a gradient that is not finite on some rank is an error on all.
+    As in PyTorch, a forward pass of the wrapper holds for one backward pass, the next one, which is reduced; what
+    backward passes add behind it, before another forward pass, stays this rank's own.  Ranks may step with such
+    gradients (local SGD), each in its own way: where they share memory, each then takes its parameters and optimizer
+    state along, and the model goes by messages from there on, which is said once.
+
+    With shares of different sizes, the mean over the ranks is not the gradient of the mean loss over the whole batch.
+    ``weighting="samples"`` makes it so, for losses that are means over samples: each rank weighs as much as its share.
+    The number of samples is that of the tensor that the forward pass is given first; where it is given something else,
+    or where forward passes of different lengths belong to one backward pass, it has to be told, by
+    ``model(inputs, batch_size=n)`` or :meth:`samples`, and is an error on all ranks where it is not.
+
+    A deliberate deviation from PyTorch: a gradient that is not finite on some rank is an error on all.
 
     Args:
         module: the model, the same on every rank.
         device_ids, output_device: accepted for PyTorch's sake; a module is used where its parameters lie.
-        dim: the dimension of the first tensor argument that counts samples.
+        dim: the dimension of the first tensor argument that counts samples, for ``weighting="samples"``.
         broadcast_buffers: before each forward pass in training, give all ranks rank 0's buffers.
         init_sync: check the model and broadcast parameters and buffers now.
         process_group: None for the default one.
@@ -56,7 +67,7 @@ class DistributedDataParallel(Module, Joinable):
             found, and gradients always are views of buckets.
         check_reduction: as in PyTorch, without effect.
         static_graph: each backward that reduces uses the same parameters on a rank; others are a RuntimeError there.
-        weighting: ``"samples"`` or ``"ranks"``.
+        weighting: ``"ranks"``, the mean over the ranks; or ``"samples"``, weighted by their numbers of samples.
         check_finite: what all ranks do alike when a gradient is NaN or infinite on one: ``"raise"`` RuntimeError that
             names the rank and the parameter; ``"skip"``: all gradients become None, so the optimizer moves nothing;
             None: nothing, as in PyTorch.  They do it at the end of ``backward()``, or on one node that shares memory,
@@ -82,7 +93,7 @@ class DistributedDataParallel(Module, Joinable):
         gradient_as_bucket_view: bool = False,
         static_graph: bool = False,
         *,
-        weighting: str = "samples",
+        weighting: str = "ranks",
         check_finite: str | None = "raise",
     ) -> None:
         super().__init__()
@@ -115,6 +126,8 @@ class DistributedDataParallel(Module, Joinable):
         self._trained = trained
         self._has_buffers = any(True for _ in module.buffers())  # as in PyTorch: who has none now never gets any
         self._gradients: GradientSync | None = None
+        self._wrapped = AsWrapped(self._comm.rank, module)
+        self._takes_batch_size = "batch_size" in inspect.signature(module.forward).parameters
         if self._comm.size == 1:
             return
         if init_sync:
@@ -143,9 +156,17 @@ class DistributedDataParallel(Module, Joinable):
         self._attach().register_hook(state, hook)
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
-        """The module's forward pass; where gradients are recorded, its samples count for this rank's weight."""
+        """The module's forward pass; where gradients are recorded, the next backward pass is reduced.
+
+        Args:
+            inputs, kwargs: the module's.  ``batch_size=n``, unless the module takes it, says how many samples they are.
+        """
         module: Any = self._modules["module"]
-        if self._gradients is not None and autograd.is_grad_enabled():
+        told = kwargs.get("batch_size")
+        if told is not None and not self._takes_batch_size:
+            del kwargs["batch_size"]
+        if self._gradients is not None and autograd.is_grad_enabled() and not self._has_ended():
+            self._wrapped.check()
             sync, root = self.require_backward_grad_sync, 0
             buffers = self._has_buffers and self.training and self.broadcast_buffers
             if sync and self._join_config.enable:
@@ -153,7 +174,8 @@ class DistributedDataParallel(Module, Joinable):
                 root, buffers = self._agree(True, buffers)
             if sync and buffers:
                 self._broadcast(module.buffers(), root)
-            self._gradients.reducer.forward(sync, self._samples(inputs, kwargs), self.training)
+            samples = self._samples(inputs, kwargs, told) if self._options["by_samples"] else 0
+            self._gradients.reducer.forward(sync, samples, self.training)
         return module(*inputs, **kwargs)
 
     @contextlib.contextmanager
@@ -213,17 +235,54 @@ class DistributedDataParallel(Module, Joinable):
         self._comm.Allreduce(told, ReduceOp.MAX)
         return int(told[0]), bool(told[1])
 
-    def _samples(self, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-        for value in (*inputs, *kwargs.values()):
+    def samples(self, n: int) -> None:
+        """Say that the next backward pass that is reduced is of ``n`` samples on this rank, whatever was guessed at.
+
+        It counts for the samples of the backward passes before it too that were not reduced, and only once.
+
+        Raises:
+            RuntimeError: without ``weighting="samples"``.  ValueError: ``n`` is no number of samples.
+
+        Example::
+
+            model = DistributedDataParallel(net, weighting="samples")
+            model.samples(len(batch["x"]))
+            loss = mse_loss(model(batch), batch["y"])
+        """
+        if self._weighting != "samples":
+            raise RuntimeError("samples() needs DistributedDataParallel(..., weighting='samples')")
+        n = _count(n)
+        if self._gradients is not None and not self._has_ended():
+            self._gradients.reducer.announced.tell(n)
+
+    def _has_ended(self) -> bool:
+        """Whether the group of ranks has: this one works alone then."""
+        if self._gradients is not None and self._gradients.ended:
+            self._gradients = None
+        return self._gradients is None
+
+    def _samples(self, inputs: tuple[Any, ...], kwargs: dict[str, Any], told: Any) -> int:
+        if told is not None:
+            return _count(told)
+        given = (*inputs, *kwargs.values())
+        if any(isinstance(value, (dict, list, tuple)) for value in given):
+            return UNKNOWN
+        for value in given:
             if isinstance(value, Tensor):
                 shape = value._data.shape
                 return int(shape[self.dim]) if shape else 1
-        return 1
+        return UNKNOWN
 
     def _broadcast(self, tensors: Iterable[Any], root: int = 0) -> None:
         for t in tensors:
             broadcast_array(self._comm, t._data, root)
             t._bump()
+
+
+def _count(n: Any) -> int:
+    if isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 0:
+        raise ValueError(f"the number of samples must be a whole number that is not negative, got {n!r}")
+    return int(n.__index__())
 
 
 class _TakesPart(JoinHook):
