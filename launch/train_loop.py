@@ -91,7 +91,9 @@ class Trainer:
         folder: Path,
         options: dict[str, Any],
     ) -> None:
-        self.model, self.optimizer, self.loss = nn.parallel.DistributedDataParallel(model, weighting="samples"), optimizer, loss
+        # Ranks' shares of a batch differ by a sample: each weighs as much as its share.
+        self.model = nn.parallel.DistributedDataParallel(model, weighting="samples")
+        self.optimizer, self.loss = optimizer, loss
         self.one_hot, self.signs = type(loss).__name__ not in OF_CLASSES, type(loss).__name__ in OF_SIGNS
         self.shares = Shares(len(train[0]), batch_size, seed)
         self.batches: DataLoader[Any] = DataLoader(TensorDataset(*train), batch_sampler=self.shares)

@@ -23,6 +23,7 @@ from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.compared import ComparedReducer, ComparedSharedReducer
 from distgrad.distributed.desync import Compares
 from distgrad.distributed.finite import FiniteCheck
+from distgrad.distributed.forked import watch
 from distgrad.distributed.grad_bucket import CommHook
 from distgrad.distributed.reducer import Reducer
 from distgrad.distributed.reduction import ReduceOp
@@ -67,6 +68,7 @@ class GradientSync:
         self._names = {id(p): name for name, p in params.items()}
         self._cap, self._check = cap_bytes, check_finite
         self._static = StaticGraph(comm.rank, self.params, list(params)) if static_graph else None
+        self.is_forked = False  # whether this process is a forked child of the rank
         self.ended = False  # whether the group has: this rank works alone
         self._formers: list[Callable[[], bool]] = []  # of the times in shared memory; see SharedUpdate.keep_open
         self._hooked = self._returns = False
@@ -76,6 +78,7 @@ class GradientSync:
         else:
             self.reducer = self._messages()
         _live.add(self)
+        watch(self)
 
     @property
     def shares_memory(self) -> bool:
@@ -129,6 +132,13 @@ class GradientSync:
         if again:
             for p in dropped:
                 p._grad = None
+
+    def forked(self) -> None:
+        """See :class:`~distgrad.distributed.forked.Forks`."""
+        self.is_forked = True
+        if isinstance(self.reducer, SharedReducer):
+            for update in self.reducer.updates:
+                update.forked()
 
     def end(self) -> None:
         """The group of ranks ends: this one keeps what it sees, and works alone."""

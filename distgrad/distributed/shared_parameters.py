@@ -52,6 +52,10 @@ class SharedParameters:
             if part.start < part.stop:
                 self._region.bytes[part] = self._view.bytes[part]
 
+    def keep(self) -> None:
+        """Have the numbers be this process's own from now on, as it sees them."""
+        self._view.keep()
+
     def drop(self) -> None:
         """Forget this rank's own writes: see again what all ranks share."""
         self._view.drop()

@@ -38,6 +38,7 @@ from distgrad.distributed.announced import Announced, refuse_unknown
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.factors import Factors
 from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, FiniteSearch, all_finite
+from distgrad.distributed.forked import FORKED
 from distgrad.distributed.meeting import Meeting
 from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.reduction import ReduceOp, combine
@@ -85,6 +86,7 @@ class SharedUpdate:
         self._closed = False  # whether others may still read what this rank told and wrote in that pass
         self._dirty = False
         self.parted = False  # whether this rank has gone its own way
+        self._foreign = False  # whether this process is a forked child of the rank
         self.part: Callable[[], None] | None = None  # makes it do so; None: it cannot
         self.announced: Announced | None = None
         self.local = False  # whether a backward pass added to this rank's gradients alone, behind the last reduced one
@@ -346,6 +348,8 @@ class SharedUpdate:
         """
         if not self._closed:
             return True
+        if self._foreign:
+            raise RuntimeError(FORKED)
         if self._pending:
             part, self.part = self.part, None  # not in the midst of a backward pass
             try:
@@ -381,6 +385,8 @@ class SharedUpdate:
     def begin(self) -> None:
         """Wait for all ranks to come to ``step()``, and make what they wrote to parameters everybody's."""
         if self.parted:
+            if self._foreign:
+                raise RuntimeError(FORKED)
             return
         storage = self.storage
         if self.local and self.part is not None and any(p._grad is not None for p in storage.params):
@@ -552,6 +558,12 @@ class SharedUpdate:
         if not self.meeting.told_to_all(_PARTED):
             return False
         return any(0 < told <= number for told in self.meeting.told(_LEFT))
+
+    def forked(self) -> None:
+        """This process is a forked child of the rank: parameters are its own from now on, gradients are refused."""
+        self.parameters.keep()
+        self.parted = self._closed = self._foreign = True
+        self._pending = False
 
     @property
     def passes(self) -> int:

@@ -63,6 +63,7 @@ class Engine(Hooked):
         self._straight: list[bool] = []  # whether they are one segment's, in its order
         self._known: list[dict[str, Any]] = []  # the groups that these lists are for
         self._cached: list[tuple[Any, dict[str, Any]] | None] = []  # hyperparameters and the options made of them
+        self._loaded = 0  # a number for the state that was loaded last
         self._digest: int | None = None  # what those who share an update compare; None: it may have changed
         cls = type(self)
         self._rule = Rule(cls.elementwise, cls.scratch, cls.one_pass, tuple(cls.numbers))
@@ -236,7 +237,7 @@ class Engine(Hooked):
 
         Groups are added up, each as the product of what its parameters and its hyperparameters are as numbers.
         """
-        total = zlib.crc32(type(self).__name__.encode())
+        total = zlib.crc32(type(self).__name__.encode()) + self._loaded
         for i, group in enumerate(self.param_groups):
             values = hash(tuple([_stable(_number(group[key])) for key in self._keys]))
             total += sum([segment.mark for segment in self._segments[i]]) * values
@@ -246,7 +247,8 @@ class Engine(Hooked):
     def _told(self) -> str:
         """The same for people."""
         groups = [", ".join(f"{key}={_number(group[key])}" for key in self._keys) for group in self.param_groups]
-        return "; ".join(f"{type(self).__name__}({options})" for options in dict.fromkeys(groups))
+        told = "; ".join(f"{type(self).__name__}({options})" for options in dict.fromkeys(groups))
+        return told + (f", with a loaded state (number {self._loaded:#x})" if self._loaded else "")
 
     def _refuse_sparse(self, group: dict[str, Any]) -> None:
         """RuntimeError where a gradient of ``group`` is sparse, before anything is updated."""

@@ -254,6 +254,7 @@ class Optimizer(Engine):
             must_be_of(name, self.defaults, state_dict.get("param_groups", ()))
             if self._names and not self._own_slots:
                 must_fit(name, state_dict.get("state", {}).values(), self._names)
+        self._loaded, self._digest = states.mark(state_dict.get("state")), None
         loaded = unpacked(state_dict, self.param_groups, raw=self._by_engine())
         self._adopt(states.States(dict, loaded))
         self._take_over_all(loading=True)

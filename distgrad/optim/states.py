@@ -7,6 +7,7 @@ next step and taken over, as if the dict were all there is.
 from __future__ import annotations
 
 import weakref
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -20,7 +21,8 @@ from ..backend import Array
 from .flat import Segment
 
 __all__ = [
-    "Entry", "States", "as_tensor", "begin", "cast", "detached", "extend", "host", "show", "take_over", "whole_states",
+    "Entry", "States", "as_tensor", "begin", "cast", "detached", "extend", "host", "mark", "show", "take_over",
+    "whole_states",
 ]  # fmt: skip
 
 
@@ -204,6 +206,18 @@ def cast(value: Any, p: Tensor, name: str | None = None) -> Any:
 def as_tensor(value: Any) -> Any:
     """PyTorch's tensor as one of ours; anything else as it is."""
     return Tensor(host(value)) if hasattr(value, "detach") and value.__class__ not in TENSORS else value
+
+
+def mark(saved: Any) -> int:
+    """A number for a saved state: the same for the same values in every process, whatever holds them."""
+    if isinstance(saved, Mapping):
+        return zlib.crc32(repr([(str(key), mark(value)) for key, value in saved.items()]).encode())
+    if saved.__class__ in TENSORS or hasattr(saved, "detach") or isinstance(saved, np.ndarray):
+        array = np.ascontiguousarray(host(saved))
+        return zlib.crc32(array.reshape(-1).view(np.uint8).data, zlib.crc32(repr(array.shape).encode()))
+    if isinstance(saved, (list, tuple)):
+        return zlib.crc32(repr([mark(value) for value in saved]).encode())
+    return zlib.crc32(repr(saved).encode())
 
 
 def host(value: Any) -> Array:

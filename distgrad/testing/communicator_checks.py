@@ -334,7 +334,8 @@ def trains(trial: CommunicatorTrial) -> None:
 
     def body(comm: Communicator) -> None:
         group = ProcessGroup(comm, "under test")
-        found = trained(comm.rank, comm.size, lambda m: DistributedDataParallel(m, process_group=group, weighting="samples"))
+        options: Any = dict(process_group=group, weighting="samples")
+        found = trained(comm.rank, comm.size, lambda m: DistributedDataParallel(m, **options))
         worst = np.abs(found - alone).max()
         demand(worst < 1e-12, f"{comm.size} ranks end up to {worst:.1g} from one rank with the whole batch")
         ends = comm.allgather(hashlib.sha256(found.tobytes()).hexdigest())

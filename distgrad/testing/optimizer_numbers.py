@@ -286,7 +286,8 @@ def _on_rank(trial: Trial, shapes: Any, x: np.ndarray, share: bool) -> list[np.n
         group, rank, size = get_group(), dist.get_rank(), dist.get_world_size()
     group.comm.shares_memory = share
     with np.errstate(all="ignore"):
-        values = _trained(trial, shapes, x, rank, size, lambda m: DistributedDataParallel(m, process_group=group, weighting="samples"))
+        options: Any = dict(process_group=group, weighting="samples")
+        values = _trained(trial, shapes, x, rank, size, lambda m: DistributedDataParallel(m, **options))
     if communicator is None:
         dist.destroy_process_group()
     return values

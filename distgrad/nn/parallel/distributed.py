@@ -16,6 +16,7 @@ from distgrad.distributed.algorithms.join import Join, Joinable, JoinHook
 from distgrad.distributed.announced import UNKNOWN
 from distgrad.distributed.collectives import broadcast_array
 from distgrad.distributed.consistency import AsWrapped, check_same_model
+from distgrad.distributed.forked import FORKED
 from distgrad.distributed.grad_bucket import CommHook
 from distgrad.distributed.gradient_sync import GradientSync
 from distgrad.distributed.process_group import ProcessGroup, get_group
@@ -166,6 +167,8 @@ class DistributedDataParallel(Module, Joinable):
         if told is not None and not self._takes_batch_size:
             del kwargs["batch_size"]
         if self._gradients is not None and autograd.is_grad_enabled() and not self._has_ended():
+            if self._gradients.is_forked:
+                raise RuntimeError(FORKED)
             self._wrapped.check()
             sync, root = self.require_backward_grad_sync, 0
             buffers = self._has_buffers and self.training and self.broadcast_buffers
