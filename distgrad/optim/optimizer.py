@@ -192,6 +192,8 @@ class Optimizer(Engine):
                 self._settle()
         for i, group in enumerate(self.param_groups):
             self._step_group(i, group)
+        if self._taken_over:
+            self._taken_over = {}
         for sharing in self._sharings:
             sharing.end(self._digest or self._find_digest(), self._told)
         return loss
@@ -229,7 +231,10 @@ class Optimizer(Engine):
             hook(self)
         if self.state is not self._states:
             self._take_over_all()
+        self._follow()
         result = packed(self.state, self.param_groups, [s for several in self._segments for s in several])
+        if self._follow():  # meanwhile
+            result = packed(self.state, self.param_groups, [s for several in self._segments for s in several])
         for hook in tuple(self._save_post.values()):
             new = hook(self, result)
             result = result if new is None else new

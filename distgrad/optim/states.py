@@ -179,6 +179,8 @@ def whole_states(segments: Iterable[Segment]) -> dict[int, dict[str, Any]]:
             continue
         for name, part in segment.state.items():
             whole = segment.storage.assemble(part)
+            if whole is None:
+                continue
             for p, (lo, hi), view in zip(segment.params, segment.ranges, segment.views, strict=True):
                 start = segment.ranges[0][0]
                 value = Tensor._wrap(whole[lo - start : hi - start].reshape(view.shape), None)

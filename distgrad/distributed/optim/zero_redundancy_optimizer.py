@@ -55,6 +55,9 @@ class Shards:
         lo, hi = self.bounds[self.comm.rank], self.bounds[self.comm.rank + 1]
         self.flat.exchange(lambda: gather_array(self.comm, self.flat.data[lo:hi], self.flat.data, self.bounds))
 
+    def follow(self) -> None:
+        """The others always share."""
+
     def release(self) -> None:
         """Nobody reads another rank's gradients."""
 
