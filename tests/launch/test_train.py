@@ -15,7 +15,7 @@ import distgrad as dg
 import train
 import train_loop
 from distgrad import distributed as dist, random, registry
-from tests.ranks import run_ranks
+from tests.ranks import COMPILED, run_ranks
 from train_data import DATASETS, Data
 from train_models import MODELS
 
@@ -223,7 +223,7 @@ def test_shares_make_up_the_same_global_batches_on_any_number_of_ranks(samples, 
 @pytest.mark.mpi
 def test_two_ranks_learn_the_digits_and_resume_with_the_same_bits(tmp_path):
     def on_two(*arguments):
-        done = run_ranks(2, SCRIPT, "--no-progress", "--lr", "0.001", *arguments)
+        done = run_ranks(2, SCRIPT, "--no-progress", "--lr", "0.001", *arguments, env=COMPILED)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
