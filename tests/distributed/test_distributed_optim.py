@@ -23,6 +23,7 @@ from distgrad.distributed.optim import (
 from distgrad.distributed.process_group import get_group
 from distgrad.nn.parallel import DistributedDataParallel
 from tests.distributed.ranks_as_threads import (
+    AS_PROGRAM,
     AS_TRAINING,
     WAYS,
     backends_and_sizes,
@@ -343,7 +344,7 @@ def test_over_mpi(backend: str, size: int) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("per_node", ["1", "2"])
 def test_over_nodes(per_node: str) -> None:
-    run_ranks(4, Path(__file__), "shared", per_node, env=AS_TRAINING).check(equal=8)
+    run_ranks(4, Path(__file__), "shared", per_node, env=AS_TRAINING if per_node == "2" else AS_PROGRAM).check(equal=8)
 
 
 if __name__ == "__main__":

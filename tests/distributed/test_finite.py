@@ -18,6 +18,7 @@ from distgrad.distributed.algorithms.ddp_comm_hooks.topk_hook import TopKState, 
 from distgrad.distributed.finite import all_finite
 from distgrad.nn.parallel import DistributedDataParallel
 from tests.distributed.ranks_as_threads import (
+    AS_PROGRAM,
     AS_TRAINING,
     WAYS,
     backends_and_sizes,
@@ -369,7 +370,7 @@ def test_over_mpi(backend: str, size: int) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("per_node", ["1", "2"])
 def test_over_nodes(per_node: str) -> None:
-    run_ranks(4, Path(__file__), "shared", per_node, env=AS_TRAINING).check(contained=4)
+    run_ranks(4, Path(__file__), "shared", per_node, env=AS_TRAINING if per_node == "2" else AS_PROGRAM).check(contained=4)
 
 
 @pytest.mark.mpi
