@@ -370,7 +370,8 @@ def test_over_mpi(backend: str, size: int) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("per_node", ["1", "2"])
 def test_over_nodes(per_node: str) -> None:
-    run_ranks(4, Path(__file__), "shared", per_node, env=AS_TRAINING if per_node == "2" else AS_PROGRAM).check(contained=4)
+    env = AS_TRAINING if per_node == "2" else AS_PROGRAM
+    run_ranks(4, Path(__file__), "shared", per_node, env=env).check(contained=4)
 
 
 @pytest.mark.mpi
