@@ -91,6 +91,7 @@ def test_every_model_trains_with_every_loss(model, loss, capsys):
     assert accuracies(capsys.readouterr().out)[-1] >= 75
 
 
+@pytest.mark.slow  # all of them together
 @pytest.mark.usefixtures("_undrawn")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_trains(optimizer, capsys):
@@ -99,6 +100,7 @@ def test_every_optimizer_trains(optimizer, capsys):
     assert accuracies(capsys.readouterr().out)[-1] >= 75
 
 
+@pytest.mark.slow  # all of them together
 @pytest.mark.usefixtures("_undrawn")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_resumed_run_ends_with_the_same_bits(optimizer):
