@@ -319,6 +319,7 @@ class Tensor:
     @property
     def is_leaf(self) -> bool:
         """Whether the user made it: it has no history."""
+        self._fresh()
         return self._node is None or type(self._node) is Leaf
 
     @property
