@@ -512,6 +512,9 @@ def grad(
     """
     if is_grads_batched:
         raise NotImplementedError("is_grads_batched=True is not supported; call grad() for each gradient")
+    for name, flag in (("retain_graph", retain_graph), ("create_graph", create_graph), ("allow_unused", allow_unused)):
+        if flag is not None and not hasattr(flag, "__index__"):
+            raise TypeError(f"grad(): argument '{name}' must be bool, not {type(flag).__name__}")
     outputs, wanted = _sequence(outputs), _sequence(inputs)
     if not wanted:
         raise ValueError("grad requires non-empty inputs.")
