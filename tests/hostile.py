@@ -315,6 +315,7 @@ REFUSED = [
         RuntimeError,
         "Storage size calculation overflowed",
     ),
+    ("t.normal(0.0, nan, (1,))", lambda m: m.t.normal(0.0, float("nan"), (1,)), RuntimeError, "std >= 0.0"),
     # types whose values would be other ones
     (
         "F.huber_loss(t.arange(3), v)",
