@@ -214,7 +214,7 @@ class Optimizer(Engine):
                     grad.zero_()
                     continue
                 if grad._node is not None:
-                    p._grad = grad = grad.detach()
+                    grad.detach_()  # the same tensor, for whoever keeps it
                 with backend.where_it_lies(grad._data):
                     grad._data[...] = 0
                 grad._bump()
