@@ -186,6 +186,7 @@ class Optimizer(Engine):
             self._settle()
         if self._sharings:
             self._refuse_unfit()
+            self._common_steps += 1
             for sharing in self._sharings:
                 sharing.begin()
             if self._changes != storage.changes:  # those who shared an update go their own ways
@@ -259,7 +260,7 @@ class Optimizer(Engine):
             must_be_of(name, self.defaults, state_dict.get("param_groups", ()))
             if self._names and not self._own_slots:
                 must_fit(name, state_dict.get("state", {}).values(), self._names)
-        self._loaded, self._digest = states.mark(state_dict.get("state")), None
+        self._loaded, self._digest = states.mark([state_dict.get("state"), self._common_steps]), None
         loaded = unpacked(state_dict, self.param_groups, raw=self._by_engine())
         self._adopt(states.States(dict, loaded))
         self._take_over_all(loading=True)
