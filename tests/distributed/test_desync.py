@@ -140,7 +140,7 @@ import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import nn, optim
 dist.init_process_group("{backend}")
-model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)))
+model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)), weighting="samples")
 optimizer = optim.SGD(model.parameters(), lr=0.1)
 for i in range(3):
     mistaken = dist.get_rank() == 1 and i == 1

@@ -83,6 +83,10 @@ def compare(bare: nn.Module, want: list[np.ndarray | None], what: str) -> None:
             assert p.grad.numpy().tobytes() == w.tobytes(), (what, name, np.abs(p.grad.numpy() - w).max())
 
 
+def _tripled(p: Any) -> None:
+    p.grad.mul_(3)
+
+
 def check(
     what: str,
     per_node: int,
@@ -98,10 +102,10 @@ def check(
     pristine = copy.deepcopy(bare)
     for net in (bare, pristine):
         net.second.weight.requires_grad_(not frozen)
-    model = DistributedDataParallel(bare, bucket_cap_mb=CAP)
-    if hooked:  # the user's own, behind ours
+    model = DistributedDataParallel(bare, bucket_cap_mb=CAP, weighting="samples")
+    if hooked:  # the user's own, registered behind ours
         for p in bare.first.parameters():
-            p.register_post_accumulate_grad_hook(lambda p: p.grad.mul_(3))
+            p.register_post_accumulate_grad_hook(_tripled)
     for step in range(PASSES):
         parts = [2 * step, 2 * step + 1] if accumulate else [step]
         bare.zero_grad()
@@ -128,7 +132,7 @@ def check(
 def check_overlap(per_node: int) -> None:
     """The last layer's sums are begun, and over, while backward stands still at the second."""
     rank, size = dist.get_rank(), dist.get_world_size()
-    model = DistributedDataParallel(Net(), bucket_cap_mb=CAP)
+    model = DistributedDataParallel(Net(), bucket_cap_mb=CAP, weighting="samples")
     sums = model._gradients.reducer.updates[0].overlap
     for step in range(PASSES):
         model.zero_grad()
@@ -151,7 +155,7 @@ def check_two_models(per_node: int) -> None:
     rank, size = dist.get_rank(), dist.get_world_size()
     bare = Net(), Net(dg.float64)
     pristine = copy.deepcopy(bare)
-    a, b = (DistributedDataParallel(net, bucket_cap_mb=CAP) for net in bare)
+    a, b = (DistributedDataParallel(net, bucket_cap_mb=CAP, weighting="samples") for net in bare)
     for step in range(PASSES):
         for net in bare:
             net.zero_grad()
@@ -167,7 +171,7 @@ def check_two_models(per_node: int) -> None:
 
 def check_second_gradient() -> None:
     """A parameter whose first gradient is being added up cannot have another in the same pass."""
-    model = DistributedDataParallel(Net(), bucket_cap_mb=CAP)
+    model = DistributedDataParallel(Net(), bucket_cap_mb=CAP, weighting="samples")
     sums = model._gradients.reducer.updates[0].overlap
     model(data(0, 4, 0)).pow(2).mean().backward()
     sums.begin(4)
