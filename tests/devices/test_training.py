@@ -174,7 +174,8 @@ def test_two_ranks_with_a_device_each_end_as_one_on_the_host(name: str, apart: t
         place = str(dg.zeros(1, device="cuda").device)
         bare = OnDevice(3 if rank == 0 else 100 + rank, place)
         model = DistributedDataParallel(bare, bucket_cap_mb=0.0002, weighting="samples")
-        optimizer = registry.get("optimizer", name)(training.parameters(name, model), lr=training.LR.get(name, 0.02))
+        options = dict(lr=training.LR.get(name, 0.02), **training.MORE.get(name, {}))
+        optimizer = registry.get("optimizer", name)(training.parameters(name, model), **options)
         for step in range(training.STEPS):
 
             def evaluate(step: int = step) -> dg.Tensor:
