@@ -159,11 +159,12 @@ def init_process_group(
             :func:`destroy_process_group` on every rank where one of them goes on working alone.
 
     Raises:
-        ValueError: called twice, a rank or size other than the launcher's, an address or a store, or a
-            ``device_id`` that is no GPU's.
+        ValueError: called twice, a rank or size other than the launcher's, an address or a store, a ``device_id`` that
+            is no GPU's, or another word in ``DISTGRAD_DEBUG``.
         LookupError: an unknown backend.
         RuntimeError: the launcher's number of processes is not the communicator's (another MPI's launcher), or torchrun
-            started this process as one of several, or there is no GPU of that ``device_id``.
+            started this process as one of several, or a rank started it, or there is no GPU of that ``device_id``;
+            or ``DISTGRAD_TRACE`` names a file that cannot be written.
     """
     global _of_process
     if is_initialized():
@@ -174,6 +175,7 @@ def init_process_group(
         )
     if store is not None:
         raise ValueError(f"store must be None, got {store!r}: the launcher brings ranks together")
+    desync.wanted()  # a word that it does not know is an error before anything is started
     given, backend = backend, ours(backend)
     if comm is None and backend in (None, "mpi", "shared"):
         check_not_torchruns()
