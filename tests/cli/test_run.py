@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import distgrad
 from distgrad.cli import _hosts, _mpirun, main, run
 from tests.cli import launchers
 from tests.ranks import job_environment
@@ -276,3 +277,107 @@ def test_signals_reach_the_job(tmp_path: Path) -> None:
         started.send_signal(signal.SIGTERM)
         assert started.stdout.read().count("never") == 0  # nobody waited to the end
         assert started.wait(100) != 0
+
+
+# --- what a slip of the pen, a machine or an MPI release makes of it --------------------------------------------------
+
+
+@pytest.mark.parametrize("ranks", ["1000000", "129", "99999999999999999999"])
+def test_more_ranks_than_a_machine_bears_are_refused(
+    machine: Path, script: str, capsys: pytest.CaptureFixture[str], ranks: str
+) -> None:
+    said = refused(capsys, "-n", ranks, script)
+    assert f"-n {ranks} would start {ranks} ranks on one machine; this one has 8 cores, and at most 128 ranks" in said
+    assert "--threads must be at most 256" in refused(capsys, "-n", "2", "--threads", "257", script)
+    many = f"name:{ranks}"
+    assert "ranks on one machine" in refused(capsys, "-n", ranks, "--host", many, script)
+
+
+@pytest.mark.parametrize("variable", ["SLURM_JOB_ID", "SLURM_NODELIST"])
+def test_in_an_allocation_without_srun_mpich_is_told_how_to_start(
+    machine: Path, script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str
+) -> None:
+    monkeypatch.setattr(_mpirun, "library_of", lambda: MPICH)
+    launchers.make(machine / "bin", "mpich")
+    monkeypatch.setenv(variable, "1")
+    assert dry(capsys, "-n", "2", script)[1][1:3] == ["-launcher", "fork"]
+    assert dry(capsys, "-n", "2", "--host", "a:2", script)[1][1:5] == ["-hosts", "a:2", "-launcher", "ssh"]
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    assert dry(capsys, "-n", "2", script)[1][1:3] == ["-launcher", "ssh"]
+    launchers.make(machine / "bin", "mpich", "srun")
+    assert "-launcher" not in dry(capsys, "-n", "2", script)[1]
+
+
+@pytest.mark.mpi
+def test_a_job_of_mpichs_in_an_allocation_without_srun(tmp_path: Path) -> None:
+    script = tmp_path / "say.py"
+    script.write_text("import os; os.write(1, b'here\\n')\n", encoding="utf-8")
+    environ = job_environment(1) | {"SLURM_JOB_ID": "7", "SLURM_NODELIST": "localhost", "SLURM_NNODES": "1"}
+    environ["PATH"] = str(tmp_path)
+    command = [sys.executable, "-m", "distgrad", "run", "-n", "2", str(script)]
+    done = subprocess.run(
+        command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "here\nhere\n"), done.stderr
+
+
+def test_the_version() -> None:
+    done = subprocess.run([sys.executable, "-m", "distgrad", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"distgrad {distgrad.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", ["plugins --json", "plugins", "run --help", "doctor --help", "--version"])
+def test_a_reader_that_has_had_enough_is_no_error(arguments: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "distgrad", *arguments.split()], stdout=writing, stderr=subprocess.PIPE, timeout=100
+    )
+    os.close(writing)
+    assert done.stderr == b""
+
+
+READ = """
+import os, sys
+rank = int(os.environ.get("OMPI_COMM_WORLD_RANK", os.environ.get("PMI_RANK")))
+if rank == 0:
+    os.write(1, f"rank 0 read {sys.stdin.read()!r}\\n".encode())
+"""
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("kind", ["pipe", "file", "slow pipe", "nothing"])
+def test_rank_0_reads_what_run_is_given_and_its_end(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "read.py").write_text(READ, encoding="utf-8")
+    (tmp_path / "words").write_text("yes\nno", encoding="utf-8")
+    command = f"'{sys.executable}' -m distgrad run -n 2 '{tmp_path / 'read.py'}'"
+    line = {
+        "pipe": f"cat '{tmp_path / 'words'}' | {command}",
+        "file": f"{command} < '{tmp_path / 'words'}'",
+        "slow pipe": f"(sleep 1; cat '{tmp_path / 'words'}'; sleep 1) | {command}",
+        "nothing": f"{command} < /dev/null",
+    }[kind]
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], env=job_environment(2), capture_output=True, text=True, timeout=100, check=False
+    )
+    words = "" if kind == "nothing" else "yes\nno"
+    assert (done.returncode, done.stdout) == (0, f"rank 0 read {words!r}\n"), done.stderr
+
+
+@pytest.mark.parametrize("version", ["5.0.10", "5.0.11", "5.0.12"])
+def test_only_one_release_loses_the_end_of_its_input(
+    machine: Path, script: str, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setitem(launchers.VERSIONS, "openmpi", f"mpirun (Open MPI) {version}")
+    launchers.make(machine / "bin", "openmpi")
+    lines: list[list[str]] = []
+    monkeypatch.setattr(run, "_become", lambda line, environ: lines.append(line) or 0)
+    monkeypatch.setattr(run, "_nothing_to_read", lambda: True)
+    assert main(["run", "-n", "2", script]) == 0
+    assert ("--stdin" in lines[0]) is (version == "5.0.11")
+    monkeypatch.setattr(run, "_nothing_to_read", lambda: False)
+    monkeypatch.setattr(run, "_can_be_opened_again", lambda: True)
+    assert main(["run", "-n", "2", script]) == 0
+    assert ("/bin/sh" in lines[1]) is (version == "5.0.11")
+    assert main(["run", "-n", "2", "--host", "elsewhere:2", script]) == 0
+    assert "/bin/sh" not in lines[2]
