@@ -16,7 +16,7 @@ from distgrad import distributed as dist, nn
 from distgrad.random import Generator, default_generator
 from distgrad.utils.data import DataLoader, Sampler, TensorDataset
 
-__all__ = ["CURVES", "FILE", "Asked", "Refused", "Shares", "Sums", "Trainer", "beside", "draw", "on_rank_0"]
+__all__ = ["Asked", "CURVES", "FILE", "Refused", "Shares", "Sums", "Trainer", "beside", "draw", "on_rank_0"]
 
 FILE = "checkpoint.safetensors"
 CURVES = "learning-curve.png"

@@ -15,9 +15,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import stat
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +33,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # Set by installers of an MPI that is moved about; they would turn the launcher found here into another one.
 _PREFIXES = ("OPAL_PREFIX", "PRTE_PREFIX", "PMIX_PREFIX")
 _SLURMS = ("SLURM_JOB_ID", "SLURM_JOBID", "SLURM_NODELIST", "SLURM_JOB_NODELIST")
+_COMPONENTS = re.compile(r"OMPI_MCA_(pml|btl|mtl|osc|coll)$")
 _BINDINGS = ("none", "core", "socket", "numa", "hwthread")
 
 
@@ -100,6 +103,26 @@ def cores() -> int:
     return count if quota == "max" else max(1, min(count, -(-int(quota) // int(period))))
 
 
+def _check_components(launcher: _mpirun.Launcher) -> None:
+    """Whether Open MPI starts with the components that the environment names; else its mpirun may wait for ever."""
+    named = {name: value for name, value in os.environ.items() if _COMPONENTS.match(name)}
+    named = {name: value for name, value in named.items() if value[:1] not in ("", "^")}
+    if launcher.family != "openmpi" or not named:
+        return
+    command = [sys.executable, "-c", "from mpi4py import MPI"]
+    # The prefix is where its error messages lie.
+    environ = _mpirun.clean_environment() | named | {"OPAL_PREFIX": str(launcher.path.parent.parent)}
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, env=environ, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return
+    if done.returncode:
+        words = " ".join(f"{name}={value}" for name, value in named.items())
+        raise CannotRun(f"MPI does not start with {words}; it says: {_mpirun.first_words(done.stderr)}")
+
+
 def most_ranks() -> int:
     """How many ranks a machine like this one is given at most; a larger number is a slip of the pen."""
     by_cores = _RANKS_A_CORE * max(4, cores())
@@ -138,6 +161,8 @@ def _prepare(options: argparse.Namespace) -> tuple[list[str], dict[str, str], _m
     if options.threads is not None and options.threads > (most := _RANKS_A_CORE * max(_RANKS_A_CORE, cores())):
         raise CannotRun(f"--threads must be at most {most} on this machine, got {options.threads}")
     launcher = choose(options.mpi)
+    if not options.dry_run:
+        _check_components(launcher)
     threads = options.threads or _threads(local)
     environ, crowded = (
         _environment(threads, options.threads is not None),
@@ -243,7 +268,7 @@ def _threads(local_ranks: int) -> int:
 
 
 def _environment(threads: int, override: bool) -> dict[str, str]:
-    environ = {name: value for name, value in os.environ.items() if name not in _PREFIXES}
+    environ = _mpirun.with_home({name: value for name, value in os.environ.items() if name not in _PREFIXES})
     for name in THREADS:
         if override or name not in environ:
             environ[name] = str(threads)
@@ -303,5 +328,6 @@ def shown(line: Sequence[str], environ: Mapping[str, str]) -> str:
     """``line`` as it can be pasted into any shell: with the variables that were set for it, and without those taken."""
     names = (*THREADS, "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "OMPI_MCA_mpi_yield_when_idle")
     settings = [f"{name}={shlex.quote(environ[name])}" for name in names if name in environ]
+    settings += [f"HOME={shlex.quote(environ['HOME'])}"] if not os.environ.get("HOME") and "HOME" in environ else []
     taken = [f"-u {name}" for name in _PREFIXES if name in os.environ]
     return " ".join([*(["env", *taken] if taken else []), *settings, shlex.join(line)])

@@ -27,6 +27,7 @@ from distgrad.distributed.launcher import (
 __all__ = [
     "NON_GROUP_MEMBER", "ProcessGroup", "destroy_process_group", "get_backend", "get_group", "get_local_rank",
     "get_rank", "get_world_size", "init_process_group", "is_available", "is_initialized", "ours", "outside",
+    "this_thread_is_a_rank",
 ]  # fmt: skip
 
 _NOT_INITIALIZED = "Default process group has not been initialized, please make sure to call init_process_group."
@@ -76,12 +77,17 @@ class ProcessGroup:
 
 
 _of_process: ProcessGroup | None = None
-_of_thread = threading.local()  # .group, where ranks are threads
+_of_thread = threading.local()  # .group, where ranks are threads; .backend, of a thread that is a rank
 
 
 def _current() -> ProcessGroup | None:
     mine: ProcessGroup | None = getattr(_of_thread, "group", None)
     return _of_process if mine is None else mine
+
+
+def this_thread_is_a_rank(backend: str) -> None:
+    """Where no backend is asked for in this thread, ``backend`` is meant."""
+    _of_thread.backend = backend
 
 
 def outside(group: Any) -> bool:
@@ -145,8 +151,8 @@ def init_process_group(
         backend: the name of a communicator: ``"shared"``, ``"mpi"``, ``"serial"``, ``"threads"`` or a plugin's.  None:
             when an MPI launcher started this process or ``comm`` is given, ``"shared"`` (MPI between ranks of one node:
             parameters lie once in memory, and the update is shared out) or, where that cannot serve, ``"mpi"`` and a
-            line that says why; else ``"serial"`` (one process, no MPI needed).  PyTorch's own (``"gloo"``, ``"nccl"``)
-            stand for None, and rank 0 says what serves in their place.
+            line that says why; ``"threads"`` in a thread of ``threads.run``; else ``"serial"`` (one process, no
+            MPI needed).  PyTorch's own (``"gloo"``, ``"nccl"``) stand for None, and rank 0 says what serves instead.
         init_method: None or ``"env://"``; ranks find each other through the launcher, not through an address.
         timeout: how long a collective may wait for other ranks.  Then what every rank was doing is printed and the job
             ends.  None: ``DISTGRAD_TIMEOUT`` in the environment (seconds), else the communicator's, 30 minutes for MPI.
@@ -180,7 +186,8 @@ def init_process_group(
     if comm is None and backend in (None, "mpi", "shared"):
         check_not_torchruns()
     if backend is None:
-        backend = "serial" if comm is None and not is_launched() else "shared"
+        alone = "serial" if not is_launched() else "shared"
+        backend = getattr(_of_thread, "backend", alone) if comm is None else "shared"
         made = _shared_or_mpi(comm) if backend == "shared" else registry.get("communicator", backend)(comm)
         backend = "mpi" if backend == "shared" and not made.shares_memory else backend
     else:

@@ -1,6 +1,7 @@
 """Ranks as threads of one process: a test-bed for distributed code, and a way to teach it without an MPI.
 
-``run(4, main)`` calls ``main()`` in four threads, each a rank that may ``init_process_group("threads")``.  Collectives
+``run(4, main)`` calls ``main()`` in four threads, each a rank, whose ``main`` calls ``init_process_group()``, as every
+rank does, before anything else of :mod:`distgrad.distributed` (in these threads it means ``"threads"``).  Collectives
 meet at a rendezvous; a rank that fails, leaves or never comes is an error on the others that names it.
 """
 
@@ -21,6 +22,7 @@ from distgrad.distributed.communicator import (
     check_message,
     yield_core,
 )
+from distgrad.distributed.process_group import this_thread_is_a_rank
 from distgrad.distributed.reduction import ReduceOp, check_op, combine
 from distgrad.hookspecs import hookimpl
 
@@ -126,7 +128,7 @@ class ThreadsCommunicator(Communicator):
             raise TypeError(f"the threads communicator wraps no other, got comm={comm!r}")
         world = getattr(_here, "world", None)
         if world is None:
-            raise DistError("the threads communicator exists inside ThreadsCommunicator.run(world_size, fn) only")
+            raise DistError("the threads communicator exists inside threads.run(world_size, fn) only")
         self.world: _World = world
         self.ranks = tuple(range(world.size)) if ranks is None else ranks
         self.rank, self.size = self.ranks.index(_here.rank), len(self.ranks)
@@ -335,6 +337,8 @@ class ThreadsCommunicator(Communicator):
     def run(world_size: int, fn: Callable[..., Any], *args: Any) -> list[Any]:
         """Call ``fn(*args)`` in ``world_size`` threads, each a rank, and return what they returned, in rank order.
 
+        ``fn`` starts with ``init_process_group()``.
+
         Raises:
             what the first rank to fail raised, with a note that names the rank; the other ranks are released.
         """
@@ -351,6 +355,7 @@ def run(world_size: int, fn: Callable[..., Any], *args: Any) -> list[Any]:
 
     def body(rank: int) -> None:
         _here.world, _here.rank = world, rank
+        this_thread_is_a_rank("threads")
         try:
             results[rank] = fn(*args)
         except BaseException as error:  # a SystemExit too: the others must not wait for this rank

@@ -14,7 +14,7 @@ import pytest
 import distgrad
 from distgrad.cli import _hosts, _mpirun, main, run
 from tests.cli import launchers
-from tests.ranks import job_environment
+from tests.ranks import is_open_mpi, job_environment
 
 OPEN_MPI = _mpirun.Library("openmpi", "5.0.11", "Open MPI v5.0.11", "4.1.2")
 MPICH = _mpirun.Library("mpich", "5.0.2", "MPICH Version: 5.0.2", "4.1.2")
@@ -381,3 +381,46 @@ def test_only_one_release_loses_the_end_of_its_input(
     assert ("/bin/sh" in lines[1]) is (version == "5.0.11")
     assert main(["run", "-n", "2", "--host", "elsewhere:2", script]) == 0
     assert "/bin/sh" not in lines[2]
+
+
+def test_without_a_home_open_mpi_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its mpirun does not even tell its version then."""
+    monkeypatch.delenv("HOME", raising=False)
+    assert _mpirun.clean_environment()["HOME"]
+    assert run._environment(1, override=True)["HOME"]
+    monkeypatch.setattr(_mpirun.pwd, "getpwuid", {}.__getitem__)
+    assert Path(_mpirun.clean_environment()["HOME"]).is_dir()
+
+
+@pytest.mark.mpi
+def test_a_job_without_a_home(tmp_path: Path) -> None:
+    (tmp_path / "say.py").write_text("import os; os.write(1, b'here\\n')\n", encoding="utf-8")
+    environ = {name: value for name, value in job_environment(1).items() if name != "HOME"}
+    command = [sys.executable, "-m", "distgrad", "run", "-n", "2", str(tmp_path / "say.py")]
+    done = subprocess.run(
+        command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "here\nhere\n"), done.stderr
+
+
+def test_what_a_launcher_says_instead_of_its_version_is_passed_on(
+    machine: Path, script: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (machine / "bin/mpirun").write_text("#!/bin/sh\necho '-----' >&2\necho the licence has expired >&2\nexit 3\n")
+    assert "(of no known MPI; it says: the licence has expired)" in refused(capsys, "-n", "2", script)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("variable", ["OMPI_MCA_pml", "OMPI_MCA_btl"])
+def test_components_that_open_mpi_has_not_are_refused_in_its_own_words(tmp_path: Path, variable: str) -> None:
+    if not is_open_mpi():
+        pytest.skip("Open MPI's components")
+    (tmp_path / "say.py").write_text("from mpi4py import MPI\n", encoding="utf-8")
+    environ = job_environment(1) | {variable: "nosuch"}
+    command = [sys.executable, "-m", "distgrad", "run", "-n", "2", str(tmp_path / "say.py")]
+    done = subprocess.run(
+        command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 2, done
+    assert f"MPI does not start with {variable}=nosuch" in done.stderr
+    assert "nosuch" in done.stderr.replace(f"{variable}=nosuch", "")

@@ -30,3 +30,14 @@ def test_between_threads(ranks: int, capsys: pytest.CaptureFixture[str]) -> None
 
     threads.run(ranks, program)
     assert capsys.readouterr().out == "fits\n" * ranks
+
+
+def test_a_thread_that_is_a_rank_needs_no_name(capsys: pytest.CaptureFixture[str]) -> None:
+    def program() -> int:
+        dist.init_process_group()
+        assert dist.get_backend() == "threads"
+        rank = dist.get_rank()
+        dist.destroy_process_group()
+        return rank
+
+    assert threads.run(3, program) == [0, 1, 2]
