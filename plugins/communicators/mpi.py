@@ -36,18 +36,25 @@ _MEET_TAG = 16448  # the members of a new group
 _SMALL_TAG = 16449
 _FIRST_TAG, _TAG_SPAN = 16512, 16000  # .. 32512: the collectives' messages; MPI promises tags up to 32767
 _LEVELS = ("SINGLE", "FUNNELED", "SERIALIZED", "MULTIPLE")
-_unusable = ""  # why this process cannot use MPI
+_forked = False
+_ended = False  # by MPI.Finalize()
 _at_end: list[Callable[[], None]] = []
 _watched = False
 
 
 def _mark_forked() -> None:
-    global _unusable
-    if "mpi4py.MPI" in sys.modules:
-        _unusable = (
+    global _forked
+    _forked = "mpi4py.MPI" in sys.modules
+
+
+def _why_not() -> str:
+    """Why this process cannot use MPI."""
+    if _forked:
+        return (
             "this process was forked from one that uses MPI and cannot use it; start workers with multiprocessing's "
             "'spawn' or 'forkserver' method, and let them work without a process group"
         )
+    return "MPI.Finalize() has been called in this process: no operation is possible any more"
 
 
 def _start_mpi() -> None:
@@ -76,21 +83,20 @@ def _watch_the_end() -> None:
     _watched = True
 
     def ends(*_: Any) -> None:
-        global _unusable
-        if not _unusable:
+        global _ended
+        if not forgotten:
             for leave in _at_end:
                 leave()
-            _unusable = "MPI.Finalize() has been called in this process: no operation is possible any more"
+            _ended = True
 
+    forgotten: list[bool] = []
     key = MPI.Comm.Create_keyval(delete_fn=ends)
     MPI.COMM_SELF.Set_attr(key, True)
 
     def forget() -> None:  # the interpreter ends, and MPI with it, when no Python can be called any more
-        global _unusable
         if not MPI.Is_finalized():
-            before, _unusable = _unusable, _unusable or "the interpreter ends"
+            forgotten.append(True)
             MPI.COMM_SELF.Delete_attr(key)
-            _unusable = before
 
     atexit.register(forget)
 
@@ -113,8 +119,8 @@ class MPICommunicator(Communicator):
 
     def __init__(self, comm: Any = None) -> None:
         _start_mpi()
-        if _unusable:
-            raise DistError(_unusable)
+        if _forked or _ended:
+            raise DistError(_why_not())
         if comm is not None and not isinstance(comm, MPI.Intracomm):
             raise TypeError(f"comm must be an mpi4py communicator (an Intracomm) or None, got {type(comm).__name__}")
         library = MPI.Get_library_version().split(",")[0].split("\n")[0].strip()
@@ -357,7 +363,7 @@ class MPICommunicator(Communicator):
         self._small.free()
 
     def Free(self) -> None:
-        if _unusable:
+        if _forked or _ended:
             return
         self.rest()
         self.family.members.pop(self.ident, None)
@@ -384,8 +390,8 @@ class MPICommunicator(Communicator):
 
     def check_caller(self) -> None:
         """Refuse a call that MPI does not allow from here."""
-        if _unusable:
-            raise DistError(f"rank {self.rank}: {_unusable}")
+        if _forked or _ended:
+            raise DistError(f"rank {self.rank}: {_why_not()}")
         if self._only_thread is not None and threading.get_ident() != self._only_thread:
             raise DistError(
                 f"rank {self.rank}: MPI gives thread level {self.thread_level}, so only the thread that made the "
