@@ -325,8 +325,8 @@ if _typing.TYPE_CHECKING:
 
 # What a program may do without, imported when first asked for: ``import distgrad`` costs at most what numpy does.
 _LATER = {
-    "distributed": "distributed", "hookimpl": "hookspecs", "load": "serialization", "save": "serialization",
-    "utils": "utils",
+    "distributed": "distributed", "hookimpl": "hookspecs", "load": "serialization", "profiler": "profiler",
+    "registry": "registry", "save": "serialization", "testing": "testing", "utils": "utils",
 }  # fmt: skip
 
 

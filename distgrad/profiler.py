@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import functools
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from typing import Any
 from distgrad import autograd
 from distgrad.autograd import Tensor
 from distgrad.distributed import process_group, timeline
+from distgrad.distributed.launcher import is_launched
 from distgrad.distributed.timeline import Timeline
 from distgrad.nn.module import Module
 from distgrad.optim import hooks
@@ -59,14 +61,26 @@ def trace(path: str | os.PathLike[str]) -> Iterator[Timeline]:
     made.write()
 
 
+@contextlib.contextmanager
+def _telling() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        sys.stderr.write(f"distgrad: {error}\n")
+
+
 def start_from_environment(path: str) -> None:
     """Record until the process group is left or, without one, the process ends; called where DISTGRAD_TRACE is set."""
     made = Timeline(path)
     _attach(made)
+    if not is_launched():  # where ranks join, init_process_group() finds that out, on the one that writes
+        with _telling():
+            made.check_path()
 
     def end() -> None:
         if made.alone:
-            made.write()
+            with _telling():
+                made.write()
 
     atexit.register(end)
 

@@ -46,6 +46,9 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.ranks < 1:
         parser.error(f"the number of ranks must be at least 1, got {options.ranks}")
+    most = 16 * max(4, environment.cores())  # as in `python -m distgrad run`
+    if options.ranks > most:
+        parser.error(f"at most {most} ranks are started on these {environment.cores()} cores, got {options.ranks}")
     if not Path(options.script).is_file():
         parser.error(f"there is no script {options.script}")
     ours = environment.python_of(environment.ROOT / ".venv")

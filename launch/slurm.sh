@@ -6,10 +6,12 @@
 #SBATCH --ntasks-per-node=4
 #SBATCH --cpus-per-task=8
 #SBATCH --time=01:00:00
-#SBATCH --signal=USR1@120
+#SBATCH --signal=B:USR1@120
 ##SBATCH --gpus-per-node=4
-# (--signal: SIGUSR1 to the ranks two minutes before the time is up.  The GPU line is off; a rank takes the GPU of its
-# number on its node, so ask for as many GPUs a node as tasks.)
+# (--signal: SIGUSR1 two minutes before the time is up, to this script, which by then is srun or mpirun: both hand it on
+# to the ranks.  launch/train.py saves a checkpoint and ends with code 75; a script that does not handle SIGUSR1 is ended
+# by it, and needs this line out.  The GPU line is off; a rank takes the GPU of its number on its node, so ask for as
+# many GPUs a node as tasks.)
 set -euo pipefail
 
 # The environment that distgrad is installed in; by default the python on PATH.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,25 +19,25 @@ from tqdm import tqdm
 
 import distgrad as dg
 from distgrad import backend, distributed as dist, nn, registry
+from distgrad.distributed.finite import NonFiniteError
 from train_data import DATASETS
-from train_loop import CURVES, FILE, Trainer, draw
+from train_loop import CURVES, FILE, Asked, Refused, Trainer, beside, draw, on_rank_0
 from train_models import MODELS
 
-# What a loss, by its class's name, needs behind a model that ends in plain numbers.
+# What stands behind a model that ends in plain numbers, by what a loss says that it takes.
 LAST_LAYER: dict[str, Callable[[], nn.Module]] = {
-    "BCELoss": nn.Sigmoid,
-    "KLDivLoss": lambda: nn.LogSoftmax(dim=1),
-    "NLLLoss": lambda: nn.LogSoftmax(dim=1),
+    "probabilities": nn.Sigmoid,
+    "log_probabilities": lambda: nn.LogSoftmax(dim=1),
 }
 LOSS_OPTIONS = {"KLDivLoss": {"reduction": "batchmean"}}  # the trainer wants means over samples
+# It is meant for the whole data at once: with batches, few steps on each, along a line that is searched.
+OPTIMIZER_OPTIONS: dict[str, dict[str, Any]] = {
+    "LBFGS": {"max_iter": 4, "history_size": 10, "line_search_fn": "strong_wolfe"},
+}
 # Losses that compare pairs or triplets of vectors, or need variances: a model's outputs and targets are not enough.
 OF_MORE = {
     "CosineEmbeddingLoss", "GaussianNLLLoss", "HingeEmbeddingLoss", "MarginRankingLoss", "TripletMarginLoss",
 }  # fmt: skip
-
-
-class Refused(Exception):
-    """An option that cannot be; the message says what was given and what was possible."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,15 +49,16 @@ class _Parser(argparse.ArgumentParser):
             super().print_help(file)
 
 
-def _number(kind: type, least: float, exclusive: bool = False) -> Callable[[str], Any]:
+def _number(kind: type, least: float, exclusive: bool = False, below: float = math.inf) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
         try:
             value = kind(text)
         except ValueError:
             value = math.nan
-        if not math.isfinite(value) or value < least or (exclusive and value == least):
+        if not least <= value < below or (exclusive and value == least):
             what = "an integer" if kind is int else "a number"
             bound = f"above {least:g}" if exclusive else f"of at least {least:g}"
+            bound += f" and below {below}" if below < math.inf else ""
             raise argparse.ArgumentTypeError(f"{text!r} is not {what} {bound}")
         return value
 
@@ -73,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--epochs", type=_number(int, 1), default=20, metavar="N", help="in all, those before a resume included")
     add("--batch-size", type=_number(int, 1), default=64, metavar="N", help="over all ranks together")
     add("--lr", type=_number(float, 0, exclusive=True), metavar="X", help="learning rate; default the optimizer's own")
-    add("--seed", type=_number(int, 0), default=0, metavar="N", help="of parameters, order of samples, dropout")
+    seed = _number(int, 0, below=2**64)
+    add("--seed", type=seed, default=0, metavar="N", help="of parameters, order of samples, dropout")
     add("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: each rank takes the GPU of its local rank")
     add("--checkpoint-dir", type=Path, metavar="DIR", help="default runs/DATASET-MODEL-OPTIMIZER")
     add("--resume", action="store_true", help="go on from the checkpoint in the checkpoint directory")
@@ -118,7 +121,7 @@ def _trainer(options: argparse.Namespace) -> Trainer:
     make_data = _named("data set", DATASETS, options.dataset)
     make_model = _named("model", MODELS, options.model)
     make_optimizer, make_loss = _plugin("optimizer", options.optimizer), _plugin("loss", options.loss)
-    if make_loss.__name__ in OF_MORE:
+    if make_loss.__name__ in OF_MORE or getattr(make_loss, "targets", "") == "others":
         raise Refused(f"--loss {options.loss} needs more than a model's outputs and class targets, all that there is")
     if getattr(make_optimizer, "gradients", "dense") == "sparse":
         raise Refused(f"--optimizer {options.optimizer} takes sparse gradients alone, and these models' are dense")
@@ -133,17 +136,17 @@ def _trainer(options: argparse.Namespace) -> Trainer:
         raise Refused(f"--batch-size {options.batch_size} is more than the {len(data.train[0])} samples to train on")
     dg.manual_seed(options.seed)
     model = make_model(data.shape, data.classes)
-    if make_loss.__name__ in LAST_LAYER:
-        model = nn.Sequential(model, LAST_LAYER[make_loss.__name__]())
+    if (inputs := getattr(make_loss, "inputs", "outputs")) in LAST_LAYER:
+        model = nn.Sequential(model, LAST_LAYER[inputs]())
     model = model.to(device)
-    chosen = {} if options.lr is None else {"lr": options.lr}
+    chosen = OPTIMIZER_OPTIONS.get(make_optimizer.__name__, {}) | ({} if options.lr is None else {"lr": options.lr})
     try:
         optimizer = make_optimizer(model.parameters(), **chosen)
         loss = make_loss(**LOSS_OPTIONS.get(make_loss.__name__, {}))
     except (TypeError, ValueError) as error:
         raise Refused(str(error)) from None
     common = ("dataset", "model", "optimizer", "loss", "batch_size", "lr", "seed")
-    return Trainer(
+    trainer = Trainer(
         model,
         optimizer,
         loss,
@@ -154,6 +157,49 @@ def _trainer(options: argparse.Namespace) -> Trainer:
         options.checkpoint_dir,
         {name: getattr(options, name) for name in common},
     )
+    trainer.try_loss()
+    return trainer
+
+
+def _prepare_folder(folder: Path) -> None:
+    """Make the folder on rank 0, and see whether it can be written to."""
+
+    def make() -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+    try:
+        on_rank_0(make)
+    except Refused as refusal:
+        raise Refused(f"--checkpoint-dir {folder}: {refusal}") from None
+
+
+def _resume(trainer: Trainer, folder: Path) -> None:
+    problem = ""
+    try:
+        trainer.resume()
+    except Exception as error:  # whatever a file that others have written makes of it
+        problem = str(error) if isinstance(error, (ValueError, RuntimeError, OSError)) else repr(error)
+    if _on_any_rank(bool(problem)):
+        raise Refused(f"--resume: {problem or f'another rank cannot go on from {folder / FILE}'}")
+
+
+def _save(trainer: Trainer) -> None:
+    kept = trainer.save()
+    if kept is not None:
+        _say(f"the checkpoint that an earlier run left is kept as {kept} (--resume would have gone on with it)")
+
+
+def _draw(trainer: Trainer, path: Path, title: str, replaces: bool) -> str:
+    """Draw the learning curve, on rank 0, and say where it is; one of an earlier run is kept, or replaced."""
+    try:
+        if path.exists() and not replaces:
+            path.replace(beside(path))
+        draw(trainer.history, path, title)
+    except (ImportError, OSError) as error:
+        return f"not drawn ({error})"
+    return str(path)
 
 
 def _say(text: str) -> None:
@@ -162,17 +208,14 @@ def _say(text: str) -> None:
         sys.stdout.flush()
 
 
-def _train(options: argparse.Namespace) -> None:
+def _train(options: argparse.Namespace, asked: Asked) -> int:
     if options.checkpoint_dir is None:
         options.checkpoint_dir = Path("runs", f"{options.dataset}-{options.model}-{options.optimizer}")
+    folder: Path = options.checkpoint_dir
     trainer = _trainer(options)
-    if dist.get_rank() == 0:
-        options.checkpoint_dir.mkdir(parents=True, exist_ok=True)
+    _prepare_folder(folder)
     if options.resume:
-        try:
-            trainer.resume()
-        except ValueError as error:
-            raise Refused(f"--resume: {error}") from None
+        _resume(trainer, folder)
     size, parameters = dist.get_world_size(), sum(p.numel() for p in trainer.model.parameters())
     _say(
         f"{options.model} ({parameters} parameters) on {options.dataset} with {options.optimizer} and {options.loss}: "
@@ -182,34 +225,53 @@ def _train(options: argparse.Namespace) -> None:
     while trainer.epoch < options.epochs:
         quiet = options.no_progress or dist.get_rank() != 0
         title = f"epoch {trainer.epoch + 1}/{options.epochs}"
-        with tqdm(total=len(trainer.shares), desc=title, unit="batch", leave=False, disable=quiet) as bar:
-            found = trainer.run_epoch(bar)
-        _say(
-            f"{title}: train loss {found['train loss']:.4f} accuracy {found['train accuracy']:.2%}, "
-            f"validation loss {found['validation loss']:.4f} accuracy {found['validation accuracy']:.2%}"
-        )
-        if not math.isfinite(found["train loss"]):  # the same number on all ranks, so all stop here
-            raise Refused(
-                f"the training loss became {found['train loss']} in epoch {trainer.epoch}; try a smaller --lr"
+        total, done = len(trainer.shares), trainer.batch
+        with tqdm(total=total, initial=done, desc=title, unit="batch", leave=False, disable=quiet) as bar:
+            found = trainer.run_epoch(bar, asked)
+        if found:
+            _say(
+                f"{title}: train loss {found['train loss']:.4f} accuracy {found['train accuracy']:.2%}, "
+                f"validation loss {found['validation loss']:.4f} accuracy {found['validation accuracy']:.2%}"
             )
-        trainer.save()
+            if not math.isfinite(found["train loss"]):  # the same number on all ranks, so all stop here
+                raise Refused(
+                    f"the training loss became {found['train loss']} in epoch {trainer.epoch}; try a smaller --lr"
+                )
+        _save(trainer)
+        if asked.code and trainer.epoch < options.epochs:
+            where = f"epoch {trainer.epoch + 1}, after {trainer.batch} of {total} batches"
+            _say(f"asked to end in {where}; checkpoint: {folder / FILE}. The same command with --resume goes on")
+            return asked.code
     _say(f"trained to epoch {trainer.epoch} in {time.perf_counter() - started:.1f} s")
+    curves = ""
     if dist.get_rank() == 0:
-        draw(trainer.history, options.checkpoint_dir / CURVES, f"{options.model} on {options.dataset}, {size} ranks")
-    for what, name in (("checkpoint", FILE), ("learning curve", CURVES)):
-        _say(f"{what}: {options.checkpoint_dir / name}")
+        title = f"{options.model} on {options.dataset}, {size} ranks"
+        curves = _draw(trainer, folder / CURVES, title, options.resume)
+    _say(f"checkpoint: {folder / FILE}")
+    _say(f"learning curve: {curves}")
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train as ``arguments`` say; 0, or 2 where they cannot be, which rank 0 alone explains."""
+    """Train as ``arguments`` say; 0, or 2 where they cannot be, which rank 0 alone explains.
+
+    SIGINT, SIGTERM and SIGUSR1 (of batch systems, before the time is up) save a checkpoint and end the run on all
+    ranks, in the middle of an epoch too, with the code 130, 143 or 75.
+    """
+    with Asked() as asked:
+        return _main(arguments, asked)
+
+
+def _main(arguments: Sequence[str] | None, asked: Asked) -> int:
     dist.init_process_group()
     code = 0
     try:
-        _train(_parser().parse_args(arguments))
-    except Refused as refusal:  # decided from what all ranks know, so all come here together
+        code = _train(_parser().parse_args(arguments), asked)
+    except (Refused, NonFiniteError) as refusal:  # decided from what all ranks know, so all come here together
         code = 2
         if dist.get_rank() == 0:
-            print(f"train.py: error: {refusal}", file=sys.stderr, flush=True)
+            more = "; try a smaller --lr" if isinstance(refusal, NonFiniteError) else ""
+            print(f"train.py: error: {refusal}{more}", file=sys.stderr, flush=True)
     except SystemExit as leaving:  # --help
         code = leaving.code if isinstance(leaving.code, int) else 1
         if code and dist.get_rank() == 0:

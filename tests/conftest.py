@@ -42,3 +42,10 @@ def _no_gpu() -> bool:
 
 def _no_mpi() -> bool:
     return not os.environ.get("CI") and not Path(sys.executable).with_name("mpirun").exists()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say it where ``-m gpu`` has run nothing at all."""
+    ran = any(terminalreporter.stats.get(key) for key in ("passed", "failed", "error"))
+    if config.option.markexpr == "gpu" and not ran:
+        terminalreporter.write_line("no test was run: there is no GPU here, or CuPy is not installed", yellow=True)

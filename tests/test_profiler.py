@@ -243,3 +243,14 @@ def test_nothing_is_left_attached(tmp_path: Path) -> None:
         dist.destroy_process_group()
     after = attached()
     assert all(was is now or was == now for was, now in zip(before, after, strict=True))
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_trace_that_cannot_be_written_is_an_error_at_the_start(tmp_path: Path, ranks: int) -> None:
+    (tmp_path / "file").touch()
+    program = "import distgrad.distributed as dist; dist.init_process_group(); print('started')"
+    job = run_ranks(ranks, program, env={"DISTGRAD_TRACE": str(tmp_path / "file" / "trace.json")})
+    assert job.returncode != 0, job
+    assert "started" not in job.stdout, job
+    assert f"the timeline (DISTGRAD_TRACE) cannot be written to '{tmp_path / 'file' / 'trace.json'}'" in job.stderr, job

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -72,3 +74,10 @@ def test_an_absent_name_says_what_there_could_have_been(path: str) -> None:
     assert text.startswith(f"module {module!r} has no attribute {name!r}: {ABSENT[path]}")
     assert ("nearest" in text) == ("nearest" in ABSENT[path])
     assert not hasattr(importlib.import_module(module), "__nothing__")
+
+
+@pytest.mark.parametrize("name", ["distributed", "profiler", "registry", "testing", "utils"])
+def test_what_the_readme_names_is_there_after_the_import(name: str) -> None:
+    code = f"import distgrad; print(distgrad.{name}.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout == f"distgrad.{name}\n", done.stderr

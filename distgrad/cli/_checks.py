@@ -71,6 +71,14 @@ def mpi(timeout: float) -> list[Finding]:
                 f"use python -m distgrad run, or {launcher.path} by its full name",
             )
         )  # fmt: skip
+    if (launcher.family, launcher.version) in run.ENDLESS_STDIN:
+        findings.append(
+            Finding(
+                "standard input", "ok",
+                f"{launcher.path.name} of this release never tells rank 0 where its input ends; python -m distgrad run "
+                "lets rank 0 read a pipe, a file or nothing itself (plain mpirun: --stdin none, and a file's name)",
+            )
+        )  # fmt: skip
     return findings + _ranks(library, launcher, timeout) + _cuda_of_mpi(timeout)
 
 
@@ -125,7 +133,11 @@ def _ulfm(library: _mpirun.Library, line: list[str], settings: dict[str, str], t
         return Finding("ulfm", "ok", f"not with {library}: a killed rank ends the job (Open MPI 5 can outlive it)")
     got = _probes.ask(_probes.SMOKE, timeout, (line[0], "--with-ft", "ulfm", *line[1:]), settings)
     if got.get("ft") == "1":
-        return Finding("ulfm", "ok", "with mpirun --with-ft ulfm")
+        found = (
+            "with mpirun --with-ft ulfm a killed rank does not end the job by itself: the others name it and end with "
+            "a code that is not 0; without the option mpirun ends the job"
+        )
+        return Finding("ulfm", "ok", found)
     return Finding("ulfm", "ok", "mpirun --with-ft ulfm is not supported here: a killed rank ends the job")
 
 

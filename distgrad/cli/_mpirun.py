@@ -9,14 +9,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pwd
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 __all__ = [
-    "FAMILIES", "Launcher", "Library", "clean_environment", "find_launchers", "launcher_at", "library_of", "matching",
+    "FAMILIES", "Launcher", "Library", "clean_environment", "find_launchers", "first_words", "launcher_at",
+    "library_of", "matching", "with_home",
 ]  # fmt: skip
 
 # Families of MPIs whose libraries and launchers understand each other.  Intel's and MVAPICH's are MPICH's descendants:
@@ -68,19 +71,42 @@ class Library:
 
 @dataclasses.dataclass(frozen=True)
 class Launcher:
-    """An ``mpirun`` or ``mpiexec`` of this machine; ``family`` and ``version`` as in :class:`Library`."""
+    """An ``mpirun`` or ``mpiexec`` of this machine; ``family`` and ``version`` as in :class:`Library`.
+
+    Attributes:
+        said: what it wrote in place of a version.
+    """
 
     path: Path
     family: str
     version: str
+    said: str = dataclasses.field(default="", compare=False)
 
     def __str__(self) -> str:
-        return f"{self.path} ({FAMILIES.get(self.family, 'of no known MPI')} {self.version}".rstrip() + ")"
+        name = f"{FAMILIES.get(self.family, 'of no known MPI')} {self.version}".rstrip()
+        return f"{self.path} ({name})" if not self.said else f"{self.path} ({name}; it says: {self.said})"
 
 
 def clean_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """``environ`` without what a launcher left there, so that a process started with it is a job of its own."""
-    return {name: value for name, value in environ.items() if not name.startswith(_LAUNCHED)}
+    return with_home({name: value for name, value in environ.items() if not name.startswith(_LAUNCHED)})
+
+
+def with_home(environ: dict[str, str]) -> dict[str, str]:
+    """``environ`` with a ``HOME``, without which Open MPI's mpirun does not even tell its version."""
+    if not environ.get("HOME"):
+        try:
+            environ["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:  # a container's user without a name
+            environ["HOME"] = tempfile.gettempdir()
+    return environ
+
+
+def first_words(text: str) -> str:
+    """The beginning of what a program said, on one line."""
+    lines = [line.strip(" *-=\0") for line in text.splitlines()]
+    words = " ".join(line for line in lines if line)
+    return words if len(words) <= 1000 else f"{words[:1000]} …"
 
 
 def library_of(python: str = sys.executable, timeout: float = 60.0) -> Library:
@@ -141,6 +167,7 @@ def find_launchers(python: str = sys.executable, path: str | None = None) -> lis
 
 def launcher_at(file: Path) -> Launcher:
     """Ask the launcher ``file`` what it is; one that does not say has no family."""
+    said = ""
     for question in ("--version", "-info"):
         try:
             done = subprocess.run(
@@ -152,12 +179,15 @@ def launcher_at(file: Path) -> Launcher:
                 env=clean_environment() | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"},
                 check=False,
             )
-        except (OSError, subprocess.TimeoutExpired):
+        except (OSError, subprocess.TimeoutExpired) as error:
+            said = said or str(error)
             break
         family, version = _recognised(done.stdout + done.stderr)
         if family:
             return Launcher(file, family, version)
-    return Launcher(file, "", "")
+        if done.returncode:
+            said = said or first_words(done.stderr + done.stdout) or f"exit code {done.returncode}"
+    return Launcher(file, "", "", said)
 
 
 def matching(library: Library, launchers: list[Launcher]) -> Iterator[Launcher]:

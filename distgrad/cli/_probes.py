@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-from distgrad.cli._mpirun import clean_environment
+from distgrad.cli._mpirun import clean_environment, first_words
 
 __all__ = ["CUDA_OF_MPI", "SMOKE", "ask"]
 
@@ -128,6 +129,7 @@ def ask(
     for line in out.splitlines():
         if line.startswith(_MARK):
             return dict(json.loads(line.removeprefix(_MARK)))
-    said = [line.strip() for line in err.splitlines() if line.strip(" -\0")]
-    words = next((line for line in reversed(said) if "Error" in line), said[-1] if said else "it said nothing")
+    # Python's last line, else what MPI and its launcher say, whose first words tell most.
+    errors = [line.strip() for line in err.splitlines() if re.match(r"(\[rank\d+\]: )?[\w.]*(Error|Exception)\b", line)]
+    words = errors[-1] if errors else first_words(err) or first_words(out) or "it said nothing"
     return {"problem": f"exit code {job.returncode}: {words}"}

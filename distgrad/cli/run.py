@@ -15,7 +15,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import re
 import shlex
+import shutil
+import stat
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,13 +27,28 @@ from pathlib import Path
 from typing import NoReturn
 
 from distgrad.cli import _hosts, _mpirun
+from distgrad.cli._supervise import supervise
 
 COMMAND = ("run",)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # Set by installers of an MPI that is moved about; they would turn the launcher found here into another one.
 _PREFIXES = ("OPAL_PREFIX", "PRTE_PREFIX", "PMIX_PREFIX")
 _FOLDERS = ("PRTE_MCA_prte_tmpdir_base", "PRTE_MCA_prte_local_tmpdir_base")
+_SLURMS = ("SLURM_JOB_ID", "SLURM_JOBID", "SLURM_NODELIST", "SLURM_JOB_NODELIST")
+_COMPONENTS = re.compile(r"OMPI_MCA_(pml|btl|mtl|osc|coll)$")
 _BINDINGS = ("none", "core", "socket", "numa", "hwthread")
+
+
+_RANKS_A_CORE = 16
+
+
+# Launchers whose rank 0 reads what they read, but never its end; releases before and after are not known to.
+ENDLESS_STDIN = {("openmpi", "5.0.11")}
+# mpirun keeps this process's number, and with it this input, from which rank 0 then reads.
+_OWN_STDIN = (
+    'if [ "$OMPI_COMM_WORLD_RANK" = 0 ] && [ -r /proc/{0}/fd/0 ]; then exec "$0" "$@" < /proc/{0}/fd/0; '
+    'else exec "$0" "$@"; fi'
+)
 
 
 class CannotRun(Exception):
@@ -56,7 +75,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     try:
-        line, environ = _prepare(arguments)
+        line, environ, launcher = _prepare(arguments)
     except (CannotRun, _hosts.HostError) as error:
         print(f"python -m distgrad run: error: {error}", file=sys.stderr)
         return 2
@@ -65,7 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     sys.stdout.flush()
     sys.stderr.flush()
-    return _become(line, environ)
+    if launcher.family == "openmpi":
+        return _become(line, environ)
+    # MPICH's mpiexec and its kin take a rank that ends by itself with code 0, and the others with it, for a success.
+    return supervise(line, environ)
 
 
 def _become(line: list[str], environ: Mapping[str, str]) -> NoReturn:
@@ -83,7 +105,37 @@ def cores() -> int:
     return count if quota == "max" else max(1, min(count, -(-int(quota) // int(period))))
 
 
-def _prepare(options: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
+def _check_components(launcher: _mpirun.Launcher) -> None:
+    """Whether Open MPI starts with the components that the environment names; else its mpirun may wait for ever."""
+    named = {name: value for name, value in os.environ.items() if _COMPONENTS.match(name)}
+    named = {name: value for name, value in named.items() if value[:1] not in ("", "^")}
+    if launcher.family != "openmpi" or not named:
+        return
+    command = [sys.executable, "-c", "from mpi4py import MPI"]
+    # The prefix is where its error messages lie.
+    environ = _mpirun.clean_environment() | named | {"OPAL_PREFIX": str(launcher.path.parent.parent)}
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, env=environ, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return
+    if done.returncode:
+        words = " ".join(f"{name}={value}" for name, value in named.items())
+        raise CannotRun(f"MPI does not start with {words}; it says: {_mpirun.first_words(done.stderr)}")
+
+
+def most_ranks() -> int:
+    """How many ranks a machine like this one is given at most; a larger number is a slip of the pen."""
+    by_cores = _RANKS_A_CORE * max(4, cores())
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return by_cores
+    return max(1, min(by_cores, memory >> 26))
+
+
+def _prepare(options: argparse.Namespace) -> tuple[list[str], dict[str, str], _mpirun.Launcher]:
     program, extra = _program(options)
     if options.ranks < 1:
         raise CannotRun(f"-n must be at least 1, got {options.ranks}")
@@ -100,9 +152,19 @@ def _prepare(options: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
     if options.hostfile or options.host:
         named = _hosts.parse_hostfile(options.hostfile) if options.hostfile else _hosts.parse_hosts(options.host)
         hosts = _hosts.ranks_per_host(named, options.ranks)
-    launcher = choose(options.mpi)
     batch = _hosts.from_batch_system(os.environ, options.ranks)
     local = max(hosts.values()) if hosts else options.ranks if batch is None else batch
+    if local > (most := most_ranks()):
+        raise CannotRun(
+            f"-n {options.ranks} would start {local} ranks on one machine; this one has {cores()} cores, and at most "
+            f"{most} ranks are started on it ({_RANKS_A_CORE} a core, 64 MiB of memory each): give a smaller -n, or "
+            "more hosts"
+        )
+    if options.threads is not None and options.threads > (most := _RANKS_A_CORE * max(_RANKS_A_CORE, cores())):
+        raise CannotRun(f"--threads must be at most {most} on this machine, got {options.threads}")
+    launcher = choose(options.mpi)
+    if not options.dry_run:
+        _check_components(launcher)
     threads = options.threads or _threads(local)
     environ, crowded = (
         _environment(threads, options.threads is not None),
@@ -110,13 +172,30 @@ def _prepare(options: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
     )
     spell = _open_mpi if launcher.family == "openmpi" else _mpich
     placing = spell(hosts, options.bind_to or "none", threads, crowded, environ, launcher)
-    if launcher.family == "openmpi" and "--stdin" not in extra and not options.dry_run and _nothing_to_read():
-        placing += ["--stdin", "none"]  # Open MPI 5 does not tell rank 0 where its input ends: it would wait for ever
+    command = [sys.executable, *program]
+    if (launcher.family, launcher.version) in ENDLESS_STDIN and "--stdin" not in extra and not options.dry_run:
+        # It does not tell rank 0 where its input ends, which would wait for ever.
+        if _nothing_to_read():
+            placing += ["--stdin", "none"]
+        elif not hosts and batch is None and _can_be_opened_again():
+            placing += ["--stdin", "none"]
+            command = ["/bin/sh", "-c", _OWN_STDIN.format(os.getpid()), *command]
     if launcher.family == "openmpi" and not options.dry_run:
         _keep_clear_of_leftovers(environ)
     # MPICH's mpiexec takes what is for the whole job only before -n.
-    line = [str(launcher.path), *placing, *extra, "-n", str(options.ranks), sys.executable, *program]
-    return line, environ
+    line = [str(launcher.path), *placing, *extra, "-n", str(options.ranks), *command]
+    return line, environ, launcher
+
+
+def _can_be_opened_again() -> bool:
+    """Whether another process can open this one's standard input by its path and read what this one would."""
+    try:
+        kind = os.fstat(0).st_mode
+        return os.access(f"/proc/{os.getpid()}/fd/0", os.R_OK) and (
+            stat.S_ISFIFO(kind) or (stat.S_ISREG(kind) and os.lseek(0, 0, os.SEEK_CUR) == 0)
+        )
+    except OSError:
+        return False
 
 
 def _nothing_to_read() -> bool:
@@ -205,7 +284,7 @@ def _threads(local_ranks: int) -> int:
 
 
 def _environment(threads: int, override: bool) -> dict[str, str]:
-    environ = {name: value for name, value in os.environ.items() if name not in _PREFIXES}
+    environ = _mpirun.with_home({name: value for name, value in os.environ.items() if name not in _PREFIXES})
     for name in THREADS:
         if override or name not in environ:
             environ[name] = str(threads)
@@ -250,6 +329,10 @@ def _mpich(
     launcher: _mpirun.Launcher,
 ) -> list[str]:
     words = ["-hosts", _joined(hosts)] if hosts else []
+    if any(name in environ for name in _SLURMS) and shutil.which("srun", path=environ.get("PATH")) is None:
+        # Inside an allocation it starts its ranks by srun, and waits for ever where that is missing (a container, say).
+        elsewhere = bool(hosts) or environ.get("SLURM_JOB_NUM_NODES", environ.get("SLURM_NNODES", "1")) != "1"
+        words += ["-launcher", "ssh" if elsewhere else "fork"]
     return [*words, "-bind-to", f"core:{threads}" if bind == "core" else bind]
 
 
@@ -261,5 +344,6 @@ def shown(line: Sequence[str], environ: Mapping[str, str]) -> str:
     """``line`` as it can be pasted into any shell: with the variables that were set for it, and without those taken."""
     names = (*THREADS, "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "OMPI_MCA_mpi_yield_when_idle")
     settings = [f"{name}={shlex.quote(environ[name])}" for name in names if name in environ]
+    settings += [f"HOME={shlex.quote(environ['HOME'])}"] if not os.environ.get("HOME") and "HOME" in environ else []
     taken = [f"-u {name}" for name in _PREFIXES if name in os.environ]
     return " ".join([*(["env", *taken] if taken else []), *settings, shlex.join(line)])

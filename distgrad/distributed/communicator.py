@@ -22,7 +22,8 @@ from distgrad.distributed.reduction import ReduceOp, check_op, combine
 
 __all__ = [
     "CommState", "Communicator", "CompletedRequest", "DEFAULTS_TAG", "DistError", "DistTimeoutError",
-    "FinishingRequest", "HEADER_TAG", "MAX_TAG", "MEETING_TAG", "MONITOR_TAG", "OBJECTS_TAG", "Request", "yield_core",
+    "FinishingRequest", "HEADER_TAG", "MAX_TAG", "MEETING_TAG", "MONITOR_TAG", "OBJECTS_TAG", "Request",
+    "check_message", "yield_core",
 ]  # fmt: skip
 
 MAX_TAG = 16383  # of a message of the user's; the next few are ours
@@ -39,6 +40,19 @@ class DistError(RuntimeError):
 
 class DistTimeoutError(DistError):
     """A rank waited longer than its time-out for the others."""
+
+
+def check_message(rank: int, source: int, tag: int, array: np.ndarray, size: int, kind: np.dtype) -> None:
+    """Refuse a message of ``size`` elements of dtype ``kind`` that ``rank`` is to receive into ``array``.
+
+    Raises:
+        DistError: length or dtype is another.
+    """
+    if (size, kind) != (array.size, array.dtype):
+        raise DistError(
+            f"rank {rank} receives {array.size} elements of {array.dtype} from rank {source}, which sent {size} of "
+            f"{kind} (tag {tag}): length and dtype must be the same on both; nothing was written"
+        )
 
 
 # What a loop that polls calls each time round: with more ranks than cores the one it waits for may need this core, with
@@ -135,6 +149,7 @@ class Communicator(Protocol):
             where there is one node.
         per_thread: whether a rank is a thread (True) or a process (False).
         timeout: seconds an operation may wait for other ranks before :class:`DistTimeoutError`; None: for ever.
+        exit_code: what this rank's process is about to end with, where that is known; :meth:`Depart` may tell others.
     """
 
     rank: int
@@ -146,6 +161,7 @@ class Communicator(Protocol):
     shares_memory: bool = False
     peers: Communicator | None = None
     timeout: float | None = 1800.0
+    exit_code: int = 0
 
     def __init__(self, comm: Any = None) -> None: ...
 
@@ -305,9 +321,22 @@ class Communicator(Protocol):
         flat = out.reshape(-1)
         table = np.empty((self.size, flat.size), flat.dtype)
         return FinishingRequest(self.Ialltoallv(send, list(table)), lambda: combine(op, list(table), flat))
+
     def state(self) -> CommState | None:
         """What this rank did last and whether it waits, asked from another thread; None where that is not recorded."""
         return None
+
+    def at_end(self, leave: Callable[[], None]) -> None:
+        """Have ``leave()`` called where the user's program itself ends what lies below, as ``MPI.Finalize()`` does."""
+        return
+
+    def dead(self) -> list[int]:
+        """The ranks that are known to have died, where a job outlives them."""
+        return []
+
+    def codes(self) -> list[int]:
+        """The :attr:`exit_code` of those that have left, as far as it is known."""
+        return []
 
     def Allreduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> None:
         """Replace ``array`` on every rank by ``op`` over the ranks' arrays, taken in rank order."""

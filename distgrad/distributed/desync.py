@@ -23,9 +23,23 @@ from distgrad.distributed.reduction import ReduceOp
 __all__ = ["Compares", "DesyncError", "compared", "wanted"]
 
 
+_WORDS = ("detail", "info", "off", "timeline")
+
+
 def wanted(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether ``DISTGRAD_DEBUG`` has the word ``detail``."""
-    return "detail" in environment.get("DISTGRAD_DEBUG", "").lower().replace(",", " ").split()
+    """Whether ``DISTGRAD_DEBUG`` has the word ``detail``.
+
+    Raises:
+        ValueError: it has a word that means nothing.
+    """
+    given = environment.get("DISTGRAD_DEBUG", "")
+    words = given.lower().replace(",", " ").split()
+    if unknown := [word for word in words if word not in _WORDS]:
+        raise ValueError(
+            f"DISTGRAD_DEBUG={given!r}: {unknown[0]!r} means nothing; it may be 'detail' (compare all collectives), or "
+            "'off' or 'info' (do not)"
+        )
+    return "detail" in words
 
 
 def compared(comm: Communicator) -> Communicator:

@@ -22,7 +22,7 @@ from distgrad.backend import Array
 from distgrad.compiled import compiled
 from distgrad.storage import FlatStorage
 
-__all__ = ["ABSENT", "FiniteCheck", "FiniteSearch", "NONFINITE", "PRESENT", "all_finite"]
+__all__ = ["ABSENT", "FiniteCheck", "FiniteSearch", "NONFINITE", "NonFiniteError", "PRESENT", "all_finite"]
 
 ABSENT, PRESENT, NONFINITE = 0, 1, 2  # what a rank tells of a parameter's gradient; the largest counts
 
@@ -121,6 +121,10 @@ class FiniteSearch:
         return True
 
 
+class NonFiniteError(RuntimeError):
+    """A gradient is not finite on some rank; raised on all, before anything is updated."""
+
+
 class FiniteCheck:
     """What to do about gradients that are not finite.
 
@@ -152,7 +156,7 @@ class FiniteCheck:
         others = sorted({int(r) for r in ranks} - {first})
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         also = f"; some are not finite on rank(s) {', '.join(map(str, others))} either" if others else ""
-        raise RuntimeError(
+        raise NonFiniteError(
             f"rank {rank}: on rank {first} the gradient of parameter '{names[0]}'{more} is not finite{also}. "
             "No rank has updated anything; check_finite='skip' goes on without this step, None lets it through"
         )

@@ -9,6 +9,8 @@ for each other in vain, what each of them did is printed first (:mod:`distgrad.d
 from __future__ import annotations
 
 import atexit
+import builtins
+import contextlib
 import os
 import sys
 import threading
@@ -16,14 +18,16 @@ import time
 import traceback
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from distgrad.distributed import timeline
 from distgrad.distributed.communicator import Communicator, DistTimeoutError
+from distgrad.distributed.launcher import note
 from distgrad.distributed.watchdog import Watchdog
 
 __all__ = ["Guard"]
 
+_EXITS = ((sys, "exit"), (builtins, "exit"), (builtins, "quit"))
 _FORWARDING = 0.5  # seconds that a launcher is given to forward a traceback
 _OTHER_REPORT = 5.0  # seconds that a rank which reports for all is given to do so and end the job
 
@@ -46,7 +50,15 @@ class Guard:
         self._hooks = (sys.excepthook, threading.excepthook)
         sys.excepthook = self._main_failed
         threading.excepthook = self._thread_failed
-        atexit.register(self.leave)
+        # Python tells nobody with which code it is about to end.
+        self._exits = {(module, name): vars(module)[name] for module, name in _EXITS if name in vars(module)}
+        for module, name in self._exits:
+            setattr(module, name, self._exit)
+        self._last = getattr(sys, "last_value", None)
+        self._left = False
+        comm.at_end(self.leave)
+        note("joined", comm.rank)
+        atexit.register(self._exited)
 
     def _disarm(self) -> None:
         # Not where somebody else has put theirs in the place since.
@@ -55,20 +67,37 @@ class Guard:
             sys.excepthook = self._hooks[0]
         if threading.excepthook == self._thread_failed:
             threading.excepthook = self._hooks[1]
-        atexit.unregister(self.leave)
+        for (module, name), plain in self._exits.items():
+            if vars(module)[name] == self._exit:
+                setattr(module, name, plain)
+        self._left = True
+        atexit.unregister(self._exited)
         self.watchdog.close()
+
+    def _exit(self, status: Any = None, /) -> NoReturn:
+        code = status if isinstance(status, int) else int(status is not None)
+        self.comm.exit_code = code & 0xFF or int(code != 0)
+        raise SystemExit(status)
+
+    def _users(self, place: int, *what: Any) -> None:
+        """Call the user's own hook, which was there before."""
+        if self._hooks[place] not in (sys.__excepthook__, threading.__excepthook__):
+            with contextlib.suppress(BaseException):
+                self._hooks[place](*what)
 
     def _main_failed(self, kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
         if os.getpid() != self._pid:  # a forked child is no rank, and must not reach MPI_Finalize, where it would hang
             self._hooks[0](kind, error, where)
             sys.stdout.flush()
             os._exit(1)
+        self._users(0, kind, error, where)
         text = "".join(traceback.format_exception(kind, error, where))
         self._abort(text, report=isinstance(error, DistTimeoutError))
 
     def _thread_failed(self, args: threading.ExceptHookArgs) -> Any:
         if os.getpid() != self._pid or args.exc_type is SystemExit:  # SystemExit ends a thread, by Python's rule
             return self._hooks[1](args)
+        self._users(1, args)
         name = "?" if args.thread is None else args.thread.name
         text = "".join(traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback))
         self._abort(f"Exception in thread {name}:\n{text}", report=isinstance(args.exc_value, DistTimeoutError))
@@ -76,9 +105,21 @@ class Guard:
     def _waited_too_long(self, text: str) -> None:
         self._abort(f"{text}\n", report=True)
 
+    def _exited(self) -> None:
+        """The interpreter ends."""
+        error = getattr(sys, "last_value", None)
+        theirs = sys.excepthook != self._main_failed  # set since, and so called in this one's place
+        if theirs and error is not None and error is not self._last and os.getpid() == self._pid and not self._left:
+            text = "".join(traceback.format_exception(error))
+            self._abort(text, report=isinstance(error, DistTimeoutError))
+        try:
+            self.leave()
+        except Exception as failure:  # Python would write it and end with 0
+            self._abort("".join(traceback.format_exception(failure)))
+
     def leave(self) -> None:
         """End this rank's part: return, with the hooks put back, when all ranks end theirs; else abort the job."""
-        if os.getpid() != self._pid:
+        if os.getpid() != self._pid or self._left:
             return
         missing = self.comm.Depart(self.exit_timeout)
         if missing:
@@ -90,6 +131,7 @@ class Guard:
             )
         if self._at_end is not None:
             self._at_end()
+        note("left", self.comm.rank)
         self._disarm()
 
     def _abort(self, text: str, report: bool = False) -> None:
@@ -106,10 +148,12 @@ class Guard:
         recorded = timeline.unwritten()
         if recorded is not None:
             self._say(recorded.rescue(self.comm.rank, self.watchdog.events))
+        if dead := self.comm.dead():
+            self._say(f"rank(s) {', '.join(map(str, dead))} died: killed, or ended without leaving the group\n")
         # MPICH's mpiexec drops what it has not forwarded yet when a rank aborts: seen in one run of three.
         time.sleep(_FORWARDING)
-        atexit.unregister(self.leave)  # an MPI whose abort runs exit handlers must not have this rank say goodbye
-        self.comm.Abort(1)
+        atexit.unregister(self._exited)  # an MPI whose abort runs exit handlers must not have this rank say goodbye
+        self.comm.Abort(self.comm.exit_code or max(self.comm.codes(), default=0) or 1)
 
     def _say(self, text: str) -> None:
         heading = f"[rank{self.comm.rank}]: "

@@ -6,16 +6,19 @@ import contextlib
 import os
 import socket
 import sys
-import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from datetime import timedelta
 
+from distgrad.distributed.advice import advise
 from distgrad.distributed.communicator import Communicator
 
 __all__ = [
-    "blas_threads", "check_launcher_size", "check_not_torchruns", "check_oversubscription", "deadline", "is_launched",
-    "launcher_rank", "launcher_size", "leave_stdin_to_rank_0", "warn_oversubscription",
+    "NOTES", "blas_threads", "check_launcher_size", "check_no_ranks_child", "check_not_torchruns",
+    "check_oversubscription", "deadline", "is_launched", "launcher_rank", "launcher_size", "leave_stdin_to_rank_0",
+    "note", "warn_oversubscription",
 ]  # fmt: skip
+
+NOTES = "DISTGRAD_NOTES"  # names a file
 
 # The number of processes, by launcher.  Slurm's variable is last: under `srun --pty` it describes an outer step.
 _SIZE_VARIABLES = (
@@ -51,6 +54,56 @@ def launcher_rank(environment: Mapping[str, str] = os.environ) -> int | None:
     """This process' number among those the launcher started; None when started without one."""
     found = (environment.get(variable, "") for variable in _RANK_VARIABLES)
     return next((int(text) for text in found if text.isdigit()), None)
+
+
+def note(what: str, rank: int, environment: Mapping[str, str] = os.environ) -> None:
+    """Tell ``python -m distgrad run``, where it asks for that, that a rank has ``"joined"`` or ``"left"`` a group."""
+    if NOTES in environment:
+        with contextlib.suppress(OSError):  # on another host
+            file = os.open(environment[NOTES], os.O_WRONLY | os.O_APPEND)
+            os.write(file, f"{what} {rank}\n".encode())
+            os.close(file)
+
+
+_PID = "DISTGRAD_RANK"  # in a rank's environment: its process and its job
+
+
+def check_no_ranks_child(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Refuse a process that a rank has started, before it starts MPI; else leave word for those that this one starts.
+
+    It inherits what the launcher told the rank.  Open MPI would take it for that rank and let it wait for ever, MPICH
+    ends it, or the whole job.
+    """
+    if not is_launched(environment):
+        return
+    rank, job = launcher_rank(environment), _job(environment)
+    pid, _, its_job = environment.get(_PID, "").partition(" ")
+    multiprocessing = sys.modules.get("multiprocessing")
+    parent = None if multiprocessing is None else multiprocessing.parent_process()
+    if (pid and pid != str(os.getpid()) and job in ("", its_job)) or (not pid and parent is not None):
+        pid = pid or str(getattr(parent, "pid", "?"))
+        told = launcher_size(environment)
+        variable = told[1] if told else next(v for v in _RANK_VARIABLES if environment.get(v, "").isdigit())
+        raise RuntimeError(
+            f"process {pid} is already rank {rank} of an MPI job ({variable} is set), and this process, which it "
+            "started, has inherited that: it cannot join the job, nor start one, and would wait in it for ever. Let "
+            "it work without a process group, or alone, with init_process_group('serial'). One that is to start a job "
+            f"of its own is started without the variables whose names begin with {', '.join(_LAUNCHERS)}"
+        )
+    environment[_PID] = f"{os.getpid()} {job}"
+
+
+_LAUNCHERS = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "HYDI_", "MPI_LOCAL", "SLURM_")
+
+
+def _job(environment: Mapping[str, str]) -> str:
+    """What tells one job from another: PMIx's name for it, or the socket to MPICH's mpiexec; empty: neither."""
+    if name := environment.get("PMIX_NAMESPACE", ""):
+        return name
+    if (number := environment.get("PMI_FD", "")).isdigit():
+        with contextlib.suppress(OSError):
+            return os.readlink(f"/proc/self/fd/{number}").replace(" ", "")
+    return ""
 
 
 def leave_stdin_to_rank_0(environment: Mapping[str, str] = os.environ) -> None:
@@ -161,9 +214,8 @@ def warn_oversubscription(ranks: int, threads: int, available: int) -> None:
         if ranks <= available
         else f"start at most {available} ranks on this node"
     )
-    warnings.warn(
+    advise(
         f"{ranks} ranks with {threads} BLAS thread{'s' * (threads > 1)} each share {available} cores on this node "
         f"and will slow each other down: {fix}",
-        RuntimeWarning,
-        stacklevel=4,
+        stacklevel=5,
     )

@@ -27,6 +27,7 @@ from distgrad.distributed.launcher import (
 __all__ = [
     "NON_GROUP_MEMBER", "ProcessGroup", "destroy_process_group", "get_backend", "get_group", "get_local_rank",
     "get_rank", "get_world_size", "init_process_group", "is_available", "is_initialized", "ours", "outside",
+    "this_thread_is_a_rank",
 ]  # fmt: skip
 
 _NOT_INITIALIZED = "Default process group has not been initialized, please make sure to call init_process_group."
@@ -79,12 +80,17 @@ endings: list[Callable[[Communicator], None]] = []
 """What is called with a group's communicator when the group is about to end, on each rank, before anything is freed."""
 
 _of_process: ProcessGroup | None = None
-_of_thread = threading.local()  # .group, where ranks are threads
+_of_thread = threading.local()  # .group, where ranks are threads; .backend, of a thread that is a rank
 
 
 def _current() -> ProcessGroup | None:
     mine: ProcessGroup | None = getattr(_of_thread, "group", None)
     return _of_process if mine is None else mine
+
+
+def this_thread_is_a_rank(backend: str) -> None:
+    """Where no backend is asked for in this thread, ``backend`` is meant."""
+    _of_thread.backend = backend
 
 
 def outside(group: Any) -> bool:
@@ -148,8 +154,8 @@ def init_process_group(
         backend: the name of a communicator: ``"shared"``, ``"mpi"``, ``"serial"``, ``"threads"`` or a plugin's.  None:
             when an MPI launcher started this process or ``comm`` is given, ``"shared"`` (MPI between ranks of one node:
             parameters lie once in memory, and the update is shared out) or, where that cannot serve, ``"mpi"`` and a
-            line that says why; else ``"serial"`` (one process, no MPI needed).  PyTorch's own (``"gloo"``, ``"nccl"``)
-            stand for None, and rank 0 says what serves in their place.
+            line that says why; ``"threads"`` in a thread of ``threads.run``; else ``"serial"`` (one process, no
+            MPI needed).  PyTorch's own (``"gloo"``, ``"nccl"``) stand for None, and rank 0 says what serves instead.
         init_method: None or ``"env://"``; ranks find each other through the launcher, not through an address.
         timeout: how long a collective may wait for other ranks.  Then what every rank was doing is printed and the job
             ends.  None: ``DISTGRAD_TIMEOUT`` in the environment (seconds), else the communicator's, 30 minutes for MPI.
@@ -162,11 +168,12 @@ def init_process_group(
             :func:`destroy_process_group` on every rank where one of them goes on working alone.
 
     Raises:
-        ValueError: called twice, a rank or size other than the launcher's, an address or a store, or a
-            ``device_id`` that is no GPU's.
+        ValueError: called twice, a rank or size other than the launcher's, an address or a store, a ``device_id`` that
+            is no GPU's, or another word in ``DISTGRAD_DEBUG``.
         LookupError: an unknown backend.
         RuntimeError: the launcher's number of processes is not the communicator's (another MPI's launcher), or torchrun
-            started this process as one of several, or there is no GPU of that ``device_id``.
+            started this process as one of several, or a rank started it, or there is no GPU of that ``device_id``;
+            or ``DISTGRAD_TRACE`` names a file that cannot be written.
     """
     global _of_process
     if is_initialized():
@@ -177,11 +184,13 @@ def init_process_group(
         )
     if store is not None:
         raise ValueError(f"store must be None, got {store!r}: the launcher brings ranks together")
+    desync.wanted()  # a word that it does not know is an error before anything is started
     given, backend = backend, ours(backend)
     if comm is None and backend in (None, "mpi", "shared"):
         check_not_torchruns()
     if backend is None:
-        backend = "serial" if comm is None and not is_launched() else "shared"
+        alone = "serial" if not is_launched() else "shared"
+        backend = getattr(_of_thread, "backend", alone) if comm is None else "shared"
         made = _shared_or_mpi(comm) if backend == "shared" else registry.get("communicator", backend)(comm)
         backend = "mpi" if backend == "shared" and not made.shares_memory else backend
     else:

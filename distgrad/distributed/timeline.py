@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -95,6 +97,22 @@ class Timeline:
             return f"all-reduce {op.name}"
         self._state.bucket = bucket + 1
         return f"bucket {bucket}"
+
+    def check_path(self) -> None:
+        """Find out now, not when the job has ended, whether the trace can be written.
+
+        Raises:
+            OSError: it cannot; the message names the file.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            with tempfile.TemporaryFile(dir=self.path.parent):
+                pass
+        except OSError as error:
+            where = f"the timeline (DISTGRAD_TRACE) cannot be written to {str(self.path)!r}"
+            raise OSError(f"{where}: {error.strerror}") from None
 
     def attach(self, comm: Communicator) -> None:
         """Record the all-reduces of communicators of ``comm``'s class, those that exist already included."""
@@ -271,11 +289,12 @@ def join(comm: Communicator, again: Callable[[], Communicator]) -> Callable[[], 
         what is to be called when all ranks have left the group; None where nothing is recorded.
 
     Raises:
-        RuntimeError: only some ranks record; on all of them alike.
+        RuntimeError: only some ranks record, or rank 0 cannot write the trace; on all of them alike.
     """
     here = current
     if comm.per_thread or comm.size == 1:
         if here is not None:
+            here.check_path()
             here.join(comm, None)
         return None
     tracing: list[bool] = comm.allgather(here is not None)
@@ -287,6 +306,14 @@ def join(comm: Communicator, again: Callable[[], Communicator]) -> Callable[[], 
                 "DISTGRAD_TRACE must reach all of them (mpirun -x DISTGRAD_TRACE)"
             )
         return None
+    problem = ""
+    if comm.rank == 0:
+        try:
+            here.check_path()
+        except OSError as error:
+            problem = str(error)
+    if problem := comm.bcast(problem):
+        raise RuntimeError(f"rank {comm.rank}: {problem}")
     # Its own family: when the trace is gathered, all ranks have left the group's.
     here.join(comm, again())
     return here.write

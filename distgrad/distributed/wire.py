@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from distgrad import backend, dtypes
-from distgrad.autograd import Tensor
+from distgrad.autograd import Size, Tensor
 
 __all__ = ["decode", "encode"]
 
 _POSSIBLE = (
-    "None, bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, distgrad dtypes, NumPy arrays and "
-    "numbers, and Tensors, nested as you like"
+    "None, bool, int, float, complex, str, bytes, list, tuple, Size, dict, OrderedDict, set, frozenset, dtypes "
+    "and devices, NumPy arrays and numbers, and Tensors, nested as you like"
 )
 _PLAIN_INT = 1 << 64  # longer ones are written in hexadecimal, which Python does not limit
 
@@ -30,9 +31,13 @@ def encode(value: Any) -> bytes:
 
     Raises:
         TypeError: a part of ``value`` is of a type that is not sent; the message names the part.
+        ValueError: it contains itself, or is nested too deep.
     """
     raw: list[bytes] = []
-    text = json.dumps(_plain(value, raw, "the object")).encode("ascii")
+    try:
+        text = json.dumps(_plain(value, raw, "the object")).encode("ascii")
+    except RecursionError:
+        raise ValueError("the object contains itself, or is nested too deep, and is not sent between ranks") from None
     return b"".join([len(text).to_bytes(8, "little"), text, *raw])
 
 
@@ -66,15 +71,17 @@ def _plain(value: Any, raw: list[bytes], where: str) -> Any:
     if kind in (bytes, bytearray):
         raw.append(bytes(value))
         return [kind.__name__, len(value)]
-    if kind in (list, tuple, set, frozenset):
+    if kind in (list, tuple, Size, set, frozenset):
         return [kind.__name__, *(_plain(item, raw, f"{where}[{i}]") for i, item in enumerate(value))]
-    if kind is dict:
+    if kind in (dict, OrderedDict):
         pairs: list[Any] = []
         for key, item in value.items():
             pairs += [_plain(key, raw, f"the key {key!r} of {where}"), _plain(item, raw, f"{where}[{key!r}]")]
-        return ["dict", *pairs]
+        return [kind.__name__, *pairs]
     if isinstance(value, dtypes.dtype):
         return ["dtype", value.name]
+    if isinstance(value, backend.device):
+        return ["device", str(value)]
     if isinstance(value, Tensor):
         return ["tensor", *_array(backend.to_host(value._data), raw, where), bool(value.requires_grad)]
     if kind is np.ndarray:
@@ -85,10 +92,10 @@ def _plain(value: Any, raw: list[bytes], where: str) -> Any:
 
 
 def _array(array: np.ndarray, raw: list[bytes], where: str) -> list[Any]:
-    found = dtypes.FROM_NUMPY.get(array.dtype)
+    found = dtypes.FROM_NUMPY.get(array.dtype.newbyteorder("="))
     if found is None:
         raise TypeError(f"{where} is an array of dtype {array.dtype}, which is not sent between ranks: {_POSSIBLE}")
-    raw.append(array.tobytes())
+    raw.append(array.astype(found.np, copy=False).tobytes())  # of another byte order, too
     return [found.name, list(array.shape)]
 
 
@@ -132,7 +139,10 @@ _MAKE: dict[str, Callable[[_Reader, list[Any]], Any]] = {
     "set": lambda r, x: {r.value(item) for item in x},
     "frozenset": lambda r, x: frozenset(r.value(item) for item in x),
     "dict": lambda r, x: {r.value(x[i]): r.value(x[i + 1]) for i in range(0, len(x), 2)},
+    "OrderedDict": lambda r, x: OrderedDict((r.value(x[i]), r.value(x[i + 1])) for i in range(0, len(x), 2)),
+    "Size": lambda r, x: Size(r.value(item) for item in x),
     "dtype": lambda r, x: dtypes.as_dtype(x[0]),
+    "device": lambda r, x: backend.device(x[0]),
     "ndarray": lambda r, x: r.array(*x),
     "number": lambda r, x: r.array(*x)[()],
     "tensor": lambda r, x: r.tensor(*x),

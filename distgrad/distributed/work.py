@@ -7,7 +7,6 @@ copied into such an array and back; only a communicator that declares ``device_p
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from distgrad import backend
 from distgrad.autograd import Tensor
+from distgrad.distributed.advice import advise
 from distgrad.distributed.communicator import Communicator, DistTimeoutError, Request, yield_core
 from distgrad.distributed.futures import Future
 from distgrad.distributed.reduction import ReduceOp
@@ -172,11 +172,10 @@ def _say_staging(comm: Communicator, array: backend.Array) -> None:
     global _said_staging
     if not _said_staging and comm.rank == 0:
         _said_staging = True
-        warnings.warn(
+        advise(
             f"{type(comm).__name__} takes no device pointers: arrays on {backend.device_of(array)} travel through "
             "host memory",
-            RuntimeWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ..autograd import Tensor
 from ..ops.losses import legacy_reduction
 from .module import Module
@@ -14,8 +16,17 @@ class Loss(Module):
         size_average, reduce: PyTorch's old way to say ``reduction``; they override it, with a warning.
         reduction: ``"mean"`` and ``"sum"`` give a number, ``"none"`` the elements; anything else is a ValueError at the
             call, as in PyTorch.
+
+    Attributes:
+        inputs: what a model has to give the loss: ``"outputs"`` (any numbers), ``"probabilities"`` or
+            ``"log_probabilities"``.
+        targets: what it takes them against, in a task of classes: ``"one_hot"`` vectors (of the outputs' shape),
+            ``"classes"`` (their numbers, int64), ``"signs"`` (1 and -1 in place of 1 and 0), or ``"others"``, which no
+            class makes.  A training program goes by these two, which a loss states in its class.
     """
 
+    inputs: ClassVar[str] = "outputs"
+    targets: ClassVar[str] = "one_hot"
     reduction: str
 
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:

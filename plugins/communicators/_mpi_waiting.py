@@ -6,6 +6,7 @@ under way progress, notices at once when a rank that must still answer has left 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from distgrad.distributed.communicator import CommState, DistError, DistTimeoutE
 if TYPE_CHECKING:
     from distgrad_communicators.mpi import MPICommunicator
 
+_FAULT_TOLERANCE = "OMPI_MCA_mpi_ft_enable"
 LEAVE_TAG = 0  # a rank's notice that it will start no further operation
 _SPINS = 50  # polls before the clock is looked at
 _LOOKS = 64  # Tests before the ranks that left are looked after
@@ -25,6 +27,11 @@ _GRACE = 0.2  # seconds that a message of a rank which has left may still be on 
 
 What = tuple[str, str, "np.ndarray | None"]
 Step = Callable[[], "tuple[list[Any], Step | None]"]
+
+
+def tolerates_faults() -> bool:
+    """Whether the job was started to outlive its ranks, by Open MPI's ``mpirun --with-ft ulfm``."""
+    return os.environ.get(_FAULT_TOLERANCE, "").lower() in ("1", "true", "yes")
 
 
 def words(name: str, how: str, elements: tuple[int, np.dtype] | None) -> str:
@@ -113,6 +120,7 @@ class Family:
         # For state(): the last operation, without its array, which must not live longer; since when this rank waits.
         self._last: tuple[int, str, str, tuple[int, np.dtype] | None] = (0, "", "", None)
         self.waits_since: float | None = None
+        self.codes: dict[int, int] = {}  # by rank that has left: what its process ends with
         self.waits_for = ""  # what is brought about through shared memory, and is no operation
 
     def started(self, number: int, what: What) -> None:
@@ -139,8 +147,26 @@ class Family:
                 return
             for operation in active.copy():
                 operation.progress(self._testall)
+        except self._mpi.Exception as error:
+            raise self.failure(error) from error
         finally:
             self._lock.release()
+
+    def failure(self, error: Exception) -> DistError:
+        """MPI's own error, put into words: with fault tolerance it says that ranks have died, but not which."""
+        if dead := self.dead():
+            return DistError(f"rank {self.rank} cannot go on: rank(s) {', '.join(map(str, dead))} died ({error})")
+        return DistError(f"rank {self.rank}: {error}")
+
+    def dead(self) -> list[int]:
+        """See :meth:`distgrad.distributed.communicator.Communicator.dead`."""
+        if not tolerates_faults():
+            return []
+        failed, own = self.comm.Get_failed(), self.comm.Get_group()
+        found = self._mpi.Group.Translate_ranks(failed, list(range(failed.Get_size())), own)
+        failed.Free()
+        own.Free()
+        return sorted(found)
 
     def wait(self, operation: Operation) -> None:
         """Return when ``operation`` is done; raise when it can not be, or not in time."""
@@ -196,26 +222,41 @@ class Family:
                 raise DistError(f"rank {self.rank} waits in {operation}, but rank {gone[0]} has left")
             yield_core()
 
-    def depart(self, timeout: float) -> list[int]:
+    def depart(self, timeout: float, code: int) -> list[int]:
         """See :meth:`distgrad.distributed.communicator.Communicator.Depart`."""
+        try:
+            return self._depart(timeout, code)
+        except self._mpi.Exception as error:
+            raise self.failure(error) from error
+
+    def _depart(self, timeout: float, code: int) -> list[int]:
         mpi = self._mpi
-        notice = np.array([(ident, comm.count) for ident, comm in self.members.items()], np.int64).reshape(-1)
+        counts = [(ident, comm.count) for ident, comm in self.members.items()]
+        notice = np.array([*counts, (code, 0)], np.int64).reshape(-1)
         others = [peer for peer in range(self.size) if peer != self.rank]
         sends = [self.comm.Isend([notice, mpi.INT64_T], peer, LEAVE_TAG) for peer in others]
         for comm in self.members.values():
             comm.rest()
         deadline = time.monotonic() + timeout
         while len(self._left) < len(others) or not self._testall(sends):
-            self._read_notices()
+            self._read()
             if time.monotonic() > deadline:
                 return [peer for peer in others if peer not in self._left]
             time.sleep(0.0005)  # this rank is idle: the cores are for those still at work
         return []
 
     def _read_notices(self) -> None:
+        try:
+            self._read()
+        except self._mpi.Exception as error:
+            raise self.failure(error) from error
+
+    def _read(self) -> None:
         mpi = self._mpi
         status = mpi.Status()
         while self.comm.Iprobe(mpi.ANY_SOURCE, LEAVE_TAG, status):
             counts = np.empty(status.Get_count(mpi.INT64_T), np.int64)
             self.comm.Recv([counts, mpi.INT64_T], status.Get_source(), LEAVE_TAG)
-            self._left[status.Get_source()] = dict(counts.reshape(-1, 2).tolist())
+            *pairs, (code, _) = counts.reshape(-1, 2).tolist()
+            self.codes[status.Get_source()] = code
+            self._left[status.Get_source()] = dict(pairs)

@@ -8,19 +8,23 @@ neither on the MPI nor on its choice of algorithm, and float16 and bfloat16, whi
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import itertools
 import os
+import sys
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from distgrad_communicators._mpi_messages import Receive, start_send
 from distgrad_communicators._mpi_small import SmallReductions
-from distgrad_communicators._mpi_waiting import Family, Operation, Step, What
+from distgrad_communicators._mpi_waiting import Family, Operation, Step, What, tolerates_faults
 
 from distgrad.distributed.communicator import CommState, Communicator, CompletedRequest, DistError, Request
-from distgrad.distributed.launcher import check_launcher_size
+from distgrad.distributed.launcher import check_launcher_size, check_no_ranks_child
 from distgrad.distributed.reduction import ReduceOp, check_op, combine
 from distgrad.hookspecs import hookimpl
 
@@ -33,22 +37,68 @@ _SMALL_TAG = 16449
 _FIRST_TAG, _TAG_SPAN = 16512, 16000  # .. 32512: the collectives' messages; MPI promises tags up to 32767
 _LEVELS = ("SINGLE", "FUNNELED", "SERIALIZED", "MULTIPLE")
 _forked = False
+_ended = False  # by MPI.Finalize()
+_at_end: list[Callable[[], None]] = []
+_watched = False
 
 
 def _mark_forked() -> None:
     global _forked
-    _forked = True
+    _forked = "mpi4py.MPI" in sys.modules
+
+
+def _why_not() -> str:
+    """Why this process cannot use MPI."""
+    if _forked:
+        return (
+            "this process was forked from one that uses MPI and cannot use it; start workers with multiprocessing's "
+            "'spawn' or 'forkserver' method, and let them work without a process group"
+        )
+    return "MPI.Finalize() has been called in this process: no operation is possible any more"
 
 
 def _start_mpi() -> None:
     """Import mpi4py, which initialises MPI and asks for THREAD_MULTIPLE (unless MPI4PY_RC_THREAD_LEVEL says less)."""
     global MPI
+    check_no_ranks_child()
     try:
         from mpi4py import MPI
     except ImportError as error:
         raise ImportError(
             f"the mpi communicator needs mpi4py and an MPI library ({error}): python -m pip install 'distgrad[mpi]'"
         ) from error
+    if MPI.Is_finalized():
+        raise RuntimeError("MPI.Finalize() has been called in this process, and MPI cannot be started again")
+    if not MPI.Is_initialized():  # mpi4py.rc.initialize = False: then mpi4py does not finalise either
+        MPI.Init_thread()
+        atexit.register(lambda: None if MPI.Is_finalized() else MPI.Finalize())
+    _watch_the_end()
+
+
+def _watch_the_end() -> None:
+    """Learn of a ``MPI.Finalize()`` of the user's before it happens: MPI frees COMM_SELF's attributes first."""
+    global _watched
+    if _watched:
+        return
+    _watched = True
+
+    def ends(*_: Any) -> None:
+        global _ended
+        if not forgotten:
+            for leave in _at_end:
+                leave()
+            _ended = True
+
+    forgotten: list[bool] = []
+    key = MPI.Comm.Create_keyval(delete_fn=ends)
+    MPI.COMM_SELF.Set_attr(key, True)
+
+    def forget() -> None:  # the interpreter ends, and MPI with it, when no Python can be called any more
+        if not MPI.Is_finalized():
+            forgotten.append(True)
+            MPI.COMM_SELF.Delete_attr(key)
+
+    atexit.register(forget)
 
 
 if hasattr(os, "register_at_fork"):
@@ -69,6 +119,8 @@ class MPICommunicator(Communicator):
 
     def __init__(self, comm: Any = None) -> None:
         _start_mpi()
+        if _forked or _ended:
+            raise DistError(_why_not())
         if comm is not None and not isinstance(comm, MPI.Intracomm):
             raise TypeError(f"comm must be an mpi4py communicator (an Intracomm) or None, got {type(comm).__name__}")
         library = MPI.Get_library_version().split(",")[0].split("\n")[0].strip()
@@ -88,6 +140,7 @@ class MPICommunicator(Communicator):
         self._only_thread = None if level == MPI.THREAD_MULTIPLE else threading.get_ident()
         self._scratch: dict[int, list[np.ndarray]] = {}
         self._tag = 0
+        self.receives: dict[tuple[int, int], deque[Receive]] = {}  # by rank and MPI's tag: those without a message yet
         self._children: dict[tuple[int, ...], int] = {}  # how many of each were made
         self.count = 0
         self._small = SmallReductions(self, _SMALL_TAG, MPI)
@@ -222,7 +275,7 @@ class MPICommunicator(Communicator):
 
     def Isend(self, array: np.ndarray, dest: int, tag: int = 0) -> Request:
         self._check_rank(dest)
-        requests = self._isend(_flat(array), dest, _USER_TAG + tag) or [self._empty_send(dest, _USER_TAG + tag)]
+        requests = start_send(self, _flat(array), dest, _USER_TAG + tag, MPI.BYTE)
         return Operation(self, ("Send", f"to {dest}", array), requests, None, [dest] * len(requests))
 
     def Recv(self, array: np.ndarray, source: int, tag: int = 0) -> None:
@@ -230,15 +283,22 @@ class MPICommunicator(Communicator):
 
     def Irecv(self, array: np.ndarray, source: int, tag: int = 0) -> Request:
         self._check_rank(source)
-        requests = self._irecv(_flat(array), source, _USER_TAG + tag) or [self._empty_recv(source, _USER_TAG + tag)]
-        return Operation(self, ("Recv", f"from {source}", array), requests, None, [source] * len(requests))
+        return Receive(self, _flat(array), source, tag, _USER_TAG + tag)
 
     def Iprobe(self, source: int | None, tag: int = 0) -> int | None:
         self.check_caller()
         self.family.progress()
         status = MPI.Status()
-        there = self._comm.Iprobe(MPI.ANY_SOURCE if source is None else source, _USER_TAG + tag, status)
-        return status.Get_source() if there else None
+        try:
+            if not self._comm.Iprobe(MPI.ANY_SOURCE if source is None else source, _USER_TAG + tag, status):
+                return None
+        except MPI.Exception as error:
+            raise self.family.failure(error) from error
+        found: int = status.Get_source()
+        if self.receives.get((found, _USER_TAG + tag)):  # it came just now, for a receive that was started before
+            self.family.progress()
+            return None
+        return found
 
     # --- other communicators -----------------------------------------------------------------------------------------
 
@@ -282,9 +342,20 @@ class MPICommunicator(Communicator):
 
     def Depart(self, timeout: float) -> list[int]:
         self.check_caller()
-        return self.family.depart(timeout)
+        return self.family.depart(timeout, self.exit_code)
+
+    def at_end(self, leave: Callable[[], None]) -> None:
+        _at_end.append(leave)
+
+    def dead(self) -> list[int]:
+        return self.family.dead()
+
+    def codes(self) -> list[int]:
+        return list(self.family.codes.values())
 
     def Abort(self, code: int = 1) -> None:
+        if MPI.Is_finalized() or tolerates_faults():
+            os._exit(code)  # a job that outlives its ranks outlives an MPI_Abort, too, and counts as a success
         MPI.COMM_WORLD.Abort(code)
 
     def rest(self) -> None:
@@ -292,6 +363,8 @@ class MPICommunicator(Communicator):
         self._small.free()
 
     def Free(self) -> None:
+        if _forked or _ended:
+            return
         self.rest()
         self.family.members.pop(self.ident, None)
         self._comm.Free()
@@ -317,11 +390,8 @@ class MPICommunicator(Communicator):
 
     def check_caller(self) -> None:
         """Refuse a call that MPI does not allow from here."""
-        if _forked:
-            raise DistError(
-                f"rank {self.rank}: this process was forked from one that uses MPI and cannot use it; start workers "
-                "with multiprocessing's 'spawn' or 'forkserver' method"
-            )
+        if _forked or _ended:
+            raise DistError(f"rank {self.rank}: {_why_not()}")
         if self._only_thread is not None and threading.get_ident() != self._only_thread:
             raise DistError(
                 f"rank {self.rank}: MPI gives thread level {self.thread_level}, so only the thread that made the "
@@ -342,12 +412,6 @@ class MPICommunicator(Communicator):
 
     def _irecv(self, flat: np.ndarray, peer: int, tag: int) -> list[Any]:
         return [self._comm.Irecv([piece, MPI.BYTE], peer, tag) for piece in self._pieces(flat)]
-
-    def _empty_send(self, peer: int, tag: int) -> Any:
-        return self._comm.Isend([np.empty(0, np.uint8), MPI.BYTE], peer, tag)
-
-    def _empty_recv(self, peer: int, tag: int) -> Any:
-        return self._comm.Irecv([np.empty(0, np.uint8), MPI.BYTE], peer, tag)
 
     def _take_scratch(self, nbytes: int) -> np.ndarray:
         """A byte buffer, kept for the next step: fresh pages cost more than the message."""

@@ -1,6 +1,7 @@
 """Ranks as threads of one process: a test-bed for distributed code, and a way to teach it without an MPI.
 
-``run(4, main)`` calls ``main()`` in four threads, each a rank that may ``init_process_group("threads")``.  Collectives
+``run(4, main)`` calls ``main()`` in four threads, each a rank, whose ``main`` calls ``init_process_group()``, as every
+rank does, before anything else of :mod:`distgrad.distributed` (in these threads it means ``"threads"``).  Collectives
 meet at a rendezvous; a rank that fails, leaves or never comes is an error on the others that names it.
 """
 
@@ -13,7 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError, Request, yield_core
+from distgrad.distributed.communicator import (
+    Communicator,
+    DistError,
+    DistTimeoutError,
+    Request,
+    check_message,
+    yield_core,
+)
+from distgrad.distributed.process_group import this_thread_is_a_rank
 from distgrad.distributed.reduction import ReduceOp, check_op, combine
 from distgrad.hookspecs import hookimpl
 
@@ -119,7 +128,7 @@ class ThreadsCommunicator(Communicator):
             raise TypeError(f"the threads communicator wraps no other, got comm={comm!r}")
         world = getattr(_here, "world", None)
         if world is None:
-            raise DistError("the threads communicator exists inside ThreadsCommunicator.run(world_size, fn) only")
+            raise DistError("the threads communicator exists inside threads.run(world_size, fn) only")
         self.world: _World = world
         self.ranks = tuple(range(world.size)) if ranks is None else ranks
         self.rank, self.size = self.ranks.index(_here.rank), len(self.ranks)
@@ -199,10 +208,7 @@ class ThreadsCommunicator(Communicator):
         def take() -> None:
             with self.world.changed:
                 message = box.messages.pop(number)
-            if message.nbytes != array.nbytes:
-                raise DistError(
-                    f"rank {self.rank} receives {array.nbytes} bytes, but rank {source} sent {message.nbytes}"
-                )
+            check_message(self.ranks[self.rank], self.ranks[source], tag, array, message.size, message.dtype)
             array[...] = message.reshape(array.shape)
 
         return _Request(self, f"Recv from {source}", lambda: number in box.messages, lambda: culprit, take)
@@ -331,6 +337,8 @@ class ThreadsCommunicator(Communicator):
     def run(world_size: int, fn: Callable[..., Any], *args: Any) -> list[Any]:
         """Call ``fn(*args)`` in ``world_size`` threads, each a rank, and return what they returned, in rank order.
 
+        ``fn`` starts with ``init_process_group()``.
+
         Raises:
             what the first rank to fail raised, with a note that names the rank; the other ranks are released.
         """
@@ -347,6 +355,7 @@ def run(world_size: int, fn: Callable[..., Any], *args: Any) -> list[Any]:
 
     def body(rank: int) -> None:
         _here.world, _here.rank = world, rank
+        this_thread_is_a_rank("threads")
         try:
             results[rank] = fn(*args)
         except BaseException as error:  # a SystemExit too: the others must not wait for this rank

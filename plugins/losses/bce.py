@@ -17,6 +17,8 @@ class BCELoss(WeightedLoss):
         weight: factors of the elements, broadcast to (*).
     """
 
+    inputs = "probabilities"
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)
 

@@ -17,6 +17,8 @@ class CosineEmbeddingLoss(Loss):
         margin: the cosine that unlike pairs may have.
     """
 
+    targets = "others"
+
     def __init__(
         self,
         margin: float = 0.0,

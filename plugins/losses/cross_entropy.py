@@ -20,6 +20,8 @@ class CrossEntropyLoss(WeightedLoss):
         label_smoothing: in [0, 1]: how much of the target is spread over all classes.
     """
 
+    targets = "classes"
+
     def __init__(
         self,
         weight: Tensor | None = None,

@@ -18,6 +18,8 @@ class GaussianNLLLoss(Loss):
         eps: the variances count as at least this.
     """
 
+    targets = "others"
+
     def __init__(
         self,
         *,

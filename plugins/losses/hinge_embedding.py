@@ -14,6 +14,8 @@ class HingeEmbeddingLoss(Loss):
     ``loss(input, target)``: distances (*), and 1 or -1.
     """
 
+    targets = "others"
+
     def __init__(
         self,
         margin: float = 1.0,

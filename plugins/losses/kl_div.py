@@ -17,6 +17,8 @@ class KLDivLoss(Loss):
         log_target: whether the target is log-probabilities too.
     """
 
+    inputs = "log_probabilities"
+
     def __init__(
         self,
         size_average: bool | None = None,

@@ -14,6 +14,8 @@ class MarginRankingLoss(Loss):
     ``loss(input1, input2, target)``: of one rank; the target is 1 where the first should be larger, else -1.
     """
 
+    targets = "others"
+
     def __init__(
         self,
         margin: float = 0.0,

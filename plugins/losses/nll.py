@@ -18,6 +18,8 @@ class NLLLoss(WeightedLoss):
         ignore_index: a target that counts nothing.
     """
 
+    inputs, targets = "log_probabilities", "classes"
+
     def __init__(
         self,
         weight: Tensor | None = None,

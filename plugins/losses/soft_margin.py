@@ -11,6 +11,8 @@ from distgrad.nn.loss import Loss
 class SoftMarginLoss(Loss):
     """log(1 + exp(-target * input)), averaged by default; both of one shape (*)."""
 
+    targets = "signs"
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return soft_margin_loss(input, target, reduction=self.reduction)
 

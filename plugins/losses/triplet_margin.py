@@ -20,6 +20,8 @@ class TripletMarginLoss(Loss):
         swap: take d(positive, negative) where that is smaller than d(anchor, negative).
     """
 
+    targets = "others"
+
     def __init__(
         self,
         margin: float = 1.0,

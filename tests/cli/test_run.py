@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import distgrad
 import local
 from distgrad.cli import _hosts, _mpirun, main, run
 from tests.cli import launchers
-from tests.ranks import Finished, job_environment, own_folder, run_job
+from tests.ranks import Finished, is_open_mpi, job_environment, own_folder, run_job
 
 OPEN_MPI = _mpirun.Library("openmpi", "5.0.11", "Open MPI v5.0.11", "4.1.2")
 MPICH = _mpirun.Library("mpich", "5.0.2", "MPICH Version: 5.0.2", "4.1.2")
@@ -284,3 +285,150 @@ def test_signals_reach_the_job(tmp_path: Path) -> None:
         started.send_signal(signal.SIGTERM)
         assert started.stdout.read().count("never") == 0  # nobody waited to the end
         assert started.wait(100) != 0
+
+
+# --- what a slip of the pen, a machine or an MPI release makes of it --------------------------------------------------
+
+
+@pytest.mark.parametrize("ranks", ["1000000", "129", "99999999999999999999"])
+def test_more_ranks_than_a_machine_bears_are_refused(
+    machine: Path, script: str, capsys: pytest.CaptureFixture[str], ranks: str
+) -> None:
+    said = refused(capsys, "-n", ranks, script)
+    assert f"-n {ranks} would start {ranks} ranks on one machine; this one has 8 cores, and at most 128 ranks" in said
+    assert "--threads must be at most 256" in refused(capsys, "-n", "2", "--threads", "257", script)
+    many = f"name:{ranks}"
+    assert "ranks on one machine" in refused(capsys, "-n", ranks, "--host", many, script)
+
+
+@pytest.mark.parametrize("variable", ["SLURM_JOB_ID", "SLURM_NODELIST"])
+def test_in_an_allocation_without_srun_mpich_is_told_how_to_start(
+    machine: Path, script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str
+) -> None:
+    monkeypatch.setattr(_mpirun, "library_of", lambda: MPICH)
+    launchers.make(machine / "bin", "mpich")
+    monkeypatch.setenv(variable, "1")
+    assert dry(capsys, "-n", "2", script)[1][1:3] == ["-launcher", "fork"]
+    assert dry(capsys, "-n", "2", "--host", "a:2", script)[1][1:5] == ["-hosts", "a:2", "-launcher", "ssh"]
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    assert dry(capsys, "-n", "2", script)[1][1:3] == ["-launcher", "ssh"]
+    launchers.make(machine / "bin", "mpich", "srun")
+    assert "-launcher" not in dry(capsys, "-n", "2", script)[1]
+
+
+@pytest.mark.mpi
+def test_a_job_of_mpichs_in_an_allocation_without_srun(tmp_path: Path) -> None:
+    script = tmp_path / "say.py"
+    script.write_text("import os; os.write(1, b'here\\n')\n", encoding="utf-8")
+    environ = job_environment(1) | {"SLURM_JOB_ID": "7", "SLURM_NODELIST": "localhost", "SLURM_NNODES": "1"}
+    environ["PATH"] = str(tmp_path)
+    command = [sys.executable, "-m", "distgrad", "run", "-n", "2", str(script)]
+    done = subprocess.run(
+        command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "here\nhere\n"), done.stderr
+
+
+def test_the_version() -> None:
+    done = subprocess.run([sys.executable, "-m", "distgrad", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"distgrad {distgrad.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", ["plugins --json", "plugins", "run --help", "doctor --help", "--version"])
+def test_a_reader_that_has_had_enough_is_no_error(arguments: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "distgrad", *arguments.split()], stdout=writing, stderr=subprocess.PIPE, timeout=100
+    )
+    os.close(writing)
+    assert done.stderr == b""
+
+
+READ = """
+import os, sys
+rank = int(os.environ.get("OMPI_COMM_WORLD_RANK", os.environ.get("PMI_RANK")))
+if rank == 0:
+    os.write(1, f"rank 0 read {sys.stdin.read()!r}\\n".encode())
+"""
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("kind", ["pipe", "file", "slow pipe", "nothing"])
+def test_rank_0_reads_what_run_is_given_and_its_end(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "read.py").write_text(READ, encoding="utf-8")
+    (tmp_path / "words").write_text("yes\nno", encoding="utf-8")
+    command = f"'{sys.executable}' -m distgrad run -n 2 '{tmp_path / 'read.py'}'"
+    line = {
+        "pipe": f"cat '{tmp_path / 'words'}' | {command}",
+        "file": f"{command} < '{tmp_path / 'words'}'",
+        "slow pipe": f"(sleep 1; cat '{tmp_path / 'words'}'; sleep 1) | {command}",
+        "nothing": f"{command} < /dev/null",
+    }[kind]
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], env=job_environment(2), capture_output=True, text=True, timeout=100, check=False
+    )
+    words = "" if kind == "nothing" else "yes\nno"
+    assert (done.returncode, done.stdout) == (0, f"rank 0 read {words!r}\n"), done.stderr
+
+
+@pytest.mark.parametrize("version", ["5.0.10", "5.0.11", "5.0.12"])
+def test_only_one_release_loses_the_end_of_its_input(
+    machine: Path, script: str, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setitem(launchers.VERSIONS, "openmpi", f"mpirun (Open MPI) {version}")
+    launchers.make(machine / "bin", "openmpi")
+    lines: list[list[str]] = []
+    monkeypatch.setattr(run, "_become", lambda line, environ: lines.append(line) or 0)
+    monkeypatch.setattr(run, "_nothing_to_read", lambda: True)
+    assert main(["run", "-n", "2", script]) == 0
+    assert ("--stdin" in lines[0]) is (version == "5.0.11")
+    monkeypatch.setattr(run, "_nothing_to_read", lambda: False)
+    monkeypatch.setattr(run, "_can_be_opened_again", lambda: True)
+    assert main(["run", "-n", "2", script]) == 0
+    assert ("/bin/sh" in lines[1]) is (version == "5.0.11")
+    assert main(["run", "-n", "2", "--host", "elsewhere:2", script]) == 0
+    assert "/bin/sh" not in lines[2]
+
+
+def test_without_a_home_open_mpi_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its mpirun does not even tell its version then."""
+    monkeypatch.delenv("HOME", raising=False)
+    assert _mpirun.clean_environment()["HOME"]
+    assert run._environment(1, override=True)["HOME"]
+    monkeypatch.setattr(_mpirun.pwd, "getpwuid", {}.__getitem__)
+    assert Path(_mpirun.clean_environment()["HOME"]).is_dir()
+
+
+@pytest.mark.mpi
+def test_a_job_without_a_home(tmp_path: Path) -> None:
+    (tmp_path / "say.py").write_text("import os; os.write(1, b'here\\n')\n", encoding="utf-8")
+    environ = {name: value for name, value in job_environment(1).items() if name != "HOME"}
+    command = [sys.executable, "-m", "distgrad", "run", "-n", "2", str(tmp_path / "say.py")]
+    done = subprocess.run(
+        command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "here\nhere\n"), done.stderr
+
+
+def test_what_a_launcher_says_instead_of_its_version_is_passed_on(
+    machine: Path, script: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (machine / "bin/mpirun").write_text("#!/bin/sh\necho '-----' >&2\necho the licence has expired >&2\nexit 3\n")
+    assert "(of no known MPI; it says: the licence has expired)" in refused(capsys, "-n", "2", script)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("variable", ["OMPI_MCA_pml", "OMPI_MCA_btl"])
+def test_components_that_open_mpi_has_not_are_refused_in_its_own_words(tmp_path: Path, variable: str) -> None:
+    if not is_open_mpi():
+        pytest.skip("Open MPI's components")
+    (tmp_path / "say.py").write_text("from mpi4py import MPI\n", encoding="utf-8")
+    environ = job_environment(1) | {variable: "nosuch"}
+    command = [sys.executable, "-m", "distgrad", "run", "-n", "2", str(tmp_path / "say.py")]
+    done = subprocess.run(
+        command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 2, done
+    assert f"MPI does not start with {variable}=nosuch" in done.stderr
+    assert "nosuch" in done.stderr.replace(f"{variable}=nosuch", "")

@@ -281,3 +281,11 @@ def test_what_is_compared_twice_is_compared_once() -> None:
 
     Threads.run(2, main)
     assert counts == [0] * 6
+
+
+@pytest.mark.parametrize("value", ["foo", "details", "detail,all", "1"])
+def test_another_word_is_an_error_that_names_what_is_possible(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTGRAD_DEBUG", value)
+    with pytest.raises(ValueError, match="DISTGRAD_DEBUG=.* means nothing; it may be 'detail'"):
+        dist.init_process_group("serial")
+    assert not dist.is_initialized()

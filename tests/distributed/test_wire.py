@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,55 @@ def test_arrays_and_tensors_of_every_dtype(dtype: dg.dtypes.dtype) -> None:
 def test_a_parameter_comes_back_as_a_tensor_that_requires_grad() -> None:
     back = decode(encode({"weight": dg.nn.Parameter(dg.ones(2))}))["weight"]
     assert (type(back), back.requires_grad, back.tolist()) == (Tensor, True, [1, 1])
+
+
+def of_training() -> dict[str, Any]:
+    model = dg.nn.Sequential(dg.nn.Linear(3, 2), dg.nn.BatchNorm1d(2))
+    adam = dg.optim.Adam([{"params": model[0].parameters()}, {"params": model[1].parameters(), "lr": 0.1}])
+    model(dg.ones(4, 3)).sum().backward()
+    adam.step()
+    schedule = dg.optim.lr_scheduler.StepLR(adam, 2)
+    return {"model": model.state_dict(), "adam": adam.state_dict(), "schedule": schedule.state_dict()}
+
+
+SAVED = {
+    "training": of_training,
+    "ordered": lambda: OrderedDict([("b", 1), ("a", OrderedDict())]),
+    "size": lambda: {"shape": dg.ones(2, 3).shape, "none": dg.tensor(1.0).shape},
+    "device": lambda: [dg.device("cpu"), dg.ones(1).device],
+    "dtype": lambda: (dg.float32, dg.bfloat16),
+    "numbers": lambda: [np.float64(1.5), np.bool_(True), 1j, float("inf"), -0.0, 2**70],
+    "other byte order": lambda: np.arange(3, dtype=">f8"),
+    "strided": lambda: dg.arange(12.0).reshape(3, 4).T[::2],
+    "keys": lambda: {1: "a", (2, "x"): "b", None: "c", 1.5: "d"},
+}
+
+
+@pytest.mark.parametrize("what", SAVED)
+def test_what_save_takes_is_sent(what: str) -> None:
+    """And it comes back as :func:`distgrad.load` gives it back."""
+    value = SAVED[what]()
+    file = io.BytesIO()
+    dg.save(value, file)
+    file.seek(0)
+    assert like_loaded(decode(encode(value)), dg.load(file))
+
+
+def like_loaded(a: Any, b: Any) -> bool:
+    if isinstance(b, (Tensor, np.ndarray)):
+        return type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape and a.tolist() == b.tolist()
+    if isinstance(b, dict):
+        return type(a) is type(b) and list(a) == list(b) and all(like_loaded(a[k], b[k]) for k in b)
+    if isinstance(b, (list, tuple)):
+        return type(a) is type(b) and len(a) == len(b) and all(map(like_loaded, a, b))
+    return type(a) is type(b) and bool(a == b)
+
+
+def test_what_contains_itself_is_not_sent() -> None:
+    ring: list[Any] = []
+    ring.append(ring)
+    with pytest.raises(ValueError, match="contains itself"):
+        encode(ring)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -134,3 +135,34 @@ def test_local_gives_each_rank_its_threads(tmp_path):
     assert done.returncode == 0, done.stderr
     threads = max(1, environment.cores() // 2)
     assert done.stdout.split() == ["threads", str(threads)] * 2
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_an_interrupt_of_digits_ends_the_ranks_without_a_traceback(tmp_path, number):
+    """Ctrl-C saves, in the middle of an epoch too, and names --resume; SIGTERM ends the job."""
+    folder = tmp_path / "run"
+    script = (
+        "import sys, environment, digits; from pathlib import Path; "
+        "environment.ensure = lambda folder, extras: Path(sys.executable); "
+        f"sys.exit(digits.main(['--checkpoint-dir', {str(folder)!r}, '--epochs', '100000', '--no-progress']))"
+    )
+    environ = {**os.environ, "PYTHONPATH": os.path.dirname(digits.__file__)}
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ, stdin=subprocess.DEVNULL
+    ) as job:
+        said = ""
+        while "epoch 2/" not in said:
+            line = job.stdout.readline()
+            assert line, said
+            said += line
+        job.send_signal(number)
+        said += job.communicate(timeout=100)[0]
+    assert "Traceback" not in said, said
+    assert (folder / "checkpoint.safetensors").exists()
+    if number == signal.SIGINT:
+        assert job.returncode == 130, said
+        assert f"checkpoint: {folder / 'checkpoint.safetensors'}. The same command with --resume goes on" in said, said
+    else:
+        assert job.returncode != 0, said

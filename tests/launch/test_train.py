@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import distgrad as dg
 import train
 import train_loop
-from distgrad import distributed as dist, random, registry
+from distgrad import distributed as dist, nn, random, registry
 from tests.ranks import COMPILED, run_ranks
 from train_data import DATASETS, Data
 from train_models import MODELS
@@ -138,6 +139,9 @@ def test_a_finished_run_resumes_into_nothing(capsys):
         (["--lr", "0"], "--lr: '0' is not a number above 0"),
         (["--lr", "nan"], "--lr: 'nan' is not a number above 0"),
         (["--lr", "fast"], "--lr: 'fast' is not a number above 0"),
+        (["--seed", str(10**26)], "is not an integer of at least 0 and below 18446744073709551616"),
+        (["--epochs", "9" * 5000], "is not an integer of at least 1"),
+        (["--lr", "1e999"], "--lr: '1e999' is not a number above 0"),
         (["--seed", "-1"], "--seed: '-1' is not an integer of at least 0"),
         (["--device", "tpu"], "--device: invalid choice: 'tpu'"),
         (["--resume"], "--resume: there is no runs/digits-mlp-adam/checkpoint.safetensors"),
@@ -168,17 +172,151 @@ def test_a_run_is_not_resumed_with_other_options(capsys):
     assert "checkpoint.safetensors was made with seed 0, not 3" in capsys.readouterr().err
 
 
-def test_a_damaged_checkpoint_is_not_resumed():
+def damaged(content: bytearray) -> bytes:
+    content[-1] ^= 1
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.write_bytes(damaged(bytearray(path.read_bytes()))), "damaged: its SHA-256"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "cannot load"),
+        (lambda path: path.write_bytes(b""), "cannot load"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 a pickle of PyTorch's"), "cannot load"),
+        (lambda path: dg.save({"weight": dg.ones(3)}, path), "is no checkpoint of this program: it has no options"),
+        (lambda path: dg.save([1, 2], path), "is no checkpoint of this program: it has no options"),
+        (lambda path: dg.save(dg.load(path) | {"epoch": "three"}, path), "epoch is a str"),
+        (lambda path: dg.save(dg.load(path) | {"model": {}}, path), "Missing key(s) in state_dict"),
+        (lambda path: dg.save(dg.load(path) | {"optimizer": {}}, path), "error: --resume: "),
+        (lambda path: dg.save(dg.load(path) | {"history": {}}, path), "train loss"),
+        (lambda path: dg.save(dg.load(path) | {"rng": [3]}, path), "error: --resume: "),
+    ],
+    ids=["bit", "cut off", "empty", "pickle", "tensor", "list", "epoch", "model", "optimizer", "history", "rng"],
+)
+def test_a_damaged_or_foreign_checkpoint_is_not_resumed(spoil, message, capsys):
     assert small("--epochs", "1") == 0
     path = Path("runs", "blobs-linear-adam", train.FILE)
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    try:
-        with pytest.raises(dg.serialization.LoadError, match="damaged: its SHA-256"):
-            small("--epochs", "2", "--resume")
-    finally:
-        dist.destroy_process_group()
+    spoil(path)
+    before = path.read_bytes()
+    capsys.readouterr()
+    assert small("--epochs", "2", "--resume") == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("train.py: error: --resume: ")
+    assert message in said.err
+    assert "Traceback" not in said.err
+    assert path.read_bytes() == before
+
+
+def test_a_second_run_keeps_the_first_ones_files(capsys):
+    folder = Path("runs", "blobs-linear-adam")
+    saved = []
+    for seed in ("1", "2", "3"):
+        assert small("--epochs", "2", "--seed", seed) == 0
+        saved.append((folder / train.FILE).read_bytes())
+        drawn = (folder / train.CURVES).read_bytes()
+    assert len(set(saved)) == 3
+    assert (folder / "checkpoint-1.safetensors").read_bytes() == saved[0]
+    assert (folder / "checkpoint-2.safetensors").read_bytes() == saved[1]
+    assert (folder / "learning-curve-2.png").exists()
+    assert f"is kept as {folder / 'checkpoint-2.safetensors'} (--resume would" in capsys.readouterr().out
+    assert small("--epochs", "4", "--seed", "3", "--resume") == 0
+    assert "is kept" not in capsys.readouterr().out
+    assert len(list(folder.iterdir())) == 6
+    assert (folder / train.CURVES).read_bytes() != drawn
+
+
+def test_files_that_cannot_be_written_are_an_error(capsys, monkeypatch):
+    Path("file").write_text("mine", encoding="utf-8")
+    assert small("--checkpoint-dir", "file") == 2
+    assert "train.py: error: --checkpoint-dir file: " in capsys.readouterr().err
+    assert small("--checkpoint-dir", "file/below") == 2
+    assert Path("file").read_text(encoding="utf-8") == "mine"
+
+    def full(state, path):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(train_loop.dg, "save", full)
+    capsys.readouterr()
+    assert small("--epochs", "1") == 2
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_without_matplotlib_only_the_curve_is_missing(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert small("--epochs", "1") == 0
+    assert "learning curve: not drawn (" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_run_that_is_asked_to_end_saves_and_goes_on_with_the_same_bits(number, capsys, monkeypatch):
+    common = ["--dataset", "blobs", "--batch-size", "8", "--lr", "0.01", "--epochs", "3"]  # mlp has dropout
+    assert run(*common, "--checkpoint-dir", "whole") == 0
+    add, batches = train_loop.Sums.add, []
+
+    def ask(self, *given):
+        add(self, *given)
+        batches.append(self)
+        if len(batches) == 11:  # the third of the second epoch; an epoch trains 7 and validates 1
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(train_loop.Sums, "add", ask)
+    before = signal.getsignal(number)
+    capsys.readouterr()
+    assert run(*common, "--checkpoint-dir", "halves") == {2: 130, 15: 143, 10: 75}[number]
+    path = Path("halves", train.FILE)
+    assert f"asked to end in epoch 2, after 3 of 7 batches; checkpoint: {path}. The same" in capsys.readouterr().out
+    assert signal.getsignal(number) == before
+    monkeypatch.setattr(train_loop.Sums, "add", add)
+    random.manual_seed(999)
+    assert run(*common, "--checkpoint-dir", "halves", "--resume") == 0
+    assert path.read_bytes() == Path("whole", train.FILE).read_bytes()
+
+
+def test_a_step_too_long_for_any_number_is_an_error(capsys):
+    assert small("--optimizer", "lbfgs", "--lr", "1e30", "--epochs", "9") == 2
+    said = capsys.readouterr().err
+    assert "train.py: error: " in said
+    assert "try a smaller --lr" in said
+
+
+class OfClasses(nn.Module):
+    targets = "classes"
+
+    def forward(self, input, target):
+        assert target.dtype == dg.int64
+        return nn.functional.cross_entropy(input, target)
+
+
+class Unstated(OfClasses):
+    targets = "one_hot"
+
+
+class Inherited(nn.CrossEntropyLoss):
+    pass
+
+
+class Whole(nn.Module):
+    def forward(self, input, target):
+        return (input - target) ** 2
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (OfClasses, ""),
+        (Inherited, ""),
+        (Unstated, "the loss Unstated was called with outputs (2, 3) and one-hot vectors: it raised AssertionError"),
+        (Whole, "it gave shape (2, 3), where a mean over samples, one number, is needed"),
+    ],
+)
+def test_a_strangers_loss_says_what_it_takes(loss, message, capsys, monkeypatch):
+    plain = registry.get
+    monkeypatch.setattr(train.registry, "get", lambda kind, name: loss if name == "theirs" else plain(kind, name))
+    assert small("--loss", "theirs", "--epochs", "1") == (2 if message else 0)
+    said = capsys.readouterr().err
+    assert message in said
+    assert not message or "targets = 'classes'" in said
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(capsys):

@@ -40,7 +40,16 @@ def known(reduction: str) -> str:
 
 
 def legacy_reduction(size_average: Any, reduce: Any) -> str:
-    """What PyTorch's old arguments say in terms of ``reduction``, with a warning."""
+    """What PyTorch's old arguments say in terms of ``reduction``, with a warning.
+
+    Raises:
+        TypeError: one is a text: a ``reduction`` in their place, which would count as True.
+    """
+    for name, given in (("size_average", size_average), ("reduce", reduce)):
+        if isinstance(given, str):
+            raise TypeError(
+                f"{name} must be a bool or None, got {given!r}, which stands in its place: write reduction={given!r}"
+            )
     averaged = size_average is None or size_average
     reduction = "none" if reduce is not None and not reduce else "mean" if averaged else "sum"
     warnings.warn(
