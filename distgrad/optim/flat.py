@@ -14,9 +14,10 @@ it is the parameters that begin in the range.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +26,11 @@ import numpy as np
 from .. import backend, dtypes
 from ..autograd import Tensor
 from ..autograd.graph import Cell
-from ..backend import Array
+from ..backend import Array, ArrayModule
 from ..compiled import Mean, usable
 from ..storage import FlatStorage, Sharing, home
 
-__all__ = ["BLOCK_BYTES", "Block", "Later", "Piece", "Rule", "SUM_BYTES", "Segment", "segments_of"]
+__all__ = ["BLOCK_BYTES", "Block", "Later", "Layout", "Piece", "Rule", "SUM_BYTES", "Segment", "Start", "segments_of"]
 
 BLOCK_BYTES = 192 * 1024
 SUM_BYTES = 512 * 1024  # where one array alone, a shared gradient being summed up, has to stay in the cache
@@ -46,6 +47,38 @@ class Rule:
     scratch: int = 0
     one_pass: int = 0
     numbers: tuple[str, ...] = ()
+    exact: bool = True
+
+
+Start = Callable[[ArrayModule, Array], Array]  # (array module, parameter) -> what its state begins with
+NONE_MADE: Mapping[str, Start] = {}
+
+
+class Layout:
+    """How state of other shapes than the parameters' lies in one flat array, parameter behind parameter.
+
+    Args:
+        shapes: for each parameter that of its state.
+        mine: whether this process holds it; those that it does are neighbours.
+
+    Attributes:
+        ranges: for each parameter its (first, behind last) element in what all processes hold together.
+        lo, hi: the elements that this process holds.
+    """
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]], mine: Sequence[bool]) -> None:
+        self.shapes, self.mine = shapes, mine
+        ends = [0, *itertools.accumulate(map(math.prod, shapes))]
+        self.ranges = list(itertools.pairwise(ends))
+        held = [r for r, here in zip(self.ranges, mine, strict=True) if here]
+        self.lo, self.hi = (held[0][0], held[-1][1]) if held else (0, 0)
+
+    def spot(self, k: int) -> tuple[slice, slice, tuple[int, ...]]:
+        """See :meth:`Segment.spot`."""
+        lo, hi = self.ranges[k]
+        if not self.mine[k]:
+            return slice(0, 0), slice(0, 0), self.shapes[k]
+        return slice(lo - self.lo, hi - self.lo), slice(0, hi - lo), self.shapes[k]
 
 
 class Segment:
@@ -54,6 +87,8 @@ class Segment:
     Attributes:
         lo, hi: the elements of the storage that this process updates here.
         state: for each state name ever used a flat array for these elements.
+        layouts: for state of other shapes than the parameters' how it lies in its array.
+        asked: where processes share the state, what users have asked for: all of it, in an array of their own.
         names: those among them that an update is given.
         steps: how many updates each parameter has had, seen by users through ``state["step"]``.
         numbers: for each name of the rule's numbers, one number a parameter; users see them too.
@@ -88,11 +123,13 @@ class Segment:
         n = last - first
         number = np.float64 if dtypes.get_default_dtype() is dtypes.float64 else np.float32
         self.steps: np.ndarray = np.zeros(n, number)
-        self.numbers = {name: np.zeros(n, number) for name in rule.numbers}
+        self.numbers = {name: np.zeros(n, np.float64 if rule.exact else number) for name in rule.numbers}
         self.together: int | None = 0
         self.begun = [False] * n
         self.fresh = n
         self.state: dict[str, Array] = {}
+        self.layouts: dict[str, Layout] = {}
+        self.asked: dict[str, Array] = {}
         self.names: tuple[str, ...] = ()
         self.cell = Cell()  # the version of steps and numbers, which users may write to
         self._seen = 0
@@ -106,8 +143,11 @@ class Segment:
         if self.rule.elementwise:
             lo = max(self.ranges[0][0], low)
             return lo, max(min(self.ranges[-1][1], high), lo)
-        mine = [r for r in self.ranges if low <= r[0] < high]
-        return (mine[0][0], mine[-1][1]) if mine else (low, low)
+        mine = [k for k, (first, _) in enumerate(self.ranges) if low <= first < high]
+        if not mine:
+            return low, low
+        behind = mine[-1] + 1  # the gap before another process's first belongs to the part: parts lie side by side
+        return self.ranges[mine[0]][0], self.ranges[behind][0] if behind < len(self.ranges) else self.ranges[-1][1]
 
     def part(self, k: int) -> tuple[int, int]:
         """The elements of the storage that are parameter ``k``'s and this process's."""
@@ -127,22 +167,86 @@ class Segment:
         kind = self.storage.dtype.str
         return sum(zlib.crc32(f"{kind}{i}".encode()) for i in range(self.first, self.last))
 
-    def use(self, names: tuple[str, ...], divide: bool) -> None:
-        """Give updates the state ``names``; ``divide``: in blocks even where one would do."""
+    def use(self, names: tuple[str, ...], divide: bool, made: Mapping[str, Start] = NONE_MADE) -> None:
+        """Give updates the state ``names``; ``divide``: in blocks even where one would do.
+
+        Args:
+            made: for those that begin with an array of their own the function that makes it.
+        """
         if names == self.names and divide == self._divide:
             return
         with backend.on(self.storage.device):
             for name in names:
                 if name not in self.state:
+                    n = self._lay_out(name, made[name]) if name in made else self.hi - self.lo
                     zeros = self.xp.zeros if self.sharing is None else self.sharing.allocate
-                    self.state[name] = zeros(self.hi - self.lo, self.storage.dtype)
+                    self.state[name] = zeros(n, self.storage.dtype)
         self.names, self._divide, self._whole = names, divide, None
+
+    def _lay_out(self, name: str, make: Start) -> int:
+        """Find room for state that is made by a function: its shapes are its own; how many elements are kept here."""
+        if self.rule.elementwise:
+            return self.hi - self.lo
+        shapes = [tuple(np.shape(make(self.xp, p._data))) for p in self.params]
+        if shapes == [tuple(view.shape) for view in self.views]:
+            return self.hi - self.lo
+        self.layouts[name] = layout = Layout(shapes, [self.owned[0] <= lo < self.owned[1] for lo, _ in self.ranges])
+        return layout.hi - layout.lo
+
+    def spot(self, k: int, name: str) -> tuple[slice, slice, tuple[int, ...]]:
+        """Where parameter ``k``'s state ``name`` is: in the buffer, in all of it, and the shape of that."""
+        if name in self.layouts:
+            return self.layouts[name].spot(k)
+        a, b = self.part(k)
+        first = self.ranges[k][0]
+        return slice(a - self.lo, b - self.lo), slice(a - first, b - first), tuple(self.views[k].shape)
 
     def state_of(self, k: int, name: str) -> Array:
         """Parameter ``k``'s part of a state buffer: in its shape, or flat where only some of it is here."""
-        a, b = self.part(k)
-        found = self.state[name][a - self.lo : b - self.lo]
-        return found.reshape(self.views[k].shape) if (a, b) == self.ranges[k] else found
+        here, _, shape = self.spot(k, name)
+        found = self.state[name][here]
+        return found.reshape(shape) if found.size == math.prod(shape) else found
+
+    def start(self, k: int, make: Start) -> Array:
+        """What parameter ``k``'s state, or this process's part of it, begins with, by the function that makes it."""
+        data = self.params[k]._data
+        if data is self.views[k] and self.sharing is not None:  # as all processes see it
+            (lo, hi), shape = self.ranges[k], data.shape
+            data = self.data[lo - self.offset : hi - self.offset].reshape(shape)
+        if self.rule.elementwise:
+            a, b = self.part(k)
+            first = self.ranges[k][0]
+            data = data.reshape(-1)[a - first : b - first]
+        return make(self.xp, data)
+
+    # --- state for users where processes share it --------------------------------------------------------------------
+
+    def whole_state(self, name: str) -> Array:
+        """All processes' parts of a state buffer, a user's writes to it included."""
+        found = self.asked.get(name)
+        return self.storage.assemble(self.state[name]) if found is None else found  # type: ignore[misc]
+
+    def whole_of(self, k: int, name: str, whole: Array) -> Array:
+        """Parameter ``k``'s state in what :meth:`whole_state` gave."""
+        if name in self.layouts:
+            layout = self.layouts[name]
+            (lo, hi), shape, start = layout.ranges[k], layout.shapes[k], 0
+        else:
+            (lo, hi), shape, start = self.ranges[k], tuple(self.views[k].shape), self.ranges[0][0]
+        return whole[lo - start : hi - start].reshape(shape)
+
+    def ask(self, k: int, name: str) -> Array:
+        """Parameter ``k``'s state in its shape, for a user: the next step takes over what is written to it."""
+        if name not in self.asked:
+            self.asked[name] = self.whole_state(name)
+        return self.whole_of(k, name, self.asked[name])
+
+    def give_back(self) -> None:
+        """Take over what users wrote to state; processes have come to a step, none of them reads any more."""
+        for name, whole in self.asked.items():
+            lo = self.layouts[name].lo if name in self.layouts else self.lo - self.ranges[0][0]
+            part = self.state[name]
+            part[...] = whole[lo : lo + len(part)]
 
     # --- steps and numbers ------------------------------------------------------------------------------------------
 
@@ -251,10 +355,14 @@ class Segment:
             self._whole = [(0, len(self.params), self._cut(*self._flat(self.lo, self.hi, self.data, self.offset)))]
         return self._whole
 
-    def pieces(self, counted: bool) -> Iterator[Piece]:
+    def pieces(self, counted: bool, later: list[tuple[Array, Array]] | None = None) -> Iterator[Piece]:
         """What has a gradient, in pieces of neighbours that are in step, each of which is counted.
 
         A parameter whose memory was replaced (same shape, dtype and device) is updated where it lies now.
+
+        Args:
+            later: a list for the parameters that a copy was made of, each with it, if the pieces are not updated one
+                by one as they come.
         """
         self.sync()
         self.together = None
@@ -293,8 +401,11 @@ class Segment:
                 blocks = self._cut(*self._flat(*self.part(k), copied, self.ranges[k][0]))
             yield k, end, blocks
             if copied is not None and not data.flags.c_contiguous:
-                with backend.where_it_lies(data):
-                    data[...] = copied.reshape(data.shape)
+                if later is None:
+                    with backend.where_it_lies(data):
+                        data[...] = copied.reshape(data.shape)
+                else:
+                    later.append((data, copied))
             k = end
         self.reread()
 

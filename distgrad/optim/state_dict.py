@@ -8,7 +8,7 @@ from typing import Any
 
 from ..autograd import Tensor
 from .flat import Segment
-from .states import as_tensor, cast, whole_states
+from .states import as_tensor, cast, merged, whole_states
 
 __all__ = ["must_be_of", "must_fit", "packed", "unpacked"]
 
@@ -28,7 +28,7 @@ def packed(state: Mapping[Any, Any], groups: list[dict[str, Any]], segments: Ite
     for key, entry in state.items():
         if isinstance(key, Tensor):
             if entry:
-                entries[index.get(id(key), key)] = {**entry, **whole.get(id(key), {})}
+                entries[index.get(id(key), key)] = merged(entry, whole.get(id(key), {}), copy=True)
         else:
             entries[key] = entry
     return {"state": entries, "param_groups": saved}

@@ -6,6 +6,8 @@ next step and taken over, as if the dict were all there is.
 
 from __future__ import annotations
 
+import math
+import sys
 import weakref
 import zlib
 from collections import defaultdict
@@ -18,18 +20,24 @@ from .. import backend
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS
 from ..backend import Array
+from ..storage import Sharing
 from .flat import Segment
 
 __all__ = [
-    "Entry", "States", "as_tensor", "begin", "cast", "detached", "extend", "host", "mark", "show", "take_over",
-    "whole_states",
+    "Entry", "States", "as_tensor", "begin", "cast", "detached", "extend", "give_back", "host", "mark", "merged",
+    "renew", "show", "take_over", "whole_states",
 ]  # fmt: skip
 
 
 class States(defaultdict[Any, Any]):
-    """``optimizer.state``; ``touched`` tells that somebody else than the engine changed it or an entry."""
+    """``optimizer.state``; ``touched`` tells that somebody else than the engine changed it or an entry.
+
+    Attributes:
+        asked: the segments of whose state, which processes share, users have asked for some.
+    """
 
     touched = False
+    asked: tuple[Segment, ...] = ()
 
 
 class Entry(dict[str, Any]):
@@ -57,6 +65,131 @@ for _name in ("__delitem__", "__ior__", "__setitem__", "clear", "pop", "popitem"
     _noting(Entry, _name, lambda entry: entry.states)
 
 
+class Unread:
+    """In the place of state that processes share, until a user asks for it."""
+
+    __slots__ = ("k", "name", "replaced", "segment")
+
+    def __init__(self, segment: Segment, k: int, name: str, replaced: Callable[[Tensor], None]) -> None:
+        self.segment, self.k, self.name, self.replaced = segment, k, name, replaced
+
+    def read(self) -> Tensor:
+        """The state, in its shape."""
+        tensor = Tensor._wrap(self.segment.ask(self.k, self.name), None)
+        tensor.__dict__["_when_replaced"] = self.replaced
+        return tensor
+
+
+class SharedEntry(Entry):
+    """One parameter's state where processes share it: whole for whoever asks.
+
+    What is asked for is this process's own until the next step, which takes over its part of it; then it is read anew.
+    """
+
+    __slots__ = ()
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        if value.__class__ is Unread:
+            states = self.states
+            if value.segment not in states.asked:
+                states.asked = (*states.asked, value.segment)
+            value = value.read()
+            dict.__setitem__(self, name, value)
+        return value
+
+    def __iter__(self) -> Any:  # its own, so that dict() and ** ask for each value too
+        return super().__iter__()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default
+
+    def items(self) -> Any:
+        return {name: self[name] for name in self}.items()
+
+    def values(self) -> Any:
+        return {name: self[name] for name in self}.values()
+
+    def copy(self) -> dict[str, Any]:
+        return dict(self.items())
+
+    def pop(self, name: str, *default: Any) -> Any:
+        if name in self:
+            self[name]  # noqa: B018 - is read
+        return super().pop(name, *default)
+
+    def popitem(self) -> Any:
+        list(map(self.__getitem__, self))
+        return super().popitem()
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else super().setdefault(name, default)
+
+    def __or__(self, other: Any) -> Any:
+        return self.copy() | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | self.copy()
+
+    def __eq__(self, other: object) -> bool:
+        return self.copy() == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self.copy())
+
+
+def merged(entry: Any, whole: Mapping[str, Any], copy: bool = False) -> dict[str, Any]:
+    """A parameter's state with what is ``whole`` in the place of parts; what a user has asked for or put there counts.
+
+    Args:
+        copy: what users may hold, as it is now.
+    """
+    if not whole or entry.__class__ is Entry:  # which has the parts
+        return {**entry, **whole}
+    mine = {name: value for name, value in dict.items(entry) if value.__class__ is not Unread}
+    if copy:
+        mine |= detached({name: value for name, value in mine.items() if name in whole})
+    return {name: mine[name] if name in mine else whole[name] for name in dict.fromkeys([*dict.keys(entry), *whole])}
+
+
+def give_back(states: States, segments: Iterable[Segment]) -> None:
+    """Take over what users wrote to the state that they had asked for; ``segments``: those that there are now."""
+    present = {id(segment) for segment in segments}
+    states.asked = tuple(segment for segment in states.asked if id(segment) in present)
+    for segment in states.asked:
+        segment.give_back()
+
+
+def renew(states: States, sharing: Sharing) -> None:
+    """After a step of ``sharing``: what users still hold is read anew, the rest forgotten."""
+    for segment in states.asked:
+        if segment.sharing is not sharing:
+            continue
+        entries = [states.get(p) for p in segment.params]
+        for name in list(segment.asked):
+            left = []
+            for k, entry in enumerate(entries):
+                value = dict.get(entry, name) if isinstance(entry, SharedEntry) else None
+                if isinstance(value, Tensor):
+                    replaced = value.__dict__["_when_replaced"]
+                    left.append((entry, Unread(segment, k, name, replaced), weakref.ref(value)))
+                    dict.__setitem__(entry, name, left[-1][1])
+                    del value
+            array = segment.asked.pop(name)
+            if sys.getrefcount(array) <= 2:
+                continue
+            array[...] = segment.whole_state(name)
+            segment.asked[name] = array
+            for entry, _, held in left:
+                tensor = held()
+                if tensor is not None:
+                    tensor._bump()
+                    dict.__setitem__(entry, name, tensor)
+    states.asked = tuple(segment for segment in states.asked if segment.asked)
+
+
 def show(states: States, segment: Segment, k: int, counter: str | None, extra: Mapping[str, Any] = {}) -> None:
     """Let users see parameter ``k``'s state: number of steps, numbers, arrays, and what else there is of it."""
     found: dict[str, Any] = {}
@@ -71,10 +204,15 @@ def show(states: States, segment: Segment, k: int, counter: str | None, extra: M
         if owner is not None:
             owner.touched = True
 
+    shared = segment.sharing is not None and segment.sharing.readable
     for name in segment.state:
+        if shared:
+            found[name] = Unread(segment, k, name, replaced)
+            continue
         found[name] = Tensor._wrap(segment.state_of(k, name), None)
         found[name].__dict__["_when_replaced"] = replaced
-    entry = Entry({**found, **{name: value for name, value in extra.items() if name not in found}})
+    kind = SharedEntry if shared else Entry
+    entry = kind({**found, **{name: value for name, value in extra.items() if name not in found}})
     entry.states = states
     before = states.touched
     states[segment.params[k]] = entry
@@ -97,7 +235,7 @@ def _number(segment: Segment, row: np.ndarray, k: int) -> Tensor:
     return tensor
 
 
-def begin(segment: Segment, which: Iterable[int], starts: Mapping[str, float]) -> None:
+def begin(segment: Segment, which: Iterable[int], starts: Mapping[str, Any]) -> None:
     """Give the parameters ``which`` the state that they start with; ``starts``: where it is not zero."""
     segment.sync()
     for k in which:
@@ -111,12 +249,23 @@ def begin(segment: Segment, which: Iterable[int], starts: Mapping[str, float]) -
     segment.reread()
 
 
-def _fill(segment: Segment, k: int, name: str, starts: Mapping[str, float]) -> None:
-    a, b = segment.part(k)
-    part = segment.state[name][a - segment.lo : b - segment.lo]
-    value = starts.get(name, 0)
+def _fill(segment: Segment, k: int, name: str, starts: Mapping[str, Any]) -> None:
+    here, of_whole, shape = segment.spot(k, name)
+    part, value = segment.state[name][here], starts.get(name, 0)
     with backend.on(segment.storage.device):
-        part[...] = complex(value, value) if part.dtype.kind == "c" else value
+        if callable(value):
+            if not part.size:
+                return
+            array = value_of = segment.start(k, value)
+            wanted = part.shape if segment.rule.elementwise else shape
+            if np.shape(value_of) not in ((), wanted):
+                raise TypeError(
+                    f"state {name!r} begins with shape {list(np.shape(array))}, its parameter has {list(wanted)}; "
+                    "shapes of its own need elementwise = False, and must not change"
+                )
+            part[...] = value_of.reshape(-1) if np.shape(value_of) else value_of
+        else:
+            part[...] = complex(value, value) if part.dtype.kind == "c" else value
 
 
 def take_over(
@@ -143,8 +292,6 @@ def extend(
     segment: Segment, k: int, names: Iterable[str], entry: Mapping[str, Any], starts: Mapping[str, float]
 ) -> dict[str, Any]:
     """Take the arrays ``names`` of parameter ``k`` from ``entry``, or where they start; what is left of it."""
-    shape = tuple(segment.views[k].shape)
-    a, b = segment.part(k)
     left = dict(entry)
     for name in names:
         value = left.pop(name, None)
@@ -152,12 +299,14 @@ def extend(
             _fill(segment, k, name, starts)
             continue
         array = value._data if value.__class__ in TENSORS else host(value)
+        here, of_whole, shape = segment.spot(k, name)
+        part = segment.state[name][here]
         if array.shape == shape:
-            array = array.reshape(-1)[a - segment.ranges[k][0] : b - segment.ranges[k][0]]
-        elif array.shape != (b - a,) or (a, b) == segment.ranges[k]:
-            raise ValueError(f"loaded state '{name}' has shape {list(array.shape)}, its parameter {list(shape)}")
+            array = array.reshape(-1)[of_whole]
+        elif array.shape != part.shape or part.size == math.prod(shape):
+            whose = "its parameter" if name not in segment.layouts else "its optimizer's"
+            raise ValueError(f"loaded state '{name}' has shape {list(array.shape)}, {whose} {list(shape)}")
         with backend.on(segment.storage.device):
-            part = segment.state[name][a - segment.lo : b - segment.lo]
             part[...] = backend.to_device(array, segment.storage.device).astype(part.dtype)
     return left
 
@@ -177,12 +326,12 @@ def whole_states(segments: Iterable[Segment]) -> dict[int, dict[str, Any]]:
                     "would fetch the rest"
                 )
             continue
-        for name, part in segment.state.items():
-            whole = segment.storage.assemble(part)
-            for p, (lo, hi), view in zip(segment.params, segment.ranges, segment.views, strict=True):
-                start = segment.ranges[0][0]
-                value = Tensor._wrap(whole[lo - start : hi - start].reshape(view.shape), None)
-                found.setdefault(id(p), {})[name] = value
+        for name in segment.state:
+            whole = segment.whole_state(name)
+            if name in segment.asked:
+                whole = whole.copy()  # what users hold follows later steps
+            for k, p in enumerate(segment.params):
+                found.setdefault(id(p), {})[name] = Tensor._wrap(segment.whole_of(k, name, whole), None)
     return found
 
 
