@@ -123,7 +123,7 @@ _KINDS: dict[str, _Kind] = {
 }  # fmt: skip
 
 # what Python code takes for true or false in PyTorch, too
-_TRUTHS = frozenset({"inplace", "size_average", "reduce", "full", "log_input", "foreach", "error_if_nonfinite"})
+_TRUTHS = frozenset({"inplace", "size_average", "reduce", "full", "foreach", "error_if_nonfinite"})
 
 
 class _Anything:
@@ -157,6 +157,7 @@ class _Parameter:
             self.word, self.test = "", None
             return
         self.word, self.test, quick = kind
+        self.converts = "Tensor" not in annotation  # of which a tensor stays one
         self.optional = optional = optional or name == "requires_grad"  # None is no, as in PyTorch
         if annotation == "Tensor":
             self.quick = TENSORS  # itself: subclasses enter it as they are made
@@ -165,6 +166,7 @@ class _Parameter:
             self.quick = _TensorsAnd(known) if self.word.startswith("Tensor") else frozenset(known)
 
     test: Callable[[Any], bool] | None
+    converts = True
     quick: Any = _ANYTHING
 
     def settled(self, function: str, value: Any, by_position: bool) -> Any:
@@ -173,7 +175,7 @@ class _Parameter:
             return value
         if not self.test(value):
             raise wrong(function, self.name, self.position if by_position else None, self.word, value)
-        if self.word == "int" and value.__class__ is not int and _is_whole(value):
+        if self.word == "int" and self.converts and value.__class__ is not int and _is_whole(value):
             value = value.__index__()
         elif self.word == "Number" and (value.__class__ in TENSORS or isinstance(value, np.generic)):
             value = value.item()

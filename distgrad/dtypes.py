@@ -97,7 +97,7 @@ def from_numpy_dtype(np_dtype: object) -> dtype:
 
 
 def as_dtype(value: object) -> dtype:
-    """``value`` as a :class:`dtype`: itself, a name, a Python number type or a NumPy dtype."""
+    """``value`` as a :class:`dtype`: itself, a name, a NumPy dtype or a Python number type, as wide as Python's."""
     if isinstance(value, dtype):
         return value
     if value is bool:
@@ -105,9 +105,9 @@ def as_dtype(value: object) -> dtype:
     if value is int:
         return int64
     if value is float:
-        return get_default_dtype()
+        return float64
     if value is complex:
-        return get_default_dtype().to_complex()
+        return complex128
     if isinstance(value, str) and value in _BY_NAME:
         return _BY_NAME[value]
     if isinstance(value, np.dtype | type):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -214,6 +215,8 @@ class Generator:
         most = _held(dtype)[1]
         if n - 1 > most:
             raise RuntimeError(f"a permutation of {n} does not fit {dtype!r}, which holds at most {most}")
+        if n > sys.maxsize // 8:
+            raise RuntimeError(f"Storage size calculation overflowed with sizes=[{n}]")
         return self._draw().permutation(n).astype(dtype.np, copy=False)
 
     def bernoulli(self, shape: Shape, p: float | np.ndarray) -> np.ndarray:

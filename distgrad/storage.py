@@ -79,6 +79,9 @@ class Sharing(Protocol):
     def release(self) -> None:
         """Gradients may have been forgotten."""
 
+    def follow(self) -> None:
+        """The whole state is wanted: if others of those no longer share, nor does this process."""
+
     def gradient(self, lo: int, hi: int) -> Array:
         """Elements ``lo`` to ``hi - 1`` of the gradient to update with; valid until the next call."""
         ...
@@ -122,7 +125,8 @@ class FlatStorage:
         owned: the (first, behind last) element that this process updates and holds optimizer state for; all of them,
             unless processes share the update out.  The pair is replaced, never changed.
         assemble: makes a sharing process's view of optimizer state whole: given this process's part of an array, it
-            returns the parts of all, in order of their ranges, in one array.  Collective; None where nobody shares.
+            returns the parts of all, in order of their ranges, in one array, or None if the others have none.
+            Collective; None where nobody shares.
         sharing: those that this process shares the update with; None where there are none.  An update then takes its
             gradients from there instead of :attr:`grad`, which holds this process's own.
         settled: where gradients that are shared lie once somebody has asked for them: a buffer laid out as :attr:`grad`
@@ -169,7 +173,7 @@ class FlatStorage:
         self.views: list[Array] = []
         self.slots: list[Array] = []
         self.owned: tuple[int, int] = (0, end)
-        self.assemble: Callable[[Array], Array] | None = None
+        self.assemble: Callable[[Array], Array | None] | None = None
         self.sharing: Sharing | None = None
         self.settled: tuple[Array, list[Array]] | None = None
         self._leaves: list[Leaf | None] = [None] * len(self.params)  # who was given the slots
@@ -245,7 +249,7 @@ class FlatStorage:
                 slot_over(leaf, self.slots[i])
         return leaf.slot  # type: ignore[return-value]
 
-    def share(self, sharing: Sharing, owned: tuple[int, int], assemble: Callable[[Array], Array]) -> None:
+    def share(self, sharing: Sharing, owned: tuple[int, int], assemble: Callable[[Array], Array | None]) -> None:
         """Have this process update ``owned`` only, in common with the others of ``sharing``."""
         global changes
         self.sharing, self.owned, self.assemble = sharing, owned, assemble

@@ -13,10 +13,11 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["EnvironmentFailure", "cores", "ensure", "mpi_environ", "mpirun", "python_of"]
+__all__ = ["EnvironmentFailure", "cores", "ensure", "keep_clear_of_leftovers", "mpi_environ", "mpirun", "python_of"]
 
 ROOT = Path(__file__).resolve().parent.parent
 MINIMUM = (3, 11)
@@ -117,6 +118,8 @@ def mpi_environ(ranks: int, *, base: dict[str, str] | None = None) -> dict[str, 
         environ["OMPI_ALLOW_RUN_AS_ROOT"] = environ["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
     # Open MPI binds one or two ranks to one core each, which would stack a rank's BLAS threads on that core.
     environ.setdefault("PRTE_MCA_hwloc_default_binding_policy", "none")
+    # Ranks of one machine need no fabric, and Open MPI takes a second a rank to look for one through libfabric.
+    environ.setdefault("OMPI_MCA_btl", "^ofi")
     if ranks > cores():
         environ.setdefault("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe")
         environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")  # waiting ranks spin on cores that others need
@@ -124,6 +127,16 @@ def mpi_environ(ranks: int, *, base: dict[str, str] | None = None) -> dict[str, 
     for name in ("OPAL_PREFIX", "PRTE_PREFIX", "PMIX_PREFIX"):
         environ.pop(name, None)
     return environ
+
+
+def keep_clear_of_leftovers(environ: dict[str, str]) -> None:
+    """Where this process becomes mpirun: let it keep its files where no killed one of the same number has left any.
+
+    As ``python -m distgrad run`` does, where more is said of it.
+    """
+    place, bases = tempfile.gettempdir(), ("PRTE_MCA_prte_tmpdir_base", "PRTE_MCA_prte_local_tmpdir_base")
+    if os.path.lexists(os.path.join(place, f"ompi.{os.getpid()}")) and not any(name in environ for name in bases):
+        environ[bases[1]] = tempfile.mkdtemp(prefix="ompi-", dir=place)
 
 
 def cores() -> int:

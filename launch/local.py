@@ -53,6 +53,7 @@ def main(arguments: list[str]) -> int:
     line = command(python, options.ranks, options.script, options.arguments)
     environ = environment.mpi_environ(options.ranks)
     print(f"+ {shown(line, environ)}", file=sys.stderr, flush=True)
+    environment.keep_clear_of_leftovers(environ)
     os.execvpe(line[0], line, environ)
 
 

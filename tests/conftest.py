@@ -24,8 +24,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # so that no worker ends with a slow one
+    torch = importlib.util.find_spec("torch") is not None
     for item in items:
-        if item.get_closest_marker("torch") and importlib.util.find_spec("torch") is None:
+        if not torch and item.get_closest_marker("torch"):
             item.add_marker(pytest.mark.skip(reason="PyTorch is not installed"))
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skipif(_no_gpu(), reason="no GPU, or CuPy is not installed"))

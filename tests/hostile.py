@@ -297,6 +297,67 @@ REFUSED = [
     ("optim.SGD(5, lr=1)", lambda m: m.optim.SGD(5, lr=1), TypeError, ""),
     ("optim.SGD([x], lr='a')", lambda m: m.optim.SGD([m.x], lr="a"), TypeError, ""),
     ("optim.SGD([x], lr=t.ones(2))", lambda m: m.optim.SGD([m.x], lr=m.t.ones(2)), ValueError, "1-element"),
+    # numbers that no type holds
+    ("10**30 - t.arange(3)", lambda m: 10**30 - m.t.arange(3), OverflowError, "int too big to convert"),
+    ("t.arange(3) * 10**30", lambda m: m.t.arange(3) * 10**30, OverflowError, "int too big to convert"),
+    ("10**30 << t.arange(3)", lambda m: 10**30 << m.t.arange(3), OverflowError, "int too big to convert"),
+    (
+        "t.where(b, x, 1e300)",
+        lambda m: m.t.where(m.b, m.x, 1e300),
+        RuntimeError,
+        "value cannot be converted to type float without overflow",
+    ),
+    ("t.where(b, 1.0, 1e300)", lambda m: m.t.where(m.b, 1.0, 1e300), RuntimeError, "without overflow"),
+    ("t.randperm(2**63 - 1)", lambda m: m.t.randperm(2**63 - 1), RuntimeError, "Storage size calculation overflowed"),
+    (
+        "F.one_hot(t.arange(3), 2**63 - 1)",
+        lambda m: m.F.one_hot(m.t.arange(3), 2**63 - 1),
+        RuntimeError,
+        "Storage size calculation overflowed",
+    ),
+    ("t.normal(0.0, nan, (1,))", lambda m: m.t.normal(0.0, float("nan"), (1,)), RuntimeError, "std >= 0.0"),
+    # types whose values would be other ones
+    (
+        "F.huber_loss(t.arange(3), v)",
+        lambda m: m.F.huber_loss(m.t.arange(3), m.v),
+        RuntimeError,
+        "result type Float can't be cast to the desired output type Long",
+    ),
+    ("F.l1_loss(x, b)", lambda m: m.F.l1_loss(m.x, m.b), RuntimeError, "with a bool tensor is not supported"),
+    (
+        "t.sub(x, b, alpha=2)",
+        lambda m: m.t.sub(m.x, m.b, alpha=2),
+        RuntimeError,
+        "Subtraction, the `-` operator, with a bool tensor is not supported",
+    ),
+    (
+        "t.sub(b, b, alpha=2)",
+        lambda m: m.t.sub(m.b, m.b, alpha=2),
+        RuntimeError,
+        "Subtraction, the `-` operator, with two bool tensors is not supported",
+    ),
+    ("t.round(x, decimals=inf)", lambda m: m.t.round(m.x, decimals=float("inf")), TypeError, "round()"),
+    ("t.round(x, decimals=True)", lambda m: m.t.round(m.x, decimals=True), TypeError, "round()"),
+    (
+        "t.ones(2, requires_grad=True).data = t.arange(2)",
+        lambda m: setattr(m.t.ones(2, requires_grad=True), "data", m.t.arange(2)),
+        RuntimeError,
+        "data set to a tensor that requires gradients must be floating point or complex dtype",
+    ),
+    ("x.stride(True)", lambda m: m.x.stride(True), TypeError, "stride(): argument 'dim' (position 1) must be int"),
+    ("x.stride(slice(1))", lambda m: m.x.stride(slice(1)), TypeError, "must be int, not slice"),
+    (
+        "t.autograd.grad(…, create_graph=[])",
+        lambda m: m.t.autograd.grad((lambda p: p.sum())(m.p), m.p, create_graph=[]),
+        TypeError,
+        "",
+    ),
+    (
+        "F.poisson_nll_loss(x, x, log_input=0)",
+        lambda m: m.F.poisson_nll_loss(m.x, m.x, log_input=0),
+        TypeError,
+        "argument 'log_input'",
+    ),
 ]
 
 # what PyTorch takes without a word, or refuses unclearly
@@ -531,4 +592,22 @@ TAKEN = [
         lambda m: m.t.from_numpy(m.np.ma.masked_array([1.0], [False])).tolist(),
         [1.0],
     ),
+    ("str(t.zeros(1, dtype=float).dtype)", lambda m: str(m.t.zeros(1, dtype=float).dtype), "torch.float64"),
+    ("str(x.to(complex).dtype)", lambda m: str(m.x.to(complex).dtype), "torch.complex128"),
+    (
+        "t.max(t.tensor([0, 2]), t.tensor(1)).tolist()",
+        lambda m: m.t.max(m.t.tensor([0, 2]), m.t.tensor(1)).tolist(),
+        [1, 2],
+    ),
+    (
+        "t.tensor([0, 2]).min(t.tensor([1])).tolist()",
+        lambda m: m.t.tensor([0, 2]).min(m.t.tensor([1])).tolist(),
+        [0, 1],
+    ),
+    (
+        "str(t.round(x, decimals=np.int64(1)).dtype)",
+        lambda m: str(m.t.round(m.x, decimals=m.np.int64(1)).dtype),
+        "torch.float32",
+    ),
+    ("t.where(b, x.double(), 1e300)[0, 0].item()", lambda m: m.t.where(m.b, m.x.double(), 1e300)[0, 0].item(), 1.0),
 ]

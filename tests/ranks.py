@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ import environment
 HANG = 150.0  # seconds after which a job is taken to hang, on a busy machine too: no limit to what it may take
 LONG = 1000  # seconds that a rank sleeps which only something else is to end: longer than any job may take
 GUARDS_OFF = Path(__file__).resolve().parent / "guards_off"
+COMPILED = {"DISTGRAD_JIT": "1"}  # for jobs whose subject is what numba compiles
 LAUNCHERS = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "HYDRA_", "MPIR_", "SLURM_")
 
 
@@ -47,16 +50,31 @@ def is_open_mpi() -> bool:
 
 
 def job_environment(ranks: int, extra: dict[str, str] | None = None) -> dict[str, str]:
-    """This environment for ``ranks`` ranks of one thread each, without a trace of a launcher that started the tests."""
+    """This environment for ``ranks`` ranks of one thread each, without a trace of a launcher that started the tests.
+
+    Loops are not compiled unless ``extra`` holds :data:`COMPILED`: importing numba takes a rank longer than most jobs.
+    """
     # Unbuffered, ranks write pieces of lines, which the launcher mixes.
     clean = {k: v for k, v in os.environ.items() if not k.startswith((*LAUNCHERS, "PYTHONUNBUFFERED"))}
     threads = dict.fromkeys(environment.THREAD_VARIABLES, "1")
     made = environment.mpi_environ(ranks, base=clean | threads) | {"PYTHONFAULTHANDLER": "1"} | (extra or {})
+    made.setdefault("DISTGRAD_JIT", "0")
     made.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")  # other tests' jobs need the cores that waiting ranks spin on
     if "DISTGRAD_TEST_GUARD_OFF" in os.environ:  # see guards.py
         folders = [str(GUARDS_OFF), *filter(None, [made.get("PYTHONPATH")])]
         made["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
     return made
+
+
+@contextlib.contextmanager
+def own_folder(env: dict[str, str]) -> Iterator[dict[str, str]]:
+    """``env`` with a folder for temporary files that no other job has, and that is removed afterwards.
+
+    Open MPI names its session folder after mpirun's process number, and a job that is killed leaves it: the next mpirun
+    of that number would fail at once (exit code 213).  The path is short, since sockets lie there.
+    """
+    with tempfile.TemporaryDirectory(prefix="dg", ignore_cleanup_errors=True) as folder:
+        yield env | {"TMPDIR": folder}
 
 
 def _descendants(pid: int) -> list[int]:
@@ -72,7 +90,12 @@ def _descendants(pid: int) -> list[int]:
 
 
 def run_job(command: list[str], timeout: float, env: dict[str, str], stdin: int = subprocess.DEVNULL) -> Finished:
-    """Run ``command`` in a process group of its own, and kill the whole group (and fail) after ``timeout`` seconds."""
+    """Run ``command`` in a session and a folder of its own, and kill all of it (and fail) after ``timeout`` seconds."""
+    with own_folder(env) as env:
+        return _run_job(command, timeout, env, stdin)
+
+
+def _run_job(command: list[str], timeout: float, env: dict[str, str], stdin: int) -> Finished:
     timeout = min(timeout, float(os.environ.get("DISTGRAD_TEST_JOB_SECONDS", "inf")))
     started = time.monotonic()
     job = subprocess.Popen(

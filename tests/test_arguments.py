@@ -28,6 +28,7 @@ def tried(call: Any, library: str = "distgrad") -> Any:
         "x": t.ones(2, 3),
         "b": t.ones(2, 3, dtype=t.bool),
         "v": t.ones(3),
+        "p": t.ones(2, requires_grad=True),
         "masked": np.ma.masked_array([1.0, 2.0, 3.0], [False, True, False]),
     }
     names["o"] = names["optim"].SGD([t.ones(2, requires_grad=True)], lr=0.1, momentum=0.9)

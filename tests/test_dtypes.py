@@ -57,7 +57,7 @@ def test_from_numpy_and_back() -> None:
 
 def test_as_dtype_takes_names_and_python_types() -> None:
     wanted = {"float32": distgrad.float32, "half": distgrad.float16, bool: distgrad.bool, int: distgrad.int64,
-              float: distgrad.float32, complex: distgrad.complex64, np.int16: distgrad.int16}  # fmt: skip
+              float: distgrad.float64, complex: distgrad.complex128, np.int16: distgrad.int16}  # fmt: skip
     assert {k: dtypes.as_dtype(k) for k in wanted} == wanted
     with pytest.raises(TypeError):
         dtypes.as_dtype("float31")

@@ -133,7 +133,7 @@ def _deliver(leaf: Leaf, g: Any, as_tensor: bool) -> None:
         grad.open()
         grad = t._grad
     if as_tensor:
-        t._grad = g if grad is None else grad + g
+        t._grad = g.clone() if grad is None else grad + g  # its own memory: another leaf may be given the same
     elif g.__class__ is Coo:
         t._grad = _with_sparse(grad, g)
     elif grad is None:
@@ -148,14 +148,11 @@ def _deliver(leaf: Leaf, g: Any, as_tensor: bool) -> None:
             t._grad = slot
         else:
             t._grad = Tensor._wrap(g.copy() if g.__class__ is ndarray else backend.array_module(g).array(g), None)
-    elif grad._node is not None:
-        t._grad = grad + tensor_of(g)
     elif grad._data.__class__ is Coo:
         t._grad = Tensor._wrap(grad._data + g, None)
-    else:
+    else:  # in place, as in PyTorch: a recorded gradient keeps its history, and who saved it is told
         grad._data += g
-        if grad._vc is not None:
-            grad._vc.version += 1
+        grad._bump()
     hooks = leaf.post_hooks
     if hooks:
         for hook in hooks if len(hooks) == 1 else tuple(hooks):
@@ -496,7 +493,7 @@ def backward(
             _deliver(t._node, g, create_graph)
         else:
             g = g if create_graph else tensor_of(g)
-            t._grad = g if t._grad is None else t._grad + g
+            t._grad = g.clone() if t._grad is None else t._grad + g  # its own memory
 
 
 def grad(
@@ -516,6 +513,9 @@ def grad(
     """
     if is_grads_batched:
         raise NotImplementedError("is_grads_batched=True is not supported; call grad() for each gradient")
+    for name, flag in (("retain_graph", retain_graph), ("create_graph", create_graph), ("allow_unused", allow_unused)):
+        if flag is not None and not hasattr(flag, "__index__"):
+            raise TypeError(f"grad(): argument '{name}' must be bool, not {type(flag).__name__}")
     outputs, wanted = _sequence(outputs), _sequence(inputs)
     if not wanted:
         raise ValueError("grad requires non-empty inputs.")

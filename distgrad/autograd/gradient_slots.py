@@ -43,6 +43,8 @@ def unshared(leaf: Leaf) -> Tensor:
     if slot.__class__ is DeferredGrad:
         if not slot.open():
             return Tensor._wrap(np.empty_like(slot._data), None)
+        if leaf.slot is not slot:
+            return unshared(leaf)
     elif getrefcount(slot._data) > _ALONE_ARRAY:  # type: ignore[union-attr]
         return _renewed(leaf)
     if getrefcount(slot) > _ALONE:

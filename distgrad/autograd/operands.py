@@ -12,6 +12,7 @@ from .. import backend, dtypes
 from .coo import Coo
 from .tensor import TENSORS, unmasked
 
+_BEYOND = 1 << 64
 _SCALARS = (bool, int, float, complex, NoneType)
 
 
@@ -73,8 +74,11 @@ def _with_wide_number(xp: Any, prim: Any, raw: list[Any], kind: np.dtype[Any]) -
 
 
 def _wrapped(number: int, kind: dtypes.dtype) -> int:
-    """``number`` as an integer of type ``kind``, cut to its width as PyTorch does (NumPy refuses one too large)."""
+    """``number`` as an integer of type ``kind``, cut to its width as PyTorch does (NumPy refuses one too large);
+    OverflowError for one of more than 64 bits."""
     bits = 8 * kind.itemsize
+    if not -_BEYOND <= number < _BEYOND:
+        raise OverflowError(f"int too big to convert: {number}")
     number &= (1 << bits) - 1
     return number - (1 << bits) if kind.is_signed and number >> (bits - 1) else number
 
@@ -147,11 +151,6 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
     common = dtypes.result_type(seen)
     if prim.promote == "float" and common.category < 2:
         common = dtypes.get_default_dtype()
-    if not prim.bools and any(kind.category == 0 for kind, _ in seen):
-        raise RuntimeError(
-            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
-            "use the `~` or `logical_not()` operator instead."
-        )
     if common.itemsize == 2 and common.category == 2:
         with backend.where_it_lies(arrays[0]):
             if prim.wide_number and len(raw) == 2:

@@ -79,7 +79,6 @@ class Primitive:
         self.materialize = True
         self.wide_number = False  # whether half precisions meet a number behind them in float32, as it is
         self.fitting_number = False  # whether a number that a half precision cannot hold is refused, not infinite
-        self.bools = True  # whether it knows bools
         self.multilinear = False  # of a variadic one: whether of the input it is for the rule reads only the shape
         self.one_kind = True  # whether its first argument tells if it is called on tensors or on arrays
         self.call: Callable[..., Any] = forward

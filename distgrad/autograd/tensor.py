@@ -229,7 +229,11 @@ class Tensor:
     def stride(self, dim: int | None = None) -> Any:
         """Distance, in elements, between neighbours along each dimension (or along ``dim``)."""
         strides = tuple(s // self._data.itemsize for s in self._data.strides)
-        return strides if dim is None else strides[dim]
+        if dim is None:
+            return strides
+        if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+            raise TypeError(f"stride(): argument 'dim' (position 1) must be int, not {type(dim).__name__}")
+        return strides[dim]
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie in memory in row-major order without gaps."""
@@ -319,6 +323,7 @@ class Tensor:
     @property
     def is_leaf(self) -> bool:
         """Whether the user made it: it has no history."""
+        self._fresh()
         return self._node is None or type(self._node) is Leaf
 
     @property
@@ -388,6 +393,8 @@ class Tensor:
     def data(self, value: Tensor) -> None:
         if value.__class__ not in TENSORS:
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if self._node is not None and value.dtype.category < 2:
+            raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
         told = self.__dict__.get("_when_replaced")
         if told is not None:
             told(self)

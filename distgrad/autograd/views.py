@@ -244,6 +244,13 @@ def _check_type(made: Any, own: Any) -> None:
         )
 
 
+def _put_changed(data: Any, ans: Any) -> None:
+    """Write to ``data``, whose elements share places, what differs: an element left as it was is not to undo what was
+    written to its double."""
+    changed = ans != data
+    _writable(data)[changed] = ans[changed]
+
+
 def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], watch: Any = ()) -> Tensor:
     """``x`` becomes ``prim(x, *args)``, in its own memory, recorded if anything involved requires grad; options in
     ``args`` may be of the tensors to ``watch``."""
@@ -258,7 +265,8 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], w
     xp, raw = unify(prim, inputs[:n], [a._data if a.__class__ in TENSORS else a for a in inputs[:n]])
     if xp is None:
         return write(prim, x, (*raw[1:], *inputs[n:]), kwargs, watch)
-    if overlaps(data) and prim.name not in _SAME_TWICE:
+    repeated = overlaps(data)
+    if repeated and prim.name not in _SAME_TWICE:
         raise overlapping()
     mask = 0
     save_ans, kinds = False, (0,) * n
@@ -283,11 +291,14 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], w
     # before the write: what is saved and lies in the memory written is stale
     versions = versions_of(inputs[:n]) if recorded else None
     if ans is not data:
-        if xp is np:
+        if xp is np and not repeated:
             _writable(data)[...] = ans
         else:
             with backend.where_it_lies(data):
-                data[...] = ans
+                if repeated:
+                    _put_changed(data, ans)
+                else:
+                    data[...] = ans
     x._bump()
     cell = x._vc
     assert cell is not None

@@ -17,6 +17,7 @@ import importlib.util
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -27,6 +28,7 @@ COMMAND = ("run",)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # Set by installers of an MPI that is moved about; they would turn the launcher found here into another one.
 _PREFIXES = ("OPAL_PREFIX", "PRTE_PREFIX", "PMIX_PREFIX")
+_FOLDERS = ("PRTE_MCA_prte_tmpdir_base", "PRTE_MCA_prte_local_tmpdir_base")
 _BINDINGS = ("none", "core", "socket", "numa", "hwthread")
 
 
@@ -110,6 +112,8 @@ def _prepare(options: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
     placing = spell(hosts, options.bind_to or "none", threads, crowded, environ, launcher)
     if launcher.family == "openmpi" and "--stdin" not in extra and not options.dry_run and _nothing_to_read():
         placing += ["--stdin", "none"]  # Open MPI 5 does not tell rank 0 where its input ends: it would wait for ever
+    if launcher.family == "openmpi" and not options.dry_run:
+        _keep_clear_of_leftovers(environ)
     # MPICH's mpiexec takes what is for the whole job only before -n.
     line = [str(launcher.path), *placing, *extra, "-n", str(options.ranks), sys.executable, *program]
     return line, environ
@@ -121,6 +125,18 @@ def _nothing_to_read() -> bool:
         return os.fstat(0).st_rdev == os.stat(os.devnull).st_rdev
     except OSError:
         return True
+
+
+def _keep_clear_of_leftovers(environ: dict[str, str]) -> None:
+    """Let mpirun, which this process becomes, keep its files where no earlier one of its number has left any.
+
+    Open MPI 5 keeps them in ``ompi.PID``, of mpirun's process.  A job that is killed leaves that folder, and the next
+    mpirun of the same number would end at once with exit code 213.  The folder is not removed: where containers share
+    /tmp, it can be that of a job that runs.
+    """
+    place = tempfile.gettempdir()
+    if os.path.lexists(os.path.join(place, f"ompi.{os.getpid()}")) and not any(name in environ for name in _FOLDERS):
+        environ[_FOLDERS[1]] = tempfile.mkdtemp(prefix="ompi-", dir=place)  # mpirun leaves it empty
 
 
 def line_for(launcher: _mpirun.Launcher, ranks: int) -> tuple[list[str], dict[str, str]]:

@@ -64,15 +64,14 @@ class AsWrapped:
         named = dict(module.named_parameters())
         self._trained = [(name, p, p._data.dtype) for name, p in named.items() if p.requires_grad]
         self._frozen = [(name, p) for name, p in named.items() if not p.requires_grad]
-        self._held = [
-            (registry, tuple(registry.values()))
-            for part in module.modules()
-            for registry in (part._parameters, part._modules)
-            if registry
-        ]
+        registries = [registry for part in module.modules() for registry in (part._parameters, part._modules)]
+        self._held = [(registry, tuple(registry.values())) for registry in registries if registry]
+        self._empty = [registry for registry in registries if not registry]
 
     def check(self) -> None:
         """RuntimeError if a parameter came, is trained since or has another dtype; it says which."""
+        if any(self._empty):
+            self._look()
         for registry, then in self._held:
             if len(registry) != len(then) or not all(map(operator.is_, registry.values(), then)):
                 self._look()

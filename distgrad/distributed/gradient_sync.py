@@ -95,16 +95,19 @@ class GradientSync:
             return self.reducer
         return former
 
-    def _go_over(self, former: SharedReducer) -> bool:
-        """Let messages take the place of common memory on this rank; whether the last pass is to be made again."""
-        told = [update.withdraw() for update in former.updates]
+    def _go_over(self, former: SharedReducer) -> None:
+        """Let messages take the place of common memory on this rank."""
+        taken = [update.withdraw() for update in former.updates]
         self._leave_shared_memory(former)
-        self.reducer = self._messages(late=True)
+        self.reducer = former.successor = self._messages(late=True)
+        if any(of_one.again for of_one in taken):
+            if taken[0].samples >= 0:
+                self.reducer.announced.tell(taken[0].samples)
+            self.reducer.reduce_now()
+            for of_one in taken:
+                for p, grad in of_one.aside:
+                    p._grad = grad
         self._carry_over(former)
-        again = any(late for late, _ in told)
-        if again and told[0][1] >= 0:
-            self.reducer.announced.tell(told[0][1])
-        return again
 
     def _part(self, reduces: bool) -> None:
         """Have this rank go its own way, for good: it steps with gradients that are not the same on all ranks.
@@ -124,14 +127,10 @@ class GradientSync:
                 file=sys.stderr,
                 flush=True,
             )
-        dropped = [p for p in self.params if p._grad is None]
-        again = self._go_over(former)
+        self._go_over(former)
         assert isinstance(self.reducer, Reducer)
-        if reduces or again:
+        if reduces:
             self.reducer.reduce_now()
-        if again:
-            for p in dropped:
-                p._grad = None
 
     def forked(self) -> None:
         """See :class:`~distgrad.distributed.forked.Forks`."""

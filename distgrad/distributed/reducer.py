@@ -118,6 +118,11 @@ class Reducer:
             )
         self.announced.forward(sync, samples, training)
 
+    @property
+    def running(self) -> bool:
+        """Whether a backward pass is being reduced."""
+        return self._running
+
     def reduce_now(self) -> None:
         """Reduce this rank's gradients as they are, as a backward pass that is reduced would at its end."""
         self._begin()

@@ -13,6 +13,7 @@ from distgrad.distributed.announced import Announced
 from distgrad.distributed.cluster_update import ClusterUpdate
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.finite import FiniteCheck
+from distgrad.distributed.reducer import Reducer
 from distgrad.distributed.shared_update import SharedUpdate
 from distgrad.distributed.static_graph import StaticGraph
 
@@ -50,6 +51,7 @@ class SharedReducer:
         self._running = False
         self._announced = Announced(by_samples)
         self._unchecked = self._local = False
+        self.successor: Reducer | None = None  # what has taken its place
         self.part: Callable[[bool], None] | None = None  # has this rank go its own way; see GradientSync
         for update in self.updates:
             update.check, update.part = self._check, functools.partial(self._part, False)
@@ -170,6 +172,12 @@ class SharedReducer:
 
     def _finish(self) -> None:
         self._local = False
+        for update in self.updates:
+            update.gate()
+        if self.successor is not None:  # since this pass began
+            if not self.successor.running:
+                self.successor.reduce_now()
+            return
         if any(update.comes_too_late(update.passes + 1) for update in self.updates):
             self._running = False
             self._part(True)  # by messages, as the rank does that has gone its own way

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from distgrad.backend import Array
-from distgrad.distributed.communicator import Communicator, DistError
+from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.node_memory import NodeMemory
 
 __all__ = ["SharedState"]
@@ -29,9 +29,11 @@ class SharedState:
 
     Args:
         comm: the ranks of this node.
+        parted: tells whether some rank went its own way.
     """
 
-    def __init__(self, comm: Communicator) -> None:
+    def __init__(self, comm: Communicator, parted: Callable[[], bool]) -> None:
+        self._parted = parted
         self._comm = comm
         words = NodeMemory.common(comm, comm.size * 3 * 8).bytes.view(np.int64)
         self._tables = words.reshape(comm.size, 3)  # of each rank's table: process, file descriptor, rows told of
@@ -90,19 +92,19 @@ class SharedState:
         """Whether :meth:`sweep` has anything to do."""
         return bool(self._dead)
 
-    def assemble(self, part: Array) -> Array:
-        """All ranks' parts of the state of which ``part`` is this one's; the others need not take part."""
+    def assemble(self, part: Array) -> Array | None:
+        """All ranks' parts of the state of which ``part`` is this one's; the others need not take part.
+
+        None where the ranks went their own ways before the others had such state.
+        """
         number = next(k for k, (array, _) in self._arrays.items() if array() is part)
         if self._fetched is None:
             told = self._tables[:, 2]
-            self._comm.Await(lambda: bool((told > number).all()), "for the other ranks to have optimizer state")
-            return self._read(number, part)
-        if number not in self._fetched:
-            raise DistError(
-                f"rank {self._comm.rank} has optimizer state that other ranks do not have: load a state dict on "
-                "every rank, or on none"
+            self._comm.Await(
+                lambda: bool((told > number).all()) or self._parted(), "for the other ranks to have optimizer state"
             )
-        return self._fetched[number]
+            return self._read(number, part) if (told > number).all() else None
+        return self._fetched.get(number)
 
     def fetch(self) -> None:
         """Read all arrays that are in use: what the other ranks do from now on is their own affair."""

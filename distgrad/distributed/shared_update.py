@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,7 +47,7 @@ from distgrad.distributed.shared_parameters import SharedParameters
 from distgrad.distributed.shared_state import SharedState
 from distgrad.storage import FlatStorage
 
-__all__ = ["REDUCED", "SharedUpdate", "scaled"]
+__all__ = ["REDUCED", "SharedUpdate", "Withdrawn", "scaled"]
 
 _DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, REDUCED, _HOW = range(8)  # words of each rank
 _TOTALLED = 15  # in steps of optimizers that make sums over all parameters
@@ -109,7 +109,8 @@ class SharedUpdate:
         self._asked_in = 0
         self._means: dict[tuple[int, int], Mean] = {}  # of rows, for loops, by their elements
         self._scratch = np.empty(0, storage.dtype)
-        self._state = SharedState(comm)
+        meeting = self.meeting
+        self._state = SharedState(comm, lambda: meeting.told_to_all(_PARTED) != 0)
         self._totals: dict[int, np.ndarray] = {}  # by how many they are, the ranks' parts of sums over all
         bounds = [n * r // self.size // 16 * 16 for r in range(self.size)] + [n]
         storage.share(self, (bounds[self.rank], bounds[self.rank + 1]), self._state.assemble)
@@ -355,13 +356,11 @@ class SharedUpdate:
         if self._foreign:
             raise RuntimeError(FORKED)
         if self._pending:
-            part, self.part = self.part, None  # not in the midst of a backward pass
-            try:
-                for p in self.storage.params:
-                    if p._grad.__class__ is DeferredGrad:
-                        self._arrive(p)  # it will be added to
-            finally:
-                self.part = part
+            for p in self.storage.params:
+                if p._grad.__class__ is DeferredGrad:
+                    self._arrive(p)  # it will be added to
+                    if self.parted:
+                        return True
         waits = self.announced is None or self.announced.expecting
         if not waits and not self.meeting.reached(_RELEASED, self._pass):
             if self.factors is not None:
@@ -371,6 +370,9 @@ class SharedUpdate:
         self.meeting.tell(_RELEASED, self._pass)
         why = "for the other ranks to have done with the gradients of backward() number {}"
         self.meeting.wait(_RELEASED, self._pass, why)
+        if self.comes_too_late(self._pass) and self.part is not None:
+            self.part()  # before what this rank has of that pass is written over
+            return True
         if self.factors is not None:
             self.factors.idle = False
             self.factors.clear()
@@ -577,6 +579,11 @@ class SharedUpdate:
             return False
         return any(0 < told <= number for told in self.meeting.told(_LEFT))
 
+    def follow(self) -> None:
+        """If some rank went its own way, so does this one."""
+        if not self.parted and self.part is not None and self.meeting.told_to_all(_PARTED):
+            self.part()
+
     def forked(self) -> None:
         """This process is a forked child of the rank: parameters are its own from now on, gradients are refused."""
         self.parameters.keep()
@@ -588,24 +595,25 @@ class SharedUpdate:
         """How many passes this rank has completed here."""
         return self._pass
 
-    def withdraw(self, tell: bool = True) -> tuple[bool, int]:
+    def withdraw(self, tell: bool = True) -> Withdrawn:
         """Take this rank's gradients out of common memory, and all ranks' optimizer state; parameters stay readable.
 
         Args:
             tell: the others, who then do the same.
 
-        Returns:
-            whether another rank had withdrawn before the last pass, which then has to be reduced by messages: every
-            gradient of it is this rank's own again; and the samples that it was of (negative: they do not count).
+        Where another rank had withdrawn before the last pass, that pass has to be reduced by messages: every gradient
+        of it is then this rank's own again.
         """
         meeting, last = self.meeting, self._pass
         meeting.wait(_DONE, last, "for the other ranks' backward() number {}", unless=_PARTED)
         again = self.comes_too_late(last)
+        aside: list[tuple[Tensor, Tensor | None]] = []
         if again:
             self._pending = False
             for i, p in enumerate(self.storage.params):
-                if p._grad is None and self._used[self.rank][i] == PRESENT:
-                    p._grad = self.storage.grad_slot(i)
+                if p._grad.__class__ is not DeferredGrad:
+                    aside.append((p, p._grad))
+                p._grad = self.storage.grad_slot(i) if self._used[self.rank][i] == PRESENT else None
         elif self._pending:
             self._wait_gradients()
         for p in self.storage.params:
@@ -614,11 +622,11 @@ class SharedUpdate:
         self._users = []
         self._state.fetch()
         meeting.tell(_LEFT, last if again else last + 1)
-        meeting.tell(_RELEASED, _FOR_GOOD)
         if tell:
             meeting.tell_all(_PARTED, 1)
+        meeting.tell(_RELEASED, _FOR_GOOD)
         self.parted = True
-        return again, meeting.told(_SAMPLES)[self.rank]
+        return Withdrawn(again, meeting.told(_SAMPLES)[self.rank], aside)
 
     # --- state ------------------------------------------------------------------------------------------------------
 
@@ -646,6 +654,14 @@ class SharedUpdate:
 
 
 _PRIME = 2**61 - 1
+
+
+class Withdrawn(NamedTuple):
+    """What a rank took along; see :meth:`SharedUpdate.withdraw`."""
+
+    again: bool  # whether the last pass has to be reduced by messages
+    samples: int  # of which it was; negative: they do not count
+    aside: list[tuple[Tensor, Tensor | None]]  # then, parameters and what they have instead of gradients of it
 
 
 class _Parted(RuntimeError):

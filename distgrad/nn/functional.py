@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any as _Any
 
 from .._arguments import checked
@@ -121,6 +122,8 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """
     if tensor.dtype.tensor_type != "LongTensor":
         raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor, got {tensor.dtype}")
+    if tensor.numel() * num_classes > sys.maxsize // 8:
+        raise RuntimeError(f"Storage size calculation overflowed with sizes={[*tensor.shape, num_classes]}")
     if tensor.numel() == 0:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")

@@ -8,6 +8,7 @@ from . import (
     assigning,
     conversion,
     creation,
+    drawing,
     einsum,
     elementwise,
     embedding,
@@ -22,6 +23,6 @@ from . import (
 )
 
 __all__ = [
-    "activation", "arithmetic", "assigning", "conversion", "creation", "einsum", "elementwise", "embedding", "indexing",
-    "linalg", "losses", "normalization", "norms", "reduction", "selection", "shape",
+    "activation", "arithmetic", "assigning", "conversion", "creation", "drawing", "einsum", "elementwise", "embedding",
+    "indexing", "linalg", "losses", "normalization", "norms", "reduction", "selection", "shape",
 ]  # fmt: skip

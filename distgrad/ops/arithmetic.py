@@ -53,7 +53,6 @@ def _not_of_bools(operands: Any) -> None:
 
 _sub.primitive.refuse = _not_of_bools
 _sub.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g)
-_sub.primitive.bools = False
 
 
 @primitive("__mul__", "__rmul__", "__imul__", "mul", "mul_", "multiply", "multiply_", promote="same")
@@ -146,7 +145,7 @@ def _sub_scaled(xp, x, y, alpha):
 
 
 _sub_scaled.defvjp(lambda g, ans, x, y, alpha: g, lambda g, ans, x, y, alpha: -mul(g, alpha.conjugate()))
-_sub_scaled.primitive.bools = False
+_sub_scaled.primitive.refuse = lambda operands: _not_of_bools(operands[:2])
 
 
 @method("add", check=False)

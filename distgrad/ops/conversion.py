@@ -57,14 +57,14 @@ def to(
 
     ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``.  RuntimeError for a device that isn't here.
     """
-    for a in args:
-        if a is None or isinstance(a, bool):
+    for i, a in enumerate(args):
+        if a is None or (isinstance(a, bool) and i):  # non_blocking and copy
             continue
         if a.__class__ in TENSORS:
             device, dtype = a.device, a.dtype
         elif isinstance(a, dtypes.dtype | type):
             dtype = a
-        elif isinstance(a, (str, int, backend.device)):
+        elif isinstance(a, (str, int, backend.device)) and not isinstance(a, bool):
             device = a
         else:
             raise TypeError(f"to() takes a dtype, a device or a tensor, got {type(a).__name__}")

@@ -1,4 +1,4 @@
-"""New tensors: from data, constant, ranges, random."""
+"""New tensors: from data, constant, ranges."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, dtypes, random
-from .._arguments import checked, is_number, kind_of, tensors_of, whole
+from .. import backend, dtypes
+from .._arguments import checked, tensors_of
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS, taken
 from ._declare import Device, DType, Number, raw, sizes
@@ -430,184 +430,6 @@ def eye(
     return _made(np.eye(n, m, dtype=dtypes.as_dtype(dtype or dtypes.get_default_dtype()).np), device, requires_grad)
 
 
-def _random(sample: Any, shape: tuple[int, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:
-    kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
-    if any(d < 0 for d in shape):
-        raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
-    try:
-        drawn = sample(shape, kind)
-    except (MemoryError, OverflowError, ValueError) as e:
-        raise _too_large(shape, e) from None
-    return _made(drawn, device, requires_grad)
-
-
-@checked
-def rand(
-    *size: int | Sequence[int],
-    generator: random.Generator | None = None,
-    dtype: DType = None,
-    device: Device = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """Uniform on [0, 1)."""
-    return _random((generator or random.default_generator).uniform, sizes(size), dtype, device, requires_grad)
-
-
-@checked
-def randn(
-    *size: int | Sequence[int],
-    generator: random.Generator | None = None,
-    dtype: DType = None,
-    device: Device = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """Normal, mean 0, variance 1."""
-    return _random((generator or random.default_generator).normal, sizes(size), dtype, device, requires_grad)
-
-
-@checked
-def randint(
-    low: int,
-    high: Any = None,
-    size: Any = None,
-    *,
-    generator: random.Generator | None = None,
-    dtype: DType = None,
-    device: Device = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """Integers from ``low`` (default 0, inclusive) to ``high`` (exclusive), equally likely; int64."""
-    if size is None:
-        low, high, size = 0, low, high
-    low, high = whole(low), whole(high)
-    kind = dtypes.as_dtype(dtype or dtypes.int64)
-    made = _integers(generator or random.default_generator, sizes((size,)), kind, low, high)
-    return _made(made, device, requires_grad)
-
-
-def _integers(generator: random.Generator, shape: tuple[int, ...], kind: dtypes.dtype, low: int, high: int) -> Any:
-    """Random integers from ``low`` to ``high`` - 1, drawn as int64 and of type ``kind``, which must hold both."""
-    if high <= low:
-        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    if kind.category < 2:
-        least, most = (0, 1) if kind.category == 0 else (dtypes.iinfo(kind).min, dtypes.iinfo(kind).max)
-        for name, bound in (("from", low), ("to - 1", high - 1)):
-            if not least <= bound <= most:
-                raise RuntimeError(f"{name} is out of bounds for {kind.tensor_type[:-6]}")
-    return generator.integers(low, high, shape, dtypes.int64).astype(kind.np)
-
-
-def _drawn(
-    generator: random.Generator, shape: tuple[int, ...], kind: dtypes.dtype, low: int = 0, high: int | None = None,
-    **names: Any,
-) -> Any:  # fmt: skip
-    """What ``random_()`` fills in: integers from 0, or ``from``, below ``to``, or all that the type holds."""
-    low, high = names.pop("from", low), names.pop("to", high)
-    if names:
-        raise TypeError(f"random_() got an unexpected keyword argument '{next(iter(names))}'")
-    return _integers(generator, shape, kind, low, random._held(kind)[1] + 1 if high is None else high)
-
-
-@checked
-def randperm(
-    n: int,
-    *,
-    generator: random.Generator | None = None,
-    dtype: DType = None,
-    device: Device = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """A random order of 0 … n-1; int64."""
-    kind = dtypes.as_dtype(dtype or dtypes.int64)
-    made = (generator or random.default_generator).permutation(n)
-    if n:
-        fitting(n - 1, kind.np)
-    return _made(made.astype(kind.np), device, requires_grad)
-
-
-@checked
-def normal(
-    mean: Tensor | float,
-    std: Tensor | float = 1.0,
-    size: Sequence[int] | None = None,
-    *,
-    generator: random.Generator | None = None,
-    dtype: DType = None,
-    device: Device = None,
-) -> Tensor:
-    """Normal with the mean(s) and standard deviation(s) given, in their shape or ``size``.
-
-    RuntimeError for a standard deviation below 0 (a tensor on a device is not looked at, which would wait).
-    """
-    if isinstance(std, Tensor):
-        if isinstance(std._data, np.ndarray) and bool((std._data < 0).any()):
-            raise RuntimeError("normal expects all elements of std >= 0.0")
-    elif std < 0:
-        raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
-    if dtype is None:
-        dtype = next((t.dtype for t in (mean, std) if isinstance(t, Tensor) and t.dtype.category > 1), None)
-    if size is None:
-        size = np.broadcast_shapes(np.shape(raw(mean)), np.shape(raw(std)))
-    return randn(*size, generator=generator, dtype=dtype, device=device) * std + mean
-
-
-rand_like = _like("rand_like", rand, "Uniform on [0, 1) in the shape, dtype and device of ``input``.")
-randn_like = _like("randn_like", randn, "Standard normal in the shape, dtype and device of ``input``.")
-
-
-@checked
-def bernoulli(input: Tensor, *, generator: random.Generator | None = None) -> Tensor:
-    """1 with the probability that ``input`` says, else 0, elementwise; RuntimeError for what is no probability (on a
-    device it is not looked at, which would wait)."""
-    p = input._data
-    if isinstance(p, np.ndarray) and not bool(((p >= 0) & (p <= 1)).all()):
-        raise RuntimeError("bernoulli expects all elements of the input to be probabilities, in [0, 1]")
-    return (rand(*input.shape, generator=generator, device=input.device, dtype=input.dtype) < input).to(input.dtype)
-
-
-def _filler(name: str, draw: Any, doc: str) -> None:
-    def fill(self, *args, generator=None, **kwargs):
-        for role, value in (*enumerate(args, 1), *kwargs.items()):
-            if not is_number(value) and not (value is None and name == "random_"):
-                word = f"argument {role}" if role.__class__ is int else f"argument '{role}'"
-                raise TypeError(f"{name}(): {word} must be Number, not {kind_of(value)}")
-        args = tuple([_number(a) for a in args])
-        values = draw(generator or random.default_generator, tuple(self._data.shape), self.dtype, *args, **kwargs)
-        return _overwrite(self, values)
-
-    fill.__name__ = fill.__qualname__ = name
-    fill.__doc__ = doc
-    setattr(Tensor, name, fill)
-
-
-def _overwrite(self: Tensor, values: Any) -> Tensor:
-    """Fill in place with what does not depend on any tensor."""
-    if not isinstance(self._data, np.ndarray) and isinstance(values, np.ndarray):
-        values = backend.to_device(values, self.device)
-    return self.copy_(Tensor._wrap(values, None))
-
-
-_filler(
-    "uniform_",
-    lambda gen, shape, kind, a=0.0, b=1.0, **kw: gen.uniform(shape, kind, kw.get("from", a), kw.get("to", b)),
-    "In place: uniform on [from, to).",
-)
-_filler("normal_", lambda gen, shape, kind, mean=0.0, std=1.0: gen.normal(shape, kind, mean, std), "In place: normal.")
-_filler(
-    "bernoulli_",
-    lambda gen, shape, kind, p=0.5: gen.keep_mask(shape, 1 - p).astype(kind.np),
-    "In place: 1 with probability ``p``.",
-)
-_filler(
-    "random_",
-    lambda gen, shape, kind, *bounds, **names: _drawn(
-        gen, shape, kind, *((0, *bounds) if len(bounds) == 1 and not names else bounds), **names
-    ),
-    "In place: random integers, below ``to``, from ``from`` on; of integer types by default all from 0 on, of "
-    "floating-point types those that it holds without gaps.",
-)
-
-
 @checked
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
     """Grids of coordinates from vectors, of shape (n0, n1, …), or (n1, n0, …) with ``indexing="xy"``."""
@@ -635,15 +457,3 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
 def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.numel()
-
-
-@checked
-def get_rng_state() -> Tensor:
-    """The state of the default generator, a uint8 tensor for :func:`set_rng_state`."""
-    return from_array(random.get_rng_state())
-
-
-@checked
-def set_rng_state(new_state: Tensor) -> None:
-    """Put the default generator into the state that :func:`get_rng_state` returned."""
-    random.set_rng_state(raw(new_state))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arguments import checked
+from .._arguments import checked, kind_of
 from ..autograd import Tensor, primitive
 from ._declare import attach, in_type_of, unknown
 
@@ -325,9 +325,18 @@ def trunc(xp, x):
 trunc.defvjp(lambda g, ans, x: g * 0)
 
 
+def _decimals(given: Any) -> int:
+    """``given`` as the number of decimals: an integer; TypeError for anything else."""
+    if isinstance(given, bool | np.bool_) or not isinstance(given, int | np.integer):
+        raise TypeError(f"round(): argument 'decimals' must be int, not {kind_of(given)}")
+    return int(given)
+
+
 @primitive("round", "round_")
 def round(xp, x, *, decimals=0):
     """``round(input, *, decimals=0)``: to the nearest, halves to even; half precisions by way of float32."""
+    if decimals.__class__ is not int:
+        decimals = _decimals(decimals)
     if x.dtype.kind in "iu" and decimals == 0:
         return x.copy()
     if x.dtype.kind not in "fV":

@@ -60,9 +60,13 @@ def _plain(value: Any) -> Any:
 
 
 def _fitted(value: Any, other: Any) -> Any:
-    """A number beside a tensor of integers, if it is an integer of that type."""
+    """A number beside ``other``: beside a tensor of integers an integer of that type, and none that float32 cannot hold
+    where the result is one."""
     if value.__class__ is int and other.__class__ in TENSORS and other._data.dtype.kind in "iu":
         return fitting(value, other._data.dtype)
+    if value.__class__ is float and not -3e38 < value < 3e38:
+        wide = other.dtype if other.__class__ in TENSORS and other.dtype.category == 2 else dtypes.get_default_dtype()
+        return fitting(value, wide.np if wide.itemsize > 2 else np.dtype(np.float32))
     return value
 
 

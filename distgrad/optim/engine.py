@@ -74,7 +74,9 @@ class Engine(Hooked):
         self._straight: list[bool] = []  # whether they are one segment's, in its order
         self._known: list[dict[str, Any]] = []  # the groups that these lists are for
         self._cached: list[tuple[Any, dict[str, Any]] | None] = []  # hyperparameters and the options made of them
-        self._loaded = 0  # a number for the state that was loaded last
+        self._taken_over: Mapping[Any, Any] = {}  # state taken over since the last step, where its update is shared
+        self._common_steps = 0  # how many were made with others who share the update
+        self._loaded = 0  # a number for the state that was loaded last, and when
         self._digest: int | None = None  # what those who share an update compare; None: it may have changed
         cls = type(self)
         self._rule = Rule(cls.elementwise, cls.scratch, cls.one_pass, tuple(cls.numbers), cls.exact)
@@ -137,9 +139,11 @@ class Engine(Hooked):
         """Lay group ``i`` out anew and take the state along."""
         if any(old.partial and old.state for old in self._segments[i]):
             whole = states.whole_states(self._segments[i])
+            names = {name for old in self._segments[i] for name in old.state}
             for p in self.param_groups[i]["params"]:
-                if self.state.get(p):
-                    self.state[p] = states.merged(self.state[p], whole[id(p)])
+                if self.state.get(p):  # of arrays that others had no part of yet, what was loaded, or they start anew
+                    loaded = {name: v for name, v in self._taken_over.get(p, {}).items() if name in names}
+                    self.state[p] = states.merged(self.state[p], {**loaded, **whole.get(id(p), {})}, names)
         self._lay_out(i)
         self._options(i, self.param_groups[i])
         self._take_over(i, self.state)
@@ -153,6 +157,15 @@ class Engine(Hooked):
         found = [s.sharing for segments in self._segments for s in segments if s.sharing is not None]
         self._sharings = list({id(s): s for s in found}.values())
         self._changes = storage.changes
+
+    def _follow(self) -> bool:
+        """Whether those who share an update have gone their own ways, which this process has done then too."""
+        for sharing in self._sharings:
+            sharing.follow()
+        if not self._sharings or self._changes == storage.changes:
+            return False
+        self._settle()
+        return True
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
@@ -393,7 +406,7 @@ class Engine(Hooked):
             entries: dict[Any, Any] = dict(self.state)
             if any(s.sharing is not None for segments in self._segments for s in segments):
                 # there memory is not made anew, so what is in it is put aside
-                entries = {p: states.detached(entry) for p, entry in entries.items()}
+                entries = self._taken_over = {p: states.detached(entry) for p, entry in entries.items()}
             for i, group in enumerate(self.param_groups):
                 segments = self._segments[i]
                 if not any(s.sharing is not None for s in segments) or any(s.moved() for s in segments):
@@ -410,9 +423,7 @@ class Engine(Hooked):
             self._states.update(given)
 
 
-def _share(
-    update: Callable[..., None], compiled: bool, xp: ArrayModule, block: Block, options: dict[str, Any]
-) -> None:
+def _share(update: Callable[..., None], compiled: bool, xp: ArrayModule, block: Block, options: dict[str, Any]) -> None:
     """``update`` of a block whose gradient is shared with other processes: asked for just before.
 
     Where the update is a compiled loop, it reads the gradients where they lie; if they are more than a mean, they are

@@ -221,8 +221,8 @@ class Segment:
 
     # --- state for users where processes share it --------------------------------------------------------------------
 
-    def whole_state(self, name: str) -> Array:
-        """All processes' parts of a state buffer, a user's writes to it included."""
+    def whole_state(self, name: str) -> Array | None:
+        """All processes' parts of a state buffer, a user's writes to it included; None if the others have none."""
         found = self.asked.get(name)
         return self.storage.assemble(self.state[name]) if found is None else found  # type: ignore[misc]
 
@@ -238,7 +238,10 @@ class Segment:
     def ask(self, k: int, name: str) -> Array:
         """Parameter ``k``'s state in its shape, for a user: the next step takes over what is written to it."""
         if name not in self.asked:
-            self.asked[name] = self.whole_state(name)
+            whole = self.whole_state(name)
+            if whole is None:
+                raise RuntimeError(f"the other ranks have no optimizer state {name!r}, of which this one has its part")
+            self.asked[name] = whole
         return self.whole_of(k, name, self.asked[name])
 
     def give_back(self) -> None:

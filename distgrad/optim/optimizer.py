@@ -193,6 +193,7 @@ class Optimizer(Engine):
             self._settle()
         if self._sharings:
             self._refuse_unfit()
+            self._common_steps += 1
             for sharing in self._sharings:
                 sharing.begin()
             if self._changes != storage.changes:  # those who shared an update go their own ways
@@ -206,6 +207,8 @@ class Optimizer(Engine):
         else:
             for i, group in enumerate(self.param_groups):
                 self._step_group(i, group)
+        if self._taken_over:
+            self._taken_over = {}
         for sharing in self._sharings:
             sharing.end(self._digest or self._find_digest(), self._told)
             if self._states.asked:
@@ -228,7 +231,7 @@ class Optimizer(Engine):
                     grad.zero_()
                     continue
                 if grad._node is not None:
-                    p._grad = grad = grad.detach()
+                    grad.detach_()  # the same tensor, for whoever keeps it
                 with backend.where_it_lies(grad._data):
                     grad._data[...] = 0
                 grad._bump()
@@ -245,7 +248,10 @@ class Optimizer(Engine):
             hook(self)
         if self.state is not self._states:
             self._take_over_all()
+        self._follow()
         result = packed(self.state, self.param_groups, [s for several in self._segments for s in several])
+        if self._follow():  # meanwhile
+            result = packed(self.state, self.param_groups, [s for several in self._segments for s in several])
         for hook in tuple(self._save_post.values()):
             new = hook(self, result)
             result = result if new is None else new
@@ -270,7 +276,7 @@ class Optimizer(Engine):
             must_be_of(name, self.defaults, state_dict.get("param_groups", ()))
             if self._names and not self._own_slots:
                 must_fit(name, state_dict.get("state", {}).values(), self._names)
-        self._loaded, self._digest = states.mark(state_dict.get("state")), None
+        self._loaded, self._digest = states.mark([state_dict.get("state"), self._common_steps]), None
         loaded = unpacked(state_dict, self.param_groups, raw=self._by_engine())
         self._adopt(states.States(dict, loaded))
         self._take_over_all(loading=True)

@@ -28,7 +28,9 @@ def packed(state: Mapping[Any, Any], groups: list[dict[str, Any]], segments: Ite
     for key, entry in state.items():
         if isinstance(key, Tensor):
             if entry:
-                entries[index.get(id(key), key)] = merged(entry, whole.get(id(key), {}), copy=True)
+                entries[index.get(id(key), key)] = (
+                    merged(entry, whole.get(id(key), {}), copy=True) if whole else {**entry}
+                )
         else:
             entries[key] = entry
     return {"state": entries, "param_groups": saved}

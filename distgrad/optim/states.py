@@ -34,10 +34,15 @@ class States(defaultdict[Any, Any]):
 
     Attributes:
         asked: the segments of whose state, which processes share, users have asked for some.
+        follow: whether they do not share it any more; then it is laid out anew.
     """
 
     touched = False
     asked: tuple[Segment, ...] = ()
+    follow: Callable[[], bool] | None = None
+
+    def __reduce__(self) -> Any:
+        return defaultdict, (dict,), None, None, iter(self.items())
 
 
 class Entry(dict[str, Any]):
@@ -92,6 +97,8 @@ class SharedEntry(Entry):
         value = super().__getitem__(name)
         if value.__class__ is Unread:
             states = self.states
+            if states.follow is not None and states.follow():  # each process has a state of its own now
+                return states[value.segment.params[value.k]][name]
             if value.segment not in states.asked:
                 states.asked = (*states.asked, value.segment)
             value = value.read()
@@ -102,7 +109,7 @@ class SharedEntry(Entry):
         return super().__iter__()
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self else default
+        return self[name] if name in self else default  # noqa: SIM401 - that is this method
 
     def items(self) -> Any:
         return {name: self[name] for name in self}.items()
@@ -115,7 +122,7 @@ class SharedEntry(Entry):
 
     def pop(self, name: str, *default: Any) -> Any:
         if name in self:
-            self[name]  # noqa: B018 - is read
+            self[name]  # is read
         return super().pop(name, *default)
 
     def popitem(self) -> Any:
@@ -140,18 +147,20 @@ class SharedEntry(Entry):
         return repr(self.copy())
 
 
-def merged(entry: Any, whole: Mapping[str, Any], copy: bool = False) -> dict[str, Any]:
+def merged(entry: Any, whole: Mapping[str, Any], parts: Iterable[str] = (), copy: bool = False) -> dict[str, Any]:
     """A parameter's state with what is ``whole`` in the place of parts; what a user has asked for or put there counts.
 
     Args:
+        parts: names of which the engine's entries have no more than a part.
         copy: what users may hold, as it is now.
     """
-    if not whole or entry.__class__ is Entry:  # which has the parts
-        return {**entry, **whole}
+    if entry.__class__ is Entry:
+        return {**{name: value for name, value in entry.items() if name not in parts}, **whole}
     mine = {name: value for name, value in dict.items(entry) if value.__class__ is not Unread}
     if copy:
         mine |= detached({name: value for name, value in mine.items() if name in whole})
-    return {name: mine[name] if name in mine else whole[name] for name in dict.fromkeys([*dict.keys(entry), *whole])}
+    names = [name for name in dict.fromkeys([*dict.keys(entry), *whole]) if name in mine or name in whole]
+    return {name: mine[name] if name in mine else whole[name] for name in names}
 
 
 def give_back(states: States, segments: Iterable[Segment]) -> None:
@@ -250,20 +259,19 @@ def begin(segment: Segment, which: Iterable[int], starts: Mapping[str, Any]) -> 
 
 
 def _fill(segment: Segment, k: int, name: str, starts: Mapping[str, Any]) -> None:
-    here, of_whole, shape = segment.spot(k, name)
+    here, _, shape = segment.spot(k, name)
     part, value = segment.state[name][here], starts.get(name, 0)
     with backend.on(segment.storage.device):
         if callable(value):
             if not part.size:
                 return
-            array = value_of = segment.start(k, value)
-            wanted = part.shape if segment.rule.elementwise else shape
-            if np.shape(value_of) not in ((), wanted):
+            array, wanted = segment.start(k, value), part.shape if segment.rule.elementwise else shape
+            if np.shape(array) not in ((), wanted):
                 raise TypeError(
                     f"state {name!r} begins with shape {list(np.shape(array))}, its parameter has {list(wanted)}; "
                     "shapes of its own need elementwise = False, and must not change"
                 )
-            part[...] = value_of.reshape(-1) if np.shape(value_of) else value_of
+            part[...] = array.reshape(-1) if np.shape(array) else array
         else:
             part[...] = complex(value, value) if part.dtype.kind == "c" else value
 
@@ -328,6 +336,8 @@ def whole_states(segments: Iterable[Segment]) -> dict[int, dict[str, Any]]:
             continue
         for name in segment.state:
             whole = segment.whole_state(name)
+            if whole is None:
+                continue
             if name in segment.asked:
                 whole = whole.copy()  # what users hold follows later steps
             for k, p in enumerate(segment.params):

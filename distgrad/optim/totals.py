@@ -32,7 +32,7 @@ def totals(
     options: Mapping[str, Any],
     names: Sequence[str],
 ) -> list[float]:
-    """What :meth:`~distgrad.optim.Optimizer.measure` finds in the blocks of a piece, added up: one of each of ``names``.
+    """What :meth:`~distgrad.optim.Optimizer.measure` finds in the blocks of a piece, added up: one of each name.
 
     On a device the sum is fetched once.
     """
@@ -42,7 +42,5 @@ def totals(
         new = measure(segment.xp, p, gradient, *arrays, **options)
         if not isinstance(new, (tuple, list)) or len(new) != len(names):
             raise TypeError(f"measure() must return a tuple of {len(names)}: {', '.join(names)}; it returned {new!r}")
-        found = [
-            total + (float(value) if segment.on_host else value) for total, value in zip(found, new, strict=True)
-        ]
+        found = [total + (float(value) if segment.on_host else value) for total, value in zip(found, new, strict=True)]
     return [float(x if segment.on_host or isinstance(x, float) else backend.to_host(x)) for x in found]

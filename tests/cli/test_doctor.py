@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from distgrad import backend
 from distgrad.cli import _checks, _mpirun, _probes, main, run
 from tests.cli import launchers
-from tests.ranks import is_open_mpi, job_environment
+from tests.ranks import Finished, is_open_mpi, job_environment, run_job
 
 find_launchers = _mpirun.find_launchers
 LIBRARY = _mpirun.Library("openmpi", "5.0.11", "Open MPI v5.0.11", "4.1.2")
@@ -152,11 +151,8 @@ def test_blas_is_named_without_threadpoolctl(monkeypatch: pytest.MonkeyPatch) ->
     assert _checks.blas()[1].status == "warn"
 
 
-def doctor(environ: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "distgrad", "doctor", *arguments]
-    return subprocess.run(
-        command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200, check=False
-    )
+def doctor(environ: Mapping[str, str], *arguments: str) -> Finished:
+    return run_job([sys.executable, "-m", "distgrad", "doctor", *arguments], 200.0, dict(environ))
 
 
 @pytest.mark.mpi

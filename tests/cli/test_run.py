@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+import local
 from distgrad.cli import _hosts, _mpirun, main, run
 from tests.cli import launchers
-from tests.ranks import job_environment
+from tests.ranks import Finished, job_environment, own_folder, run_job
 
 OPEN_MPI = _mpirun.Library("openmpi", "5.0.11", "Open MPI v5.0.11", "4.1.2")
 MPICH = _mpirun.Library("mpich", "5.0.2", "MPICH Version: 5.0.2", "4.1.2")
@@ -223,12 +224,9 @@ def test_allocations_of_batch_systems(tmp_path: Path) -> None:
     assert _hosts.from_batch_system({"PBS_NODEFILE": str(tmp_path / "nodes")}, 3) == 2
 
 
-def job(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+def job(*arguments: str) -> Finished:
     environ = {k: v for k, v in job_environment(1).items() if not k.endswith("_NUM_THREADS")}
-    command = [sys.executable, "-m", "distgrad", "run", *arguments]
-    return subprocess.run(
-        command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=150, check=False
-    )
+    return run_job([sys.executable, "-m", "distgrad", "run", *arguments], 150.0, environ)
 
 
 @pytest.mark.mpi
@@ -249,6 +247,16 @@ def test_a_job_and_its_exit_code(tmp_path: Path, ranks: int) -> None:
 
 
 @pytest.mark.mpi
+@pytest.mark.parametrize("start", [["-m", "distgrad", "run"], [local.__file__, "--python", sys.executable]])
+def test_what_a_killed_job_has_left_is_in_no_jobs_way(start: list[str], tmp_path: Path) -> None:
+    """Open MPI's folder has the number of mpirun's process, which is this one's; other jobs' folders are left alone."""
+    (tmp_path / "say.py").write_text("print('ran')", encoding="utf-8")
+    leave = "mkdir $TMPDIR/ompi.$$ && touch $TMPDIR/ompi.$$/pmix.$(uname -n).tool && "
+    line = shlex.join([sys.executable, *start, "-n", "2", str(tmp_path / "say.py")])
+    run_job(["sh", "-c", f"{leave} exec {line}"], 60.0, job_environment(2)).check(ran=2)
+
+
+@pytest.mark.mpi
 def test_signals_reach_the_job(tmp_path: Path) -> None:
     script = tmp_path / "wait.py"
     script.write_text(
@@ -260,16 +268,16 @@ def test_signals_reach_the_job(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     command = [sys.executable, "-m", "distgrad", "run", "-n", "2", str(script)]
-    with subprocess.Popen(
-        command, env=job_environment(2), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    with own_folder(job_environment(2)) as environ, subprocess.Popen(
+        command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
     ) as started:
         assert started.stdout is not None
         assert [started.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
         started.send_signal(signal.SIGUSR1)
         assert started.stdout.read() == "asked\n" * 2
         assert started.wait(100) == 0
-    with subprocess.Popen(
-        command, env=job_environment(2), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    with own_folder(job_environment(2)) as environ, subprocess.Popen(
+        command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
     ) as started:
         assert started.stdout is not None
         started.stdout.readline()

@@ -18,10 +18,11 @@ from distgrad import nn, registry
 from distgrad.distributed import node_memory
 from distgrad.distributed.process_group import get_group
 from distgrad.distributed.reduction import ReduceOp
-from tests.ranks import Finished, run_ranks
+from tests.ranks import COMPILED, Finished, run_ranks
 
 ROOT = Path(__file__).parents[2]
 AS_PROGRAM = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'launch'}"}  # for a test file that is run on ranks itself
+AS_TRAINING = AS_PROGRAM | COMPILED  # for one whose subject is also what compiled loops do
 
 Threads: Any = registry.get("communicator", "threads")
 
@@ -55,10 +56,23 @@ def set_parameters(module: nn.Module, scale: float = 1.0, seed: int = 0) -> None
             p.copy_(dg.tensor(rng.standard_normal(p.shape) * scale))
 
 
+def compiled_on(ranks: int) -> dict[str, str]:
+    """For a training on so many ranks: its loops are compiled on two and three.
+
+    A mean is multiplied by one half there, and divided by three; on one rank and on four nothing else is compiled.
+    """
+    return COMPILED if ranks in (2, 3) else {}
+
+
+def backends_and_sizes(*sizes: int) -> pytest.MarkDecorator:
+    """Each backend of processes on so many ranks: those of one job (:func:`over_mpi`) side by side, for one worker."""
+    return pytest.mark.parametrize(("backend", "size"), [(way, size) for size in sizes for way in ("mpi", "shared")])
+
+
 @functools.cache
-def over_mpi(size: int, file: Path) -> Finished:
+def over_mpi(size: int, file: Path, compiled: bool = True) -> Finished:
     """The job of ``file`` that goes through both backends in turn, so that Python and MPI start once for the two."""
-    return run_ranks(size, file, "mpi,shared", env=AS_PROGRAM)
+    return run_ranks(size, file, "mpi,shared", env=AS_PROGRAM | (compiled_on(size) if compiled else {}))
 
 
 def pretend_nodes(per_node: str = "") -> None:

@@ -13,7 +13,7 @@ import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import nn, registry
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import over_mpi
+from tests.distributed.ranks_as_threads import backends_and_sizes, over_mpi
 from tests.distributed.training import OPTIMIZERS, run_all
 
 HERE = Path(__file__).parent
@@ -44,8 +44,7 @@ def test_threads_end_with_the_parameters_of_one_rank(size: int) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("size", [1, 2, 3, 4])
-@pytest.mark.parametrize("backend", ["mpi", "shared"])
+@backends_and_sizes(1, 2, 3, 4)
 def test_mpi_ends_with_the_parameters_of_one_rank(backend: str, size: int) -> None:
     over_mpi(size, HERE / "training.py").check(**{f"equal with {backend} ": size * len(OPTIMIZERS)})
 

@@ -24,7 +24,9 @@ from distgrad.distributed.process_group import get_group
 from distgrad.nn.parallel import DistributedDataParallel
 from tests.distributed.ranks_as_threads import (
     AS_PROGRAM,
+    AS_TRAINING,
     WAYS,
+    backends_and_sizes,
     counting,
     on_ranks,
     over_mpi,
@@ -334,8 +336,7 @@ def test_other_parameters_are_refused() -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("size", [2, 3])
-@pytest.mark.parametrize("backend", ["mpi", "shared"])
+@backends_and_sizes(2, 3)
 def test_over_mpi(backend: str, size: int) -> None:
     over_mpi(size, Path(__file__)).check(**{f"equal with {backend}": 2 * size})
 
@@ -343,7 +344,7 @@ def test_over_mpi(backend: str, size: int) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("per_node", ["1", "2"])
 def test_over_nodes(per_node: str) -> None:
-    run_ranks(4, Path(__file__), "shared", per_node, env=AS_PROGRAM).check(equal=8)
+    run_ranks(4, Path(__file__), "shared", per_node, env=AS_TRAINING if per_node == "2" else AS_PROGRAM).check(equal=8)
 
 
 if __name__ == "__main__":

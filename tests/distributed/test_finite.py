@@ -17,7 +17,16 @@ from distgrad.distributed import finite
 from distgrad.distributed.algorithms.ddp_comm_hooks.topk_hook import TopKState, topk_hook
 from distgrad.distributed.finite import all_finite
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, over_mpi, pretend_nodes, set_parameters
+from tests.distributed.ranks_as_threads import (
+    AS_PROGRAM,
+    AS_TRAINING,
+    WAYS,
+    backends_and_sizes,
+    on_ranks,
+    over_mpi,
+    pretend_nodes,
+    set_parameters,
+)
 from tests.ranks import run_ranks
 
 BAD = {"nan": float("nan"), "inf": float("inf")}
@@ -353,8 +362,7 @@ def test_an_unknown_action_is_refused() -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("size", [2, 3, 4])
-@pytest.mark.parametrize("backend", ["mpi", "shared"])
+@backends_and_sizes(2, 3, 4)
 def test_over_mpi(backend: str, size: int) -> None:
     over_mpi(size, Path(__file__)).check(**{f"contained with {backend}": size})
 
@@ -362,7 +370,8 @@ def test_over_mpi(backend: str, size: int) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("per_node", ["1", "2"])
 def test_over_nodes(per_node: str) -> None:
-    run_ranks(4, Path(__file__), "shared", per_node, env=AS_PROGRAM).check(contained=4)
+    env = AS_TRAINING if per_node == "2" else AS_PROGRAM
+    run_ranks(4, Path(__file__), "shared", per_node, env=env).check(contained=4)
 
 
 @pytest.mark.mpi

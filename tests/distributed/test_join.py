@@ -15,7 +15,15 @@ from distgrad import nn, optim
 from distgrad.distributed.algorithms import Join
 from distgrad.distributed.optim import DistributedOptimizer, ZeroRedundancyOptimizer
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, over_mpi, pretend_nodes, set_parameters
+from tests.distributed.ranks_as_threads import (
+    AS_PROGRAM,
+    WAYS,
+    backends_and_sizes,
+    on_ranks,
+    over_mpi,
+    pretend_nodes,
+    set_parameters,
+)
 from tests.ranks import run_ranks
 
 BATCHES = {1: [7], 2: [5, 7], 3: [2, 0, 3], 4: [1, 3, 2, 3]}
@@ -79,10 +87,9 @@ def test_uneven_batches_equal_the_serial_mean(how: str, epochs: int, size: int, 
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("size", BATCHES)
-@pytest.mark.parametrize("backend", ["mpi", "shared"])
+@backends_and_sizes(*BATCHES)
 def test_uneven_batches_over_mpi(backend: str, size: int) -> None:
-    over_mpi(size, Path(__file__)).check(**{f"equal with {backend}": 2 * size})
+    over_mpi(size, Path(__file__), compiled=False).check(**{f"equal with {backend}": 2 * size})
 
 
 @pytest.mark.mpi

@@ -22,7 +22,14 @@ from distgrad.distributed.optim import DistributedOptimizer, ZeroRedundancyOptim
 from distgrad.distributed.shared_reducer import SharedReducer
 from distgrad.nn.parallel import DistributedDataParallel
 from distgrad.optim import Optimizer
-from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, pretend_nodes, set_parameters
+from tests.distributed.ranks_as_threads import (
+    AS_PROGRAM,
+    WAYS,
+    compiled_on,
+    on_ranks,
+    pretend_nodes,
+    set_parameters,
+)
 from tests.ranks import run_ranks
 
 SHARED = WAYS[1:]
@@ -147,7 +154,7 @@ def test_a_joined_model_returns_and_keeps_its_bits(which: str, how: str, size: i
 @pytest.mark.mpi
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_over_mpi(size: int) -> None:
-    run_ranks(size, Path(__file__), env=AS_PROGRAM).check(equal=9 * size)
+    run_ranks(size, Path(__file__), env=AS_PROGRAM | compiled_on(size)).check(equal=9 * size)
 
 
 @pytest.mark.mpi

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from distgrad.distributed import node_memory
+from tests.distributed.ranks_as_threads import compiled_on
 from tests.distributed.test_nothing_hangs import AT_EXIT, DEADLINE, fails
 from tests.distributed.training import OPTIMIZERS
-from tests.ranks import LONG, run_ranks
+from tests.ranks import COMPILED, LONG, run_ranks
 
 HERE = Path(__file__).parent
 pytestmark = [
@@ -51,7 +52,8 @@ print("trained")
 
 @pytest.mark.parametrize(("ranks", "per_node"), [(4, 2), (4, 1), (3, 1), (2, 1)])
 def test_nodes_end_with_the_parameters_of_one_rank(ranks: int, per_node: int) -> None:
-    run_ranks(ranks, HERE / "nodes.py", str(per_node), "shared").check(equal=ranks * len(OPTIMIZERS))
+    job = run_ranks(ranks, HERE / "nodes.py", str(per_node), "shared", env=compiled_on(ranks // per_node))
+    job.check(equal=ranks * len(OPTIMIZERS))
 
 
 def test_memory_that_another_rank_cannot_open_is_no_reason_to_fail() -> None:
@@ -81,7 +83,7 @@ def test_uneven_nodes_use_mpi_and_say_so_once() -> None:
 
 @pytest.mark.smoke
 def test_it_is_the_default() -> None:
-    job = run_ranks(2, TRAINING)
+    job = run_ranks(2, TRAINING, env=COMPILED)
     job.check(shared=2)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ranks import Finished, is_open_mpi, job_environment, run_job
+from tests.ranks import COMPILED, Finished, is_open_mpi, job_environment, run_job
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACES = ["unshare", "--mount", "--net", "--uts"]
@@ -72,7 +72,7 @@ def on_two_hosts(folder: Path, program: str, **settings: str) -> Finished:
 
 @pytest.mark.mpi
 def test_training_ends_with_the_parameters_of_one_process(tmp_path: Path) -> None:
-    on_two_hosts(tmp_path, TRAINING).check(equal=4)
+    on_two_hosts(tmp_path, TRAINING, **COMPILED).check(equal=4)
 
 
 @pytest.mark.mpi

@@ -13,7 +13,7 @@ import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import nn, optim
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import WAYS, on_ranks, over_mpi
+from tests.distributed.ranks_as_threads import WAYS, backends_and_sizes, on_ranks, over_mpi
 
 
 class Heads(nn.Module):
@@ -59,10 +59,9 @@ def test_threads(size: int, way: str) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("size", [2, 3, 4])
-@pytest.mark.parametrize("backend", ["mpi", "shared"])
+@backends_and_sizes(2, 3, 4)
 def test_over_mpi(backend: str, size: int) -> None:
-    over_mpi(size, Path(__file__)).check(**{f"zero-filled with {backend}": size})
+    over_mpi(size, Path(__file__), compiled=False).check(**{f"zero-filled with {backend}": size})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from distgrad.nn.parallel import DistributedDataParallel
 OPTIMIZERS = [n for n in registry.names("optimizer") if registry.get("optimizer", n).gradients != "sparse"]
 STEPS = 6
 LR = {"adadelta": 1.0, "lars": 10.0}  # its steps have a size of their own, which lr only scales
-LIMIT = {"lbfgs": 1e-9}  # else 1e-12; each of its 120 directions magnifies the rounding of the one before
+LIMIT = {"lbfgs": 1e-9}  # else 1e-12; each of its directions magnifies the rounding of the one before
+MORE = {"lbfgs": dict(max_iter=5, history_size=10)}  # 30 directions: more than it keeps
 RNG = np.random.default_rng(7)
 X, Y = RNG.standard_normal((STEPS, 12, 5)), RNG.standard_normal((STEPS, 12, 2))
 
@@ -66,7 +67,8 @@ def train(optimizer: str, rank: int, size: int, distributed: bool) -> list[np.nd
     """The parameters after all steps."""
     bare = Branching(seed=3 if rank == 0 else 100 + rank)  # wrapping must give all ranks those of rank 0
     model: nn.Module = DistributedDataParallel(bare, bucket_cap_mb=0.0002, weighting="samples") if distributed else bare
-    opt = registry.get("optimizer", optimizer)(parameters(optimizer, model), lr=LR.get(optimizer, 0.02))
+    options = dict(lr=LR.get(optimizer, 0.02), **MORE.get(optimizer, {}))
+    opt = registry.get("optimizer", optimizer)(parameters(optimizer, model), **options)
     for step in range(STEPS):
 
         def closure(step: int = step) -> Tensor:

@@ -13,6 +13,7 @@ import pytest
 import digits
 import environment
 import local
+from tests.ranks import run_job
 
 
 @pytest.fixture
@@ -109,9 +110,7 @@ def test_digits_ends_above_97_percent(tmp_path):
         f"sys.exit(digits.main(['--checkpoint-dir', {str(tmp_path / 'run')!r}]))"
     )
     environ = {**os.environ, "PYTHONPATH": os.path.dirname(digits.__file__)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=240, env=environ, check=False
-    )
+    done = run_job([sys.executable, "-c", script], 240.0, environ)
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.findall(r"validation loss .* accuracy ([\d.]+)%", done.stdout)
     assert len(found) == 30
@@ -130,15 +129,8 @@ def test_local_gives_each_rank_its_threads(tmp_path):
     program = "import os; os.write(1, b'threads %s\\n' % os.environ['OMP_NUM_THREADS'].encode())"
     script.write_text(program, encoding="utf-8")
     environ = {k: v for k, v in os.environ.items() if k not in environment.THREAD_VARIABLES}
-    done = subprocess.run(
-        [sys.executable, local.__file__, "-n", "2", "--python", sys.executable, str(script)],
-        capture_output=True,
-        text=True,
-        timeout=150,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    command = [sys.executable, local.__file__, "-n", "2", "--python", sys.executable, str(script)]
+    done = run_job(command, 150.0, environ)
     assert done.returncode == 0, done.stderr
     threads = max(1, environment.cores() // 2)
     assert done.stdout.split() == ["threads", str(threads)] * 2

@@ -15,7 +15,7 @@ import distgrad as dg
 import train
 import train_loop
 from distgrad import distributed as dist, random, registry
-from tests.ranks import run_ranks
+from tests.ranks import COMPILED, run_ranks
 from train_data import DATASETS, Data
 from train_models import MODELS
 
@@ -50,6 +50,12 @@ def small(*arguments: str) -> int:
     return run("--dataset", "blobs", "--model", "linear", "--batch-size", "16", *arguments)
 
 
+@pytest.fixture
+def _undrawn(monkeypatch):
+    """Curves, which others look at, take as long as a training so short."""
+    monkeypatch.setattr(train, "draw", lambda history, path, title: None)
+
+
 def accuracies(text: str) -> list[float]:
     return [float(found) for found in re.findall(r"validation loss .* accuracy ([\d.]+)%", text)]
 
@@ -76,6 +82,7 @@ REFUSED = ("muon", "sparse_adam")  # matrices alone; sparse gradients alone
 OPTIMIZERS = [n for n in sorted(registry.names("optimizer")) if n not in REFUSED]
 
 
+@pytest.mark.usefixtures("_undrawn")
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_every_model_trains_with_every_loss(model, loss, capsys):
@@ -84,6 +91,8 @@ def test_every_model_trains_with_every_loss(model, loss, capsys):
     assert accuracies(capsys.readouterr().out)[-1] >= 75
 
 
+@pytest.mark.slow  # all of them together
+@pytest.mark.usefixtures("_undrawn")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_trains(optimizer, capsys):
     lr = {"adadelta": "5", "lars": "10"}.get(optimizer, "0.05")  # their steps have a size of their own
@@ -91,6 +100,8 @@ def test_every_optimizer_trains(optimizer, capsys):
     assert accuracies(capsys.readouterr().out)[-1] >= 75
 
 
+@pytest.mark.slow  # all of them together
+@pytest.mark.usefixtures("_undrawn")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_resumed_run_ends_with_the_same_bits(optimizer):
     common = ["--dataset", "blobs", "--batch-size", "16", "--optimizer", optimizer, "--lr", "0.01"]  # mlp has dropout
@@ -223,7 +234,7 @@ def test_shares_make_up_the_same_global_batches_on_any_number_of_ranks(samples, 
 @pytest.mark.mpi
 def test_two_ranks_learn_the_digits_and_resume_with_the_same_bits(tmp_path):
     def on_two(*arguments):
-        done = run_ranks(2, SCRIPT, "--no-progress", "--lr", "0.001", *arguments)
+        done = run_ranks(2, SCRIPT, "--no-progress", "--lr", "0.001", *arguments, env=COMPILED)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

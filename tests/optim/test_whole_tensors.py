@@ -121,7 +121,7 @@ def test_trajectories_equal_recorded_ones(number: int) -> None:
 def test_lbfgs_finds_rosenbrocks_minimum(search: str | None) -> None:
     p = distgrad.tensor([-1.2, 1.0], dtype=distgrad.float64, requires_grad=True)
     optimizer = optim.LBFGS(
-        [p], lr=1 if search else 1e-2, max_iter=100, max_eval=500, tolerance_change=1e-15, line_search_fn=search
+        [p], lr=1 if search else 0.1, max_iter=100, max_eval=500, tolerance_change=1e-15, line_search_fn=search
     )
     for _ in range(20):
 
@@ -132,6 +132,8 @@ def test_lbfgs_finds_rosenbrocks_minimum(search: str | None) -> None:
             return loss
 
         optimizer.step(closure)
+        if float(closure()) < 1e-14:  # there: what it does from then on only takes time
+            break
     np.testing.assert_allclose(p.detach().numpy(), [1, 1], atol=1e-6)
 
 

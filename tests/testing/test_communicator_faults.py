@@ -10,7 +10,7 @@ import pytest
 from distgrad import registry
 from distgrad.distributed.communicator import CompletedRequest, Request
 from distgrad.distributed.reduction import ReduceOp, check_op, combine
-from distgrad.testing import check_communicator
+from distgrad.testing import CHECKS, check_communicator, subject
 
 Threads: Any = registry.get("communicator", "threads")
 
@@ -136,9 +136,8 @@ def test_the_faultless_pass() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("cls", "check", "words"), FAULTS, ids=lambda v: getattr(v, "__name__", v))
 def test_the_fault_is_found(cls: type, check: str, words: str) -> None:
-    report = check_communicator(cls, timeout=5.0)
-    (result,) = [r for r in report.results if r.check == check]
-    assert result.outcome == "failed", str(report)
+    result = CHECKS["communicator"][check].run(subject("communicator", cls, timeout=5.0))
+    assert result.outcome == "failed", result
     assert words in result.why
 
 

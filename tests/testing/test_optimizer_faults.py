@@ -12,7 +12,7 @@ import distgrad.distributed as dist
 from distgrad.compiled import available, compiled
 from distgrad.distributed import node_memory
 from distgrad.optim import Optimizer
-from distgrad.testing import check_optimizer
+from distgrad.testing import CHECKS, check_optimizer, subject
 
 
 class Sound(Optimizer):
@@ -281,7 +281,6 @@ FAULTS: list[tuple[type, str, str]] = [
     (StandsStill, "options_change", "lr is not used"),
     (Raises, "constructs", "it cannot make a step, with whatever parameters: tensors: KeyError: 'exp_avg'"),
 ]
-REPORTS: dict[type, Any] = {}
 
 
 def shows_in_shared_memory(cls: type) -> bool:
@@ -303,10 +302,8 @@ def test_the_faultless_pass(cls: type) -> None:
 def test_the_fault_is_found(cls: type, check: str, words: str) -> None:
     if check == "shared_memory" and not shows_in_shared_memory(cls):
         pytest.skip("ranks cannot share memory here, or loops are not compiled")
-    if cls not in REPORTS:
-        REPORTS[cls] = check_optimizer(cls)
-    (result,) = [r for r in REPORTS[cls].results if r.check == check]
-    assert result.outcome == "failed", str(REPORTS[cls])
+    result = CHECKS["optimizer"][check].run(subject("optimizer", cls))
+    assert result.outcome == "failed", result
     assert words in result.why
 
 

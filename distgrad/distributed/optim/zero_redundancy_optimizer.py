@@ -61,6 +61,9 @@ class Shards:
         """The sums over the ranks of ``values``, taken in rank order.  Collective."""
         return [sum(column) for column in zip(*self.comm.allgather(values), strict=True)]
 
+    def follow(self) -> None:
+        """The others always share."""
+
     def release(self) -> None:
         """Nobody reads another rank's gradients."""
 

@@ -8,6 +8,7 @@ from ..._arguments import checked
 from ...autograd import Tensor, fused, primitive
 from ...autograd.tensor import TENSORS
 from ..activation import _hardtanh
+from ..arithmetic import _not_of_bools
 from ..elementwise import _sign
 from .common import (
     OPS,
@@ -93,6 +94,7 @@ def l1_loss(
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     x, y = compared(input, target, "l1_loss", weight)
+    _not_of_bools((input._data, target._data))
     fusible = x.dtype.is_floating_point
     if weight is not None:
         return weighted(_l1(x, y, "none") if fusible else (x - y).abs(), weight, reduction)
@@ -175,6 +177,9 @@ def huber_loss(
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}")
     needs_floats("huber_loss", x)
+    if not input.is_floating_point():  # the result is of the input's type
+        made, own = x.dtype.tensor_type[:-6], input.dtype.tensor_type[:-6]
+        raise RuntimeError(f"result type {made} can't be cast to the desired output type {own}")
     if weight is not None:
         return reduced(_huber(x, y, "none", delta) * weight, reduction)
     out = _huber(x, y, known(reduction), delta)
