@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import weakref
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -16,6 +17,7 @@ from ..autograd.tensor import TENSORS, Tensor
 from ..backend import Array, ArrayModule
 from . import states
 from .contract import refuse_names, refuse_unknown
+from .entries import States, detached, merged
 from .flat import NONE_MADE, SUM_BYTES, Block, Piece, Rule, Segment, Start, segments_of
 from .fusing import fused
 from .hooks import Hooked
@@ -66,7 +68,7 @@ class Engine(Hooked):
 
     def _prepare(self) -> None:
         """What is not part of an optimizer's own state: it is made anew when one is copied."""
-        self._states = self.state = states.States(dict)
+        self._states = self.state = self._new_states()
         self._segments: list[list[Segment]] = []
         self._sharings: list[storage.Sharing] = []  # those of the segments' storages
         self._changes = -1  # storage.changes when that was found out
@@ -143,7 +145,7 @@ class Engine(Hooked):
             for p in self.param_groups[i]["params"]:
                 if self.state.get(p):  # of arrays that others had no part of yet, what was loaded, or they start anew
                     loaded = {name: v for name, v in self._taken_over.get(p, {}).items() if name in names}
-                    self.state[p] = states.merged(self.state[p], {**loaded, **whole.get(id(p), {})}, names)
+                    self.state[p] = merged(self.state[p], {**loaded, **whole.get(id(p), {})}, names)
         self._lay_out(i)
         self._options(i, self.param_groups[i])
         self._take_over(i, self.state)
@@ -406,7 +408,7 @@ class Engine(Hooked):
             entries: dict[Any, Any] = dict(self.state)
             if any(s.sharing is not None for segments in self._segments for s in segments):
                 # there memory is not made anew, so what is in it is put aside
-                entries = self._taken_over = {p: states.detached(entry) for p, entry in entries.items()}
+                entries = self._taken_over = {p: detached(entry) for p, entry in entries.items()}
             for i, group in enumerate(self.param_groups):
                 segments = self._segments[i]
                 if not any(s.sharing is not None for s in segments) or any(s.moved() for s in segments):
@@ -417,10 +419,20 @@ class Engine(Hooked):
                     segment.asked.clear()
         self._states.touched = False
 
+    def _new_states(self, given: Mapping[Any, Any] | None = None) -> States:
+        found, me = States(dict, given or {}), weakref.ref(self)
+
+        def follow() -> bool:
+            optimizer = me()
+            return optimizer is not None and optimizer._follow()
+
+        found.follow = follow
+        return found
+
     def _adopt(self, given: Mapping[Any, Any]) -> None:
         if given is not self._states:
-            self._states = self.state = states.States(dict)
-            self._states.update(given)
+            self._states = self.state = self._new_states(given)
+            self._states.touched = True
 
 
 def _share(update: Callable[..., None], compiled: bool, xp: ArrayModule, block: Block, options: dict[str, Any]) -> None:

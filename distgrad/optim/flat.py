@@ -14,7 +14,6 @@ it is the parameters that begin in the range.
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,8 +28,9 @@ from ..autograd.graph import Cell
 from ..backend import Array, ArrayModule
 from ..compiled import Mean, usable
 from ..storage import FlatStorage, Sharing, home
+from .layout import Layout
 
-__all__ = ["BLOCK_BYTES", "Block", "Later", "Layout", "Piece", "Rule", "SUM_BYTES", "Segment", "Start", "segments_of"]
+__all__ = ["BLOCK_BYTES", "Block", "Later", "Piece", "Rule", "SUM_BYTES", "Segment", "Start", "segments_of"]
 
 BLOCK_BYTES = 192 * 1024
 SUM_BYTES = 512 * 1024  # where one array alone, a shared gradient being summed up, has to stay in the cache
@@ -52,33 +52,6 @@ class Rule:
 
 Start = Callable[[ArrayModule, Array], Array]  # (array module, parameter) -> what its state begins with
 NONE_MADE: Mapping[str, Start] = {}
-
-
-class Layout:
-    """How state of other shapes than the parameters' lies in one flat array, parameter behind parameter.
-
-    Args:
-        shapes: for each parameter that of its state.
-        mine: whether this process holds it; those that it does are neighbours.
-
-    Attributes:
-        ranges: for each parameter its (first, behind last) element in what all processes hold together.
-        lo, hi: the elements that this process holds.
-    """
-
-    def __init__(self, shapes: Sequence[tuple[int, ...]], mine: Sequence[bool]) -> None:
-        self.shapes, self.mine = shapes, mine
-        ends = [0, *itertools.accumulate(map(math.prod, shapes))]
-        self.ranges = list(itertools.pairwise(ends))
-        held = [r for r, here in zip(self.ranges, mine, strict=True) if here]
-        self.lo, self.hi = (held[0][0], held[-1][1]) if held else (0, 0)
-
-    def spot(self, k: int) -> tuple[slice, slice, tuple[int, ...]]:
-        """See :meth:`Segment.spot`."""
-        lo, hi = self.ranges[k]
-        if not self.mine[k]:
-            return slice(0, 0), slice(0, 0), self.shapes[k]
-        return slice(lo - self.lo, hi - self.lo), slice(0, hi - lo), self.shapes[k]
 
 
 class Segment:

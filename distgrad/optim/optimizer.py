@@ -26,6 +26,7 @@ from ..backend import Array, ArrayModule
 from . import states
 from .bounds import BOUNDS, Bound, check
 from .engine import Engine
+from .entries import give_back, renew
 from .groups import complete, groups_of, options_of, required
 from .hooks import (
     EVERY_POST,
@@ -199,7 +200,7 @@ class Optimizer(Engine):
             if self._changes != storage.changes:  # those who shared an update go their own ways
                 self._settle()
             if self._states.asked:
-                states.give_back(self._states, [s for several in self._segments for s in several])
+                give_back(self._states, [s for several in self._segments for s in several])
         if touched and (self.state is not self._states or self._states.touched):  # no other process reads it any more
             self._take_over_all(in_step=True)
         if self._measures:
@@ -212,7 +213,7 @@ class Optimizer(Engine):
         for sharing in self._sharings:
             sharing.end(self._digest or self._find_digest(), self._told)
             if self._states.asked:
-                states.renew(self._states, sharing)
+                renew(self._states, sharing)
         return loss
 
     # --- gradients and state ----------------------------------------------------------------------------------------
@@ -278,7 +279,7 @@ class Optimizer(Engine):
                 must_fit(name, state_dict.get("state", {}).values(), self._names)
         self._loaded, self._digest = states.mark([state_dict.get("state"), self._common_steps]), None
         loaded = unpacked(state_dict, self.param_groups, raw=self._by_engine())
-        self._adopt(states.States(dict, loaded))
+        self._adopt(loaded)
         self._take_over_all(loading=True)
         for hook in tuple(self._load_post.values()):
             hook(self)

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..autograd import Tensor
+from .entries import merged
 from .flat import Segment
-from .states import as_tensor, cast, merged, whole_states
+from .states import as_tensor, cast, whole_states
 
 __all__ = ["must_be_of", "must_fit", "packed", "unpacked"]
 
@@ -28,9 +29,8 @@ def packed(state: Mapping[Any, Any], groups: list[dict[str, Any]], segments: Ite
     for key, entry in state.items():
         if isinstance(key, Tensor):
             if entry:
-                entries[index.get(id(key), key)] = (
-                    merged(entry, whole.get(id(key), {}), copy=True) if whole else {**entry}
-                )
+                found = whole.get(id(key))
+                entries[index.get(id(key), key)] = merged(entry, found, copy=True) if found else {**entry}
         else:
             entries[key] = entry
     return {"state": entries, "param_groups": saved}
