@@ -260,7 +260,7 @@ class Engine(Hooked):
                 elif self._wants_step:
                     options["step"] = segment.step_of(first) if counted else 1
                 if later is not None:
-                    later.work.append((segment, update, maximize, blocks, dict(now)))
+                    later.add(segment, update, maximize, blocks, segment.without_gaps(first, end, blocks), now)
                     continue
                 for block in blocks:
                     if shared:
@@ -276,7 +276,7 @@ class Engine(Hooked):
         first = self.param_groups[0]
         shared = {name: _number(first[name]) for name in self.common}
         parts: dict[int, list[float]] = {}  # by the sharing whose processes have the others
-        for segment, _, maximize, blocks, options in later.work:
+        for segment, _, maximize, _, blocks, options in later.work:
             measure = _uphill(self.measure) if maximize else self.measure
             if not segment.plain:
                 measure = _where_it_lies(measure, segment)
@@ -296,7 +296,7 @@ class Engine(Hooked):
             if name in new:
                 for group in self.param_groups:
                     group[name] = float(new[name])
-        for segment, update, maximize, blocks, options in later.work:
+        for segment, update, maximize, blocks, _, options in later.work:
             given = {**options, **shared, **new}
             given = {name: given[name] for name in self._reads}
             for block in blocks:

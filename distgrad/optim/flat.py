@@ -108,6 +108,7 @@ class Segment:
         self._seen = 0
         self._divide = False
         self._whole: list[Piece] | None = None
+        self._gapless: tuple[list[Piece] | None, list[Block]] | None = None  # of that piece, if it was asked for
         self._gradients: Array = None  # the buffer that it was cut from
         self._spare: list[Array] = []
 
@@ -160,7 +161,7 @@ class Segment:
         """Find room for state that is made by a function: its shapes are its own; how many elements are kept here."""
         if self.rule.elementwise:
             return self.hi - self.lo
-        shapes = [tuple(np.shape(make(self.xp, p._data))) for p in self.params]
+        shapes = [_shape(make(self.xp, p._data) if p._data.size else p._data) for p in self.params]
         if shapes == [tuple(view.shape) for view in self.views]:
             return self.hi - self.lo
         self.layouts[name] = layout = Layout(shapes, [self.owned[0] <= lo < self.owned[1] for lo, _ in self.ranges])
@@ -331,6 +332,22 @@ class Segment:
             self._whole = [(0, len(self.params), self._cut(*self._flat(self.lo, self.hi, self.data, self.offset)))]
         return self._whole
 
+    def without_gaps(self, first: int, end: int, blocks: list[Block]) -> list[Block]:
+        """The blocks of a piece to make sums over: parameter by parameter, without what lies between them."""
+        if end - first == 1 or not self.rule.elementwise:
+            return blocks
+        if (first, end) != (0, len(self.params)):
+            return self._apiece(first, end)
+        if self._gapless is None or self._gapless[0] is not self._whole:
+            self._gapless = self._whole, self._apiece(first, end)
+        return self._gapless[1]
+
+    def _apiece(self, first: int, end: int) -> list[Block]:
+        found: list[Block] = []
+        for k in range(first, end):
+            found += self._cut(*self._flat(*self.part(k), self.data, self.offset))
+        return found
+
     def pieces(self, counted: bool, later: list[tuple[Array, Array]] | None = None) -> Iterator[Piece]:
         """What has a gradient, in pieces of neighbours that are in step, each of which is counted.
 
@@ -393,14 +410,14 @@ class Segment:
 
     def _single(self, k: int) -> list[Block]:
         """One parameter's arrays in its shape, for an optimizer of whole tensors; nothing if it is not ours."""
-        if not self.owned[0] <= self.ranges[k][0] < self.owned[1]:
+        lo, hi = self.ranges[k]
+        if lo == hi or not self.owned[0] <= lo < self.owned[1]:
             return []
         data, slot = self.params[k]._data, self.storage.slots[self.first + k]
         if self.sharing is not None:
-            a, b = self.ranges[k]
-            slot = Later(self.sharing, a, data.shape)
+            slot = Later(self.sharing, lo, data.shape)
             if self.first not in self.storage.apart:
-                data = self.data[a:b].reshape(data.shape)
+                data = self.data[lo:hi].reshape(data.shape)
         states = [self.state_of(k, name) for name in self.names]
         return [(data, slot, *states, *[t[: data.size].reshape(data.shape) for t in self._scratch(data.size)])]
 
@@ -429,6 +446,10 @@ class Later:
     def operand(self) -> Array | Mean | None:
         """The gradient as a compiled loop can read it where it lies; None where it has to be made."""
         return self._sharing.operand(self._first, self._first + self._shape[0])
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return tuple(getattr(x, "shape", ()))
 
 
 def _real(x: Array) -> Array:

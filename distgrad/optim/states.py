@@ -81,12 +81,13 @@ def _fill(segment: Segment, k: int, name: str, starts: Mapping[str, Any]) -> Non
             if not part.size:
                 return
             array, wanted = segment.start(k, value), part.shape if segment.rule.elementwise else shape
-            if np.shape(array) not in ((), wanted):
+            given = tuple(getattr(array, "shape", ()))
+            if given not in ((), wanted):
                 raise TypeError(
-                    f"state {name!r} begins with shape {list(np.shape(array))}, its parameter has {list(wanted)}; "
+                    f"state {name!r} begins with shape {list(given)}, its parameter has {list(wanted)}; "
                     "shapes of its own need elementwise = False, and must not change"
                 )
-            part[...] = array.reshape(-1) if np.shape(array) else array
+            part[...] = array.reshape(-1) if given else array
         else:
             part[...] = complex(value, value) if part.dtype.kind == "c" else value
 

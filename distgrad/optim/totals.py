@@ -16,13 +16,25 @@ class Later:
     """What a step will update when all is measured.
 
     Attributes:
-        work: segment, what updates it, whether gradients are turned round, blocks, and options.
+        work: segment, what updates it, whether gradients are turned round, blocks to update and to measure, options.
         copied: parameters that are updated in a copy, each with it.
     """
 
     def __init__(self) -> None:
-        self.work: list[tuple[Segment, Callable[..., None], bool, list[Block], dict[str, Any]]] = []
+        self.work: list[tuple[Segment, Callable[..., None], bool, list[Block], list[Block], dict[str, Any]]] = []
         self.copied: list[tuple[Array, Array]] = []
+
+    def add(
+        self,
+        segment: Segment,
+        update: Callable[..., None],
+        uphill: bool,
+        blocks: list[Block],
+        measured: list[Block],
+        options: Mapping[str, Any],
+    ) -> None:
+        """Put off the update of a piece; ``options`` may change with the next."""
+        self.work.append((segment, update, uphill, blocks, measured, dict(options)))
 
 
 def totals(
