@@ -49,10 +49,15 @@ def totals(
     On a device the sum is fetched once.
     """
     found: list[Any] = [0.0] * len(names)
-    for p, g, *arrays in blocks:
-        gradient = g if segment.sharing is None or not hasattr(g, "now") else g.now()
-        new = measure(segment.xp, p, gradient, *arrays, **options)
-        if not isinstance(new, (tuple, list)) or len(new) != len(names):
-            raise TypeError(f"measure() must return a tuple of {len(names)}: {', '.join(names)}; it returned {new!r}")
-        found = [total + (float(value) if segment.on_host else value) for total, value in zip(found, new, strict=True)]
-    return [float(x if segment.on_host or isinstance(x, float) else backend.to_host(x)) for x in found]
+    with backend.on(segment.storage.device):
+        for p, g, *arrays in blocks:
+            gradient = g if segment.sharing is None else g.now()
+            new = measure(segment.xp, p, gradient, *arrays, **options)
+            if not isinstance(new, (tuple, list)) or len(new) != len(names):
+                raise TypeError(
+                    f"measure() must return a tuple of {len(names)}: {', '.join(names)}; it returned {new!r}"
+                )
+            if segment.on_host:
+                new = map(float, new)
+            found = [total + value for total, value in zip(found, new, strict=True)]
+        return [float(x if isinstance(x, float) else backend.to_host(x)) for x in found]
