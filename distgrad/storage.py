@@ -50,7 +50,13 @@ def allocate(n: int, dtype: np.dtype, device: backend.device) -> Array:
 
 
 class Sharing(Protocol):
-    """How processes share out the update of a storage; see :attr:`FlatStorage.sharing`."""
+    """How processes share out the update of a storage; see :attr:`FlatStorage.sharing`.
+
+    Attributes:
+        readable: any process may read all of the optimizer state, alone; in a step only what is its own.
+    """
+
+    readable: bool
 
     def begin(self) -> None:
         """An optimizer is about to update; gradients are complete.  Collective."""
@@ -62,6 +68,13 @@ class Sharing(Protocol):
             digest: of optimizer, hyperparameters and the parameters that they are for; below 2⁶³.
             how: tells them, for an error.
         """
+
+    def total(self, values: list[float]) -> list[float]:
+        """The sums over the processes, each of which gives its part, with the same bits on all.  Collective, in a step.
+
+        The numbers of other optimizers may be more or fewer.
+        """
+        ...
 
     def release(self) -> None:
         """Gradients may have been forgotten."""

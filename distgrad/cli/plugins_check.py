@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import sys
 from typing import Any
@@ -37,14 +38,13 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         kind = arguments.kind or _kind_of(arguments.name)
         settings: dict[str, Any] = {"options": dict(map(_option, arguments.option))} if arguments.option else {}
-        report = testing.check(kind, arguments.name, **settings)
+        told = None if arguments.json else functools.partial(print, flush=True)  # who waits sees how far it has come
+        report = testing.check(kind, arguments.name, told, **settings)
     except (registry.PluginError, TypeError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     if arguments.json:
         print(json.dumps({**dataclasses.asdict(report), "ok": report.ok}, indent=2))
-    else:
-        print(report)
     return int(not report.ok)
 
 

@@ -50,6 +50,7 @@ from distgrad.storage import FlatStorage
 __all__ = ["REDUCED", "SharedUpdate", "Withdrawn", "scaled"]
 
 _DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, REDUCED, _HOW = range(8)  # words of each rank
+_TOTALLED = 15  # in steps of optimizers that make sums over all parameters
 _COMPARED, _STANDS, _LEFT = range(8, 11)  # told seldom; the last is 1 + the passes that it took part in
 # Everybody's: in which pass some rank last had such gradients; in which step parameters, another update than before,
 # and gradients of its own; whether one has gone its own way
@@ -66,6 +67,8 @@ class SharedUpdate:
         comm: the ranks; all of one node.
         params: parameters of one real floating-point dtype on the CPU, the same on all ranks; rank 0's values count.
     """
+
+    readable = True
 
     def __init__(self, comm: Communicator, params: Sequence[Tensor]) -> None:
         self.comm, self.rank, self.size = comm, comm.rank, comm.size
@@ -108,6 +111,7 @@ class SharedUpdate:
         self._scratch = np.empty(0, storage.dtype)
         meeting = self.meeting
         self._state = SharedState(comm, lambda: meeting.told_to_all(_PARTED) != 0)
+        self._totals: dict[int, np.ndarray] = {}  # by how many they are, the ranks' parts of sums over all
         bounds = [n * r // self.size // 16 * 16 for r in range(self.size)] + [n]
         storage.share(self, (bounds[self.rank], bounds[self.rank + 1]), self._state.assemble)
         self._lay_slots()
@@ -540,6 +544,20 @@ class SharedUpdate:
                 self._means.clear()
             mean = self._means[lo, hi] = Mean.of([row[lo:hi] for row in self._rows])
         return mean
+
+    def total(self, values: list[float]) -> list[float]:
+        """The sums over the ranks of ``values``, taken in rank order.  Collective, in a step."""
+        if self.parted:
+            return values
+        n = len(values)
+        table = self._totals.get(n)
+        if table is None:
+            memory = NodeMemory.common(self.comm, max(self.size * n, 1) * 8).bytes.view(np.float64)
+            table = self._totals[n] = memory[: self.size * n].reshape(self.size, n)
+        table[self.rank] = values  # all have entered this step, so nobody reads those of the last one
+        self.meeting.tell(_TOTALLED, self._steps)
+        self.meeting.wait(_TOTALLED, self._steps, "for the other ranks' sums in step() number {}")
+        return [sum(column) for column in table.T.tolist()]
 
     def end(self, digest: int, how: Callable[[], str]) -> None:
         """Wait for all ranks' updates, and see them; RuntimeError on all ranks if they were not made alike."""

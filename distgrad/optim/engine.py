@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import functools
 import operator
+import weakref
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -14,9 +16,12 @@ from .. import backend, storage
 from ..autograd.tensor import TENSORS, Tensor
 from ..backend import Array, ArrayModule
 from . import states
-from .flat import SUM_BYTES, Block, Piece, Rule, Segment, segments_of
+from .contract import refuse_names, refuse_unknown
+from .entries import States, detached, merged
+from .flat import NONE_MADE, SUM_BYTES, Block, Piece, Rule, Segment, Start, segments_of
 from .fusing import fused
 from .hooks import Hooked
+from .totals import Later, totals
 
 __all__ = ["Engine"]
 
@@ -30,23 +35,31 @@ class Engine(Hooked):
     defaults: dict[str, Any] = {}
     state: Any = ()
     numbers: ClassVar[Mapping[str, float | str]] = {}
+    exact: ClassVar[bool] = True
     elementwise: ClassVar[bool] = True
     scratch: ClassVar[int] = 0
     one_pass: ClassVar[int] = 0
     counter: ClassVar[str | None] = "step"
     gradients: ClassVar[str] = "dense"
     advance: ClassVar[Callable[..., dict[str, float]] | None] = None
+    common: ClassVar[Mapping[str, float | str]] = {}
+    sums: ClassVar[tuple[str, ...]] = ()
 
     param_groups: list[dict[str, Any]]
     check: Callable[[dict[str, Any]], None]
     update: Callable[..., None]
+    measure: Callable[..., Sequence[Any]]
+    conclude: Callable[..., dict[str, float]]
     slots: Callable[[dict[str, Any]], tuple[str, ...]]
 
     # what a subclass declares, read once for the class
     _reads: ClassVar[tuple[str, ...]] = ()  # the keyword-only parameters of update()
     _advance_reads: ClassVar[tuple[str, ...]] = ()  # and of advance()
     _names: ClassVar[tuple[str, ...]] = ()  # the state arrays
-    _starts: ClassVar[Mapping[str, float | str]] = {}  # where they and the numbers start
+    _starts: ClassVar[Mapping[str, Any]] = {}  # where they and the numbers start
+    _made: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # the keyword-only parameters of the functions among those
+    _measure_reads: ClassVar[tuple[str, ...]] = ()
+    _conclude_reads: ClassVar[tuple[str, ...]] = ()
     _own_update: ClassVar[bool] = False
     _own_slots: ClassVar[bool] = False
     _own_step: ClassVar[bool] = False
@@ -55,7 +68,7 @@ class Engine(Hooked):
 
     def _prepare(self) -> None:
         """What is not part of an optimizer's own state: it is made anew when one is copied."""
-        self._states = self.state = states.States(dict)
+        self._states = self.state = self._new_states()
         self._segments: list[list[Segment]] = []
         self._sharings: list[storage.Sharing] = []  # those of the segments' storages
         self._changes = -1  # storage.changes when that was found out
@@ -68,22 +81,23 @@ class Engine(Hooked):
         self._loaded = 0  # a number for the state that was loaded last, and when
         self._digest: int | None = None  # what those who share an update compare; None: it may have changed
         cls = type(self)
-        self._rule = Rule(cls.elementwise, cls.scratch, cls.one_pass, tuple(cls.numbers))
-        given = {"step", *cls.numbers}
-        asked = dict.fromkeys((*cls._reads, *cls._advance_reads))
+        self._rule = Rule(cls.elementwise, cls.scratch, cls.one_pass, tuple(cls.numbers), cls.exact)
+        given = {"step", *cls.numbers, *cls.common}
+        made = [name for names in cls._made.values() for name in names]
+        asked = dict.fromkeys((*cls._reads, *cls._advance_reads, *cls._measure_reads, *cls._conclude_reads, *made))
         self._hyper = tuple(name for name in asked if name not in given and name in self.defaults)
         # slots() may look at any option; what is compared at each step must have it all
         wanted = (self.defaults.keys() - _WAYS) if cls._own_slots else {*self._hyper, "maximize"}
         self._keys = tuple(k for k in self.defaults if k in wanted)
-        unknown = [name for name in asked if name not in given and name not in self.defaults]
-        if unknown and self._by_engine() and (cls.advance is None or set(unknown) & set(cls._advance_reads)):
-            raise TypeError(
-                f"{cls.__name__} asks for {', '.join(unknown)}; there are its hyperparameters "
-                f"({', '.join(self.defaults)}), {', '.join(sorted(given))}, and for update() what advance() returns"
-            )
+        if self._by_engine():
+            refuse_names(cls, self.defaults, self._names)
+            refuse_unknown(cls, self.defaults, given, made)
         self._wants_step = "step" in cls._reads
         self._advances = cls.advance is not None
         self._shown = cls.counter is not None
+        self._measures = bool(cls.sums)
+        every = self._advances or self._measures
+        self._passed = self._hyper if every else tuple(name for name in self._hyper if name in cls._reads)
 
     def _by_engine(self) -> bool:
         """Whether the flat engine updates; False for a subclass in PyTorch's way, whose state is its own affair."""
@@ -132,9 +146,8 @@ class Engine(Hooked):
             names = {name for old in self._segments[i] for name in old.state}
             for p in self.param_groups[i]["params"]:
                 if self.state.get(p):  # of arrays that others had no part of yet, what was loaded, or they start anew
-                    own = {name: value for name, value in self.state[p].items() if name not in names}
                     loaded = {name: v for name, v in self._taken_over.get(p, {}).items() if name in names}
-                    self.state[p] = {**own, **loaded, **whole.get(id(p), {})}
+                    self.state[p] = merged(self.state[p], {**loaded, **whole.get(id(p), {})}, names)
         self._lay_out(i)
         self._options(i, self.param_groups[i])
         self._take_over(i, self.state)
@@ -165,12 +178,12 @@ class Engine(Hooked):
         self._digest = None
         self.check(group)  # a value set since the last step is as wrong as one given at the beginning
         values = tuple(map(group.__getitem__, self._keys))
-        options = {name: _number(group[name]) for name in self._hyper}
+        options = {name: _number(group[name]) for name in self._passed}
         names = tuple(self.slots(group))
         divide = bool(group.get("maximize"))  # gradients are then negated block by block
         for segment in self._segments[i]:
             new = [name for name in names if name not in segment.state]
-            segment.use(names, divide)
+            segment.use(names, divide, self._makers(group, names) if self._made else NONE_MADE)
             if new and any(segment.begun):
                 self._extend(i, segment, new)
         # a tensor or a list may change without ceasing to equal itself
@@ -189,7 +202,15 @@ class Engine(Hooked):
             if not same:
                 self.check(group)
 
-    def _step_group(self, i: int, group: dict[str, Any]) -> None:
+    def _makers(self, group: dict[str, Any], names: Iterable[str]) -> dict[str, Start]:
+        """Of the state ``names`` of a group what makes it, where that is a function: with the options that it reads."""
+        found: dict[str, Start] = {}
+        for name, reads in self._made.items():
+            if name in names:
+                found[name] = functools.partial(self._starts[name], **{k: _number(group[k]) for k in reads})
+        return found
+
+    def _step_group(self, i: int, group: dict[str, Any], later: Later | None = None) -> None:
         if group is not self._known[i]:
             self._regroup()
         segments = self._segments[i]
@@ -232,7 +253,7 @@ class Engine(Hooked):
                     segment.count(self._shown)
                 pieces = segment.whole_piece()
             else:
-                pieces = segment.pieces(counted)
+                pieces = segment.pieces(counted, None if later is None else later.copied)
             xp = segment.xp
             for first, end, blocks in pieces:
                 now = options
@@ -240,11 +261,54 @@ class Engine(Hooked):
                     now = self._advanced(segment, first, end, segment.step_of(first) if counted else 1, options)
                 elif self._wants_step:
                     options["step"] = segment.step_of(first) if counted else 1
+                if later is not None:
+                    later.add(segment, update, maximize, blocks, segment.without_gaps(first, end, blocks), now)
+                    continue
                 for block in blocks:
                     if shared:
                         _share(update, segment.compiled and not maximize, xp, block, now)
                     else:
                         update(xp, *block, **now)
+
+    def _step_measured(self) -> None:
+        """A step where :meth:`measure` has seen all parameters before the first is updated."""
+        later = Later()
+        for i, group in enumerate(self.param_groups):
+            self._step_group(i, group, later)
+        first = self.param_groups[0]
+        shared = {name: _number(first[name]) for name in self.common}
+        parts: dict[int, list[float]] = {}  # by the sharing whose processes have the others
+        for segment, _, maximize, _, blocks, options in later.work:
+            measure = _uphill(self.measure) if maximize else self.measure
+            if not segment.plain:
+                measure = _where_it_lies(measure, segment)
+            given = {**options, **shared}
+            given = {name: given[name] for name in self._measure_reads}
+            found = totals(measure, segment, blocks, given, self.sums)
+            of = parts.setdefault(id(segment.sharing), [0.0] * len(self.sums))
+            of[:] = map(operator.add, of, found)
+        for sharing in self._sharings:
+            parts[id(sharing)] = sharing.total(parts.get(id(sharing), [0.0] * len(self.sums)))
+        if not later.work:
+            return
+        sums = map(sum, zip(*parts.values(), strict=True))
+        given = {name: _number(first[name]) for name in self._hyper} | shared | dict(zip(self.sums, sums, strict=True))
+        new = self.conclude(**{name: given[name] for name in self._conclude_reads})
+        for name in self.common:
+            if name in new:
+                for group in self.param_groups:
+                    group[name] = float(new[name])
+        for segment, update, maximize, blocks, _, options in later.work:
+            given = {**options, **shared, **new}
+            given = {name: given[name] for name in self._reads}
+            for block in blocks:
+                if segment.sharing is not None:
+                    _share(update, segment.compiled and not maximize, segment.xp, block, given)
+                else:
+                    update(segment.xp, *block, **given)
+        for data, copied in later.copied:
+            with backend.where_it_lies(data):
+                data[...] = copied.reshape(data.shape)
 
     def _find_digest(self) -> int:
         """What processes compare that share an update: equal where all parameters are updated alike, grouped as may be.
@@ -280,13 +344,14 @@ class Engine(Hooked):
                 row[first:end] = new[name]
                 new[name] = float(row[first])
         given.update(new)
-        return {name: given[name] for name in self._reads}
+        return given if self._measures else {name: given[name] for name in self._reads}
 
     # --- state ------------------------------------------------------------------------------------------------------
 
-    def _start_values(self, i: int) -> dict[str, float]:
+    def _start_values(self, i: int) -> dict[str, Any]:
         group = self.param_groups[i]
-        return {name: _number(group[v]) if isinstance(v, str) else v for name, v in self._starts.items()}
+        starts = {name: _number(group[v]) if isinstance(v, str) else v for name, v in self._starts.items()}
+        return starts | self._makers(group, starts) if self._made else starts
 
     def _begin(self, i: int, segment: Segment, everyone: bool = False) -> None:
         """State for the parameters that have none yet and now a gradient."""
@@ -334,7 +399,7 @@ class Engine(Hooked):
                 states.show(self._states, segment, k, self.counter, left)
             segment.reread()
 
-    def _take_over_all(self, loading: bool = False) -> None:
+    def _take_over_all(self, loading: bool = False, in_step: bool = False) -> None:
         """Take over ``self.state``, which somebody changed or replaced.
 
         Users may hold what they were shown, in entries that they have moved or in a state dict: it is read before, and
@@ -345,24 +410,34 @@ class Engine(Hooked):
             entries: dict[Any, Any] = dict(self.state)
             if any(s.sharing is not None for segments in self._segments for s in segments):
                 # there memory is not made anew, so what is in it is put aside
-                entries = self._taken_over = {p: states.detached(entry) for p, entry in entries.items()}
+                entries = self._taken_over = {p: detached(entry) for p, entry in entries.items()}
             for i, group in enumerate(self.param_groups):
                 segments = self._segments[i]
                 if not any(s.sharing is not None for s in segments) or any(s.moved() for s in segments):
                     self._lay_out(i)
                 self._options(i, group)
                 self._take_over(i, entries, loading)
+                for segment in () if in_step else self._segments[i]:  # behind a step what users hold is read anew
+                    segment.asked.clear()
         self._states.touched = False
+
+    def _new_states(self, given: Mapping[Any, Any] | None = None) -> States:
+        found, me = States(dict, given or {}), weakref.ref(self)
+
+        def follow() -> bool:
+            optimizer = me()
+            return optimizer is not None and optimizer._follow()
+
+        found.follow = follow
+        return found
 
     def _adopt(self, given: Mapping[Any, Any]) -> None:
         if given is not self._states:
-            self._states = self.state = states.States(dict)
-            self._states.update(given)
+            self._states = self.state = self._new_states(given)
+            self._states.touched = True
 
 
-def _share(
-    update: Callable[..., None], compiled: bool, xp: ArrayModule, block: Block, options: dict[str, Any]
-) -> None:
+def _share(update: Callable[..., None], compiled: bool, xp: ArrayModule, block: Block, options: dict[str, Any]) -> None:
     """``update`` of a block whose gradient is shared with other processes: asked for just before.
 
     Where the update is a compiled loop, it reads the gradients where they lie; if they are more than a mean, they are
@@ -385,28 +460,28 @@ def _same(params: Sequence[Tensor], laid: Sequence[Tensor]) -> bool:
     return len(params) == len(laid) and all(map(operator.is_, params, laid))
 
 
-def _uphill(update: Callable[..., None]) -> Callable[..., None]:
+def _uphill(update: Callable[..., Any]) -> Callable[..., Any]:
     """``update`` with the gradient turned round."""
 
-    def turned(xp: ArrayModule, p: Array, g: Array, *arrays: Array, **options: Any) -> None:
-        update(xp, p, -g, *arrays, **options)
+    def turned(xp: ArrayModule, p: Array, g: Array, *arrays: Array, **options: Any) -> Any:
+        return update(xp, p, -g, *arrays, **options)
 
     return turned
 
 
-def _where_it_lies(update: Callable[..., None], segment: Segment) -> Callable[..., None]:
+def _where_it_lies(update: Callable[..., Any], segment: Segment) -> Callable[..., Any]:
     """``update`` on the arrays' device, and in float32 for those of two bytes an element."""
     written = 2 + len(segment.names)
 
-    def there(xp: ArrayModule, *block: Array, **options: Any) -> None:
+    def there(xp: ArrayModule, *block: Array, **options: Any) -> Any:
         with backend.where_it_lies(block[0]):
             if not segment.half:
-                update(xp, *block, **options)
-                return
+                return update(xp, *block, **options)
             wide = [x.astype(xp.float32) for x in block[:written]]
-            update(xp, *wide, *block[written:], **options)
+            found = update(xp, *wide, *block[written:], **options)
             for x, new in zip((block[0], *block[2:written]), (wide[0], *wide[2:]), strict=True):
                 x[...] = new
+            return found
 
     return there
 

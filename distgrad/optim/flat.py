@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +25,12 @@ import numpy as np
 from .. import backend, dtypes
 from ..autograd import Tensor
 from ..autograd.graph import Cell
-from ..backend import Array
+from ..backend import Array, ArrayModule
 from ..compiled import Mean, usable
 from ..storage import FlatStorage, Sharing, home
+from .layout import Layout
 
-__all__ = ["BLOCK_BYTES", "Block", "Later", "Piece", "Rule", "SUM_BYTES", "Segment", "segments_of"]
+__all__ = ["BLOCK_BYTES", "Block", "Later", "Piece", "Rule", "SUM_BYTES", "Segment", "Start", "segments_of"]
 
 BLOCK_BYTES = 192 * 1024
 SUM_BYTES = 512 * 1024  # where one array alone, a shared gradient being summed up, has to stay in the cache
@@ -46,6 +47,11 @@ class Rule:
     scratch: int = 0
     one_pass: int = 0
     numbers: tuple[str, ...] = ()
+    exact: bool = True
+
+
+Start = Callable[[ArrayModule, Array], Array]  # (array module, parameter) -> what its state begins with
+NONE_MADE: Mapping[str, Start] = {}
 
 
 class Segment:
@@ -54,6 +60,8 @@ class Segment:
     Attributes:
         lo, hi: the elements of the storage that this process updates here.
         state: for each state name ever used a flat array for these elements.
+        layouts: for state of other shapes than the parameters' how it lies in its array.
+        asked: where processes share the state, what users have asked for: all of it, in an array of their own.
         names: those among them that an update is given.
         steps: how many updates each parameter has had, seen by users through ``state["step"]``.
         numbers: for each name of the rule's numbers, one number a parameter; users see them too.
@@ -88,16 +96,19 @@ class Segment:
         n = last - first
         number = np.float64 if dtypes.get_default_dtype() is dtypes.float64 else np.float32
         self.steps: np.ndarray = np.zeros(n, number)
-        self.numbers = {name: np.zeros(n, number) for name in rule.numbers}
+        self.numbers = {name: np.zeros(n, np.float64 if rule.exact else number) for name in rule.numbers}
         self.together: int | None = 0
         self.begun = [False] * n
         self.fresh = n
         self.state: dict[str, Array] = {}
+        self.layouts: dict[str, Layout] = {}
+        self.asked: dict[str, Array] = {}
         self.names: tuple[str, ...] = ()
         self.cell = Cell()  # the version of steps and numbers, which users may write to
         self._seen = 0
         self._divide = False
         self._whole: list[Piece] | None = None
+        self._gapless: tuple[list[Piece] | None, list[Block]] | None = None  # of that piece, if it was asked for
         self._gradients: Array = None  # the buffer that it was cut from
         self._spare: list[Array] = []
 
@@ -106,8 +117,11 @@ class Segment:
         if self.rule.elementwise:
             lo = max(self.ranges[0][0], low)
             return lo, max(min(self.ranges[-1][1], high), lo)
-        mine = [r for r in self.ranges if low <= r[0] < high]
-        return (mine[0][0], mine[-1][1]) if mine else (low, low)
+        mine = [k for k, (first, _) in enumerate(self.ranges) if low <= first < high]
+        if not mine:
+            return low, low
+        behind = mine[-1] + 1  # the gap before another process's first belongs to the part: parts lie side by side
+        return self.ranges[mine[0]][0], self.ranges[behind][0] if behind < len(self.ranges) else self.ranges[-1][1]
 
     def part(self, k: int) -> tuple[int, int]:
         """The elements of the storage that are parameter ``k``'s and this process's."""
@@ -127,22 +141,89 @@ class Segment:
         kind = self.storage.dtype.str
         return sum(zlib.crc32(f"{kind}{i}".encode()) for i in range(self.first, self.last))
 
-    def use(self, names: tuple[str, ...], divide: bool) -> None:
-        """Give updates the state ``names``; ``divide``: in blocks even where one would do."""
+    def use(self, names: tuple[str, ...], divide: bool, made: Mapping[str, Start] = NONE_MADE) -> None:
+        """Give updates the state ``names``; ``divide``: in blocks even where one would do.
+
+        Args:
+            made: for those that begin with an array of their own the function that makes it.
+        """
         if names == self.names and divide == self._divide:
             return
         with backend.on(self.storage.device):
             for name in names:
                 if name not in self.state:
+                    n = self._lay_out(name, made[name]) if name in made else self.hi - self.lo
                     zeros = self.xp.zeros if self.sharing is None else self.sharing.allocate
-                    self.state[name] = zeros(self.hi - self.lo, self.storage.dtype)
+                    self.state[name] = zeros(n, self.storage.dtype)
         self.names, self._divide, self._whole = names, divide, None
+
+    def _lay_out(self, name: str, make: Start) -> int:
+        """Find room for state that is made by a function: its shapes are its own; how many elements are kept here."""
+        if self.rule.elementwise:
+            return self.hi - self.lo
+        shapes = [_shape(make(self.xp, p._data) if p._data.size else p._data) for p in self.params]
+        if shapes == [tuple(view.shape) for view in self.views]:
+            return self.hi - self.lo
+        self.layouts[name] = layout = Layout(shapes, [self.owned[0] <= lo < self.owned[1] for lo, _ in self.ranges])
+        return layout.hi - layout.lo
+
+    def spot(self, k: int, name: str) -> tuple[slice, slice, tuple[int, ...]]:
+        """Where parameter ``k``'s state ``name`` is: in the buffer, in all of it, and the shape of that."""
+        if name in self.layouts:
+            return self.layouts[name].spot(k)
+        a, b = self.part(k)
+        first = self.ranges[k][0]
+        return slice(a - self.lo, b - self.lo), slice(a - first, b - first), tuple(self.views[k].shape)
 
     def state_of(self, k: int, name: str) -> Array:
         """Parameter ``k``'s part of a state buffer: in its shape, or flat where only some of it is here."""
-        a, b = self.part(k)
-        found = self.state[name][a - self.lo : b - self.lo]
-        return found.reshape(self.views[k].shape) if (a, b) == self.ranges[k] else found
+        here, _, shape = self.spot(k, name)
+        found = self.state[name][here]
+        return found.reshape(shape) if found.size == math.prod(shape) else found
+
+    def start(self, k: int, make: Start) -> Array:
+        """What parameter ``k``'s state, or this process's part of it, begins with, by the function that makes it."""
+        data = self.params[k]._data
+        if data is self.views[k] and self.sharing is not None:  # as all processes see it
+            (lo, hi), shape = self.ranges[k], data.shape
+            data = self.data[lo - self.offset : hi - self.offset].reshape(shape)
+        if self.rule.elementwise:
+            a, b = self.part(k)
+            first = self.ranges[k][0]
+            data = data.reshape(-1)[a - first : b - first]
+        return make(self.xp, data)
+
+    # --- state for users where processes share it --------------------------------------------------------------------
+
+    def whole_state(self, name: str) -> Array | None:
+        """All processes' parts of a state buffer, a user's writes to it included; None if the others have none."""
+        found = self.asked.get(name)
+        return self.storage.assemble(self.state[name]) if found is None else found  # type: ignore[misc]
+
+    def whole_of(self, k: int, name: str, whole: Array) -> Array:
+        """Parameter ``k``'s state in what :meth:`whole_state` gave."""
+        if name in self.layouts:
+            layout = self.layouts[name]
+            (lo, hi), shape, start = layout.ranges[k], layout.shapes[k], 0
+        else:
+            (lo, hi), shape, start = self.ranges[k], tuple(self.views[k].shape), self.ranges[0][0]
+        return whole[lo - start : hi - start].reshape(shape)
+
+    def ask(self, k: int, name: str) -> Array:
+        """Parameter ``k``'s state in its shape, for a user: the next step takes over what is written to it."""
+        if name not in self.asked:
+            whole = self.whole_state(name)
+            if whole is None:
+                raise RuntimeError(f"the other ranks have no optimizer state {name!r}, of which this one has its part")
+            self.asked[name] = whole
+        return self.whole_of(k, name, self.asked[name])
+
+    def give_back(self) -> None:
+        """Take over what users wrote to state; processes have come to a step, none of them reads any more."""
+        for name, whole in self.asked.items():
+            lo = self.layouts[name].lo if name in self.layouts else self.lo - self.ranges[0][0]
+            part = self.state[name]
+            part[...] = whole[lo : lo + len(part)]
 
     # --- steps and numbers ------------------------------------------------------------------------------------------
 
@@ -251,10 +332,30 @@ class Segment:
             self._whole = [(0, len(self.params), self._cut(*self._flat(self.lo, self.hi, self.data, self.offset)))]
         return self._whole
 
-    def pieces(self, counted: bool) -> Iterator[Piece]:
+    def without_gaps(self, first: int, end: int, blocks: list[Block]) -> list[Block]:
+        """The blocks of a piece to make sums over: parameter by parameter, without what lies between them."""
+        if end - first == 1 or not self.rule.elementwise:
+            return blocks
+        if (first, end) != (0, len(self.params)):
+            return self._apiece(first, end)
+        if self._gapless is None or self._gapless[0] is not self._whole:
+            self._gapless = self._whole, self._apiece(first, end)
+        return self._gapless[1]
+
+    def _apiece(self, first: int, end: int) -> list[Block]:
+        found: list[Block] = []
+        for k in range(first, end):
+            found += self._cut(*self._flat(*self.part(k), self.data, self.offset))
+        return found
+
+    def pieces(self, counted: bool, later: list[tuple[Array, Array]] | None = None) -> Iterator[Piece]:
         """What has a gradient, in pieces of neighbours that are in step, each of which is counted.
 
         A parameter whose memory was replaced (same shape, dtype and device) is updated where it lies now.
+
+        Args:
+            later: a list for the parameters that a copy was made of, each with it, if the pieces are not updated one
+                by one as they come.
         """
         self.sync()
         self.together = None
@@ -293,8 +394,11 @@ class Segment:
                 blocks = self._cut(*self._flat(*self.part(k), copied, self.ranges[k][0]))
             yield k, end, blocks
             if copied is not None and not data.flags.c_contiguous:
-                with backend.where_it_lies(data):
-                    data[...] = copied.reshape(data.shape)
+                if later is None:
+                    with backend.where_it_lies(data):
+                        data[...] = copied.reshape(data.shape)
+                else:
+                    later.append((data, copied))
             k = end
         self.reread()
 
@@ -306,14 +410,14 @@ class Segment:
 
     def _single(self, k: int) -> list[Block]:
         """One parameter's arrays in its shape, for an optimizer of whole tensors; nothing if it is not ours."""
-        if not self.owned[0] <= self.ranges[k][0] < self.owned[1]:
+        lo, hi = self.ranges[k]
+        if lo == hi or not self.owned[0] <= lo < self.owned[1]:
             return []
         data, slot = self.params[k]._data, self.storage.slots[self.first + k]
         if self.sharing is not None:
-            a, b = self.ranges[k]
-            slot = Later(self.sharing, a, data.shape)
+            slot = Later(self.sharing, lo, data.shape)
             if self.first not in self.storage.apart:
-                data = self.data[a:b].reshape(data.shape)
+                data = self.data[lo:hi].reshape(data.shape)
         states = [self.state_of(k, name) for name in self.names]
         return [(data, slot, *states, *[t[: data.size].reshape(data.shape) for t in self._scratch(data.size)])]
 
@@ -342,6 +446,10 @@ class Later:
     def operand(self) -> Array | Mean | None:
         """The gradient as a compiled loop can read it where it lies; None where it has to be made."""
         return self._sharing.operand(self._first, self._first + self._shape[0])
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return tuple(getattr(x, "shape", ()))
 
 
 def _real(x: Array) -> Array:

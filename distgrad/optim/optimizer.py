@@ -26,6 +26,7 @@ from ..backend import Array, ArrayModule
 from . import states
 from .bounds import BOUNDS, Bound, check
 from .engine import Engine
+from .entries import give_back, renew
 from .groups import complete, groups_of, options_of, required
 from .hooks import (
     EVERY_POST,
@@ -48,7 +49,8 @@ class Optimizer(Engine):
         state: names of the state arrays.  They start at zero; a dict gives other starts: a number, or the name of the
             option that holds it (``{"step_size": "lr"}``).
         numbers: names of state that is one number a parameter, with its starts likewise (``{"mu_product": 1.0}``);
-            ``advance`` (below) changes them.
+            ``advance`` (below) changes them.  They are Python's floats, exact.
+        exact: False keeps ``numbers`` in the default dtype, in which PyTorch keeps its own of this kind.
         elementwise: True (default): :meth:`update` is given one-dimensional blocks of many parameters at once; False:
             one whole parameter at a time, in its shape.
         scratch: how many arrays of the block's size :meth:`update` wants behind the state, to compute in.
@@ -80,11 +82,13 @@ class Optimizer(Engine):
         super().__init_subclass__(**kwargs)
         if "update" in cls.__dict__:
             cls._own_update, cls._reads = True, _keywords(cls.update)
-        if "advance" in cls.__dict__:
-            cls._advance_reads = _keywords(cls.__dict__["advance"])
+        for name in ("advance", "measure", "conclude"):
+            if name in cls.__dict__:
+                setattr(cls, f"_{name}_reads", _keywords(cls.__dict__[name]))
         if not isinstance(cls.state, property):
             cls._names = tuple(cls.state)
             cls._starts = {**(cls.state if isinstance(cls.state, Mapping) else {}), **cls.numbers}
+            cls._made = {name: _keywords(start) for name, start in cls._starts.items() if callable(start)}
         cls._own_slots = cls._own_slots or "slots" in cls.__dict__
         nominal = {p.name: p.default for p in inspect.signature(cls.__init__).parameters.values()} | cls.defaults
         cls._lengths = {name: len(default) for name, default in nominal.items() if isinstance(default, tuple)}
@@ -159,6 +163,9 @@ class Optimizer(Engine):
             self._regroup()
         complete(param_group, self.defaults, self.param_groups)
         self.check(param_group)
+        for name, start in self.common.items():
+            given = self.param_groups[0][name] if self.param_groups else start
+            param_group.setdefault(name, param_group[given] if isinstance(given, str) else given)
         self.param_groups.append(param_group)
         self._add_room()
 
@@ -180,7 +187,8 @@ class Optimizer(Engine):
                 loss = closure()
         if len(self._known) != len(self.param_groups):
             self._regroup()
-        if self.state is not self._states or self._states.touched:
+        touched = self.state is not self._states or self._states.touched
+        if touched and not self._sharings:
             self._take_over_all()
         if self._changes != storage.changes:
             self._settle()
@@ -191,12 +199,21 @@ class Optimizer(Engine):
                 sharing.begin()
             if self._changes != storage.changes:  # those who shared an update go their own ways
                 self._settle()
-        for i, group in enumerate(self.param_groups):
-            self._step_group(i, group)
+            if self._states.asked:
+                give_back(self._states, [s for several in self._segments for s in several])
+        if touched and (self.state is not self._states or self._states.touched):  # no other process reads it any more
+            self._take_over_all(in_step=True)
+        if self._measures:
+            self._step_measured()
+        else:
+            for i, group in enumerate(self.param_groups):
+                self._step_group(i, group)
         if self._taken_over:
             self._taken_over = {}
         for sharing in self._sharings:
             sharing.end(self._digest or self._find_digest(), self._told)
+            if self._states.asked:
+                renew(self._states, sharing)
         return loss
 
     # --- gradients and state ----------------------------------------------------------------------------------------
@@ -262,7 +279,7 @@ class Optimizer(Engine):
                 must_fit(name, state_dict.get("state", {}).values(), self._names)
         self._loaded, self._digest = states.mark([state_dict.get("state"), self._common_steps]), None
         loaded = unpacked(state_dict, self.param_groups, raw=self._by_engine())
-        self._adopt(states.States(dict, loaded))
+        self._adopt(loaded)
         self._take_over_all(loading=True)
         for hook in tuple(self._load_post.values()):
             hook(self)

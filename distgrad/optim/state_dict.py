@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..autograd import Tensor
+from .entries import merged
 from .flat import Segment
 from .states import as_tensor, cast, whole_states
 
@@ -28,7 +29,8 @@ def packed(state: Mapping[Any, Any], groups: list[dict[str, Any]], segments: Ite
     for key, entry in state.items():
         if isinstance(key, Tensor):
             if entry:
-                entries[index.get(id(key), key)] = {**entry, **whole.get(id(key), {})}
+                found = whole.get(id(key))
+                entries[index.get(id(key), key)] = merged(entry, found, copy=True) if found else {**entry}
         else:
             entries[key] = entry
     return {"state": entries, "param_groups": saved}

@@ -6,10 +6,10 @@ next step and taken over, as if the dict were all there is.
 
 from __future__ import annotations
 
+import math
 import weakref
 import zlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,43 +18,10 @@ from .. import backend
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS
 from ..backend import Array
+from .entries import Entry, SharedEntry, States, Unread
 from .flat import Segment
 
-__all__ = [
-    "Entry", "States", "as_tensor", "begin", "cast", "detached", "extend", "host", "mark", "show", "take_over",
-    "whole_states",
-]  # fmt: skip
-
-
-class States(defaultdict[Any, Any]):
-    """``optimizer.state``; ``touched`` tells that somebody else than the engine changed it or an entry."""
-
-    touched = False
-
-
-class Entry(dict[str, Any]):
-    """One parameter's state."""
-
-    __slots__ = ("states",)
-    states: States
-
-    def __reduce__(self) -> Any:
-        return dict, (), None, None, iter(self.items())  # a copy is a plain dict
-
-
-def _noting(cls: type, name: str, owner: Callable[[Any], States]) -> None:
-    method = getattr(cls, name)
-
-    def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
-        owner(self).touched = True
-        return method(self, *args, **kwargs)
-
-    setattr(cls, name, noted)
-
-
-for _name in ("__delitem__", "__ior__", "__setitem__", "clear", "pop", "popitem", "setdefault", "update"):
-    _noting(States, _name, lambda states: states)
-    _noting(Entry, _name, lambda entry: entry.states)
+__all__ = ["as_tensor", "begin", "cast", "extend", "host", "mark", "show", "take_over", "whole_states"]
 
 
 def show(states: States, segment: Segment, k: int, counter: str | None, extra: Mapping[str, Any] = {}) -> None:
@@ -71,24 +38,19 @@ def show(states: States, segment: Segment, k: int, counter: str | None, extra: M
         if owner is not None:
             owner.touched = True
 
+    shared = segment.sharing is not None and segment.sharing.readable
     for name in segment.state:
+        if shared:
+            found[name] = Unread(segment, k, name, replaced)
+            continue
         found[name] = Tensor._wrap(segment.state_of(k, name), None)
         found[name].__dict__["_when_replaced"] = replaced
-    entry = Entry({**found, **{name: value for name, value in extra.items() if name not in found}})
-    entry.states = states
+    kind = SharedEntry if shared else Entry
+    entry = kind({**found, **{name: value for name, value in extra.items() if name not in found}})
+    entry.states = mine  # a cycle would keep state that other processes have let go of
     before = states.touched
     states[segment.params[k]] = entry
     states.touched = before
-
-
-def detached(entry: Any) -> Any:
-    """``entry`` with copies of its tensors."""
-    if not isinstance(entry, dict):
-        return entry
-    return {
-        name: Tensor._wrap(value._data.copy(), None) if value.__class__ is Tensor else value
-        for name, value in entry.items()
-    }
 
 
 def _number(segment: Segment, row: np.ndarray, k: int) -> Tensor:
@@ -97,7 +59,7 @@ def _number(segment: Segment, row: np.ndarray, k: int) -> Tensor:
     return tensor
 
 
-def begin(segment: Segment, which: Iterable[int], starts: Mapping[str, float]) -> None:
+def begin(segment: Segment, which: Iterable[int], starts: Mapping[str, Any]) -> None:
     """Give the parameters ``which`` the state that they start with; ``starts``: where it is not zero."""
     segment.sync()
     for k in which:
@@ -111,12 +73,23 @@ def begin(segment: Segment, which: Iterable[int], starts: Mapping[str, float]) -
     segment.reread()
 
 
-def _fill(segment: Segment, k: int, name: str, starts: Mapping[str, float]) -> None:
-    a, b = segment.part(k)
-    part = segment.state[name][a - segment.lo : b - segment.lo]
-    value = starts.get(name, 0)
+def _fill(segment: Segment, k: int, name: str, starts: Mapping[str, Any]) -> None:
+    here, _, shape = segment.spot(k, name)
+    part, value = segment.state[name][here], starts.get(name, 0)
     with backend.on(segment.storage.device):
-        part[...] = complex(value, value) if part.dtype.kind == "c" else value
+        if callable(value):
+            if not part.size:
+                return
+            array, wanted = segment.start(k, value), part.shape if segment.rule.elementwise else shape
+            given = tuple(getattr(array, "shape", ()))
+            if given not in ((), wanted):
+                raise TypeError(
+                    f"state {name!r} begins with shape {list(given)}, its parameter has {list(wanted)}; "
+                    "shapes of its own need elementwise = False, and must not change"
+                )
+            part[...] = array.reshape(-1) if given else array
+        else:
+            part[...] = complex(value, value) if part.dtype.kind == "c" else value
 
 
 def take_over(
@@ -143,8 +116,6 @@ def extend(
     segment: Segment, k: int, names: Iterable[str], entry: Mapping[str, Any], starts: Mapping[str, float]
 ) -> dict[str, Any]:
     """Take the arrays ``names`` of parameter ``k`` from ``entry``, or where they start; what is left of it."""
-    shape = tuple(segment.views[k].shape)
-    a, b = segment.part(k)
     left = dict(entry)
     for name in names:
         value = left.pop(name, None)
@@ -152,12 +123,14 @@ def extend(
             _fill(segment, k, name, starts)
             continue
         array = value._data if value.__class__ in TENSORS else host(value)
+        here, of_whole, shape = segment.spot(k, name)
+        part = segment.state[name][here]
         if array.shape == shape:
-            array = array.reshape(-1)[a - segment.ranges[k][0] : b - segment.ranges[k][0]]
-        elif array.shape != (b - a,) or (a, b) == segment.ranges[k]:
-            raise ValueError(f"loaded state '{name}' has shape {list(array.shape)}, its parameter {list(shape)}")
+            array = array.reshape(-1)[of_whole]
+        elif array.shape != part.shape or part.size == math.prod(shape):
+            whose = "its parameter" if name not in segment.layouts else "its optimizer's"
+            raise ValueError(f"loaded state '{name}' has shape {list(array.shape)}, {whose} {list(shape)}")
         with backend.on(segment.storage.device):
-            part = segment.state[name][a - segment.lo : b - segment.lo]
             part[...] = backend.to_device(array, segment.storage.device).astype(part.dtype)
     return left
 
@@ -177,14 +150,14 @@ def whole_states(segments: Iterable[Segment]) -> dict[int, dict[str, Any]]:
                     "would fetch the rest"
                 )
             continue
-        for name, part in segment.state.items():
-            whole = segment.storage.assemble(part)
+        for name in segment.state:
+            whole = segment.whole_state(name)
             if whole is None:
                 continue
-            for p, (lo, hi), view in zip(segment.params, segment.ranges, segment.views, strict=True):
-                start = segment.ranges[0][0]
-                value = Tensor._wrap(whole[lo - start : hi - start].reshape(view.shape), None)
-                found.setdefault(id(p), {})[name] = value
+            if name in segment.asked:
+                whole = whole.copy()  # what users hold follows later steps
+            for k, p in enumerate(segment.params):
+                found.setdefault(id(p), {})[name] = Tensor._wrap(segment.whole_of(k, name, whole), None)
     return found
 
 

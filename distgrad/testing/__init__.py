@@ -15,6 +15,8 @@ settings to be checked by (options, inputs, a check that does not apply), it has
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 # Importing these enters their checks into CHECKS.
@@ -28,7 +30,7 @@ from .communicator_trial import CommunicatorTrial
 from .double import StrictAccelerator, device_double
 from .loss_trial import LossTrial
 from .optimizer_trial import Trial
-from .report import CHECKS, Check, CheckFailed, NotApplicable, Report, Result
+from .report import CHECKS, Check, CheckFailed, NotApplicable, Report, Result, Rows
 
 __all__ = [
     "CHECKS", "Check", "CheckFailed", "CommunicatorTrial", "LossTrial", "NotApplicable", "Report", "Result",
@@ -61,15 +63,37 @@ def subject(kind: str, plugin: str | type, **settings: Any) -> Any:
     return TRIALS[kind](plugin, **{**getattr(plugin, "conformance", {}), **settings})
 
 
-def check(kind: str, plugin: str | type, **settings: Any) -> Report:
-    """Make every check of a plugin; see :func:`subject` for the arguments."""
+def check(kind: str, plugin: str | type, told: Callable[[str], None] | None = None, **settings: Any) -> Report:
+    """Make every check of a plugin; see :func:`subject` for the arguments.
+
+    Args:
+        told: called with each line of the table as soon as it is known, such as ``print``.  It then gets the row of a
+            check too that stands still where it cannot be left, on ranks that are processes: this one is then ended.
+    """
     made = subject(kind, plugin, **settings)
-    results = tuple(one.run(made) for one in CHECKS[kind].values())
+    name = plugin if isinstance(plugin, str) else plugin.__name__
     try:
         note = made.note()
     except Exception:  # the results say what is wrong
         note = ""
-    return Report(kind, plugin if isinstance(plugin, str) else plugin.__name__, note, results)
+    results: list[Result] = []
+    rows = Rows(kind)
+    if told is not None:
+        told(Report(kind, name, note, ()).heading)
+
+    def leave(result: Result) -> None:
+        assert told is not None
+        told(rows.row(result))
+        os._exit(1)
+
+    for one in CHECKS[kind].values():
+        results.append(one.run(made, leave if told is not None else None))
+        if told is not None:
+            told(rows.row(results[-1]))
+    report = Report(kind, name, note, tuple(results))
+    if told is not None:
+        told(report.counts)
+    return report
 
 
 def check_optimizer(plugin: str | type, **settings: Any) -> Report:

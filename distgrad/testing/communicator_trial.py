@@ -48,6 +48,16 @@ class CommunicatorTrial:
         if missing:
             raise TypeError(f"{self.cls.__name__} lacks {', '.join(missing)}")
 
+    @property
+    def limit(self) -> float:
+        """The seconds that a check may stand still."""
+        return self.timeout + 5
+
+    @property
+    def can_be_left(self) -> bool:
+        """Whether a check that stands still can be left: ranks are threads, which take no part in the next."""
+        return hasattr(self.cls, "run")
+
     def note(self) -> str:
         """How it was checked."""
         if hasattr(self.cls, "run"):

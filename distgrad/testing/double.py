@@ -117,7 +117,8 @@ class StrictAccelerator:
     def wrap(self, result: Any, sources: list[Any]) -> Any:
         """What NumPy returned, as CuPy would: an array of ``sources`` itself, a view of one, or a new one."""
         if isinstance(result, (tuple, list)):
-            return type(result)([self.wrap(x, sources) for x in result])
+            kind = list if isinstance(result, list) else tuple  # NumPy names the parts of some, CuPy does not
+            return kind([self.wrap(x, sources) for x in result])
         if isinstance(result, np.generic):
             result = np.asarray(result)
         if not isinstance(result, np.ndarray):

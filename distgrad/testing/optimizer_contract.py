@@ -13,7 +13,7 @@ from typing import Any
 import distgrad
 from distgrad import Tensor
 
-from .optimizer_trial import Run, Trial, same_state
+from .optimizer_trial import Run, Trial, host_copy, same_state
 from .report import NotApplicable, check, demand, must_raise, same_bits
 
 EFFECTIVE = ("lr", "momentum", "weight_decay")  # a different value of these makes a different step
@@ -58,6 +58,7 @@ def _out_of_bounds(usual: Any, low: float, high: float, closed: bool) -> Iterato
 @check("optimizer")
 def param_groups(trial: Trial) -> None:
     """Each parameter group's own options are used, for every hyperparameter."""
+    trial.not_coupled()
     whole = list(range(len(trial.rows())))
     mine, others = whole[: len(whole) // 2], whole[len(whole) // 2 :]
     try:
@@ -140,6 +141,7 @@ def late_start(trial: Trial) -> None:
     """A parameter that gets its first gradient later is updated as one that starts then."""
     if trial.own_step and trial.needs_closure:
         raise NotApplicable("it evaluates a closure, so its step may be of all parameters together")
+    trial.not_coupled()
     late = Run(trial)
     last = len(late.params) - 1
     for _ in range(3):
@@ -152,6 +154,32 @@ def late_start(trial: Trial) -> None:
         "a parameter that got its first gradient at the fourth step did not move as one that is alone: "
         "count steps for each parameter (the keyword step of update()), not in the optimizer",
     )
+
+
+@check("optimizer")
+def keeps_gradient(trial: Trial) -> None:
+    """A step leaves the gradients as they are."""
+    for options in trial.variants:
+        run = Run(trial, options=options)
+        seen: list[Any] = []
+
+        def evaluate(run: Run = run, seen: list[Any] = seen) -> Tensor:
+            loss = run.backward()
+            seen[:] = [host_copy(p.grad.to_dense()) for p in run.params]
+            return loss
+
+        for _ in range(2):
+            if trial.needs_closure:
+                run.optimizer.step(evaluate)
+            else:
+                evaluate()
+                run.optimizer.step()
+            run.taken += 1
+            demand(
+                same_bits(seen, [host_copy(p.grad.to_dense()) for p in run.params]),
+                "a step changes p.grad, which the user may read, clip or add to: compute on a copy (g = g + …, not "
+                "g += …)",
+            )
 
 
 @check("optimizer")

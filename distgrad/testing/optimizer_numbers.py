@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from distgrad.nn.parallel import DistributedDataParallel
 from .double import StrictAccelerator, device_double
 from .engine import block_bytes, uncompiled
 from .optimizer_trial import Run, Trial, only_row_of, pieces_of
-from .report import NotApplicable, check, demand, same_bits
+from .report import CheckFailed, NotApplicable, check, demand, same_bits
 
 NARROW = (distgrad.float16, distgrad.bfloat16)
 
@@ -104,7 +104,7 @@ def empty_parameter(trial: Trial) -> None:
     with_empty = Run(trial, pieces=pieces_of(shapes)).steps(3)
     if trial.elementwise:
         without = Run(trial, pieces=[(0, (3,)), (3, (2,))]).steps(3)
-        demand(same_bits([with_empty.row()], [without.row()]), "an empty parameter changes what becomes of the others")
+        demand(trial.alike([with_empty.row()], [without.row()]), "an empty parameter changes what others become")
     demand(np.isfinite(with_empty.row()).all(), "beside an empty parameter others are not finite")
 
 
@@ -119,7 +119,7 @@ def block_size(trial: Trial) -> None:
             with block_bytes(size), uncompiled():
                 cut = Run(trial, dtype=dtype, options=options).steps(4).values()
             demand(
-                same_bits(whole, cut),
+                trial.alike(whole, cut),
                 f"in blocks of {size} bytes {dtype} parameters end elsewhere than in one: update() must treat each "
                 "element by itself (no sum, norm, maximum or index over p and g), or declare elementwise = False"
                 + _with(options),
@@ -140,10 +140,10 @@ def tensor_layout(trial: Trial) -> None:
     }
     for what, pieces in cuts.items():
         row = Run(trial, pieces=pieces).steps(4).row()
-        demand(same_bits([whole], [row]), f"as {what} the same {n} numbers end elsewhere than as one tensor")
+        demand(trial.alike([whole], [row]), f"as {what} the same {n} numbers end elsewhere than as one tensor")
     groups: list[Any] = [(range(1), {}), (range(1, 3), {})]
     row = Run(trial, pieces=cuts["three tensors"], groups=groups).steps(4).row()
-    demand(same_bits([whole], [row]), "in two parameter groups of the same options the same numbers end elsewhere")
+    demand(trial.alike([whole], [row]), "in two parameter groups of the same options the same numbers end elsewhere")
 
 
 @check("optimizer")
@@ -167,6 +167,8 @@ def strided(trial: Trial) -> None:
 def sharding(trial: Trial) -> None:
     """Shares of the update, each made by a process of its own, make up the whole, bit for bit."""
     trial.only_elementwise()
+    if trial.couples:
+        raise NotApplicable("it makes sums over all parameters, of which a process alone has a part")
     for options in trial.variants:
         whole = Run(trial, options=options)
         (flat,) = storage.flatten(whole.params)
@@ -199,7 +201,7 @@ def devices(trial: Trial) -> None:
             for place in ("cuda:0", "cuda:1"):  # the current device, and another
                 run = Run(trial, device=place, options=options)
                 for _ in range(4):
-                    _step_there(run, accelerator, trial.elementwise)
+                    _step_there(run, accelerator, trial.elementwise and not trial.couples)
                 demand({str(p.device) for p in run.params} == {place}, "a parameter left its device")
                 worst = np.abs(run.row() - host.row()).max()
                 demand(
@@ -256,15 +258,23 @@ def shared_memory(trial: Trial) -> None:
     _compare_ranks(trial, share=True)
 
 
-def _compare_ranks(trial: Trial, share: bool) -> None:
+def _shapes(trial: Trial) -> tuple[tuple[int, ...], ...]:
     if trial.sparse:
         raise NotApplicable("it takes sparse gradients, of which ranks exchange none")
-    shapes = ((3, 4), (6, 2)) if trial.way == "matrices" else ((3, 4), (5,), ())
-    x = np.random.default_rng(5).standard_normal((4, 10, sum(map(math.prod, shapes))))
+    return ((3, 4), (6, 2)) if trial.way == "matrices" else ((3, 4), (5,), ())
+
+
+def _batches(shapes: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    return np.random.default_rng(5).standard_normal((4, 10, sum(map(math.prod, shapes))))
+
+
+def _compare_ranks(trial: Trial, share: bool, methods: Sequence[str] = ()) -> None:
+    shapes = _shapes(trial)
+    x = _batches(shapes)
     run: Callable[..., list[Any]] = registry.get("communicator", "threads").run  # type: ignore[attr-defined]
-    alone = _trained(trial, shapes, x, 0, 1, lambda module: module)
+    alone = _trained(trial, shapes, x, 0, 1, lambda module: module, methods)
     for size in (2, 3):
-        found = run(size, lambda: _on_rank(trial, shapes, x, share))
+        found = run(size, lambda: _on_rank(trial, shapes, x, share, methods))
         for rank, values in enumerate(found):
             demand(
                 same_bits(found[0], values),
@@ -275,7 +285,7 @@ def _compare_ranks(trial: Trial, share: bool) -> None:
         demand(worst < 1e-12, f"{size} ranks end up to {worst:.1g} from one rank with the whole batch")
 
 
-def _on_rank(trial: Trial, shapes: Any, x: np.ndarray, share: bool) -> list[np.ndarray]:
+def _on_rank(trial: Trial, shapes: Any, x: np.ndarray, share: bool, methods: Sequence[str]) -> list[np.ndarray]:
     communicator: Any = None
     if dist.is_initialized():  # the check is made within a job of ranks: this thread's group stands beside its own
         communicator = registry.get("communicator", "threads")()
@@ -287,14 +297,20 @@ def _on_rank(trial: Trial, shapes: Any, x: np.ndarray, share: bool) -> list[np.n
     group.comm.shares_memory = share
     with np.errstate(all="ignore"):
         options: Any = dict(process_group=group, weighting="samples")
-        values = _trained(trial, shapes, x, rank, size, lambda m: DistributedDataParallel(m, **options))
+        values = _trained(trial, shapes, x, rank, size, lambda m: DistributedDataParallel(m, **options), methods)
     if communicator is None:
         dist.destroy_process_group()
     return values
 
 
 def _trained(
-    trial: Trial, shapes: Any, x: np.ndarray, rank: int, size: int, wrap: Callable[[nn.Module], Any]
+    trial: Trial,
+    shapes: Any,
+    x: np.ndarray,
+    rank: int,
+    size: int,
+    wrap: Callable[[nn.Module], Any],
+    methods: Sequence[str],
 ) -> list[np.ndarray]:
     bare = _Distances(shapes, seed=rank)  # wrapping gives all ranks those of rank 0
     model = wrap(bare)
@@ -313,8 +329,29 @@ def _trained(
 
         if not trial.needs_closure:
             evaluate()
+        for name in methods:
+            getattr(optimizer, name)()
         optimizer.step(*([evaluate] if trial.needs_closure else []))
     return [p._data.copy() for p in bare.parameters()]
+
+
+@check("optimizer")
+def methods(trial: Trial) -> None:
+    """Its own methods beside step() do on 2 and 3 ranks, sharing memory or not, what they do on one."""
+    names = trial.methods
+    if not names:
+        raise NotApplicable("it has none that can be called without arguments")
+    shapes = _shapes(trial)
+    x = _batches(shapes)
+    try:
+        _trained(trial, shapes, x, 0, 1, lambda module: module, names)
+    except Exception as error:
+        raise NotApplicable(f"{', '.join(names)} cannot be called between backward() and step(): {error}") from error
+    for share in (False, True) if node_memory.why_not() is None else (False,):
+        try:
+            _compare_ranks(trial, share, names)
+        except CheckFailed as failure:
+            raise CheckFailed(f"with {', '.join(names)} called before each step, {failure}") from failure
 
 
 @check("optimizer")

@@ -27,6 +27,7 @@ __all__ = ["Piece", "Run", "Trial", "WAYS", "host_copy", "only_row_of", "pieces_
 Piece = tuple[int, tuple[int, ...]]  # where in the row a parameter begins, and its shape
 
 LENGTH = 400
+_CONTRACT = {*dir(Optimizer), "advance", "measure", "conclude"}
 _IMPLEMENTATION = ("foreach", "fused", "capturable", "differentiable", "maximize")
 # What is tried, in this order, until the optimizer takes it: a name for it, and the shapes of the parameters.
 WAYS: dict[str, tuple[tuple[int, ...], ...]] = {
@@ -93,6 +94,37 @@ class Trial:
     def elementwise(self) -> bool:
         """Whether the engine gives it blocks of flat storage."""
         return self.cls.elementwise and not self.own_step  # type: ignore[attr-defined]
+
+    @property
+    def couples(self) -> bool:
+        """Whether an update depends on sums over all parameters: then where one is cut is of no more than rounding."""
+        return bool(self.cls.sums)  # type: ignore[attr-defined]
+
+    @property
+    def methods(self) -> list[str]:
+        """Its own public methods beside those of every optimizer, as far as they need no arguments."""
+        found = {}
+        for cls in reversed(self.cls.__mro__[: self.cls.__mro__.index(Optimizer)]):
+            for name, value in cls.__dict__.items():
+                if inspect.isfunction(value) and not name.startswith("_") and name not in _CONTRACT:
+                    needed = [p for p in inspect.signature(value).parameters.values() if p.default is p.empty]
+                    needed = [p for p in needed if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+                    found[name] = len(needed) == 1
+        return [name for name, callable_so in found.items() if callable_so]
+
+    def not_coupled(self) -> None:
+        """:class:`NotApplicable` for an optimizer whose parameters move each other."""
+        if self.couples:
+            raise NotApplicable("it makes sums over all parameters, so none moves as it does alone")
+
+    def alike(self, a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> bool:
+        """Whether two results are the same: bit for bit, but to rounding where sums were made."""
+        if not self.couples:
+            return same_bits(a, b)
+        return len(a) == len(b) and all(
+            x.dtype == y.dtype and np.allclose(x, y, rtol=0, atol=1e-10 if x.dtype == np.float64 else 1e-4)
+            for x, y in zip(a, b, strict=True)
+        )
 
     @property
     def needs_closure(self) -> bool:

@@ -11,9 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from . import patience
+
 __all__ = [
-    "CHECKS", "Check", "CheckFailed", "NotApplicable", "Report", "Result", "Subject", "check", "demand", "must_raise",
-    "same_bits",
+    "CHECKS", "Check", "CheckFailed", "NotApplicable", "Report", "Result", "Rows", "Subject", "check", "demand",
+    "must_raise", "same_bits",
 ]  # fmt: skip
 
 
@@ -60,14 +62,29 @@ class Check:
     asserts: str
     function: Callable[[Any], None]
 
-    def run(self, subject: Subject) -> Result:
-        """Make the check; whatever a stranger's code raises is a failure, with the line it comes from."""
+    def run(self, subject: Subject, leave: Callable[[Result], None] | None = None) -> Result:
+        """Make the check; whatever a stranger's code raises is a failure, with the line it comes from.
+
+        So is one that goes no further, where the subject has a ``limit``: the seconds that it may stand still.
+
+        Args:
+            leave: called, from another thread, where a check stands still that cannot be left behind.
+        """
         if self.name in subject.skip:
             return Result(self.name, "skipped", subject.skip[self.name])
+        limit = getattr(subject, "limit", None)
         try:
-            with np.errstate(all="ignore"), warnings.catch_warnings():
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a check judges what comes out, infinities and nan included
-                self.function(subject)
+                if limit is not None and getattr(subject, "can_be_left", False):
+                    patience.within(limit, lambda: self._call(subject))
+                elif limit is not None and leave is not None:
+                    with patience.watched(limit, lambda why: leave(Result(self.name, "failed", why))):
+                        self._call(subject)
+                else:
+                    self._call(subject)
+        except patience.StoodStill as still:
+            return Result(self.name, "failed", str(still))
         except NotApplicable as reason:
             return Result(self.name, "skipped", str(reason))
         except CheckFailed as failure:
@@ -75,6 +92,10 @@ class Check:
         except Exception as error:  # the others are still made
             return Result(self.name, "failed", f"{type(error).__name__}: {error}{_place(error, subject.cls)}")
         return Result(self.name, "passed")
+
+    def _call(self, subject: Subject) -> None:
+        with np.errstate(all="ignore"):
+            self.function(subject)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,17 +123,37 @@ class Report:
             raise CheckFailed(str(self))
 
     def __str__(self) -> str:
-        lines = [f"{self.kind} {self.name}" + (f" ({self.note})" if self.note else "")]
-        width = max((len(r.check) for r in self.results), default=0)
-        said: dict[tuple[str, str], str] = {}
-        for r in self.results:
-            text = CHECKS[self.kind][r.check].asserts
-            if r.outcome != "passed":
-                first = said.setdefault((r.outcome, r.why), r.check)
-                text = r.why.replace("\n", "\n" + " " * (width + 13)) if first == r.check else f"as {first}"
-            lines.append(f"  {r.outcome:7}  {r.check:{width}}  {text}")
+        rows = Rows(self.kind)
+        return "\n".join([self.heading, *map(rows.row, self.results), self.counts])
+
+    @property
+    def heading(self) -> str:
+        """The first line of the table."""
+        return f"{self.kind} {self.name}" + (f" ({self.note})" if self.note else "")
+
+    @property
+    def counts(self) -> str:
+        """The last one."""
         counts = {o: sum(r.outcome == o for r in self.results) for o in ("passed", "failed", "skipped")}
-        return "\n".join([*lines, ", ".join(f"{n} {outcome}" for outcome, n in counts.items())])
+        return ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+
+
+class Rows:
+    """The rows of a table as the results come: a reason that was given before is referred to."""
+
+    def __init__(self, kind: str) -> None:
+        self._checks = CHECKS[kind]
+        self._width = max(map(len, self._checks))
+        self._said: dict[tuple[str, str], str] = {}
+
+    def row(self, result: Result) -> str:
+        """The line, or lines, of one result."""
+        text = self._checks[result.check].asserts
+        if result.outcome != "passed":
+            first = self._said.setdefault((result.outcome, result.why), result.check)
+            text = result.why.replace("\n", "\n" + " " * (self._width + 13))
+            text = text if first == result.check else f"as {first}"
+        return f"  {result.outcome:7}  {result.check:{self._width}}  {text}"
 
 
 CHECKS: dict[str, dict[str, Check]] = {}

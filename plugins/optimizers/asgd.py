@@ -32,6 +32,7 @@ class ASGD(Optimizer):
 
     state = ("ax",)
     numbers = {"eta": "lr", "mu": 1.0}
+    exact = False
     conformance = dict(skip={"precision": "eta and mu are float32 numbers in the state, as PyTorch's"})
     scratch = 1
     bounds = {

@@ -30,6 +30,7 @@ class NAdam(Optimizer):
 
     state = ("exp_avg", "exp_avg_sq")
     numbers = {"mu_product": 1.0}
+    exact = False
     scratch = 2
 
     def __init__(

@@ -29,6 +29,8 @@ __all__ = ["Shards", "ZeroRedundancyOptimizer"]
 class Shards:
     """The ranks of ``comm`` as they share out the update of one storage; each has its own copy of the parameters."""
 
+    readable = False
+
     def __init__(self, comm: Communicator, flat: FlatStorage, whole: bool) -> None:
         self.comm, self.flat = comm, flat
         n, size = flat.data.size, comm.size
@@ -54,6 +56,10 @@ class Shards:
         """Give each part to all ranks: one exchange, in which each part is written where it belongs."""
         lo, hi = self.bounds[self.comm.rank], self.bounds[self.comm.rank + 1]
         self.flat.exchange(lambda: gather_array(self.comm, self.flat.data[lo:hi], self.flat.data, self.bounds))
+
+    def total(self, values: list[float]) -> list[float]:
+        """The sums over the ranks of ``values``, taken in rank order.  Collective."""
+        return [sum(column) for column in zip(*self.comm.allgather(values), strict=True)]
 
     def follow(self) -> None:
         """The others always share."""
