@@ -113,8 +113,8 @@ class Timeline:
         except OSError as error:
             reason = f"[Errno {error.errno}] {error.strerror}"
             raise OSError(
-                f"the timeline was not written to {self.path}: {reason}; DISTGRAD_TRACE names where it is to be when the "
-                "job ends, and nothing can be written there"
+                f"the timeline was not written to {self.path}: {reason}; DISTGRAD_TRACE names where it is to be when "
+                "the job ends, and nothing can be written there"
             ) from None
 
     def attach(self, comm: Communicator) -> None:
