@@ -33,7 +33,7 @@ def start_send(comm: MPICommunicator, flat: np.ndarray, dest: int, tag: int, byt
     first = np.empty(inside + _WORDS.size, np.uint8)
     if inside:
         first[:inside] = flat.view(np.uint8)
-    _WORDS.pack_into(first, inside, length, _CODES[flat.dtype])
+    _WORDS.pack_into(first.data, inside, length, _CODES[flat.dtype])
     requests = [comm._comm.Isend([first, byte], dest, tag)]
     return requests if inside == length else requests + comm._isend(flat, dest, tag)
 
@@ -79,7 +79,7 @@ class Receive(Operation):
         """The words are known: take the message behind them, or ask for it; one that does not fit, into nowhere."""
         assert self.first is not None
         inside = self.first.size - _WORDS.size
-        length, code = _WORDS.unpack_from(self.first, inside)
+        length, code = _WORDS.unpack_from(self.first.data, inside)
         kind, comm = dtypes.ALL[code].np, self.comm
         try:
             check_message(
