@@ -5,9 +5,10 @@
     python -m distgrad run -n 4 train.py --epochs 3 -- --mca pml ob1
 
 It sets BLAS threads to cores / ranks of a node (OMP_NUM_THREADS, where set, wins), leaves ranks unbound unless asked,
-permits root where this is root, and then becomes mpirun: signals and the exit code are mpirun's.  A rank takes the GPU
-of its number on its node by itself.  What follows the last -- goes to mpirun (end the line with one more -- where the
-script takes a -- itself).  --dry-run prints the line; plain "mpirun -n 4 python train.py" works as well.
+permits root where this is root, and then becomes mpirun (under MPICH it waits for it, and counts who has left the
+group): signals and the exit code are mpirun's.  A rank takes the GPU of its number on its node by itself.  What follows
+the last -- goes to mpirun (end the line with one more -- where the script takes a -- itself).  --dry-run prints the
+line; plain "mpirun -n 4 python train.py" works as well.
 """
 
 from __future__ import annotations

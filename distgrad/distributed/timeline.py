@@ -111,8 +111,11 @@ class Timeline:
             with tempfile.TemporaryFile(dir=self.path.parent):
                 pass
         except OSError as error:
-            where = f"the timeline (DISTGRAD_TRACE) cannot be written to {str(self.path)!r}"
-            raise OSError(f"{where}: {error.strerror}") from None
+            reason = f"[Errno {error.errno}] {error.strerror}"
+            raise OSError(
+                f"the timeline was not written to {self.path}: {reason}; DISTGRAD_TRACE names where it is to be when "
+                "the job ends, and nothing can be written there"
+            ) from None
 
     def attach(self, comm: Communicator) -> None:
         """Record the all-reduces of communicators of ``comm``'s class, those that exist already included."""

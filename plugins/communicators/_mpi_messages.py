@@ -7,6 +7,7 @@ be an error which names nobody, and Open MPI writes it over what lies behind.
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -21,17 +22,18 @@ if TYPE_CHECKING:
     from distgrad_communicators.mpi import MPICommunicator
 
 _SHORT = 1 << 14  # bytes that are copied beside the words: above, a message more costs less than a copy
-_WORDS = 16  # bytes of the two words
+_WORDS = struct.Struct("<qq")
 _CODES = {kind.np: code for code, kind in enumerate(dtypes.ALL)}
 
 
 def start_send(comm: MPICommunicator, flat: np.ndarray, dest: int, tag: int, byte: Any) -> list[Any]:
     """MPI requests that send the flat array to ``dest`` with MPI's ``tag``."""
     length = flat.nbytes
-    inside = length if length <= min(_SHORT, comm.max_count - _WORDS) else 0
-    first = np.empty(inside + _WORDS, np.uint8)
-    first[:inside] = flat.view(np.uint8)[:inside]
-    first[inside:] = np.array([length, _CODES[flat.dtype]], "<i8").view(np.uint8)
+    inside = length if length <= min(_SHORT, comm.max_count - _WORDS.size) else 0
+    first = np.empty(inside + _WORDS.size, np.uint8)
+    if inside:
+        first[:inside] = flat.view(np.uint8)
+    _WORDS.pack_into(first.data, inside, length, _CODES[flat.dtype])
     requests = [comm._comm.Isend([first, byte], dest, tag)]
     return requests if inside == length else requests + comm._isend(flat, dest, tag)
 
@@ -61,8 +63,8 @@ class Receive(Operation):
 
     def _found(self) -> bool:
         """Whether the message has begun to come; its beginning is then on its way into a place of its length."""
-        mpi, comm = self.comm.family._mpi, self.comm._comm
-        status = mpi.Status()
+        family, comm = self.comm.family, self.comm._comm
+        mpi, status = family._mpi, family.status
         if not comm.Iprobe(self.source, self.wire, status):
             return False
         self.first = np.empty(status.Get_count(mpi.BYTE), np.uint8)
@@ -76,7 +78,8 @@ class Receive(Operation):
     def _take(self) -> tuple[list[Any], Step | None]:
         """The words are known: take the message behind them, or ask for it; one that does not fit, into nowhere."""
         assert self.first is not None
-        length, code = (int(word) for word in np.frombuffer(self.first[-_WORDS:].tobytes(), "<i8"))
+        inside = self.first.size - _WORDS.size
+        length, code = _WORDS.unpack_from(self.first.data, inside)
         kind, comm = dtypes.ALL[code].np, self.comm
         try:
             check_message(
@@ -86,9 +89,9 @@ class Receive(Operation):
             self.error = error
         flat = self.array.reshape(-1).view(np.uint8)
         self.line.popleft()
-        if len(self.first) > _WORDS or not length:
+        if inside or not length:
             if self.error is None:
-                flat[...] = self.first[:-_WORDS]
+                flat[...] = self.first[:inside]
             return [], None
         into = flat if self.error is None else np.empty(length, np.uint8)
         return self._await(comm._irecv(into, self.source, self.wire)), None

@@ -116,6 +116,7 @@ class Family:
         self.tests = 0
         self._left: dict[int, dict[int, int]] = {}  # by rank: the count of each communicator's operations at the end
         self._testall = mpi.Request.Testall
+        self.status = mpi.Status()  # of whoever holds the lock
         self._lock = threading.Lock()  # two threads must not test one request
         # For state(): the last operation, without its array, which must not live longer; since when this rank waits.
         self._last: tuple[int, str, str, tuple[int, np.dtype] | None] = (0, "", "", None)
