@@ -342,13 +342,13 @@ def _kind(x: Any) -> str:
 
 
 def _pow_base(g, ans, x, y):
-    y = in_type_of(g, y)
     if y.__class__ is int or y.__class__ is float:
         if y == 2:
             return (g + g) * x.conjugate()
         if y == 0:
             return g * 0
         return g * ((pow(x, -0.5) if y == 0.5 else x ** (y - 1)) * y).conj()
+    y = in_type_of(g, y)
     return g * where(y == 0, 0.0, y * pow(x, y - 1)).conj()
 
 
