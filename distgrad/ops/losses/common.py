@@ -40,7 +40,10 @@ def known(reduction: str) -> str:
 
 
 def legacy_reduction(size_average: Any, reduce: Any) -> str:
-    """What PyTorch's old arguments say in terms of ``reduction``, with a warning."""
+    """What PyTorch's old arguments say in terms of ``reduction``, with a warning; TypeError for a reduction itself."""
+    for name, value in (("size_average", size_average), ("reduce", reduce)):
+        if isinstance(value, str):
+            raise TypeError(f"{name}={value!r}: {name} is True or False; say reduction={value!r}, by name")
     averaged = size_average is None or size_average
     reduction = "none" if reduce is not None and not reduce else "mean" if averaged else "sum"
     warnings.warn(
