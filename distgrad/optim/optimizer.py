@@ -137,7 +137,7 @@ class Optimizer(Engine):
         """
         raise NotImplementedError(f"{type(self).__name__} has neither an update() nor a step() of its own")
 
-    # measure(self, xp, p, g, *state, ...) -> tuple[number, ...]: where a subclass has ``sums``, it is called as update()
+    # measure(self, xp, p, g, *state, ...) -> tuple[number, ...]: where a subclass has ``sums``, it is called as update
     # is, on all blocks before the first is updated, and returns what a block adds to each sum.  It may write to state.
     # conclude(self, *, ...) -> dict[str, float]: called once in a step, between the two.  Its keyword-only parameters
     # receive the sums, over all parameters, groups and processes, the ``common`` numbers, and the first group's
