@@ -10,7 +10,7 @@ An optimizer is its mathematics on arrays::
             ...                                    # writes to p and exp_avg
 
 or, as PyTorch's subclasses are, an ``__init__`` that calls ``super().__init__(params, defaults)`` and a ``step`` of its
-own.
+own.  docs/plugins.md is the contract on one page, with what goes beyond this.
 """
 
 from __future__ import annotations
@@ -46,10 +46,15 @@ class Optimizer(Engine):
 
     Class attributes that a subclass sets:
         defaults: its hyperparameters, in the order of positional arguments.
-        state: names of the state arrays.  They start at zero; a dict gives other starts: a number, or the name of the
-            option that holds it (``{"step_size": "lr"}``).
+        state: names of the state arrays, none of them ``step``.  They start at zero; a dict gives other starts: a
+            number, the name of the option that holds it (``{"step_size": "lr"}``), or a function of (xp, p) that makes
+            the array (``{"z": lambda xp, p: p}``), whose keyword-only parameters receive options.  With ``elementwise =
+            False`` its shape is its own.
         numbers: names of state that is one number a parameter, with its starts likewise (``{"mu_product": 1.0}``);
             ``advance`` (below) changes them.  They are Python's floats, exact.
+        common: numbers that all parameters have in common, with their starts; they are in each parameter group, and
+            ``conclude`` (below) changes them.
+        sums: names of sums over all parameters, which ``measure`` makes and ``conclude`` reads.
         exact: False keeps ``numbers`` in the default dtype, in which PyTorch keeps its own of this kind.
         elementwise: True (default): :meth:`update` is given one-dimensional blocks of many parameters at once; False:
             one whole parameter at a time, in its shape.
@@ -131,6 +136,12 @@ class Optimizer(Engine):
         the ``numbers``; and what ``advance`` returned.
         """
         raise NotImplementedError(f"{type(self).__name__} has neither an update() nor a step() of its own")
+
+    # measure(self, xp, p, g, *state, ...) -> tuple[number, ...]: where a subclass has ``sums``, it is called as update
+    # is, on all blocks before the first is updated, and returns what a block adds to each sum.  It may write to state.
+    # conclude(self, *, ...) -> dict[str, float]: called once in a step, between the two.  Its keyword-only parameters
+    # receive the sums, over all parameters, groups and processes, the ``common`` numbers, and the first group's
+    # options.  It returns new values of common numbers, which are kept, and whatever else update() asks for by name.
 
     # advance(self, *, ...) -> dict[str, float]: where a subclass has it, it makes the numbers of a step, once for all
     # blocks.  Its keyword-only parameters receive options, ``step``, and ``numbers`` as they were before this step.  It
@@ -242,8 +253,7 @@ class Optimizer(Engine):
     def state_dict(self) -> dict[str, Any]:
         """PyTorch's layout: ``{"state": {index: {name: value}}, "param_groups": [options with "params": indices]}``.
 
-        Tensors are the live ones, not copies.  Where processes share out the update, ``state`` holds this process's
-        part of what they share, flat where it is not all of a parameter's; this makes it whole, collectively.
+        Tensors are the live ones, not copies, but for state that processes share: of that it is a copy, complete.
         """
         for hook in tuple(self._save_pre.values()):
             hook(self)

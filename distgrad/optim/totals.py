@@ -57,7 +57,6 @@ def totals(
                 raise TypeError(
                     f"measure() must return a tuple of {len(names)}: {', '.join(names)}; it returned {new!r}"
                 )
-            if segment.on_host:
-                new = map(float, new)
-            found = [total + value for total, value in zip(found, new, strict=True)]
+            added = map(float, new) if segment.on_host else new
+            found = [total + value for total, value in zip(found, added, strict=True)]
         return [float(x if isinstance(x, float) else backend.to_host(x)) for x in found]

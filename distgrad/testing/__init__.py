@@ -15,9 +15,13 @@ settings to be checked by (options, inputs, a check that does not apply), it has
 
 from __future__ import annotations
 
+import contextlib
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 # Importing these enters their checks into CHECKS.
 from . import (
@@ -72,10 +76,10 @@ def check(kind: str, plugin: str | type, told: Callable[[str], None] | None = No
     """
     made = subject(kind, plugin, **settings)
     name = plugin if isinstance(plugin, str) else plugin.__name__
-    try:
+    note = ""
+    with contextlib.suppress(Exception), np.errstate(all="ignore"), warnings.catch_warnings():  # the results say it
+        warnings.simplefilter("ignore")
         note = made.note()
-    except Exception:  # the results say what is wrong
-        note = ""
     results: list[Result] = []
     rows = Rows(kind)
     if told is not None:

@@ -337,10 +337,10 @@ def _trained(
 
 @check("optimizer")
 def methods(trial: Trial) -> None:
-    """Its own methods beside step() do on 2 and 3 ranks, sharing memory or not, what they do on one."""
-    names = trial.methods
+    """Methods of its own beside step() do on 2 and 3 ranks, sharing memory or not, what they do on one."""
+    names = trial.methods  # those that can be called without arguments
     if not names:
-        raise NotApplicable("it has none that can be called without arguments")
+        return
     shapes = _shapes(trial)
     x = _batches(shapes)
     try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from typing import Any
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 from distgrad import registry
 from distgrad.distributed.communicator import CompletedRequest, Request
 from distgrad.distributed.reduction import ReduceOp, check_op, combine
-from distgrad.testing import CHECKS, check_communicator, subject
+from distgrad.testing import CHECKS, check, check_communicator, subject
 
 Threads: Any = registry.get("communicator", "threads")
 
@@ -109,6 +112,26 @@ class WrongRank(Threads):
         self.local_rank = self.size
 
 
+class WaitsInIsend(Threads):
+    """Isend returns when the message has been received: two ranks that send to each other wait for good."""
+
+    def Isend(self, array: np.ndarray, dest: int, tag: int = 0) -> Request:
+        super().Isend(array, dest, tag)
+        threading.Event().wait()
+        raise AssertionError
+
+
+class AsksInIsend(Threads):
+    """The same, awake."""
+
+    over = threading.Event()
+
+    def Isend(self, array: np.ndarray, dest: int, tag: int = 0) -> Request:
+        while not self.over.wait(0.001):
+            pass
+        raise AssertionError
+
+
 FAULTS: list[tuple[type, str, str]] = [
     (OwnOrder, "allreduce", "Allreduce SUM of 1 torch.float32 on rank"),
     (NoBcast, "bcast", "Bcast of torch.bool from 0 on rank 1"),
@@ -139,6 +162,63 @@ def test_the_fault_is_found(cls: type, check: str, words: str) -> None:
     result = CHECKS["communicator"][check].run(subject("communicator", cls, timeout=5.0))
     assert result.outcome == "failed", result
     assert words in result.why
+
+
+@pytest.mark.parametrize("cls", [WaitsInIsend, AsksInIsend])
+def test_a_check_that_stands_still_fails_and_the_others_are_made(cls: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = CHECKS["communicator"]
+    monkeypatch.setattr(type(subject("communicator", cls)), "limit", 0.5)
+    monkeypatch.setitem(CHECKS, "communicator", {name: one[name] for name in ("bcast", "messages", "objects")})
+    lines: list[str] = []
+    report = check("communicator", cls, lines.append, sizes=(2,))
+    AsksInIsend.over.set()
+    assert report.failed == ["messages"]
+    (why,) = [r.why for r in report.results if r.outcome == "failed"]
+    assert "it does not come to an end: for 0.5 s nothing went on. rank " in why
+    assert f"in {cls.__name__}.Isend < communicator_checks.py" in why
+    assert "\n".join(lines) == str(report)
+
+
+def test_rows_are_told_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = CHECKS["communicator"]
+    monkeypatch.setitem(CHECKS, "communicator", {name: one[name] for name in ("constructs", "shapes")})
+    told: list[tuple[int, str]] = []
+    made = 0
+
+    class Counted(Threads):
+        @staticmethod
+        def run(world_size: int, fn: Any, *args: Any) -> Any:
+            nonlocal made
+            made += 1
+            return Threads.run(world_size, fn, *args)
+
+    check("communicator", Counted, lambda line: told.append((made, line.split()[1])), sizes=(1, 2))
+    assert told == [(0, "Counted"), (2, "constructs"), (4, "shapes"), (4, "passed,")]
+
+
+def test_a_rank_that_is_a_process_says_where_it_stands_and_ends() -> None:
+    program = """
+import threading
+from distgrad import registry, testing
+from distgrad.testing.communicator_trial import CommunicatorTrial
+
+class OnRanks(registry.get("communicator", "serial")):
+    def Barrier(self):
+        threading.Event().wait()
+
+CommunicatorTrial.limit = 0.5
+checks = testing.CHECKS["communicator"]
+waits = testing.Check("bcast", "", lambda trial: trial.on_ranks(lambda comm: comm.Barrier()))
+testing.CHECKS["communicator"] = {"constructs": checks["constructs"], "bcast": waits}
+testing.check("communicator", OnRanks, lambda line: print(line, flush=True))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1, done
+    heading, first, second = done.stdout.splitlines()
+    assert heading.startswith("communicator OnRanks")
+    assert first.startswith("  passed   constructs")
+    assert "  failed   bcast       it does not come to an end" in second
+    assert "in OnRanks.Barrier" in second
 
 
 def test_what_is_no_communicator_is_refused() -> None:

@@ -245,6 +245,48 @@ class Raises(Sound):
         raise KeyError("exp_avg")
 
 
+class WritesTheGradient(Optimizer):
+    defaults = dict(lr=0.1, weight_decay=0.0)
+
+    def update(self, xp: Any, p: Any, g: Any, *, lr: float, weight_decay: float) -> None:
+        g += weight_decay * p
+        p -= lr * g
+
+
+class CountsInItsOwnState(Optimizer):
+    defaults = dict(lr=0.1)
+    state = ("step",)
+
+    def update(self, xp: Any, p: Any, g: Any, count: Any, *, lr: float) -> None:
+        count += 1
+        p -= lr / count * g
+
+
+class MethodOnOneRank(Sound):
+    def forget(self) -> None:
+        if not dist.is_initialized() or dist.get_rank() == 0:
+            for entry in self.state.values():
+                entry["exp_avg"].zero_()
+
+
+class MethodOnAPart(Sound):
+    """As if state were this rank's part, flat."""
+
+    def forget(self) -> None:
+        for several in self._segments:
+            for segment in several:
+                for name in segment.state:
+                    segment.state[name][: len(segment.state[name]) // 2] = 0
+
+
+class MethodBesideStep(Sound):
+    def forget(self) -> None:
+        for p in self.param_groups[0]["params"]:
+            if self.state[p]:
+                assert self.state[p]["exp_avg"].shape == p.shape
+                self.state[p]["exp_avg"].mul_(0.5).addcmul_(p.grad, p.grad, value=0.1)
+
+
 # The fault, a check that must find it, and a part of what it must say.
 FAULTS: list[tuple[type, str, str]] = [
     (StateNotSaved, "state_dict", "must all be in its state, which has"),
@@ -279,6 +321,10 @@ FAULTS: list[tuple[type, str, str]] = [
     (GoesUp, "rosenbrock", "came down to"),
     (StandsStill, "narrow_dtypes", "nothing moves"),
     (StandsStill, "options_change", "lr is not used"),
+    (WritesTheGradient, "keeps_gradient", "a step changes p.grad"),
+    (CountsInItsOwnState, "constructs", "declares 'step', which is the number of steps that each parameter has had"),
+    (MethodOnOneRank, "methods", "with forget called before each step, "),
+    (MethodOnAPart, "methods", "with forget called before each step, "),
     (Raises, "constructs", "it cannot make a step, with whatever parameters: tensors: KeyError: 'exp_avg'"),
 ]
 
@@ -318,10 +364,15 @@ def test_a_fault_elsewhere_is_not_reported() -> None:
         NoBounds: {"bad_input"},
         RateInFloat32: {"precision"},
         GoesUp: {"bowl", "rosenbrock"},
+        WritesTheGradient: {"keeps_gradient"},
     }.items():
         report = check_optimizer(cls)
         expected = checks if shows_in_shared_memory(cls) else checks - {"shared_memory"}
         assert set(report.failed) == expected, str(report)
+
+
+def test_a_method_beside_step_works_on_whole_parameters() -> None:
+    assert CHECKS["optimizer"]["methods"].run(subject("optimizer", MethodBesideStep)).outcome == "passed"
 
 
 def test_what_is_no_optimizer_is_refused() -> None:
