@@ -95,9 +95,6 @@ class Engine(Hooked):
         self._wants_step = "step" in cls._reads
         self._advances = cls.advance is not None
         self._shown = cls.counter is not None
-        self._measures = bool(cls.sums)
-        every = self._advances or self._measures
-        self._passed = self._hyper if every else tuple(name for name in self._hyper if name in cls._reads)
 
     def _by_engine(self) -> bool:
         """Whether the flat engine updates; False for a subclass in PyTorch's way, whose state is its own affair."""
@@ -178,7 +175,8 @@ class Engine(Hooked):
         self._digest = None
         self.check(group)  # a value set since the last step is as wrong as one given at the beginning
         values = tuple(map(group.__getitem__, self._keys))
-        options = {name: _number(group[name]) for name in self._passed}
+        every = self._advances or self.sums
+        options = {name: _number(group[name]) for name in self._hyper if every or name in self._reads}
         names = tuple(self.slots(group))
         divide = bool(group.get("maximize"))  # gradients are then negated block by block
         for segment in self._segments[i]:
@@ -344,7 +342,7 @@ class Engine(Hooked):
                 row[first:end] = new[name]
                 new[name] = float(row[first])
         given.update(new)
-        return given if self._measures else {name: given[name] for name in self._reads}
+        return given if self.sums else {name: given[name] for name in self._reads}
 
     # --- state ------------------------------------------------------------------------------------------------------
 

@@ -70,6 +70,13 @@ class Segment:
         fresh: how many have none.
     """
 
+    __slots__ = (  # more attributes than Python finds fast in a dict
+        "__dict__", "__weakref__", "_divide", "_gapless", "_gradients", "_seen", "_spare", "_whole", "asked", "begun",
+        "cell", "compiled", "data", "first", "fresh", "half", "hi", "last", "layouts", "lo", "names", "numbers",
+        "offset", "on_host", "owned", "params", "plain", "ranges", "rule", "scratch", "sharing", "state", "steps",
+        "storage", "together", "views", "xp",
+    )  # fmt: skip
+
     def __init__(self, storage: FlatStorage, first: int, last: int, rule: Rule) -> None:
         self.storage, self.first, self.last, self.rule = storage, first, last, rule
         self.params = storage.params[first:last]

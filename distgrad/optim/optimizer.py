@@ -214,7 +214,7 @@ class Optimizer(Engine):
                 give_back(self._states, [s for several in self._segments for s in several])
         if touched and (self.state is not self._states or self._states.touched):  # no other process reads it any more
             self._take_over_all(in_step=True)
-        if self._measures:
+        if self.sums:
             self._step_measured()
         else:
             for i, group in enumerate(self.param_groups):
