@@ -37,7 +37,7 @@ from .optimizer_trial import Trial
 from .report import CHECKS, Check, CheckFailed, NotApplicable, Report, Result, Rows
 
 __all__ = [
-    "CHECKS", "Check", "CheckFailed", "CommunicatorTrial", "LossTrial", "NotApplicable", "Report", "Result",
+    "CHECKS", "Check", "CheckFailed", "CommunicatorTrial", "LossTrial", "NotApplicable", "Report", "Result", "Rows",
     "StrictAccelerator", "Trial", "check", "check_communicator", "check_loss", "check_optimizer", "device_double",
     "subject",
 ]  # fmt: skip
