@@ -166,6 +166,7 @@ def test_the_fault_is_found(cls: type, check: str, words: str) -> None:
 
 @pytest.mark.parametrize("cls", [WaitsInIsend, AsksInIsend])
 def test_a_check_that_stands_still_fails_and_the_others_are_made(cls: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    AsksInIsend.over.clear()
     one = CHECKS["communicator"]
     monkeypatch.setattr(type(subject("communicator", cls)), "limit", 0.5)
     monkeypatch.setitem(CHECKS, "communicator", {name: one[name] for name in ("bcast", "messages", "objects")})
