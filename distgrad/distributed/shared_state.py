@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from distgrad.backend import Array
-from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.communicator import Communicator, DistError
 from distgrad.distributed.node_memory import NodeMemory
 
 __all__ = ["SharedState"]
@@ -44,7 +44,7 @@ class SharedState:
         self._count = 0
         self._room: NodeMemory | None = None
         self._used = 0  # bytes of it
-        self._fetched: dict[int, Array] | None = None  # once the ranks went their own ways
+        self._fetched: dict[int, Array | DistError] | None = None  # once the ranks went their own ways
 
     def allocate(self, n: int, dtype: np.dtype) -> Array:
         """Zeroed memory that the other ranks find in :meth:`assemble`."""
@@ -85,6 +85,7 @@ class SharedState:
         """All ranks have come further than where a rank may have read an array that is dead by now: give it back."""
         dead, self._dead = self._dead, []
         for number in dead:
+            self._rows[number] = 0  # who still looks for it finds that it is gone
             del self._arrays[number]
 
     @property
@@ -104,13 +105,22 @@ class SharedState:
                 lambda: bool((told > number).all()) or self._parted(), "for the other ranks to have optimizer state"
             )
             return self._read(number, part) if (told > number).all() else None
-        return self._fetched.get(number)
+        found = self._fetched.get(number)
+        if isinstance(found, DistError):
+            raise found
+        return found
 
     def fetch(self) -> None:
         """Read all arrays that are in use: what the other ranks do from now on is their own affair."""
         alive = {k: array() for k, (array, _) in self._arrays.items()}
         least = int(self._tables[:, 2].min())
-        self._fetched = {k: self._read(k, part) for k, part in alive.items() if part is not None and k < least}
+        self._fetched = {}
+        for k, part in alive.items():
+            if part is not None and k < least:
+                try:
+                    self._fetched[k] = self._read(k, part)
+                except DistError as error:  # of an optimizer that only this rank still has: an error if it is used
+                    self._fetched[k] = error
 
     def _read(self, number: int, part: Array) -> Array:
         found = []
@@ -120,6 +130,10 @@ class SharedState:
                 continue
             table = NodeMemory((number + 1) * 4 * 8, (pid, fd)).bytes.view(np.int64).reshape(-1, 4)
             pid, fd, first, n = table[number].tolist()
+            if pid == 0:
+                raise DistError(
+                    f"rank {self._comm.rank} has an optimizer whose state rank {r} has no more: it dropped its own"
+                )
             nbytes = n * part.dtype.itemsize
             found.append(NodeMemory(first + max(nbytes, 1), (pid, fd)).bytes[first : first + nbytes].view(part.dtype))
         return np.concatenate(found)
