@@ -22,7 +22,8 @@ from distgrad.distributed.reduction import ReduceOp, check_op, combine
 
 __all__ = [
     "CommState", "Communicator", "CompletedRequest", "DEFAULTS_TAG", "DistError", "DistTimeoutError",
-    "FinishingRequest", "HEADER_TAG", "MAX_TAG", "MEETING_TAG", "MONITOR_TAG", "OBJECTS_TAG", "Request", "yield_core",
+    "FinishingRequest", "HEADER_TAG", "MAX_TAG", "MEETING_TAG", "MONITOR_TAG", "OBJECTS_TAG", "Request",
+    "check_message", "yield_core",
 ]  # fmt: skip
 
 MAX_TAG = 16383  # of a message of the user's; the next few are ours
@@ -39,6 +40,19 @@ class DistError(RuntimeError):
 
 class DistTimeoutError(DistError):
     """A rank waited longer than its time-out for the others."""
+
+
+def check_message(rank: int, source: int, tag: int, array: np.ndarray, size: int, kind: np.dtype) -> None:
+    """Refuse a message of ``size`` elements of dtype ``kind`` that ``rank`` is to receive into ``array``.
+
+    Raises:
+        DistError: length or dtype is another.
+    """
+    if (size, kind) != (array.size, array.dtype):
+        raise DistError(
+            f"rank {rank} receives {array.size} elements of {array.dtype} from rank {source}, which sent {size} of "
+            f"{kind} (tag {tag}): length and dtype must be the same on both; nothing was written"
+        )
 
 
 # What a loop that polls calls each time round: with more ranks than cores the one it waits for may need this core, with

@@ -12,10 +12,12 @@ import hashlib
 import itertools
 import os
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from distgrad_communicators._mpi_messages import Receive, start_send
 from distgrad_communicators._mpi_small import SmallReductions
 from distgrad_communicators._mpi_waiting import Family, Operation, Step, What
 
@@ -88,6 +90,7 @@ class MPICommunicator(Communicator):
         self._only_thread = None if level == MPI.THREAD_MULTIPLE else threading.get_ident()
         self._scratch: dict[int, list[np.ndarray]] = {}
         self._tag = 0
+        self.receives: dict[tuple[int, int], deque[Receive]] = {}  # by rank and MPI's tag: those without a message yet
         self._children: dict[tuple[int, ...], int] = {}  # how many of each were made
         self.count = 0
         self._small = SmallReductions(self, _SMALL_TAG, MPI)
@@ -222,7 +225,7 @@ class MPICommunicator(Communicator):
 
     def Isend(self, array: np.ndarray, dest: int, tag: int = 0) -> Request:
         self._check_rank(dest)
-        requests = self._isend(_flat(array), dest, _USER_TAG + tag) or [self._empty_send(dest, _USER_TAG + tag)]
+        requests = start_send(self, _flat(array), dest, _USER_TAG + tag, MPI.BYTE)
         return Operation(self, ("Send", f"to {dest}", array), requests, None, [dest] * len(requests))
 
     def Recv(self, array: np.ndarray, source: int, tag: int = 0) -> None:
@@ -230,15 +233,19 @@ class MPICommunicator(Communicator):
 
     def Irecv(self, array: np.ndarray, source: int, tag: int = 0) -> Request:
         self._check_rank(source)
-        requests = self._irecv(_flat(array), source, _USER_TAG + tag) or [self._empty_recv(source, _USER_TAG + tag)]
-        return Operation(self, ("Recv", f"from {source}", array), requests, None, [source] * len(requests))
+        return Receive(self, _flat(array), source, tag, _USER_TAG + tag)
 
     def Iprobe(self, source: int | None, tag: int = 0) -> int | None:
         self.check_caller()
         self.family.progress()
         status = MPI.Status()
-        there = self._comm.Iprobe(MPI.ANY_SOURCE if source is None else source, _USER_TAG + tag, status)
-        return status.Get_source() if there else None
+        if not self._comm.Iprobe(MPI.ANY_SOURCE if source is None else source, _USER_TAG + tag, status):
+            return None
+        found: int = status.Get_source()
+        if self.receives.get((found, _USER_TAG + tag)):  # it came just now, for a receive that was started before
+            self.family.progress()
+            return None
+        return found
 
     # --- other communicators -----------------------------------------------------------------------------------------
 
@@ -342,12 +349,6 @@ class MPICommunicator(Communicator):
 
     def _irecv(self, flat: np.ndarray, peer: int, tag: int) -> list[Any]:
         return [self._comm.Irecv([piece, MPI.BYTE], peer, tag) for piece in self._pieces(flat)]
-
-    def _empty_send(self, peer: int, tag: int) -> Any:
-        return self._comm.Isend([np.empty(0, np.uint8), MPI.BYTE], peer, tag)
-
-    def _empty_recv(self, peer: int, tag: int) -> Any:
-        return self._comm.Irecv([np.empty(0, np.uint8), MPI.BYTE], peer, tag)
 
     def _take_scratch(self, nbytes: int) -> np.ndarray:
         """A byte buffer, kept for the next step: fresh pages cost more than the message."""

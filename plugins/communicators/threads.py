@@ -13,7 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError, Request, yield_core
+from distgrad.distributed.communicator import (
+    Communicator,
+    DistError,
+    DistTimeoutError,
+    Request,
+    check_message,
+    yield_core,
+)
 from distgrad.distributed.reduction import ReduceOp, check_op, combine
 from distgrad.hookspecs import hookimpl
 
@@ -199,10 +206,7 @@ class ThreadsCommunicator(Communicator):
         def take() -> None:
             with self.world.changed:
                 message = box.messages.pop(number)
-            if message.nbytes != array.nbytes:
-                raise DistError(
-                    f"rank {self.rank} receives {array.nbytes} bytes, but rank {source} sent {message.nbytes}"
-                )
+            check_message(self.ranks[self.rank], self.ranks[source], tag, array, message.size, message.dtype)
             array[...] = message.reshape(array.shape)
 
         return _Request(self, f"Recv from {source}", lambda: number in box.messages, lambda: culprit, take)
