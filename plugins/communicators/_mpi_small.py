@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 _RANKS = 8  # above, a tree (MPI's all-gather) needs fewer messages than one to everybody
 _BYTES = 1 << 17  # of all ranks but one together: above, two hops (a slice to each) are quicker
-_KINDS = 64  # (dtype, length) that buffers are kept for
+_KINDS = 64  # of arrays that buffers are kept for
 _SPINS = 400  # polls before other operations, other ranks and the clock are looked after
+
+_Kind = tuple[np.dtype, int, int]  # dtype, length, operation
 
 
 class _Slot:
@@ -29,12 +31,12 @@ class _Slot:
 
     __slots__ = ("mine", "peers", "requests", "rows")
 
-    def __init__(self, comm: Any, rank: int, size: int, kind: tuple[np.dtype, int], tag: int, byte: Any) -> None:
+    def __init__(self, comm: Any, rank: int, size: int, kind: _Kind, tag: int, byte: Any) -> None:
         table = np.empty((size, kind[1]), kind[0])
         others = [peer for peer in range(size) if peer != rank]
         self.rows, self.mine = list(table), table[rank]
         raw = [row.view(np.uint8) for row in table]
-        # One tag for all: messages of one tag arrive in the order they were sent in, whichever slot they are for.
+        # One tag for all of a kind: they arrive in the order they were sent in, whichever slot they are for.
         self.requests = [comm.Recv_init([raw[peer], byte], peer, tag) for peer in others]
         self.requests += [comm.Send_init([raw[rank], byte], peer, tag) for peer in others]
         self.peers = others * 2
@@ -43,10 +45,10 @@ class _Slot:
 class SmallReductions:
     """The small all-reduces of one communicator."""
 
-    def __init__(self, comm: MPICommunicator, tag: int, mpi: Any) -> None:
-        self._comm, self._tag, self._mpi = comm, tag, mpi
+    def __init__(self, comm: MPICommunicator, mpi: Any) -> None:
+        self._comm, self._mpi = comm, mpi
         self._limit = _BYTES // (comm.size - 1) if 1 < comm.size <= _RANKS else -1
-        self._idle: dict[tuple[np.dtype, int], list[_Slot]] = {}
+        self._idle: dict[_Kind, list[_Slot]] = {}
         # Where ranks outnumber cores the one waited for may need this core.
         self._spins = _SPINS if comm.local_size <= (os.cpu_count() or 1) else 1
 
@@ -56,7 +58,7 @@ class SmallReductions:
 
     def reduce(self, flat: np.ndarray, op: ReduceOp) -> None:
         """Reduce ``flat`` in place."""
-        kind = (flat.dtype, flat.size)
+        kind = (flat.dtype, flat.size, op._value_)
         slot = self._begin(kind, flat, op)
         if not self._comm.family.active:
             requests = slot.requests
@@ -72,7 +74,7 @@ class SmallReductions:
 
     def start(self, flat: np.ndarray, op: ReduceOp) -> Request:
         """Start reducing ``flat`` in place."""
-        kind = (flat.dtype, flat.size)
+        kind = (flat.dtype, flat.size, op._value_)
         return self._operation(kind, self._begin(kind, flat, op), flat, op)
 
     def free(self) -> None:
@@ -80,7 +82,7 @@ class SmallReductions:
         while self._idle:
             self._drop(next(iter(self._idle)))
 
-    def _begin(self, kind: tuple[np.dtype, int], flat: np.ndarray, op: ReduceOp) -> _Slot:
+    def _begin(self, kind: _Kind, flat: np.ndarray, op: ReduceOp) -> _Slot:
         comm, idle = self._comm, self._idle.get(kind)
         if idle:
             slot = idle.pop()
@@ -89,7 +91,8 @@ class SmallReductions:
                 if len(self._idle) == _KINDS:
                     self._drop(next(iter(self._idle)))
                 self._idle[kind] = []
-            slot = _Slot(comm._comm, comm.rank, comm.size, kind, self._tag, self._mpi.BYTE)
+            tag = comm.tags.of_kind(kind[1], kind[0], kind[2])
+            slot = _Slot(comm.wire, comm.rank, comm.size, kind, tag, self._mpi.BYTE)
         slot.mine[...] = flat
         for request in slot.requests:
             request.Start()
@@ -97,7 +100,7 @@ class SmallReductions:
         comm.family.started(comm.count, ("Allreduce", op.name, flat))
         return slot
 
-    def _operation(self, kind: tuple[np.dtype, int], slot: _Slot, flat: np.ndarray, op: ReduceOp) -> Operation:
+    def _operation(self, kind: _Kind, slot: _Slot, flat: np.ndarray, op: ReduceOp) -> Operation:
         def finish() -> tuple[list[Any], Step | None]:
             combine(op, slot.rows, flat)
             self._idle.setdefault(kind, []).append(slot)
@@ -107,7 +110,7 @@ class SmallReductions:
         operation.number = self._comm.count
         return operation
 
-    def _drop(self, kind: tuple[np.dtype, int]) -> None:
+    def _drop(self, kind: _Kind) -> None:
         for slot in self._idle.pop(kind):
             for request in slot.requests:
                 request.Free()
