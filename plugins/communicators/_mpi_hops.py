@@ -17,51 +17,56 @@ Begun = tuple[list[Any], "Step | None", list[int]]
 
 
 class Tree:
-    """A broadcast along a binomial tree.  Rank ``r`` from the root has as its parent ``r`` without its lowest bit.
+    """How broadcasts from ``root`` go: along a binomial tree.
 
-    Args:
-        flat: what is given by the root, and overwritten on the others.
-        tag: MPI's.
+    The parent of the rank ``r`` behind the root is ``r`` without its lowest bit.
+
+    Attributes:
+        parent: None on the root.
     """
 
-    def __init__(self, comm: MPICommunicator, flat: np.ndarray, root: int, tag: int) -> None:
-        self._comm, self._tag = comm, tag
+    def __init__(self, comm: MPICommunicator, root: int) -> None:
+        self._comm = comm
         place, size = (comm.rank - root) % comm.size, comm.size
         lowest = place & -place or 1 << size.bit_length()
         steps = [1 << k for k in range(size.bit_length()) if 1 << k < lowest and place + (1 << k) < size]
         self._children = [(place + step + root) % size for step in reversed(steps)]
         self.parent = None if not place else (place - lowest + root) % size
-        n = max(1, flat.size if size < 4 else _SEGMENT // flat.itemsize)  # of three ranks, none passes anything on
-        self._segments = [flat[lo : lo + n] for lo in range(0, flat.size, n)] or [flat]
-        self._sends: list[Any] = []
+        self._deep = size > 3  # of three ranks, none passes anything on
 
-    def begin(self) -> Begun:
-        if self.parent is None:
-            for segment in self._segments:
-                self._pass_on(segment)
-            return self._sends, None, []
-        get = self._comm.get_pieces
-        self._awaited = [get(segment, self.parent, self._tag) for segment in self._segments]
+    def begin(self, flat: np.ndarray, tag: int) -> Begun:
+        """Start a broadcast.
+
+        Args:
+            flat: what the root gives, and what is overwritten on the others.
+            tag: MPI's.
+        """
+        parent, get = self.parent, self._comm.get_pieces
+        n = _SEGMENT // flat.itemsize
+        segments = [flat[lo : lo + n] for lo in range(0, flat.size, n)] if self._deep and flat.size > n else [flat]
+        if parent is None:
+            return [r for segment in segments for r in self._pass_on(segment, tag)], None, []
+        awaited = [get(segment, parent, tag) for segment in segments]
         if not self._children:
-            requests = [r for some in self._awaited for r in some]
-            return requests, None, [self.parent] * len(requests)
-        requests, then = self._next(0)
-        return requests, then, [self.parent] * len(requests)
+            requests = [r for some in awaited for r in some]
+            return requests, None, [parent] * len(requests)
+        sends: list[Any] = []
 
-    def _pass_on(self, segment: np.ndarray) -> None:
-        for child in self._children:
-            self._sends += self._comm.give_pieces(segment, child, self._tag)
+        def step(i: int) -> tuple[list[Any], Step | None]:
+            """What segment ``i`` waits for; then it is passed on."""
+            if i == len(segments):
+                return sends, None
 
-    def _next(self, i: int) -> tuple[list[Any], Step | None]:
-        """What segment ``i`` waits for; then it is passed on."""
-        if i == len(self._segments):
-            return self._sends, None
+            def then() -> tuple[list[Any], Step | None]:
+                sends.extend(self._pass_on(segments[i], tag))
+                return step(i + 1)
 
-        def then() -> tuple[list[Any], Step | None]:
-            self._pass_on(self._segments[i])
-            return self._next(i + 1)
+            return awaited[i], then
 
-        return self._awaited[i], then
+        return *step(0), [parent] * len(awaited[0])
+
+    def _pass_on(self, segment: np.ndarray, tag: int) -> list[Any]:
+        return [r for child in self._children for r in self._comm.give_pieces(segment, child, tag)]
 
 
 class Bruck:

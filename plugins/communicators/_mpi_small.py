@@ -1,6 +1,6 @@
-"""Small all-reduces: everything to everyone in persistent messages, added up in rank order.
+"""Small all-reduces and all-gathers: everything to everyone in persistent messages, added up in rank order.
 
-What a small all-reduce costs is calls, not bytes.  So the buffers and MPI's own preparation are kept from one step to
+What a small one costs is calls, not bytes.  So the buffers and MPI's own preparation are kept from one step to
 the next (``Send_init``, ``Recv_init``), and as long as nothing else is under way no object is made for the operation.
 """
 
@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from distgrad_communicators._mpi_waiting import Operation, Step
+from distgrad_communicators._mpi_waiting import Operation, Step, What
 
 from distgrad.distributed.communicator import Request
 from distgrad.distributed.reduction import ReduceOp, combine
@@ -24,22 +24,29 @@ _KINDS = 64  # of arrays that buffers are kept for
 _SPINS = 400  # polls before other operations, other ranks and the clock are looked after
 
 _Kind = tuple[np.dtype, int, int]  # dtype, length, operation
+_GATHER = 15  # in the place of an operation's number
 
 
 class _Slot:
     """Buffers of one all-reduce and the persistent requests that fill them."""
 
-    __slots__ = ("mine", "peers", "requests", "rows")
+    __slots__ = ("mine", "peers", "requests", "rows", "table")
 
     def __init__(self, comm: Any, rank: int, size: int, kind: _Kind, tag: int, byte: Any) -> None:
         table = np.empty((size, kind[1]), kind[0])
         others = [peer for peer in range(size) if peer != rank]
-        self.rows, self.mine = list(table), table[rank]
+        self.table, self.rows, self.mine = table, list(table), table[rank]
         raw = [row.view(np.uint8) for row in table]
         # One tag for all of a kind: they arrive in the order they were sent in, whichever slot they are for.
         self.requests = [comm.Recv_init([raw[peer], byte], peer, tag) for peer in others]
         self.requests += [comm.Send_init([raw[rank], byte], peer, tag) for peer in others]
         self.peers = others * 2
+
+    def finish(self, op: ReduceOp | None, out: np.ndarray) -> None:
+        if op is None:
+            out[...] = self.table.reshape(out.shape)
+        else:
+            combine(op, self.rows, out)
 
 
 class SmallReductions:
@@ -56,9 +63,9 @@ class SmallReductions:
         """Whether arrays of so many bytes are small; the same answer on all ranks."""
         return nbytes <= self._limit and nbytes <= self._comm.max_count
 
-    def reduce(self, flat: np.ndarray, op: ReduceOp) -> None:
-        """Reduce ``flat`` in place."""
-        kind = (flat.dtype, flat.size, op._value_)
+    def run(self, flat: np.ndarray, op: ReduceOp | None, out: np.ndarray) -> None:
+        """Reduce ``flat`` into ``out``, which may be ``flat``; without ``op``, gather all ranks' there."""
+        kind = (flat.dtype, flat.size, _GATHER if op is None else op._value_)
         slot = self._begin(kind, flat, op)
         if not self._comm.family.active:
             requests = slot.requests
@@ -66,23 +73,23 @@ class SmallReductions:
             for _ in range(self._spins):  # one after the other: a Testall costs as much as three Tests
                 if requests[i].Test():
                     if i == last:
-                        combine(op, slot.rows, flat)
+                        slot.finish(op, out)
                         self._idle[kind].append(slot)
                         return
                     i += 1
-        self._operation(kind, slot, flat, op).Wait()
+        self._operation(kind, slot, flat, op, out).Wait()
 
-    def start(self, flat: np.ndarray, op: ReduceOp) -> Request:
-        """Start reducing ``flat`` in place."""
-        kind = (flat.dtype, flat.size, op._value_)
-        return self._operation(kind, self._begin(kind, flat, op), flat, op)
+    def start(self, flat: np.ndarray, op: ReduceOp | None, out: np.ndarray) -> Request:
+        """Start what :meth:`run` does."""
+        kind = (flat.dtype, flat.size, _GATHER if op is None else op._value_)
+        return self._operation(kind, self._begin(kind, flat, op), flat, op, out)
 
     def free(self) -> None:
         """Give the requests back to MPI."""
         while self._idle:
             self._drop(next(iter(self._idle)))
 
-    def _begin(self, kind: _Kind, flat: np.ndarray, op: ReduceOp) -> _Slot:
+    def _begin(self, kind: _Kind, flat: np.ndarray, op: ReduceOp | None) -> _Slot:
         comm, idle = self._comm, self._idle.get(kind)
         if idle:
             slot = idle.pop()
@@ -97,16 +104,16 @@ class SmallReductions:
         for request in slot.requests:
             request.Start()
         comm.count += 1
-        comm.family.started(comm.count, ("Allreduce", op.name, flat))
+        comm.family.started(comm.count, _what(op, flat))
         return slot
 
-    def _operation(self, kind: _Kind, slot: _Slot, flat: np.ndarray, op: ReduceOp) -> Operation:
+    def _operation(self, kind: _Kind, slot: _Slot, flat: np.ndarray, op: ReduceOp | None, out: np.ndarray) -> Operation:
         def finish() -> tuple[list[Any], Step | None]:
-            combine(op, slot.rows, flat)
+            slot.finish(op, out)
             self._idle.setdefault(kind, []).append(slot)
             return [], None
 
-        operation = Operation(self._comm, ("Allreduce", op.name, flat), slot.requests, finish, slot.peers)
+        operation = Operation(self._comm, _what(op, flat), slot.requests, finish, slot.peers)
         operation.number = self._comm.count
         return operation
 
@@ -114,3 +121,7 @@ class SmallReductions:
         for slot in self._idle.pop(kind):
             for request in slot.requests:
                 request.Free()
+
+
+def _what(op: ReduceOp | None, flat: np.ndarray) -> What:
+    return ("Allgather", "", flat) if op is None else ("Allreduce", op.name, flat)

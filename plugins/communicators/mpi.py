@@ -95,6 +95,7 @@ class MPICommunicator(Communicator):
         self._only_thread = None if level == MPI.THREAD_MULTIPLE else threading.get_ident()
         self._scratch: dict[int, list[np.ndarray]] = {}
         self.receives: dict[tuple[int, int], deque[Receive]] = {}  # by rank and MPI's tag: those without a message yet
+        self._trees: dict[int, Tree] = {}
         self._children: dict[tuple[int, ...], int] = {}  # how many of each were made
         self.count = 0
         self._small = SmallReductions(self, MPI)
@@ -108,7 +109,8 @@ class MPICommunicator(Communicator):
         if self._small.takes(array.nbytes):
             check_op(op, array.dtype)
             self.check_caller()
-            self._small.reduce(_flat(array), op)
+            flat = _flat(array)
+            self._small.run(flat, op, flat)
         else:
             self.Iallreduce(array, op).Wait()
 
@@ -119,7 +121,7 @@ class MPICommunicator(Communicator):
         if self.size == 1:
             return CompletedRequest()
         if self._small.takes(flat.nbytes):
-            return self._small.start(flat, op)
+            return self._small.start(flat, op, flat)
         if self._in_one_hop(flat):
             return self._gather_and_reduce(flat, op)
         return self._scatter_and_gather(flat, op)
@@ -183,19 +185,26 @@ class MPICommunicator(Communicator):
     def Ibcast(self, array: np.ndarray, root: int = 0) -> Request:
         self._check_rank(root)
         flat = _flat(array)
-        tree = Tree(self, flat, root, self._tag(flat))
-        operation = self._start(("Bcast", f"from {root}", array), *tree.begin())
+        tree = self._trees.get(root) or self._trees.setdefault(root, Tree(self, root))
+        operation = self._start(("Bcast", f"from {root}", flat), *tree.begin(flat, self._tag(flat)))
         if tree.parent is not None:
             operation.places = {tree.parent: flat}
         return operation
 
     def Allgather(self, array: np.ndarray, out: np.ndarray) -> None:
-        self.Iallgather(array, out).Wait()
+        if self._small.takes(array.nbytes):
+            self.check_caller()
+            self.check_table(array, out)
+            self._small.run(_flat(array), None, out)
+        else:
+            self.Iallgather(array, out).Wait()
 
     def Iallgather(self, array: np.ndarray, out: np.ndarray) -> Request:
         self.check_caller()
         self.check_table(array, out)
         flat, what = _flat(array), ("Allgather", "", array)
+        if self._small.takes(flat.nbytes):
+            return self._small.start(flat, None, out)
         table = _flat(out).reshape(self.size, flat.size)
         if self.size > _FEW and self._in_one_hop(flat):
             return self._start(what, *Bruck(self, flat, table, self._tag(flat), None).begin())
@@ -371,15 +380,18 @@ class MPICommunicator(Communicator):
         """Of the messages of the collective that is started next, in which ``flat`` is sent or received."""
         return self.tags.of(self.count + 1, flat.size, flat.dtype, op, hop)
 
+    def _pieces(self, flat: np.ndarray) -> list[np.ndarray]:
+        """The array as bytes, in messages that MPI takes; an empty one is a message, too."""
+        whole, most = flat.view(np.uint8), self.max_count
+        return [whole] if whole.size <= most else [whole[lo : lo + most] for lo in range(0, whole.size, most)]
+
     def give_pieces(self, flat: np.ndarray, peer: int, tag: int) -> list[Any]:
-        return [self.wire.Isend([piece, MPI.BYTE], peer, tag) for piece in self._pieces(flat) or [_bytes(flat)]]
+        """Start sending a flat array in a collective."""
+        return [self.wire.Isend([piece, MPI.BYTE], peer, tag) for piece in self._pieces(flat)]
 
     def get_pieces(self, flat: np.ndarray, peer: int, tag: int) -> list[Any]:
-        return [self.wire.Irecv([piece, MPI.BYTE], peer, tag) for piece in self._pieces(flat) or [_bytes(flat)]]
-
-    def _pieces(self, flat: np.ndarray) -> list[np.ndarray]:
-        whole = _bytes(flat)
-        return [whole[lo : lo + self.max_count] for lo in range(0, whole.size, self.max_count)]
+        """Start receiving a flat array in a collective."""
+        return [self.wire.Irecv([piece, MPI.BYTE], peer, tag) for piece in self._pieces(flat)]
 
     def _isend(self, flat: np.ndarray, peer: int, tag: int) -> list[Any]:
         return [self._comm.Isend([piece, MPI.BYTE], peer, tag) for piece in self._pieces(flat)]
@@ -403,10 +415,6 @@ def _flat(array: np.ndarray) -> np.ndarray:
             f"a communicator takes C-contiguous arrays, got strides {array.strides} of shape {array.shape}"
         )
     return array.reshape(-1)
-
-
-def _bytes(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1).view(np.uint8)
 
 
 @hookimpl
