@@ -82,7 +82,7 @@ class MPICommunicator(Communicator):
 
     def _attach(self, comm: MPI.Intracomm, family: Family, path: str, ranks: Sequence[int]) -> None:
         self._comm, self.family, self._path, self.ranks = comm, family, path, tuple(ranks)
-        self.wire, self.tags = comm.Dup(), Tags(MPI.COMM_WORLD.Get_attr(MPI.TAG_UB))
+        self.wire, self.tags = comm.Dup(), Tags(MPI.COMM_WORLD.Get_attr(MPI.TAG_UB) or 32767)
         self._broken = ""  # in what the ranks of this communicator disagreed
         self._lost: list[Operation] = []
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
