@@ -34,9 +34,9 @@ class Tags:
     """The tags of a communicator that only collectives use.
 
     The lower half is of persistent messages, by kind; where MPI's tags have 27 bits or more (Open MPI's have 31,
-    MPICH's 29) no two kinds share one.  The upper half has the operation's number, the hop, the dtype and a remainder
-    of the length: two lengths share a tag where they differ by a multiple of 131071 (Open MPI) or 32767 (MPICH)
-    elements.
+    MPICH's 29) no two kinds share one.  The upper half has the operation's number, whether the message is but a part of
+    an array, the dtype and a remainder of the length: two lengths share a tag where they differ by a multiple of 131071
+    (Open MPI) or 32767 (MPICH) elements.
 
     Args:
         largest: MPI's largest tag.
@@ -53,17 +53,17 @@ class Tags:
         """The tag of persistent messages of one kind of array and reduction."""
         return ((size * _KINDS + _CODES.get(dtype, _OTHER)) * _OPS + op) % self.half
 
-    def of(self, number: int, size: int, dtype: np.dtype, op: int = 0, hop: int = 0) -> int:
+    def of(self, number: int, size: int, dtype: np.dtype, op: int = 0, part: bool = False) -> int:
         """The tag of a message of collective ``number``, in which both ends agree in what follows."""
-        place = (number % self.rounds * 2 + hop) * self._codes
+        place = (number % self.rounds * 2 + part) * self._codes
         kind = _CODES.get(dtype, _OTHER) * self._lengths
         return self.half + place + kind + (size + 4099 * op) % (self._lengths - 1)
 
-    def read(self, tag: int) -> tuple[int, int, np.dtype | None]:
-        """Of a message with a number: that number's remainder, the hop, the dtype."""
+    def read(self, tag: int) -> tuple[int, bool, np.dtype | None]:
+        """Of a message with a number: that number's remainder, whether it is a part, the dtype."""
         place, code = divmod(tag - self.half, self._codes)
         kind = code // self._lengths
-        return place // 2, place % 2, dtypes.ALL[kind].np if kind < len(dtypes.ALL) else None
+        return place // 2, place % 2 == 1, dtypes.ALL[kind].np if kind < len(dtypes.ALL) else None
 
 
 class Agreement:
@@ -96,9 +96,7 @@ class Agreement:
             self.read()
             why = self._failed.get(comm.ident)
             if why is None:
-                why = self._differs(operation)
-                if why is None and (waited > 2 * PATIENCE or operation.whole):
-                    why = self._misfits(operation)
+                why = self._differs(operation) or self._misfits(operation)
                 if why is None:
                     self._tell(operation)
                     return
@@ -174,9 +172,10 @@ class Agreement:
             place = operation.places.get(peer)
             if place is None or not comm.wire.Iprobe(peer, mpi.ANY_TAG, status) or status.Get_tag() < comm.tags.half:
                 continue
-            number, hop, kind = comm.tags.read(status.Get_tag())
-            if hop or number != operation.number % comm.tags.rounds:
-                continue  # it is of another operation, which this rank has not come to yet
+            number, part, kind = comm.tags.read(status.Get_tag())
+            # It may be of another operation, which this rank has not come to yet; and who gives parts waits and tells.
+            if part or number != operation.number % comm.tags.rounds:
+                continue
             length = status.Get_count(mpi.BYTE)
             sent = f"{length} bytes" if kind is None else f"{length // kind.itemsize} elements of {kind}"
             given, taken = comm.ranks[peer], self._rank

@@ -7,6 +7,7 @@ the next (``Send_init``, ``Recv_init``), and as long as nothing else is under wa
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,12 +43,6 @@ class _Slot:
         self.requests += [comm.Send_init([raw[rank], byte], peer, tag) for peer in others]
         self.peers = others * 2
 
-    def finish(self, op: ReduceOp | None, out: np.ndarray) -> None:
-        if op is None:
-            out[...] = self.table.reshape(out.shape)
-        else:
-            combine(op, self.rows, out)
-
 
 class SmallReductions:
     """The small all-reduces of one communicator."""
@@ -63,33 +58,43 @@ class SmallReductions:
         """Whether arrays of so many bytes are small; the same answer on all ranks."""
         return nbytes <= self._limit and nbytes <= self._comm.max_count
 
-    def run(self, flat: np.ndarray, op: ReduceOp | None, out: np.ndarray) -> None:
-        """Reduce ``flat`` into ``out``, which may be ``flat``; without ``op``, gather all ranks' there."""
-        kind = (flat.dtype, flat.size, _GATHER if op is None else op._value_)
-        slot = self._begin(kind, flat, op)
+    def reduce(self, flat: np.ndarray, op: ReduceOp) -> None:
+        """Reduce ``flat`` in place."""
+        kind = (flat.dtype, flat.size, op._value_)
+        slot = self._begin(kind, flat, ("Allreduce", op._name_, flat))
         if not self._comm.family.active:
             requests = slot.requests
             i, last = 0, len(requests) - 1
             for _ in range(self._spins):  # one after the other: a Testall costs as much as three Tests
                 if requests[i].Test():
                     if i == last:
-                        slot.finish(op, out)
+                        combine(op, slot.rows, flat)
                         self._idle[kind].append(slot)
                         return
                     i += 1
-        self._operation(kind, slot, flat, op, out).Wait()
+        self._reduction(kind, slot, flat, op).Wait()
 
-    def start(self, flat: np.ndarray, op: ReduceOp | None, out: np.ndarray) -> Request:
-        """Start what :meth:`run` does."""
-        kind = (flat.dtype, flat.size, _GATHER if op is None else op._value_)
-        return self._operation(kind, self._begin(kind, flat, op), flat, op, out)
+    def start(self, flat: np.ndarray, op: ReduceOp) -> Request:
+        """Start reducing ``flat`` in place."""
+        kind = (flat.dtype, flat.size, op._value_)
+        return self._reduction(kind, self._begin(kind, flat, ("Allreduce", op._name_, flat)), flat, op)
+
+    def gather(self, flat: np.ndarray, out: np.ndarray) -> Request:
+        """Start writing the ranks' ``flat`` into ``out``."""
+        kind, what = (flat.dtype, flat.size, _GATHER), ("Allgather", "", flat)
+        slot = self._begin(kind, flat, what)
+
+        def take() -> None:
+            out[...] = slot.table.reshape(out.shape)
+
+        return self._operation(kind, slot, what, take)
 
     def free(self) -> None:
         """Give the requests back to MPI."""
         while self._idle:
             self._drop(next(iter(self._idle)))
 
-    def _begin(self, kind: _Kind, flat: np.ndarray, op: ReduceOp | None) -> _Slot:
+    def _begin(self, kind: _Kind, flat: np.ndarray, what: What) -> _Slot:
         comm, idle = self._comm, self._idle.get(kind)
         if idle:
             slot = idle.pop()
@@ -104,16 +109,19 @@ class SmallReductions:
         for request in slot.requests:
             request.Start()
         comm.count += 1
-        comm.family.started(comm.count, _what(op, flat))
+        comm.family.started(comm.count, what)
         return slot
 
-    def _operation(self, kind: _Kind, slot: _Slot, flat: np.ndarray, op: ReduceOp | None, out: np.ndarray) -> Operation:
+    def _reduction(self, kind: _Kind, slot: _Slot, flat: np.ndarray, op: ReduceOp) -> Operation:
+        return self._operation(kind, slot, ("Allreduce", op._name_, flat), lambda: combine(op, slot.rows, flat))
+
+    def _operation(self, kind: _Kind, slot: _Slot, what: What, take: Callable[[], None]) -> Operation:
         def finish() -> tuple[list[Any], Step | None]:
-            slot.finish(op, out)
+            take()
             self._idle.setdefault(kind, []).append(slot)
             return [], None
 
-        operation = Operation(self._comm, _what(op, flat), slot.requests, finish, slot.peers)
+        operation = Operation(self._comm, what, slot.requests, finish, slot.peers)
         operation.number = self._comm.count
         return operation
 
@@ -122,6 +130,3 @@ class SmallReductions:
             for request in slot.requests:
                 request.Free()
 
-
-def _what(op: ReduceOp | None, flat: np.ndarray) -> What:
-    return ("Allgather", "", flat) if op is None else ("Allreduce", op.name, flat)

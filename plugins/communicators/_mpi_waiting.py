@@ -42,11 +42,10 @@ class Operation:
         number: among the collectives of its communicator; 0 for a message between two ranks.
         peers: for each of the requests the rank at its other end, where each has one.
         places: by rank, the array that its message is to be of; None where that is not asked for.
-        whole: whether a message is the array, not a part of it.
         since: when a caller that polls first found it waiting for long.
     """
 
-    __slots__ = ("comm", "done", "number", "peers", "places", "requests", "since", "then", "what", "whole")
+    __slots__ = ("comm", "done", "number", "peers", "places", "requests", "since", "then", "what")
 
     def __init__(
         self, comm: MPICommunicator, what: What, requests: list[Any], then: Step | None, peers: Sequence[int] = ()
@@ -54,7 +53,7 @@ class Operation:
         self.comm, self.what, self.requests, self.then, self.peers = comm, what, requests, then, peers
         self.number = 0
         self.places: dict[int, np.ndarray] | None = None
-        self.since, self.whole = 0.0, True
+        self.since = 0.0
         self.done = False
         comm.family.active.append(self)
 

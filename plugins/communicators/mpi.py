@@ -109,8 +109,7 @@ class MPICommunicator(Communicator):
         if self._small.takes(array.nbytes):
             check_op(op, array.dtype)
             self.check_caller()
-            flat = _flat(array)
-            self._small.run(flat, op, flat)
+            self._small.reduce(_flat(array), op)
         else:
             self.Iallreduce(array, op).Wait()
 
@@ -121,7 +120,7 @@ class MPICommunicator(Communicator):
         if self.size == 1:
             return CompletedRequest()
         if self._small.takes(flat.nbytes):
-            return self._small.start(flat, op, flat)
+            return self._small.start(flat, op)
         if self._in_one_hop(flat):
             return self._gather_and_reduce(flat, op)
         return self._scatter_and_gather(flat, op)
@@ -132,7 +131,7 @@ class MPICommunicator(Communicator):
     def _gather_and_reduce(self, flat: np.ndarray, op: ReduceOp) -> Request:
         """Everyone gets everything and adds it up.  For many ranks, where a tree beats a message to each."""
         table = np.empty((self.size, flat.size), flat.dtype)
-        hops = Bruck(self, flat, table, self._tag(flat, op._value_), lambda: combine(op, list(table), flat))
+        hops = Bruck(self, flat, table, self._tag(flat, op._value_, part=True), lambda: combine(op, list(table), flat))
         return self._start(("Allreduce", op.name, flat), *hops.begin())
 
     def _scatter_and_gather(self, flat: np.ndarray, op: ReduceOp, root: int | None = None) -> Request:
@@ -144,7 +143,7 @@ class MPICommunicator(Communicator):
         buffer = self._take_scratch(mine.nbytes * size)
         table = buffer.view(flat.dtype).reshape(size, mine.size)
         others = [peer for peer in range(size) if peer != rank]
-        tags = [self._tag(flat, op._value_, hop) for hop in (0, 1)]
+        tags = [self._tag(flat, op._value_ + hop, part=True) for hop in (0, len(ReduceOp))]
         requests = [r for peer in others for r in self.get_pieces(table[peer], peer, tags[0])]
         requests += [r for peer in others for r in self.give_pieces(slices[peer], peer, tags[0])]
 
@@ -164,7 +163,7 @@ class MPICommunicator(Communicator):
 
         what = ("Allreduce", op.name, flat) if root is None else ("Reduce", f"{op.name} to {root}", flat)
         operation = self._start(what, requests, second_hop, others * 2)
-        operation.places, operation.whole = dict.fromkeys(others, flat), False
+        operation.places = dict.fromkeys(others, flat)
         return operation
 
     def Ireduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM, root: int = 0) -> Request:
@@ -192,22 +191,17 @@ class MPICommunicator(Communicator):
         return operation
 
     def Allgather(self, array: np.ndarray, out: np.ndarray) -> None:
-        if self._small.takes(array.nbytes):
-            self.check_caller()
-            self.check_table(array, out)
-            self._small.run(_flat(array), None, out)
-        else:
-            self.Iallgather(array, out).Wait()
+        self.Iallgather(array, out).Wait()
 
     def Iallgather(self, array: np.ndarray, out: np.ndarray) -> Request:
         self.check_caller()
         self.check_table(array, out)
         flat, what = _flat(array), ("Allgather", "", array)
         if self._small.takes(flat.nbytes):
-            return self._small.start(flat, None, out)
+            return self._small.gather(flat, out)
         table = _flat(out).reshape(self.size, flat.size)
         if self.size > _FEW and self._in_one_hop(flat):
-            return self._start(what, *Bruck(self, flat, table, self._tag(flat), None).begin())
+            return self._start(what, *Bruck(self, flat, table, self._tag(flat, part=True), None).begin())
         return self.Iexchange(what, [flat] * self.size, list(table))
 
     def Ialltoallv(self, send: Sequence[np.ndarray], recv: Sequence[np.ndarray]) -> Request:
@@ -230,7 +224,7 @@ class MPICommunicator(Communicator):
                     requests += started
                     peers += [peer] * len(started)
         operation = self._start(what, requests, peers=peers)
-        operation.places, operation.whole = places, what[0] != "Reduce"  # a long one goes by slices
+        operation.places = places
         return operation
 
     def Barrier(self) -> None:
@@ -376,9 +370,9 @@ class MPICommunicator(Communicator):
                 f"communicator may use it, not {threading.current_thread().name!r}; it needs THREAD_MULTIPLE"
             )
 
-    def _tag(self, flat: np.ndarray, op: int = 0, hop: int = 0) -> int:
+    def _tag(self, flat: np.ndarray, op: int = 0, part: bool = False) -> int:
         """Of the messages of the collective that is started next, in which ``flat`` is sent or received."""
-        return self.tags.of(self.count + 1, flat.size, flat.dtype, op, hop)
+        return self.tags.of(self.count + 1, flat.size, flat.dtype, op, part)
 
     def _pieces(self, flat: np.ndarray) -> list[np.ndarray]:
         """The array as bytes, in messages that MPI takes; an empty one is a message, too."""
