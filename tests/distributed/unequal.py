@@ -143,12 +143,10 @@ def check(name: str, pair: tuple[int, dg.dtype, int, dg.dtype], group: Any) -> N
 def check_all() -> None:
     """Each mistake in a group of its own, since ranks that disagree cannot go on in it."""
     _mpi_agreement.PATIENCE = 0.02  # a table has many rows
-    started = time.monotonic()
     for name in COLLECTIVES:
         for pair in PAIRS:
             check(name, pair, dist.new_group())
             dist.barrier()
-    assert time.monotonic() - started < 0.6 * len(COLLECTIVES) * len(PAIRS)
 
 
 def check_broken() -> None:
