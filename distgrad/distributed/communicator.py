@@ -33,6 +33,8 @@ OBJECTS_TAG = MAX_TAG + 3  # send_object_list's
 HEADER_TAG = MAX_TAG + 4  # debug mode's, before each message of the user's
 MEETING_TAG = MAX_TAG + 5  # debug mode's, before a group is made
 
+What = tuple[str, str, np.ndarray]  # an operation's name, how it is done, and an array of it
+
 
 class DistError(RuntimeError):
     """Ranks cannot go on together: one failed, left, or asked for another operation.  The message names the rank."""
@@ -135,8 +137,10 @@ class Communicator(Protocol):
     """A fixed set of ranks that can exchange arrays.
 
     Arrays are C-contiguous, of any dtype of :mod:`distgrad.dtypes`, and lie on the host unless ``device_pointers``.
-    Every rank calls the same collectives in the same order with equal shapes and dtypes (where the names end in ``v``,
-    shapes may differ between ranks).  The constructor takes one argument, ``comm``: None for all ranks there are, or
+    Every rank calls the same collectives in the same order with equal lengths and dtypes (where the names end in ``v``,
+    lengths may differ between ranks, but not between the two ends of a message).  Where ranks do not, those who would
+    get wrong numbers or wait in vain raise :class:`DistError`, in much less than the time-out; what they wait in
+    afterwards raises as well.  The constructor takes one argument, ``comm``: None for all ranks there are, or
     the user's own object where the communicator knows such.  Arrays given to a method that starts with ``I`` belong to
     the operation until its request is complete.
 
@@ -272,55 +276,90 @@ class Communicator(Protocol):
         Both hold one array a rank, of any lengths, also 0; ``send[r]`` here and ``recv[rank]`` on ``r`` agree in length
         and dtype.
         """
-        recv[self.rank].reshape(-1)[...] = send[self.rank].reshape(-1)
-        # Pair after pair, in one order on all ranks: nobody waits in a circle.
-        for peer in range(self.size):
-            if peer < self.rank:
-                if recv[peer].size:
-                    self.Recv(recv[peer], peer, DEFAULTS_TAG)
-                if send[peer].size:
-                    self.Send(send[peer], peer, DEFAULTS_TAG)
-            elif peer > self.rank:
-                if send[peer].size:
-                    self.Send(send[peer], peer, DEFAULTS_TAG)
-                if recv[peer].size:
-                    self.Recv(recv[peer], peer, DEFAULTS_TAG)
-        return CompletedRequest()
+        return self._pair_after_pair(send, recv)
 
     def Iallgatherv(self, array: np.ndarray, out: Sequence[np.ndarray]) -> Request:
         """Start writing rank ``r``'s ``array`` into ``out[r]``; ranks' arrays may differ in length."""
-        return self.Ialltoallv([array] * self.size, out)
+        return self.Iexchange(("Allgatherv", "", array), [array] * self.size, out)
 
     def Igatherv(self, array: np.ndarray, out: Sequence[np.ndarray] | None, root: int = 0) -> Request:
         """Start writing rank ``r``'s ``array`` into ``out[r]`` on rank ``root``; ``out`` is None on the others."""
-        self.check_root(root)
-        nothing = [array.reshape(-1)[:0]] * self.size
-        send = [array if r == root else nothing[r] for r in range(self.size)]
-        return self.Ialltoallv(send, nothing if out is None else out)
+        return self._gather(("Gatherv", f"to {root}", array), array, out, root)
 
     def Iscatterv(self, send: Sequence[np.ndarray] | None, array: np.ndarray, root: int = 0) -> Request:
         """Start writing ``send[r]`` of rank ``root`` into rank ``r``'s ``array``; ``send`` is None on the others."""
         self.check_root(root)
-        nothing = [array.reshape(-1)[:0]] * self.size
-        recv = [array if r == root else nothing[r] for r in range(self.size)]
-        return self.Ialltoallv(nothing if send is None else send, recv)
+        recv = [array if r == root else None for r in range(self.size)]
+        return self.Iexchange(("Scatterv", f"from {root}", array), [None] * self.size if send is None else send, recv)
 
     def Ireduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM, root: int = 0) -> Request:
         """:meth:`Iallreduce` whose result only rank ``root`` gets; the other ranks' arrays are left as they are."""
         check_op(op, array.dtype)
-        self.check_root(root)
+        what = ("Reduce", f"{op.name} to {root}", array)
         if self.rank != root:
-            return self.Igatherv(array, None, root)
+            return self._gather(what, array, None, root)
         flat = array.reshape(-1)
         table = np.empty((self.size, flat.size), flat.dtype)
-        return FinishingRequest(self.Igatherv(flat, list(table), root), lambda: combine(op, list(table), flat))
+        return FinishingRequest(self._gather(what, flat, list(table), root), lambda: combine(op, list(table), flat))
+
+    def _gather(self, what: What, array: np.ndarray, out: Sequence[np.ndarray] | None, root: int) -> Request:
+        self.check_root(root)
+        send = [array if r == root else None for r in range(self.size)]
+        return self.Iexchange(what, send, [None] * self.size if out is None else out)
+
+    def Iexchange(
+        self, what: What, send: Sequence[np.ndarray | None], recv: Sequence[np.ndarray | None]
+    ) -> Request:
+        """:meth:`Ialltoallv` between some pairs of ranks only: None on both stands for no message.
+
+        Args:
+            what: the operation's name, how it is done, and an array of its dtype; for errors.
+        """
+        if type(self).Ialltoallv is Communicator.Ialltoallv:
+            return self._pair_after_pair(send, recv)
+        nothing = np.empty(0, what[2].dtype)
+        return self.Ialltoallv([nothing if x is None else x for x in send], [nothing if x is None else x for x in recv])
+
+    def _pair_after_pair(self, send: Sequence[np.ndarray | None], recv: Sequence[np.ndarray | None]) -> Request:
+        """In one order on all ranks: nobody waits in a circle."""
+        self.keep_own(send, recv)
+        for peer in range(self.size):
+            given, taken = send[peer], recv[peer]
+            if peer < self.rank and taken is not None:
+                self.Recv(taken, peer, DEFAULTS_TAG)
+            if peer != self.rank and given is not None:
+                self.Send(given, peer, DEFAULTS_TAG)
+            if peer > self.rank and taken is not None:
+                self.Recv(taken, peer, DEFAULTS_TAG)
+        return CompletedRequest()
+
+    def keep_own(self, send: Sequence[np.ndarray | None], recv: Sequence[np.ndarray | None]) -> None:
+        """Write what this rank gives itself; ValueError where that is of another length or dtype than expected."""
+        given, taken = send[self.rank], recv[self.rank]
+        if given is None or taken is None:
+            return
+        if (given.size, given.dtype) != (taken.size, taken.dtype):
+            raise ValueError(
+                f"rank {self.rank} gives itself {given.size} elements of {given.dtype} and expects {taken.size} of "
+                f"{taken.dtype}"
+            )
+        taken.reshape(-1)[...] = given.reshape(-1)
+
+    def check_table(self, array: np.ndarray, out: np.ndarray) -> None:
+        """Refuse an ``out`` of :meth:`Allgather` that does not hold one ``array`` of each rank."""
+        if (out.size, out.dtype) != (self.size * array.size, array.dtype):
+            raise ValueError(
+                f"rank {self.rank}: {out.size} elements of {out.dtype} do not hold {array.size} of {array.dtype} of "
+                f"each of {self.size} ranks"
+            )
 
     def Ireduce_scatter(self, send: Sequence[np.ndarray], out: np.ndarray, op: ReduceOp = ReduceOp.SUM) -> Request:
         """Start writing ``op`` over the ranks' ``send[r]`` into ``out`` of rank ``r``."""
         check_op(op, out.dtype)
         flat = out.reshape(-1)
         table = np.empty((self.size, flat.size), flat.dtype)
-        return FinishingRequest(self.Ialltoallv(send, list(table)), lambda: combine(op, list(table), flat))
+        what = ("Reduce_scatter", op.name, flat)
+        return FinishingRequest(self.Iexchange(what, send, list(table)), lambda: combine(op, list(table), flat))
 
     def state(self) -> CommState | None:
         """What this rank did last and whether it waits, asked from another thread; None where that is not recorded."""

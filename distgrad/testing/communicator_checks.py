@@ -10,7 +10,7 @@ import numpy as np
 
 import distgrad
 from distgrad import dtypes, nn
-from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError
 from distgrad.distributed.process_group import ProcessGroup
 from distgrad.distributed.reduction import ReduceOp, check_op, combine
 from distgrad.nn.parallel import DistributedDataParallel
@@ -306,6 +306,42 @@ def bad_calls(trial: CommunicatorTrial) -> None:
         comm.Barrier()
 
     trial.on_ranks(body)
+
+
+def _exchange(comm: Communicator, mine: np.ndarray) -> None:
+    rows = [mine.copy() for _ in range(comm.size)]
+    comm.Ialltoallv(rows, [np.zeros_like(x) for x in rows]).Wait()
+
+
+# Collectives in which every rank receives.
+_MUTUAL: dict[str, Callable[[Communicator, np.ndarray], None]] = {
+    "Allreduce": lambda comm, mine: comm.Allreduce(mine),
+    "Allgather": lambda comm, mine: comm.Allgather(mine, np.zeros((comm.size, mine.size), mine.dtype)),
+    "Ialltoallv": _exchange,
+    "Ireduce_scatter": lambda comm, mine: comm.Ireduce_scatter([mine] * comm.size, np.zeros_like(mine)).Wait(),
+}
+
+
+@check("communicator")
+def agreement(trial: CommunicatorTrial) -> None:
+    """Where a rank's array differs in length or dtype, all that receive raise DistError, and wait for no time-out."""
+    for name, collective in _MUTUAL.items():
+        for other in (np.ones(6, np.float32), np.ones(4, np.int32), np.ones(100_000, np.float32)):
+
+            def body(comm: Communicator, name: str = name, other: np.ndarray = other, run: Any = collective) -> None:
+                mine = other.copy() if comm.rank == comm.size - 1 else np.ones(4, np.float32)
+                what = f"{name} of 4 float32 on rank 0 and of {other.size} {other.dtype} on the last"
+                try:
+                    run(comm, mine)
+                except DistTimeoutError:
+                    demand(False, f"{what} waits for the time-out; it must raise DistError at once")
+                except DistError:
+                    return
+                except Exception as error:
+                    demand(False, f"{what} raises {type(error).__name__} ({error}), not DistError")
+                demand(False, f"{what} is accepted on rank {comm.rank}; it must raise DistError")
+
+            trial.apart(body, least=2)
 
 
 @check("communicator")

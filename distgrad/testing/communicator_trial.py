@@ -92,3 +92,23 @@ class CommunicatorTrial:
         for size in self.sizes:
             if size >= least:
                 run(size, on_rank)
+
+    def apart(self, function: Callable[[Any], Any], least: int = 1) -> None:
+        """:meth:`on_ranks`, with a communicator of its own that nothing is done with afterwards."""
+        run: Any = getattr(self.cls, "run", None)
+        if run is None:
+            if self.alone.size < least:
+                raise NotApplicable(f"there is 1 rank, this needs {least}: start it on more, as with mpirun -n 3")
+            comm = self.alone.Dup()
+            comm.timeout = self.timeout
+            function(comm)
+            return
+
+        def on_rank() -> None:
+            comm = self.cls(self.comm)
+            comm.timeout = self.timeout
+            function(comm)
+
+        for size in self.sizes:
+            if size >= least:
+                run(size, on_rank)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from distgrad_communicators._mpi_agreement import Agreement
 
 from distgrad.distributed.communicator import CommState, DistError, DistTimeoutError, yield_core
 
@@ -47,15 +48,19 @@ class Operation:
     Attributes:
         number: among the collectives of its communicator; 0 for a message between two ranks.
         peers: for each of the requests the rank at its other end, where each has one.
+        places: by rank, the array that its message is to be of; None where that is not asked for.
+        since: when a caller that polls first found it waiting for long.
     """
 
-    __slots__ = ("comm", "done", "number", "peers", "requests", "then", "what")
+    __slots__ = ("comm", "done", "number", "peers", "places", "requests", "since", "then", "what")
 
     def __init__(
         self, comm: MPICommunicator, what: What, requests: list[Any], then: Step | None, peers: Sequence[int] = ()
     ) -> None:
         self.comm, self.what, self.requests, self.then, self.peers = comm, what, requests, then, peers
         self.number = 0
+        self.places: dict[int, np.ndarray] | None = None
+        self.since = 0.0
         self.done = False
         comm.family.active.append(self)
 
@@ -88,6 +93,8 @@ class Operation:
                 family.tests += 1
                 if family.tests % _LOOKS == 0:
                     family._read_notices()
+                    self.since = self.since or time.monotonic()
+                    family.agreement.look(self, time.monotonic() - self.since)
                 if family._left:
                     family.check_peers(self)
         return self.done
@@ -114,6 +121,7 @@ class Family:
         self.active: list[Operation] = []
         self.members: dict[int, MPICommunicator] = {}
         self.tests = 0
+        self.agreement = Agreement(comm, mpi)
         self._left: dict[int, dict[int, int]] = {}  # by rank: the count of each communicator's operations at the end
         self._testall = mpi.Request.Testall
         self.status = mpi.Status()  # of whoever holds the lock
@@ -123,6 +131,12 @@ class Family:
         self.waits_since: float | None = None
         self.codes: dict[int, int] = {}  # by rank that has left: what its process ends with
         self.waits_for = ""  # what is brought about through shared memory, and is no operation
+
+    def give_up(self, comm: MPICommunicator) -> list[Operation]:
+        """Wait no more for the operations of a communicator; they are returned."""
+        lost = [operation for operation in self.active if operation.comm is comm]
+        self.active[:] = [operation for operation in self.active if operation.comm is not comm]
+        return lost
 
     def started(self, number: int, what: What) -> None:
         """Note the operation that this rank is about to take part in."""
@@ -189,10 +203,12 @@ class Family:
                 if operation.done:
                     return
                 yield_core()  # with more ranks than cores the peer may be waiting for this one
+            waited = time.monotonic() - started
+            self.agreement.look(operation, waited)
             self._read_notices()
             if self._left:
                 self.check_peers(operation)
-            if comm.timeout is not None and time.monotonic() - started > comm.timeout:
+            if comm.timeout is not None and waited > comm.timeout:
                 late = [comm.ranks[r] for r in operation.late()]
                 whom = f"rank(s) {', '.join(map(str, late))}" if late else "other ranks"
                 raise DistTimeoutError(
@@ -239,8 +255,10 @@ class Family:
         for comm in self.members.values():
             comm.rest()
         deadline = time.monotonic() + timeout
-        while len(self._left) < len(others) or not self._testall(sends):
+        while len(self._left) < len(others) or not self._testall(sends) or not self.agreement.settled():
             self._read()
+            for comm in self.members.values():
+                comm.drain()
             if time.monotonic() > deadline:
                 return [peer for peer in others if peer not in self._left]
             time.sleep(0.0005)  # this rank is idle: the cores are for those still at work

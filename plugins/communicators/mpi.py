@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from distgrad_communicators._mpi_agreement import Tags
+from distgrad_communicators._mpi_hops import Bruck, Tree
 from distgrad_communicators._mpi_messages import Receive, start_send
 from distgrad_communicators._mpi_small import SmallReductions
 from distgrad_communicators._mpi_waiting import Family, Operation, Step, What, tolerates_faults
@@ -32,9 +34,8 @@ if TYPE_CHECKING:
     from mpi4py import MPI  # at run time by _start_mpi: a listing of plugins must not initialise MPI
 
 _USER_TAG = 1  # .. 16400: Send and Recv; LEAVE_TAG is 0
-_MEET_TAG = 16448  # the members of a new group
-_SMALL_TAG = 16449
-_FIRST_TAG, _TAG_SPAN = 16512, 16000  # .. 32512: the collectives' messages; MPI promises tags up to 32767
+_MEET_TAG = 16448  # the members of a new group; TELL_TAG is 16450.  Collectives have a communicator of their own
+_FEW = 8  # ranks, of which each gives to each
 _LEVELS = ("SINGLE", "FUNNELED", "SERIALIZED", "MULTIPLE")
 _forked = False
 _ended = False  # by MPI.Finalize()
@@ -111,6 +112,7 @@ class MPICommunicator(Communicator):
     Attributes:
         max_count: bytes a message may have; longer arrays are sent in pieces.  2**31 - 1 is what every MPI takes.
         thread_level: what MPI gives: below MULTIPLE only the thread that made the communicator may use it.
+        wire: the mpi4py communicator of the collectives' messages, and ``tags`` what is told by theirs.
         ranks: of each member, its rank in the communicator that this one was made from; errors name those.
         count: collectives started so far.
     """
@@ -130,6 +132,9 @@ class MPICommunicator(Communicator):
 
     def _attach(self, comm: MPI.Intracomm, family: Family, path: str, ranks: Sequence[int]) -> None:
         self._comm, self.family, self._path, self.ranks = comm, family, path, tuple(ranks)
+        self.wire, self.tags = comm.Dup(), Tags(MPI.COMM_WORLD.Get_attr(MPI.TAG_UB) or 32767)
+        self._broken = ""  # in what the ranks of this communicator disagreed
+        self._lost: list[Operation] = []
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         node = comm.Split_type(MPI.COMM_TYPE_SHARED, key=self.rank)
         self.local_rank, self.local_size = node.Get_rank(), node.Get_size()
@@ -139,11 +144,11 @@ class MPICommunicator(Communicator):
         self.thread_level: str = names[level]
         self._only_thread = None if level == MPI.THREAD_MULTIPLE else threading.get_ident()
         self._scratch: dict[int, list[np.ndarray]] = {}
-        self._tag = 0
         self.receives: dict[tuple[int, int], deque[Receive]] = {}  # by rank and MPI's tag: those without a message yet
+        self._trees: dict[int, Tree] = {}
         self._children: dict[tuple[int, ...], int] = {}  # how many of each were made
         self.count = 0
-        self._small = SmallReductions(self, _SMALL_TAG, MPI)
+        self._small = SmallReductions(self, MPI)
         # By its origin, which all members know: ranks that are in different groups count differently.
         self.ident = int.from_bytes(hashlib.blake2b(path.encode(), digest_size=8).digest(), "little", signed=True)
         family.members[self.ident] = self
@@ -174,15 +179,10 @@ class MPICommunicator(Communicator):
         return bool(flat.nbytes * self.size <= min(1 << 16, self.max_count))
 
     def _gather_and_reduce(self, flat: np.ndarray, op: ReduceOp) -> Request:
-        """One hop: everyone gets everything and adds it up.  For many ranks, where MPI's tree beats a message each."""
+        """Everyone gets everything and adds it up.  For many ranks, where a tree beats a message to each."""
         table = np.empty((self.size, flat.size), flat.dtype)
-
-        def finish() -> tuple[list[Any], Step | None]:
-            combine(op, list(table), flat)
-            return [], None
-
-        request = self._comm.Iallgather([_bytes(flat), MPI.BYTE], [_bytes(table), MPI.BYTE])
-        return self._start(("Allreduce", op.name, flat), [request], finish)
+        hops = Bruck(self, flat, table, self._tag(flat, op._value_, part=True), lambda: combine(op, list(table), flat))
+        return self._start(("Allreduce", op.name, flat), *hops.begin())
 
     def _scatter_and_gather(self, flat: np.ndarray, op: ReduceOp, root: int | None = None) -> Request:
         """Two hops: rank ``i`` gets everyone's slice ``i``, adds it up and gives it to everyone, or to ``root``."""
@@ -193,9 +193,9 @@ class MPICommunicator(Communicator):
         buffer = self._take_scratch(mine.nbytes * size)
         table = buffer.view(flat.dtype).reshape(size, mine.size)
         others = [peer for peer in range(size) if peer != rank]
-        tag = self._next_tag(2)
-        requests = [r for peer in others for r in self._irecv(table[peer], peer, tag)]
-        requests += [r for peer in others for r in self._isend(slices[peer], peer, tag)]
+        tags = [self._tag(flat, op._value_ + hop, part=True) for hop in (0, len(ReduceOp))]
+        requests = [r for peer in others for r in self.get_pieces(table[peer], peer, tags[0])]
+        requests += [r for peer in others for r in self.give_pieces(slices[peer], peer, tags[0])]
 
         def second_hop() -> tuple[list[Any], Step | None]:
             operands = list(table)
@@ -203,8 +203,8 @@ class MPICommunicator(Communicator):
             total = table[rank] if root not in (None, rank) else mine  # only the root's array may change
             combine(op, operands, total)
             sources, targets = (others, others) if root is None else (others if rank == root else [], [root])
-            requests = [r for peer in sources for r in self._irecv(slices[peer], peer, tag + 1)]
-            requests += [r for peer in targets if peer != rank for r in self._isend(total, peer, tag + 1)]
+            requests = [r for peer in sources for r in self.get_pieces(slices[peer], peer, tags[1])]
+            requests += [r for peer in targets if peer != rank for r in self.give_pieces(total, peer, tags[1])]
             return requests, finish
 
         def finish() -> tuple[list[Any], Step | None]:
@@ -212,7 +212,9 @@ class MPICommunicator(Communicator):
             return [], None
 
         what = ("Allreduce", op.name, flat) if root is None else ("Reduce", f"{op.name} to {root}", flat)
-        return self._start(what, requests, second_hop)
+        operation = self._start(what, requests, second_hop, others * 2)
+        operation.places = dict.fromkeys(others, flat)
+        return operation
 
     def Ireduce(self, array: np.ndarray, op: ReduceOp = ReduceOp.SUM, root: int = 0) -> Request:
         check_op(op, array.dtype)
@@ -231,42 +233,56 @@ class MPICommunicator(Communicator):
 
     def Ibcast(self, array: np.ndarray, root: int = 0) -> Request:
         self._check_rank(root)
-        requests = [self._comm.Ibcast([piece, MPI.BYTE], root) for piece in self._pieces(_flat(array))]
-        return self._start(("Bcast", f"from {root}", array), requests)
+        flat = _flat(array)
+        tree = self._trees.get(root) or self._trees.setdefault(root, Tree(self, root))
+        operation = self._start(("Bcast", f"from {root}", flat), *tree.begin(flat, self._tag(flat)))
+        if tree.parent is not None:
+            operation.places = {tree.parent: flat}
+        return operation
 
     def Allgather(self, array: np.ndarray, out: np.ndarray) -> None:
         self.Iallgather(array, out).Wait()
 
     def Iallgather(self, array: np.ndarray, out: np.ndarray) -> Request:
         self.check_caller()
-        flat, rows = _flat(array), _flat(out).reshape(self.size, -1)
-        what = ("Allgather", "", array)
-        if rows.nbytes <= self.max_count:
-            request = self._comm.Iallgather([_bytes(flat), MPI.BYTE], [_bytes(rows), MPI.BYTE])
-            return self._start(what, [request])
-        rows[self.rank] = flat
-        pieces = [(piece, root) for root in range(self.size) for piece in self._pieces(rows[root])]
-        return self._start(what, [self._comm.Ibcast([piece, MPI.BYTE], root) for piece, root in pieces])
+        self.check_table(array, out)
+        flat, what = _flat(array), ("Allgather", "", array)
+        if self._small.takes(flat.nbytes):
+            return self._small.gather(flat, out)
+        table = _flat(out).reshape(self.size, flat.size)
+        if self.size > _FEW and self._in_one_hop(flat):
+            return self._start(what, *Bruck(self, flat, table, self._tag(flat, part=True), None).begin())
+        return self.Iexchange(what, [flat] * self.size, list(table))
 
     def Ialltoallv(self, send: Sequence[np.ndarray], recv: Sequence[np.ndarray]) -> Request:
+        return self.Iexchange(("Alltoallv", "", recv[self.rank]), send, recv)
+
+    def Iexchange(
+        self, what: tuple[str, str, np.ndarray], send: Sequence[np.ndarray | None], recv: Sequence[np.ndarray | None]
+    ) -> Request:
         self.check_caller()
-        _flat(recv[self.rank])[...] = _flat(send[self.rank])
-        tag = self._next_tag(1)
+        ours = [None if x is None else _flat(x) for x in send]
+        places = {peer: _flat(x) for peer, x in enumerate(recv) if x is not None and peer != self.rank}
+        self.keep_own(ours, recv)
         requests, peers = [], []
-        for exchange, arrays in ((self._irecv, recv), (self._isend, send)):
-            for step in range(1, self.size):
-                peer = (self.rank + step) % self.size  # not all ranks to rank 0 first
-                started = exchange(_flat(arrays[peer]), peer, tag)
-                requests += started
-                peers += [peer] * len(started)
-        return self._start(("Alltoallv", "", recv[self.rank]), requests, peers=peers)
+        order = [(self.rank + step) % self.size for step in range(1, self.size)]  # not all ranks to rank 0 first
+        for exchange, arrays in ((self.get_pieces, places), (self.give_pieces, dict(enumerate(ours)))):
+            for peer in order:
+                flat = arrays.get(peer)
+                if flat is not None:
+                    started = exchange(flat, peer, self._tag(flat))
+                    requests += started
+                    peers += [peer] * len(started)
+        operation = self._start(what, requests, peers=peers)
+        operation.places = places
+        return operation
 
     def Barrier(self) -> None:
         self.Ibarrier().Wait()
 
     def Ibarrier(self) -> Request:
         self.check_caller()
-        return self._start(("Barrier", "", None), [self._comm.Ibarrier()])
+        return self._start(("Barrier", "", None), [self.wire.Ibarrier()])
 
     # --- between two ranks -------------------------------------------------------------------------------------------
 
@@ -341,7 +357,7 @@ class MPICommunicator(Communicator):
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def Depart(self, timeout: float) -> list[int]:
-        self.check_caller()
+        MPICommunicator.check_caller(self)  # where ranks disagreed, too
         return self.family.depart(timeout, self.exit_code)
 
     def at_end(self, leave: Callable[[], None]) -> None:
@@ -366,7 +382,9 @@ class MPICommunicator(Communicator):
         if _forked or _ended:
             return
         self.rest()
+        self.drain()
         self.family.members.pop(self.ident, None)
+        self.wire.Free()
         self._comm.Free()
 
     # --- helpers -----------------------------------------------------------------------------------------------------
@@ -388,6 +406,23 @@ class MPICommunicator(Communicator):
         """Move on every operation under way."""
         self.family.progress()
 
+    def break_up(self, why: str) -> None:
+        """From here on nothing is done on this communicator: messages that nobody awaits are on their way in it."""
+        self._lost = self.family.give_up(self)  # kept, since MPI may still write there
+        self._broken = why
+
+        def refuse() -> None:
+            raise DistError(f"rank {self.family.rank} cannot go on with these ranks: {self._broken}")
+
+        vars(self)["check_caller"] = refuse  # the others' calls need not ask whether they are
+
+    def drain(self) -> None:
+        """Where ranks disagreed: take what nobody awaits, so that those who sent it can leave."""
+        status = MPI.Status()
+        while self._broken and self.wire.Iprobe(MPI.ANY_SOURCE, MPI.ANY_TAG, status):
+            nowhere = np.empty(status.Get_count(MPI.BYTE), np.uint8)
+            self.wire.Recv([nowhere, MPI.BYTE], status.Get_source(), status.Get_tag())
+
     def check_caller(self) -> None:
         """Refuse a call that MPI does not allow from here."""
         if _forked or _ended:
@@ -398,14 +433,22 @@ class MPICommunicator(Communicator):
                 f"communicator may use it, not {threading.current_thread().name!r}; it needs THREAD_MULTIPLE"
             )
 
-    def _next_tag(self, hops: int) -> int:
-        tag = _FIRST_TAG + self._tag
-        self._tag = (self._tag + hops) % _TAG_SPAN
-        return tag
+    def _tag(self, flat: np.ndarray, op: int = 0, part: bool = False) -> int:
+        """Of the messages of the collective that is started next, in which ``flat`` is sent or received."""
+        return self.tags.of(self.count + 1, flat.size, flat.dtype, op, part)
 
     def _pieces(self, flat: np.ndarray) -> list[np.ndarray]:
-        whole = _bytes(flat)
-        return [whole[lo : lo + self.max_count] for lo in range(0, whole.size, self.max_count)]
+        """The array as bytes, in messages that MPI takes; an empty one is a message, too."""
+        whole, most = flat.view(np.uint8), self.max_count
+        return [whole] if whole.size <= most else [whole[lo : lo + most] for lo in range(0, whole.size, most)]
+
+    def give_pieces(self, flat: np.ndarray, peer: int, tag: int) -> list[Any]:
+        """Start sending a flat array in a collective."""
+        return [self.wire.Isend([piece, MPI.BYTE], peer, tag) for piece in self._pieces(flat)]
+
+    def get_pieces(self, flat: np.ndarray, peer: int, tag: int) -> list[Any]:
+        """Start receiving a flat array in a collective."""
+        return [self.wire.Irecv([piece, MPI.BYTE], peer, tag) for piece in self._pieces(flat)]
 
     def _isend(self, flat: np.ndarray, peer: int, tag: int) -> list[Any]:
         return [self._comm.Isend([piece, MPI.BYTE], peer, tag) for piece in self._pieces(flat)]
@@ -429,10 +472,6 @@ def _flat(array: np.ndarray) -> np.ndarray:
             f"a communicator takes C-contiguous arrays, got strides {array.strides} of shape {array.shape}"
         )
     return array.reshape(-1)
-
-
-def _bytes(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1).view(np.uint8)
 
 
 @hookimpl

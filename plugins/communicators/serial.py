@@ -32,7 +32,8 @@ class SerialCommunicator(Communicator):
             raise ValueError(f"rank {root} does not exist: this job has 1 rank")
 
     def Allgather(self, array: np.ndarray, out: np.ndarray) -> None:
-        out[0] = array
+        self.check_table(array, out)
+        out[0] = array.reshape(out[0].shape)
 
     def Barrier(self) -> None:
         return

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from distgrad_communicators._mpi_agreement import PATIENCE
 from distgrad_communicators.mpi import MPICommunicator
 
 from distgrad.distributed import node_memory
@@ -103,6 +104,9 @@ class SharedCommunicator(MPICommunicator):
                     return
             family.progress()
             yield_core()  # with more ranks than cores the peer may be waiting for this one
+            waited = time.monotonic() - started
+            if waited > PATIENCE:
+                family.agreement.check(self._world or self)
             family._read_notices()
             gone = family._left.keys() & set(self.ranks) if family._left else ()  # who is of another node may be done
             if gone and not condition():
@@ -110,7 +114,7 @@ class SharedCommunicator(MPICommunicator):
                     f"rank {family.rank} waits {what}, but rank {min(gone)} has left: every rank must take "
                     "part in every backward() and step()"
                 )
-            if timeout is not None and time.monotonic() - started > timeout:
+            if timeout is not None and waited > timeout:
                 raise DistTimeoutError(f"rank {family.rank} waited {timeout:g} s {what}, which never came about")
 
     def Free(self) -> None:

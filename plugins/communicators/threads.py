@@ -19,6 +19,7 @@ from distgrad.distributed.communicator import (
     DistError,
     DistTimeoutError,
     Request,
+    What,
     check_message,
     yield_core,
 )
@@ -73,6 +74,10 @@ class _World:
         with self.changed:
             self.left.add(rank)
             self.changed.notify_all()
+
+
+def _elements(of: tuple[int, np.dtype] | None) -> str:
+    return "nothing" if of is None else f"{of[0]} elements of {of[1]}"
 
 
 class _Request:
@@ -167,18 +172,40 @@ class ThreadsCommunicator(Communicator):
         self.Iallgather(array, out).Wait()
 
     def Iallgather(self, array: np.ndarray, out: np.ndarray) -> Request:
+        self.check_table(array, out)
+
         def take(result: np.ndarray) -> None:
-            out[...] = result
+            out[...] = result.reshape(out.shape)
 
         return self._meet(("Allgather", array.shape, array.dtype), array.copy(), np.stack, take)
 
     def Ialltoallv(self, send: Sequence[np.ndarray], recv: Sequence[np.ndarray]) -> Request:
-        def take(result: list[list[np.ndarray]]) -> None:
-            for target, given in zip(recv, result, strict=True):
-                target.reshape(-1)[...] = given[self.rank]
+        return self.Iexchange(("Alltoallv", "", recv[self.rank]), send, recv)
 
-        copies = [x.reshape(-1).copy() for x in send]
-        return self._meet(("Alltoallv", recv[self.rank].dtype), copies, lambda brought: brought, take)
+    def Iexchange(self, what: What, send: Sequence[np.ndarray | None], recv: Sequence[np.ndarray | None]) -> Request:
+        name = " ".join(filter(None, what[:2]))
+        self.keep_own(send, recv)
+
+        def matched(brought: list[Any]) -> list[Any]:
+            for giver, (given, _) in enumerate(brought):
+                for taker, (_, places) in enumerate(brought):
+                    found, wanted = given[taker], places[giver]
+                    sent = None if found is None else (found.size, found.dtype)
+                    if giver != taker and sent != wanted:
+                        raise DistError(
+                            f"in {name} rank {self.ranks[giver]} gives {_elements(sent)} to rank {self.ranks[taker]}, "
+                            f"which expects {_elements(wanted)}; both must agree in length and dtype"
+                        )
+            return [given for given, _ in brought]
+
+        def take(result: list[list[np.ndarray]]) -> None:
+            for giver, target in enumerate(recv):
+                if target is not None and giver != self.rank:
+                    target.reshape(-1)[...] = result[giver][self.rank]
+
+        copies = [None if x is None else x.reshape(-1).copy() for x in send]
+        places = [None if x is None else (x.size, x.dtype) for x in recv]
+        return self._meet((name,), (copies, places), matched, take)
 
     def Barrier(self) -> None:
         self.Ibarrier().Wait()
@@ -312,7 +339,12 @@ class ThreadsCommunicator(Communicator):
             meeting.come.add(self.rank)
             meeting.brought[self.rank] = payload
             if len(meeting.come) == self.size:
-                meeting.result = reduce(meeting.brought)
+                try:
+                    meeting.result = reduce(meeting.brought)
+                except DistError as error:
+                    why = f"the ranks disagree: {error}"
+                    world.fail(why)
+                    raise DistError(f"rank {self.ranks[self.rank]}: {why}") from None
                 meeting.brought = []
                 meeting.done = True
                 world.changed.notify_all()

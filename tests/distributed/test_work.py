@@ -289,10 +289,10 @@ def results():
     return [*out, t]
 
 whole, comm = results(), get_group().comm
-recorder = Recorder(comm)
-comm._comm, comm.max_count, kept = recorder, 1000, comm._comm
+recorder, kept = Recorder(comm), comm.wire
+comm.wire, comm.max_count = recorder, 1000
 pieces = results()
-comm._comm, comm.max_count = kept, 2**31 - 1
+comm.wire, comm.max_count = kept, 2**31 - 1
 assert all(a._data.tobytes() == b._data.tobytes() for a, b in zip(whole, pieces, strict=True))
 assert recorder.largest == 1000, recorder.largest
 print("split")

@@ -94,10 +94,23 @@ class MixesMessages(Threads):
 
 
 class LosesTheLast(Threads):
-    def Ialltoallv(self, send: Any, recv: Any) -> Request:
-        request = super().Ialltoallv(send, recv)
+    def Iexchange(self, what: Any, send: Any, recv: Any) -> Request:
+        request = super().Iexchange(what, send, recv)
         request.Wait()
-        recv[-1][...] = 0
+        if recv[-1] is not None:
+            recv[-1][...] = 0
+        return request
+
+
+class TakesAnyLength(Threads):
+    def Iallreduce(self, array: np.ndarray, op: Any = ReduceOp.SUM) -> Request:
+        longest = np.array([array.size])
+        super().Iallreduce(longest, ReduceOp.MAX).Wait()
+        padded = np.zeros(longest[0], array.dtype)
+        padded[: array.size] = array.reshape(-1)
+        request = super().Iallreduce(padded, op)
+        request.Wait()
+        array.reshape(-1)[...] = padded[: array.size]
         return request
 
 
@@ -143,6 +156,7 @@ FAULTS: list[tuple[type, str, str]] = [
     (NoDuplicate, "duplicates", "an Allreduce met one of the duplicate"),
     (ChecksNothing, "bad_calls", "op='sum' is accepted; it must raise TypeError"),
     (MixesMessages, "messages", "message 0 of 5 from"),
+    (TakesAnyLength, "agreement", "of 4 float32 on rank 0 and of 6 float32 on the last is accepted"),
     (LosesTheLast, "alltoallv", "what Ialltoallv brings from"),
     (LosesTheLast, "reduce_scatter", "Ireduce_scatter of torch.float32 on rank"),
     (SortsGroups, "groups", "in ["),
