@@ -144,7 +144,7 @@ class GradientSync:
         if isinstance(self.reducer, SharedReducer):
             for update in self.reducer.updates:
                 update.withdraw(tell=False)
-            self._leave_shared_memory(self.reducer)
+            self._leave_shared_memory(self.reducer, frees=False)
         else:
             self.reducer.detach()
         self.ended = True
@@ -228,9 +228,9 @@ class GradientSync:
             return None
         return FiniteCheck(self._check, [self._names[id(p)] for p in reducer.params])
 
-    def _leave_shared_memory(self, reducer: SharedReducer) -> None:
+    def _leave_shared_memory(self, reducer: SharedReducer, frees: bool = True) -> None:
         """Give each rank parameters of its own, with the values and gradients that it sees."""
-        reducer.detach()
+        reducer.detach(frees)
         # One that is seen elsewhere stays in this rank's private mapping, which nobody else writes to from now on.
         found = zip(self.params, storage.seen_elsewhere(self.params), strict=True)
         seen = {id(p) for p, elsewhere in found if elsewhere}

@@ -75,8 +75,11 @@ class SharedReducer:
         for update in self.updates:
             update.announced = found
 
-    def detach(self) -> None:
-        """Let go of the parameters, which stay where they are.  Collective."""
+    def detach(self, frees: bool = True) -> None:
+        """Let go of the parameters, which stay where they are.  Collective, if it is to free what messages go by.
+
+        Where the group ends it is not to: other ranks may wait yet for what this one has sent.
+        """
         for handle in self._handles:
             handle.remove()
         self._handles.clear()  # they hold the hooks, which hold this
@@ -85,7 +88,7 @@ class SharedReducer:
             update.search.leave()
             if update.factors is not None:
                 update.factors.leave()
-        for cluster in self._clusters:
+        for cluster in self._clusters if frees else ():
             cluster.overlap.free()
 
     def keep_open(self) -> Callable[[], bool]:

@@ -45,28 +45,36 @@ class Tree:
         n = _SEGMENT // flat.itemsize
         segments = [flat[lo : lo + n] for lo in range(0, flat.size, n)] if self._deep and flat.size > n else [flat]
         if parent is None:
-            return [r for segment in segments for r in self._pass_on(segment, tag)], None, []
+            return [r for segment in segments for r in self.pass_on(segment, tag)], None, []
         awaited = [get(segment, parent, tag) for segment in segments]
         if not self._children:
             requests = [r for some in awaited for r in some]
             return requests, None, [parent] * len(requests)
-        sends: list[Any] = []
+        requests, then = _Relay(self, segments, awaited, tag).step()
+        return requests, then, [parent] * len(requests)
 
-        def step(i: int) -> tuple[list[Any], Step | None]:
-            """What segment ``i`` waits for; then it is passed on."""
-            if i == len(segments):
-                return sends, None
-
-            def then() -> tuple[list[Any], Step | None]:
-                sends.extend(self._pass_on(segments[i], tag))
-                return step(i + 1)
-
-            return awaited[i], then
-
-        return *step(0), [parent] * len(awaited[0])
-
-    def _pass_on(self, segment: np.ndarray, tag: int) -> list[Any]:
+    def pass_on(self, segment: np.ndarray, tag: int) -> list[Any]:
         return [r for child in self._children for r in self._comm.give_pieces(segment, child, tag)]
+
+
+class _Relay:
+    """A rank in the midst of a tree: as soon as a segment is there it is passed on."""
+
+    def __init__(self, tree: Tree, segments: list[np.ndarray], awaited: list[list[Any]], tag: int) -> None:
+        self._tree, self._segments, self._awaited, self._tag = tree, segments, awaited, tag
+        self._sends: list[Any] = []
+        self._next = 0
+
+    def step(self) -> tuple[list[Any], Step | None]:
+        """What is waited for next; then it is passed on."""
+        if self._next == len(self._segments):
+            return self._sends, None
+        self._next += 1
+        return self._awaited[self._next - 1], self._passes_on
+
+    def _passes_on(self) -> tuple[list[Any], Step | None]:
+        self._sends += self._tree.pass_on(self._segments[self._next - 1], self._tag)
+        return self.step()
 
 
 class Bruck:

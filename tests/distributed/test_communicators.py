@@ -132,7 +132,7 @@ def test_threads_in_different_collectives_are_told_so() -> None:
 
 
 def test_the_threads_communicator_needs_run() -> None:
-    with pytest.raises(DistError, match="inside ThreadsCommunicator.run"):
+    with pytest.raises(DistError, match="inside threads.run"):
         dist.init_process_group("threads")
 
 
