@@ -108,6 +108,10 @@ class _User(Protocol):
     first: int
     last: int
 
+    def content(self) -> int:
+        """A number for the state that it keeps: the same where that has the same bits."""
+        ...
+
     def __hash__(self) -> int: ...
 
 

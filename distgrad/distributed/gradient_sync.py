@@ -33,6 +33,7 @@ from distgrad.distributed.static_graph import StaticGraph
 __all__ = ["GradientSync"]
 
 _FIRST_BUCKET = 2.0**20
+_PRIME = 2**61 - 1
 
 
 class GradientSync:
@@ -163,11 +164,19 @@ class GradientSync:
         answer = np.array(told, np.uint8)
         self.comm.Allreduce(answer, ReduceOp.MAX)
         self._formers = [still for still, needed in zip(self._formers, answer[1:], strict=True) if needed]
-        if answer[0]:
+        if answer[0] or not self._states_agree():
             return  # converted or moved since, or seen elsewhere, which moving would cut off
         former.detach()
         self._share()
         self._carry_over(former)
+
+    def _states_agree(self) -> bool:
+        """Whether all ranks have the same optimizer state, of which each would keep but its part.  Collective."""
+        told = 0
+        for flat in storage.flatten(self.params):
+            for user in sorted(flat.users, key=lambda user: user.first):
+                told = (told * 31 + user.content()) % _PRIME
+        return len(set(self.comm.allgather(told))) == 1
 
     def register_hook(self, state: Any, hook: CommHook) -> None:
         """Have ``hook(state, bucket)`` reduce each bucket; TypeError, RuntimeError as PyTorch's.  Collective."""

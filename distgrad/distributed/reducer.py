@@ -109,13 +109,20 @@ class Reducer:
                 "rank 0: make optimizers on all ranks either before or after wrapping the model"
             )
 
-    def forward(self, sync: bool, samples: int, training: bool) -> None:
-        """Announce a forward pass that records gradients: whether its backward reduces, and of how many samples."""
+    def check_complete(self) -> None:
+        """RuntimeError where the last backward pass has failed before its end."""
         if self._running:
             raise RuntimeError(
                 f"rank {self.comm.rank}: the last backward() failed before all gradients were reduced, "
                 "so the other ranks cannot be in step with this one"
             )
+
+    def expects(self, sync: bool) -> None:
+        """A forward pass begins."""
+
+    def forward(self, sync: bool, samples: int, training: bool) -> None:
+        """A forward pass that records gradients was made: whether its backward reduces, and of how many samples."""
+        self.check_complete()
         self.announced.forward(sync, samples, training)
 
     @property

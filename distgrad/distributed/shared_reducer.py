@@ -111,16 +111,24 @@ class SharedReducer:
         """Whether ``params`` can lie in memory that the ranks of ``comm`` share."""
         return comm.shares_memory and all(p.device.type == "cpu" and p._data.dtype.kind in "fV" for p in params)
 
-    def forward(self, sync: bool, samples: int, training: bool) -> None:
-        """Announce a forward pass that records gradients: whether its backward reduces, and of how many samples."""
+    def check_complete(self) -> None:
+        """RuntimeError where the last backward pass has failed before its end."""
         if self._running:
             raise RuntimeError(
                 f"rank {self.comm.rank}: the last backward() failed before all gradients were reduced, "
                 "so the other ranks cannot be in step with this one"
             )
-        self._announced.forward(sync, samples, training)
+
+    def expects(self, sync: bool) -> None:
+        """A forward pass begins."""
         for update in self._with_factors:
-            update.expect(self._announced.expecting)
+            update.expect(sync or self._announced.expecting)
+
+    def forward(self, sync: bool, samples: int, training: bool) -> None:
+        """A forward pass that records gradients was made: whether its backward reduces, and of how many samples."""
+        self.check_complete()
+        self._announced.forward(sync, samples, training)
+        self.expects(sync)
 
     def _ready(self, _: Tensor) -> None:
         if not self._announced.expecting:

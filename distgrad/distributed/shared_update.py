@@ -369,8 +369,11 @@ class SharedUpdate:
         self._pending = self._closed = False
         self.meeting.tell(_RELEASED, self._pass)
         why = "for the other ranks to have done with the gradients of backward() number {}"
-        self.meeting.wait(_RELEASED, self._pass, why)
-        if self.comes_too_late(self._pass) and self.part is not None:
+        missed = False
+        if not self.meeting.reached(_RELEASED, self._pass):
+            self.comm.Await(lambda: self._released_or_missed(), why.format(self._pass))
+            missed = not self.meeting.reached(_RELEASED, self._pass)
+        if self.part is not None and (missed or self.comes_too_late(self._pass)):
             self.part()  # before what this rank has of that pass is written over
             return True
         if self.factors is not None:
@@ -578,6 +581,14 @@ class SharedUpdate:
         if not self.meeting.told_to_all(_PARTED):
             return False
         return any(0 < told <= number for told in self.meeting.told(_LEFT))
+
+    def _released_or_missed(self) -> bool:
+        """Whether the others have done with the last pass, or one waits in a step that this rank does not make."""
+        meeting = self.meeting
+        if meeting.reached(_RELEASED, self._pass):
+            return True
+        told = zip(meeting.told(_ENTERED), meeting.told(_DONE), strict=True)
+        return any(entered > self._steps and done <= self._pass for entered, done in told)
 
     def follow(self) -> None:
         """If some rank went its own way, so does this one."""

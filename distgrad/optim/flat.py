@@ -232,6 +232,13 @@ class Segment:
             part = self.state[name]
             part[...] = whole[lo : lo + len(part)]
 
+    def content(self) -> int:
+        """A number for the state kept here: the same where that has the same bits."""
+        self.sync()
+        rows = [self.steps, *self.numbers.values(), *[self.state[name] for name in sorted(self.state)]]
+        with backend.where_it_lies(self.data):
+            return sum(zlib.crc32(backend.to_host(row).tobytes(), k) for k, row in enumerate(rows))
+
     # --- steps and numbers ------------------------------------------------------------------------------------------
 
     def reread(self) -> None:

@@ -5,6 +5,7 @@ As a program, ``alone.py BACKENDS`` on each rank.
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import sys
 from collections.abc import Callable
@@ -158,6 +159,72 @@ def one_rank_stepped(rank: int, ranks: int) -> list[float]:
         w -= v
         found.append(w)
     return found
+
+
+def one_rank_makes_the_common_step() -> list[float]:
+    """As where only a rank whose loss is small enough steps."""
+    model = one()
+    optimizer = optim.SGD(model.parameters(), lr=1.0, momentum=0.5)
+    step(model, optimizer)
+    optimizer.zero_grad()
+    model(x()).sum().backward()
+    if dist.get_rank() == 0:
+        optimizer.step()
+    found = []
+    for _ in range(2):
+        step(model, optimizer)
+        found.append(weight(model))
+    return found
+
+
+def one_rank_made_it(rank: int, ranks: int) -> list[float]:
+    w, v = 1.0 - mean(ranks), mean(ranks)
+    found = []
+    for _ in range(3 if rank == 0 else 2):
+        v = 0.5 * v + mean(ranks)
+        w -= v
+        found.append(w)
+    return found[-2:]
+
+
+def a_forward_pass_that_fails_on_one_rank() -> float:
+    model = one()
+    optimizer = optim.SGD(model.parameters(), lr=1.0)
+    step(model, optimizer)
+    if dist.get_rank() == 0:
+        with pytest.raises(RuntimeError):
+            model(dg.ones(1, 7))
+        model.module(x()).sum().backward()
+    step(model, optimizer)
+    return weight(model)
+
+
+def a_copy_of_the_wrapper() -> tuple[float, float]:
+    model = one()
+    double = copy.deepcopy(model)
+    step(double, optim.SGD(double.parameters(), lr=1.0))
+    return weight(model), weight(double)
+
+
+def joined_with_other_states() -> float:
+    """Ranks that run out have another momentum than those that go on; no step may be a mixture of them."""
+    model = one()
+    optimizer = optim.SGD(model.parameters(), lr=1.0, momentum=0.5)
+    with model.join():
+        for _ in range(1 + dist.get_rank()):
+            step(model, optimizer)
+    optimizer.zero_grad()
+    model(x()).sum().backward()
+    before = weight(model)
+    optimizer.step()
+    return before - weight(model)
+
+
+def joined(rank: int, ranks: int) -> float:
+    momentum = 0.0
+    for left in range(1 + rank):  # of those that have run out nothing is added
+        momentum = 0.5 * momentum + sum(r + 1 for r in range(left, ranks)) / ranks
+    return 0.5 * momentum + mean(ranks)
 
 
 def gradients_averaged_by_hand() -> tuple[float, bool]:
@@ -341,6 +408,10 @@ SCENARIOS: list[Scenario] = [
     (a_hook_registered_later, lambda rank, ranks: sum((r + 1) * (r + 2) for r in range(ranks)) / ranks),
     (local_steps_then_the_mean, lambda rank, ranks: [-float(rank), 1 - mean(ranks), 1 - 2 * mean(ranks)]),
     (one_rank_steps, one_rank_stepped),
+    (one_rank_makes_the_common_step, one_rank_made_it),
+    (a_forward_pass_that_fails_on_one_rank, lambda rank, ranks: 1 - 2 * mean(ranks)),
+    (a_copy_of_the_wrapper, lambda rank, ranks: (1.0, 1 - mean(ranks))),
+    (joined_with_other_states, joined),
     (gradients_averaged_by_hand, lambda rank, ranks: (1 - 2 * mean(ranks), True)),
     (gradients_changed_by_rank, lambda rank, ranks: 1 - (rank + 1) * mean(ranks)),
     (a_gradient_dropped_on_one_rank, lambda rank, ranks: 1.0 if rank == 1 else 1 - mean(ranks)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -127,6 +128,7 @@ class DistributedDataParallel(Module, Joinable):
         self._trained = trained
         self._has_buffers = any(True for _ in module.buffers())  # as in PyTorch: who has none now never gets any
         self._gradients: GradientSync | None = None
+        self._buffers_due = True  # whether the next forward pass is to have rank 0's
         self._wrapped = AsWrapped(self._comm.rank, module)
         self._takes_batch_size = "batch_size" in inspect.signature(module.forward).parameters
         if self._comm.size == 1:
@@ -166,20 +168,27 @@ class DistributedDataParallel(Module, Joinable):
         told = kwargs.get("batch_size")
         if told is not None and not self._takes_batch_size:
             del kwargs["batch_size"]
-        if self._gradients is not None and autograd.is_grad_enabled() and not self._has_ended():
-            if self._gradients.is_forked:
-                raise RuntimeError(FORKED)
-            self._wrapped.check()
-            sync, root = self.require_backward_grad_sync, 0
-            buffers = self._has_buffers and self.training and self.broadcast_buffers
-            if sync and self._join_config.enable:
-                Join.notify_join_context(self)
-                root, buffers = self._agree(True, buffers)
-            if sync and buffers:
-                self._broadcast(module.buffers(), root)
-            samples = self._samples(inputs, kwargs, told) if self._options["by_samples"] else 0
-            self._gradients.reducer.forward(sync, samples, self.training)
-        return module(*inputs, **kwargs)
+        if self._gradients is None or not autograd.is_grad_enabled() or self._has_ended():
+            return module(*inputs, **kwargs)
+        if self._gradients.is_forked:
+            raise RuntimeError(FORKED)
+        self._wrapped.check()
+        self._gradients.reducer.check_complete()
+        sync, root = self.require_backward_grad_sync, 0
+        buffers = self._has_buffers and self.training and self.broadcast_buffers and self._buffers_due
+        if sync and self._join_config.enable:
+            Join.notify_join_context(self)
+            root, buffers = self._agree(True, buffers)
+        if buffers:
+            self._broadcast(module.buffers(), root)
+        samples = self._samples(inputs, kwargs, told) if self._options["by_samples"] else 0
+        self._gradients.reducer.expects(sync)
+        result = module(*inputs, **kwargs)
+        # Only now, as in PyTorch: a forward pass that fails is none.
+        if self.training:  # the buffers that it changed are rank 0's before the next
+            self._buffers_due = sync
+        self._gradients.reducer.forward(sync, samples, self.training)
+        return result
 
     @contextlib.contextmanager
     def no_sync(self) -> Iterator[None]:
@@ -237,6 +246,16 @@ class DistributedDataParallel(Module, Joinable):
         told = np.array([self._comm.rank if speaks else -1, buffers], np.int64)
         self._comm.Allreduce(told, ReduceOp.MAX)
         return int(told[0]), bool(told[1])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> DistributedDataParallel:
+        """A wrapper of a copy of the module, over the same ranks.  Collective, as wrapping is."""
+        options = dict(self._options)
+        del options["by_samples"], options["shared"]
+        cap = options.pop("cap_bytes") / 2.0**20
+        return type(self)(
+            copy.deepcopy(self.module, memo), dim=self.dim, broadcast_buffers=self.broadcast_buffers,
+            process_group=self.process_group, bucket_cap_mb=cap, weighting=self._weighting, **options,
+        )  # fmt: skip
 
     def samples(self, n: int) -> None:
         """Say that the next backward pass that is reduced is of ``n`` samples on this rank, whatever was guessed at.
