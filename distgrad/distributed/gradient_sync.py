@@ -153,7 +153,8 @@ class GradientSync:
     def share_again(self) -> None:
         """Undo :meth:`by_messages`: parameters, equal on all ranks by now, move back to memory that they share.
 
-        Does nothing where they did not come from there, or where a hook needs messages.  Collective.
+        Does nothing where they did not come from there, where a hook needs messages, or where the ranks' optimizer
+        states differ, of which there would be a mixture.  Collective.
         """
         former = self.reducer
         if isinstance(former, SharedReducer) or not self._returns or self._hooked:

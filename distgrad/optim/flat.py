@@ -233,7 +233,9 @@ class Segment:
             part[...] = whole[lo : lo + len(part)]
 
     def content(self) -> int:
-        """A number for the state kept here: the same where that has the same bits."""
+        """A number for the state kept here: the same where that has the same bits; 0 for a part of a state."""
+        if self.partial:
+            return 0
         self.sync()
         rows = [self.steps, *self.numbers.values(), *[self.state[name] for name in sorted(self.state)]]
         with backend.where_it_lies(self.data):

@@ -209,8 +209,8 @@ class DistributedDataParallel(Module, Joinable):
         At its end all ranks have the parameters and buffers of one that worked to the end.  An optimizer's state stays
         as each rank has it, as in PyTorch: where it matters, make the optimizer one of
         :mod:`distgrad.distributed.optim` and use ``Join([model, optimizer])``, under which all ranks step.  Where
-        memory is shared, each rank's state then serves its part of the parameters.  A context that an exception ends
-        leaves the model on messages; the next one that ends well takes it back.
+        memory was shared and states differ, the model stays on messages.  So does it behind a context that an exception
+        ends; the next one that ends well takes it back.
 
         Args:
             divide_by_initial_world_size: False: ranks that have run out no longer count in the mean.  Only with
