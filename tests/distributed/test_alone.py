@@ -11,6 +11,7 @@ from tests.distributed import alone
 from tests.distributed.ranks_as_threads import on_ranks, over_mpi
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["messages", "shared"])
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("scenario", alone.SCENARIOS, ids=lambda scenario: scenario[0].__name__)

@@ -18,6 +18,7 @@ from tests.ranks import HANG, job_environment, run_job, run_ranks
 FILE = Path(programs.__file__)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["messages", "shared"])
 @pytest.mark.parametrize("size", [2, 3])
 def test_on_threads(size: int, way: str) -> None:

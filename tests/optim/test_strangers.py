@@ -20,6 +20,8 @@ from tests.optim.strangers import ALL, Prodigy, ScheduleFree, Shampoo, Sophia
 from tests.optim.strangers_training import START, batch, network, same, train
 from tests.ranks import run_ranks
 
+pytestmark = pytest.mark.slow
+
 _run: Any = registry.get("communicator", "threads").run  # type: ignore[attr-defined]
 
 
