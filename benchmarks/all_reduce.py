@@ -42,14 +42,14 @@ def ways(size: int) -> dict[str, Callable[[], Any]]:
     def shared(keep: bool) -> None:
         update._pass += 1
         update._pending, update._weights = True, None
-        update.meeting.tell(0, update._pass)  # complete
+        update.meeting.mine[0] = update._pass  # complete
         update._wait_gradients()
         for a in range(lo, hi, block):
             b = min(a + block, hi)
             total = update.gradient(a, b)
             if keep:
                 other[a:b] = total
-        update.meeting.tell(1, update._pass)  # released
+        update.meeting.mine[1] = update._pass  # released
         update.meeting.wait(1, update._pass, "for the others")
 
     def copy() -> None:

@@ -7,7 +7,6 @@ weakly for the same reason.
 
 from __future__ import annotations
 
-import functools
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -217,10 +216,15 @@ def output_of(node: Node, nr: int, array: Any) -> Output:
     return out
 
 
-class Last(functools.partial[None]):
-    """A hook that stays behind those of users, whenever they are registered."""
+def last(hook: Any) -> Any:
+    """Mark a function as a hook that stays behind those of users, whenever they are registered."""
+    hook.is_last = True
+    return hook
 
-    __slots__ = ()
+
+def is_last(hook: Any) -> bool:
+    """Whether ``hook`` is so marked."""
+    return getattr(hook, "is_last", False) is True
 
 
 class RemovableHandle:

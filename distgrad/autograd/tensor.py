@@ -14,7 +14,7 @@ from .. import backend, dtypes, printing
 from ..backend import Array
 from . import coo
 from .grad_mode import recording
-from .graph import TURN, Cell, Last, Leaf, Node, Output, RemovableHandle, View, is_nowhere
+from .graph import TURN, Cell, Leaf, Node, Output, RemovableHandle, View, is_last, is_nowhere
 
 new = object.__new__
 
@@ -471,10 +471,6 @@ class Tensor:
 
     def register_post_accumulate_grad_hook(self, hook: Any) -> RemovableHandle:
         """Call ``hook(tensor)`` after each backward that added to this leaf's ``.grad``: once, when it is complete."""
-        return self._after_accumulation(hook)
-
-    def _after_accumulation(self, hook: Any, last: bool = False) -> RemovableHandle:
-        """The same; one that is ``last`` is called behind those of users, also such as are registered later."""
         node = self._node
         if type(node) is not Leaf:
             raise RuntimeError(
@@ -484,10 +480,10 @@ class Tensor:
             node.post_hooks = []
         hooks = node.post_hooks
         at = len(hooks)
-        while not last and at and isinstance(hooks[at - 1], Last):
+        while at and is_last(hooks[at - 1]) and not is_last(hook):
             at -= 1
-        hooks.insert(at, Last(hook) if last else hook)
-        return RemovableHandle(hooks, hooks[at])
+        hooks.insert(at, hook)
+        return RemovableHandle(hooks, hook)
 
     @property
     def _version(self) -> int:

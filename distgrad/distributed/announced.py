@@ -68,16 +68,18 @@ class Announced:
     def reduced(self) -> None:
         """A backward pass was reduced."""
         self.expecting = self.always
-        self._told, self._added, self._now = None, 0, None
+        if self.by_samples:
+            self._told, self._added, self._now = None, 0, None
 
 
 def refuse_unknown(rank: int, samples: list[int]) -> None:
     """RuntimeError, on all ranks alike, where one does not know its number of samples."""
-    unsure = [str(r) for r, n in enumerate(samples) if n == UNKNOWN]
-    if unsure:
-        raise RuntimeError(
-            f"rank {rank}: weighting='samples' needs the number of samples of each backward(), which rank(s) "
-            f"{', '.join(unsure)} cannot tell: the forward pass was given no tensor, but a dict, tuple or list of "
-            "them, or several were made with tensors of different lengths. Say it: model(inputs, batch_size=n), or "
-            "model.samples(n) before backward(); or use weighting='ranks', the mean over ranks"
-        )
+    if UNKNOWN not in samples:
+        return
+    unsure = ", ".join(str(r) for r, n in enumerate(samples) if n == UNKNOWN)
+    raise RuntimeError(
+        f"rank {rank}: weighting='samples' needs the number of samples of each backward(), which rank(s) {unsure} "
+        "cannot tell: the forward pass was given no tensor, but a dict, tuple or list of them, or several were made "
+        "with tensors of different lengths. Say it: model(inputs, batch_size=n), or model.samples(n) before "
+        "backward(); or use weighting='ranks', the mean over ranks"
+    )

@@ -71,7 +71,7 @@ class ClusterUpdate(SharedUpdate):
         super()._wait_gradients()
         self._anywhere = self._used.max(axis=0)
         self.overlap.finish(self._anywhere)
-        self.meeting.tell(REDUCED, self._pass)
+        self.meeting.mine[REDUCED] = self._pass
         self._reduced = self._pass
 
     def _wait_gradients(self) -> None:

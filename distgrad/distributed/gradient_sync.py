@@ -102,7 +102,7 @@ class GradientSync:
         self._leave_shared_memory(former)
         self.reducer = former.successor = self._messages(late=True)
         if any(of_one.again for of_one in taken):
-            if taken[0].samples >= 0:
+            if taken[0].samples is not None:
                 self.reducer.announced.tell(taken[0].samples)
             self.reducer.reduce_now()
             for of_one in taken:

@@ -6,7 +6,10 @@ processors see a rank's writes in their order, so what was written before a word
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +20,7 @@ from distgrad.distributed.node_memory import NodeMemory
 __all__ = ["Meeting"]
 
 _LINE = 16  # words of 8 bytes a rank, two cache lines of its own: what is told in each step is in the first
+_AT_ONCE = 50  # looks, some microseconds, before a wait is made known and other things are looked after
 
 
 class Meeting:
@@ -28,6 +32,8 @@ class Meeting:
 
     Attributes:
         more: those words (int64).
+        mine: this rank's words, 16, which all see; it alone writes them.
+        everyones: 16 words that are everybody's; who writes one last is right.
     """
 
     def __init__(self, comm: Communicator, more: int = 0) -> None:
@@ -37,24 +43,13 @@ class Meeting:
         self._words = memoryview(memory.bytes.data).cast("q")
         self.more = memory.bytes.view(np.int64)[end:]
         self._everyone = [r * _LINE for r in range(comm.size)]
-        self._mine, self._all = comm.rank * _LINE, comm.size * _LINE
-        self._others = [r for r in self._everyone if r != self._mine]
-
-    def tell(self, what: int, value: int) -> None:
-        """This rank's word number ``what`` (0 to 15)."""
-        self._words[self._mine + what] = value
-
-    def tell_all(self, what: int, value: int) -> None:
-        """Word number ``what`` (0 to 15) of those that are everybody's; who writes it last is right."""
-        self._words[self._all + what] = value
+        mine, everyones = comm.rank * _LINE, comm.size * _LINE
+        self.mine, self.everyones = self._words[mine : mine + _LINE], self._words[everyones : everyones + _LINE]
+        self._others = [r for r in self._everyone if r != mine]
 
     def told(self, what: int) -> list[int]:
         """What each rank has told, in the order of ranks."""
         return [self._words[r + what] for r in self._everyone]
-
-    def told_to_all(self, what: int) -> int:
-        """Word number ``what`` of those that are everybody's."""
-        return self._words[self._all + what]
 
     def reached(self, what: int, value: int) -> bool:
         """Whether all other ranks have told at least ``value``."""
@@ -64,17 +59,27 @@ class Meeting:
                 return False
         return True
 
-    def wait(self, what: int, value: int, why: str, unless: int | None = None) -> bool:
+    def wait(self, what: int, value: int, why: str, unless: Callable[[], Any] | None = None) -> bool:
         """Return True when all ranks have told at least ``value``; ``why``, with a place for it, says what that means.
 
         Args:
-            unless: a word of everybody's; as soon as it is told, return False if the others have not come that far.
+            unless: as soon as it says so, return False if the others have not come that far.
         """
         if self.reached(what, value):
             return True
-        start, why = time.perf_counter_ns(), why.format(value)
-        words, stop = self._words, None if unless is None else self._all + unless
-        self.comm.Await(lambda: self.reached(what, value) or (stop is not None and words[stop] != 0), why)
+        start, words = time.perf_counter_ns(), self._words
+        for _ in range(_AT_ONCE):
+            for r in self._others:
+                if words[r + what] < value:
+                    break
+            else:
+                break
+        else:
+            self.comm.Await(self._over(what, value, unless), why.format(value))
         if timeline.current is not None:
-            timeline.current.add(f"waiting {why}", "reduction", start)
+            timeline.current.add(f"waiting {why.format(value)}", "reduction", start)
         return self.reached(what, value)
+
+    def _over(self, what: int, value: int, unless: Callable[[], Any] | None) -> Callable[[], bool]:
+        reached = functools.partial(self.reached, what, value)
+        return reached if unless is None else lambda: reached() or bool(unless())

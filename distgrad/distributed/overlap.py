@@ -111,13 +111,13 @@ class Overlap:
             samples: what this rank weighs; None: all ranks weigh the same.
         """
         self._pass += 1
-        self._meeting.tell(_SAMPLES, -1 if samples is None else samples)
-        self._meeting.tell(_BEGUN, self._pass)
+        self._meeting.mine[_SAMPLES] = -1 if samples is None else samples
+        self._meeting.mine[_BEGUN] = self._pass
 
     def ready(self, i: int) -> None:
         """The gradient of parameter ``i`` is complete."""
         self._take(i)
-        self._meeting.tell(_READY, self._before + self._told)
+        self._meeting.mine[_READY] = self._before + self._told
         self.advance()
 
     def _take(self, i: int) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from distgrad import autograd
 from distgrad.autograd import Tensor
+from distgrad.autograd.graph import last
 from distgrad.distributed.announced import Announced, refuse_unknown
 from distgrad.distributed.buckets import Bucket
 from distgrad.distributed.communicator import Communicator, Request
@@ -76,7 +77,7 @@ class Reducer:
         self._idle = False
         self._order: list[int] | None = [] if rebucket is not None else None  # positions, as gradients were complete
         self._clear()
-        self._handles = [p._after_accumulation(self._hook(k), last=True) for k, p in enumerate(self.params)]
+        self._handles = [p.register_post_accumulate_grad_hook(self._hook(k)) for k, p in enumerate(self.params)]
 
     def detach(self) -> None:
         """Let go of the parameters."""
@@ -117,8 +118,9 @@ class Reducer:
                 "so the other ranks cannot be in step with this one"
             )
 
-    def expects(self, sync: bool) -> None:
-        """A forward pass begins."""
+    def begins(self, sync: bool) -> None:
+        """A forward pass begins, whose backward pass is reduced or not; RuntimeError as :meth:`check_complete`."""
+        self.check_complete()
 
     def forward(self, sync: bool, samples: int, training: bool) -> None:
         """A forward pass that records gradients was made: whether its backward reduces, and of how many samples."""
@@ -155,6 +157,7 @@ class Reducer:
         self._counting: Request | None = None
 
     def _hook(self, position: int) -> Callable[[Tensor], None]:
+        @last
         def ready(_: Tensor) -> None:
             if not self.announced.expecting:
                 self.announced.backward()

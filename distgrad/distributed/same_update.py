@@ -31,12 +31,12 @@ class SameUpdate:
         """This rank has updated by what has this digest; before it tells that it has updated."""
         if digest != self._digest:
             self._digest = digest
-            self._meeting.tell(self._mine, digest)
-            self._meeting.tell_all(self._changed, step)
+            self._meeting.mine[self._mine] = digest
+            self._meeting.everyones[self._changed] = step
 
     def check(self, how: Callable[[], str], step: int) -> None:
         """Behind all ranks' update: RuntimeError on all of them if it was not the same; ``how`` tells this rank's."""
-        if self._meeting.told_to_all(self._changed) != step:
+        if self._meeting.everyones[self._changed] != step:
             return
         others = [r for r, digest in enumerate(self._meeting.told(self._mine)) if digest != self._digest]
         if others:

@@ -9,6 +9,7 @@ import numpy as np
 
 from distgrad import autograd
 from distgrad.autograd import Tensor
+from distgrad.autograd.graph import last
 from distgrad.distributed.announced import Announced
 from distgrad.distributed.cluster_update import ClusterUpdate
 from distgrad.distributed.communicator import Communicator
@@ -60,7 +61,7 @@ class SharedReducer:
         self._with_factors = [update for update in self.updates if update.factors is not None]
         self._clusters = [update for update in self.updates if isinstance(update, ClusterUpdate)]
         hooks = [(p, self._hook(u, i)) for u in self.updates for i, p in enumerate(u.storage.params)]
-        self._handles = [p._after_accumulation(hook, last=True) for p, hook in hooks]
+        self._handles = [p.register_post_accumulate_grad_hook(hook) for p, hook in hooks]
         for p in params:
             p._bump()
 
@@ -119,17 +120,22 @@ class SharedReducer:
                 "so the other ranks cannot be in step with this one"
             )
 
-    def expects(self, sync: bool) -> None:
-        """A forward pass begins."""
+    def begins(self, sync: bool) -> None:
+        """A forward pass begins, whose backward pass is reduced or not; RuntimeError as :meth:`check_complete`."""
+        if self._running:
+            self.check_complete()
         for update in self._with_factors:
             update.expect(sync or self._announced.expecting)
 
     def forward(self, sync: bool, samples: int, training: bool) -> None:
         """A forward pass that records gradients was made: whether its backward reduces, and of how many samples."""
-        self.check_complete()
+        if self._running:
+            self.check_complete()
         self._announced.forward(sync, samples, training)
-        self.expects(sync)
+        for update in self._with_factors:
+            update.expect(self._announced.expecting)
 
+    @last
     def _ready(self, _: Tensor) -> None:
         if not self._announced.expecting:
             self._stays_local()
@@ -144,6 +150,7 @@ class SharedReducer:
         if overlap is None and not large:
             return self._ready
 
+        @last
         def ready(p: Tensor) -> None:
             looks = large and self.finite is not None
             if not self._announced.expecting:
@@ -183,17 +190,19 @@ class SharedReducer:
 
     def _finish(self) -> None:
         self._local = False
+        late = False
         for update in self.updates:
-            update.gate()
+            if not update.may_complete():
+                late = True
         if self.successor is not None:  # since this pass began
             if not self.successor.running:
                 self.successor.reduce_now()
             return
-        if any(update.comes_too_late(update.passes + 1) for update in self.updates):
+        if late:
             self._running = False
             self._part(True)  # by messages, as the rank does that has gone its own way
             return
-        samples = self._weight()
+        samples = self._announced.weight() if self.by_samples else None
         for update in self.updates:
             update.complete(samples, self.finite is not None)
         self._announced.reduced()
@@ -202,7 +211,8 @@ class SharedReducer:
         if self.comm.peers is not None:  # the sum over the nodes has told; on one node nobody waits before he must
             self._check()
         for update in self.updates:
-            update.settle_users()
+            if update.users:
+                update.settle_users()
         if self.static_graph is not None:
             self.static_graph.check()
 

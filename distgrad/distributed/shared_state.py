@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class SharedState:
         parted: tells whether some rank went its own way.
     """
 
-    def __init__(self, comm: Communicator, parted: Callable[[], bool]) -> None:
+    def __init__(self, comm: Communicator, parted: Callable[[], Any]) -> None:
         self._parted = parted
         self._comm = comm
         words = NodeMemory.common(comm, comm.size * 3 * 8).bytes.view(np.int64)

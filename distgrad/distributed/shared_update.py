@@ -22,6 +22,8 @@ What PyTorch allows still works:
 
 from __future__ import annotations
 
+import functools
+import operator
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -101,16 +103,18 @@ class SharedUpdate:
         self.check: Callable[[], None] | None = None  # called when all gradients are there, before the first is used
         self.check_refused = False  # whether at a step that is for gradients that were refused only
         self._weights: list[float] | None = None
+        self._samples: int | None = None  # what this rank weighs in the mean of that pass; None: as all do
         self._own: list[tuple[int, int, Array]] = []
         self._bits: dict[int, int] = {}  # of the means that were asked for in pass _asked_in
         # The gradients that were asked for in pass _asked_in: parameters' numbers and the tensors
         self._asked: list[tuple[int, weakref.ref[Tensor]]] = []
-        self._users: list[tuple[int, Tensor]] = []  # gradients of this pass that lie in memory that a user has
+        self.users: list[tuple[int, Tensor]] = []  # gradients of this pass that lie in memory that a user has
         self._asked_in = 0
         self._means: dict[tuple[int, int], Mean] = {}  # of rows, for loops, by their elements
         self._scratch = np.empty(0, storage.dtype)
         meeting = self.meeting
-        self._state = SharedState(comm, lambda: meeting.told_to_all(_PARTED) != 0)
+        self._some_parted: Callable[[], Any] = functools.partial(operator.getitem, meeting.everyones, _PARTED)
+        self._state = SharedState(comm, self._some_parted)
         self._totals: dict[int, np.ndarray] = {}  # by how many they are, the ranks' parts of sums over all
         bounds = [n * r // self.size // 16 * 16 for r in range(self.size)] + [n]
         storage.share(self, (bounds[self.rank], bounds[self.rank + 1]), self._state.assemble)
@@ -164,7 +168,7 @@ class SharedUpdate:
         """Whether some rank's gradient of the pass just completed is not finite; waits for all ranks'."""
         if self._weights is None:
             self._wait_gradients()
-        return self.meeting.told_to_all(_NONFINITE) == self._pass
+        return self.meeting.everyones[_NONFINITE] == self._pass
 
     @property
     def told(self) -> np.ndarray:
@@ -181,7 +185,7 @@ class SharedUpdate:
         if self.factors is not None:
             self.factors.agree()  # every rank forgets them; not all of them at step()
         self._pending = False
-        self.meeting.tell(_RELEASED, self._pass)
+        self.meeting.mine[_RELEASED] = self._pass
 
     def complete(self, samples: int | None, check: bool = False) -> None:
         """This rank's gradients are complete: from here on ``p.grad`` is the mean over the ranks.
@@ -190,8 +194,6 @@ class SharedUpdate:
             samples: what this rank weighs in the mean; None: all ranks weigh the same.
             check: tell the others which of them are not finite.
         """
-        if self._closed:
-            self.gate()  # no slot was written: gradients were added to what the user had asked for
         storage = self.storage
         missing = [] if self._in_slots() else self._gather()
         finite = not check or self.search.finish()
@@ -203,13 +205,16 @@ class SharedUpdate:
                 for i, slot in enumerate(storage.slots):
                     if not (self.factors is not None and self.factors.kept(i)) and not all_finite(slot):
                         used[i] = NONFINITE
-                self.meeting.tell_all(_NONFINITE, self._pass + 1)
+                self.meeting.everyones[_NONFINITE] = self._pass + 1
             self._told_present = finite and not missing
-        self.meeting.tell(_SAMPLES, -1 if samples is None else samples)
+        if samples is not None:
+            self.meeting.mine[_SAMPLES] = samples
+        self._samples = samples
         self._pass += 1
-        self._pending, self._closed, self._weights = True, True, None
+        self._pending = self._closed = True
+        self._weights = None
         self.local = False
-        self.meeting.tell(_DONE, self._pass)
+        self.meeting.mine[_DONE] = self._pass
         self._absent = []
         if missing:
             anywhere = self._used_anywhere()
@@ -240,7 +245,7 @@ class SharedUpdate:
             if grad is not slot:
                 settled = storage.buffer_of(i, grad._data) is not None  # then a list holds it
                 if held(p, here=1, lists=settled):
-                    self._users.append((i, grad))
+                    self.users.append((i, grad))
                 if grad._data is not slot._data:
                     self._fill(i, grad._data)
                     slot._bump()
@@ -250,7 +255,7 @@ class SharedUpdate:
 
     def settle_users(self) -> None:
         """Write the means where a user has gradients of his own (``p.grad = g``, or one that was added to)."""
-        users, self._users = self._users, []
+        users, self.users = self.users, []
         for i, grad in users:
             p = self.storage.params[i]
             if p._grad.__class__ is DeferredGrad:
@@ -270,16 +275,20 @@ class SharedUpdate:
         return self._used.max(axis=0)
 
     def _wait_gradients(self) -> None:
-        if not self.meeting.wait(_DONE, self._pass, "for the other ranks' backward() number {}", unless=_PARTED):
+        if not self.meeting.wait(_DONE, self._pass, "for the other ranks' backward() number {}", self._some_parted):
             if self.comes_too_late(self._pass):
                 raise _Parted(self.rank, self._pass)
             self.meeting.wait(_DONE, self._pass, "for the other ranks' backward() number {}")
         if self._weights is None:
-            samples = self.meeting.told(_SAMPLES)  # -1 where ranks weigh the same
-            refuse_unknown(self.rank, samples)
-            total = 0 if samples.count(samples[0]) == self.size else sum(samples)
-            self._weights = [s / total for s in samples] if total > 0 else []
+            self._weights = [] if self._samples is None else self._by_samples()
             self._factored = self.factors is not None and self.factors.read()
+
+    def _by_samples(self) -> list[float]:
+        """What each rank weighs; empty where all weigh the same."""
+        samples = self.meeting.told(_SAMPLES)
+        refuse_unknown(self.rank, samples)
+        total = 0 if samples.count(samples[0]) == self.size else sum(samples)
+        return [s / total for s in samples] if total > 0 else []
 
     def _mean(self, lo: int, hi: int, out: Array) -> None:
         """Elements ``lo`` to ``hi - 1`` of the mean over the ranks.
@@ -367,13 +376,10 @@ class SharedUpdate:
                 self.factors.idle = True
             return False
         self._pending = self._closed = False
-        self.meeting.tell(_RELEASED, self._pass)
+        self.meeting.mine[_RELEASED] = self._pass
         why = "for the other ranks to have done with the gradients of backward() number {}"
-        missed = False
-        if not self.meeting.reached(_RELEASED, self._pass):
-            self.comm.Await(lambda: self._released_or_missed(), why.format(self._pass))
-            missed = not self.meeting.reached(_RELEASED, self._pass)
-        if self.part is not None and (missed or self.comes_too_late(self._pass)):
+        missed = not self.meeting.wait(_RELEASED, self._pass, why, self._misses_step)
+        if (missed or self._some_parted()) and self.part is not None and (missed or self.comes_too_late(self._pass)):
             self.part()  # before what this rank has of that pass is written over
             return True
         if self.factors is not None:
@@ -387,7 +393,7 @@ class SharedUpdate:
             for p in self.storage.params:
                 if p._grad.__class__ is DeferredGrad:
                     return
-            self.meeting.tell(_RELEASED, self._pass)
+            self.meeting.mine[_RELEASED] = self._pass
 
     # --- the update -------------------------------------------------------------------------------------------------
 
@@ -410,11 +416,12 @@ class SharedUpdate:
         self._steps = steps
         self._dirty = bool(written)
         if written:
-            meeting.tell_all(_DIRTY, steps)
-        if not (self._pending and self._in_slots()) and self._has_own():
-            meeting.tell_all(_OWNED, steps)
-        meeting.tell(_ENTERED, steps)
-        if not meeting.wait(_ENTERED, steps, "for the other ranks to come to step() number {}", unless=_PARTED):
+            meeting.everyones[_DIRTY] = steps
+        in_slots = self._pending and self._in_slots()
+        if not in_slots and self._has_own():
+            meeting.everyones[_OWNED] = steps
+        meeting.mine[_ENTERED] = steps
+        if not meeting.wait(_ENTERED, steps, "for the other ranks to come to step() number {}", self._some_parted):
             self.part()  # type: ignore[misc]
             return
         if self._pending:
@@ -425,20 +432,21 @@ class SharedUpdate:
                     "part in every one"
                 )
             self._wait_gradients()
-            if self.check is not None and (not self.check_refused or meeting.told_to_all(_NONFINITE) == self._pass):
+            if self.check is not None and (not self.check_refused or meeting.everyones[_NONFINITE] == self._pass):
+                in_slots = False
                 self.check()
             if self.factors is not None:
                 self.factors.agree()
-        dirty = meeting.told_to_all(_DIRTY) == steps
-        if (dirty or meeting.told_to_all(_OWNED) == steps) and not self._alike(dirty):
+        dirty = meeting.everyones[_DIRTY] == steps
+        if (dirty or meeting.everyones[_OWNED] == steps) and not self._alike(dirty):
             self.part()  # type: ignore[misc]
             return
         if dirty:
             self.parameters.publish(written, *storage.owned)
-            meeting.tell(_PUBLISHED, steps)
+            meeting.mine[_PUBLISHED] = steps
             meeting.wait(_PUBLISHED, steps, "for what the other ranks wrote to parameters before step() {}")
         self._own = []
-        if not (self._pending and self._in_slots()):
+        if not in_slots:
             for p, (lo, hi) in zip(storage.params, storage.ranges, strict=True):
                 grad = p._grad
                 if grad is not None and not (self._pending and grad.__class__ is DeferredGrad):
@@ -472,8 +480,8 @@ class SharedUpdate:
         if parameters:
             told = (told * 31 + _bits(self.parameters.mine)) % _PRIME
         meeting, steps = self.meeting, self._steps
-        meeting.tell(_STANDS, told)
-        meeting.tell(_COMPARED, steps)
+        meeting.mine[_STANDS] = told
+        meeting.mine[_COMPARED] = steps
         meeting.wait(_COMPARED, steps, "for the other ranks to compare what they step with in step() number {}")
         return len(set(meeting.told(_STANDS))) == 1
 
@@ -558,7 +566,7 @@ class SharedUpdate:
             memory = NodeMemory.common(self.comm, max(self.size * n, 1) * 8).bytes.view(np.float64)
             table = self._totals[n] = memory[: self.size * n].reshape(self.size, n)
         table[self.rank] = values  # all have entered this step, so nobody reads those of the last one
-        self.meeting.tell(_TOTALLED, self._steps)
+        self.meeting.mine[_TOTALLED] = self._steps
         self.meeting.wait(_TOTALLED, self._steps, "for the other ranks' sums in step() number {}")
         return [sum(column) for column in table.T.tolist()]
 
@@ -568,7 +576,7 @@ class SharedUpdate:
             self._state.sweep()
         self._own = []
         self._same.tell(digest, self._steps)
-        self.meeting.tell(_UPDATED, self._steps)
+        self.meeting.mine[_UPDATED] = self._steps
         self.meeting.wait(_UPDATED, self._steps, "for the other ranks' updates in step() number {}")
         if self._dirty:
             self.parameters.drop()
@@ -576,23 +584,27 @@ class SharedUpdate:
 
     # --- ranks that go their own ways ------------------------------------------------------------------------------
 
+    def may_complete(self) -> bool:
+        """Whether the pass that is about to end can be completed here: no rank has gone its own way before it."""
+        if self._closed:
+            self.gate()
+        return not self._some_parted() or not self.comes_too_late(self._pass + 1)
+
     def comes_too_late(self, number: int) -> bool:
         """Whether a rank has gone its own way before pass ``number``, which is reduced by messages then."""
-        if not self.meeting.told_to_all(_PARTED):
+        if not self._some_parted():
             return False
         return any(0 < told <= number for told in self.meeting.told(_LEFT))
 
-    def _released_or_missed(self) -> bool:
-        """Whether the others have done with the last pass, or one waits in a step that this rank does not make."""
+    def _misses_step(self) -> bool:
+        """Whether another rank waits in a step that this one does not make."""
         meeting = self.meeting
-        if meeting.reached(_RELEASED, self._pass):
-            return True
         told = zip(meeting.told(_ENTERED), meeting.told(_DONE), strict=True)
         return any(entered > self._steps and done <= self._pass for entered, done in told)
 
     def follow(self) -> None:
         """If some rank went its own way, so does this one."""
-        if not self.parted and self.part is not None and self.meeting.told_to_all(_PARTED):
+        if not self.parted and self.part is not None and self._some_parted():
             self.part()
 
     def forked(self) -> None:
@@ -616,7 +628,7 @@ class SharedUpdate:
         of it is then this rank's own again.
         """
         meeting, last = self.meeting, self._pass
-        meeting.wait(_DONE, last, "for the other ranks' backward() number {}", unless=_PARTED)
+        meeting.wait(_DONE, last, "for the other ranks' backward() number {}", self._some_parted)
         again = self.comes_too_late(last)
         aside: list[tuple[Tensor, Tensor | None]] = []
         if again:
@@ -630,14 +642,14 @@ class SharedUpdate:
         for p in self.storage.params:
             p.grad  # noqa: B018 - a gradient that is shared is settled when it is asked for
         self._pending = self._closed = self.local = False
-        self._users = []
+        self.users = []
         self._state.fetch()
-        meeting.tell(_LEFT, last if again else last + 1)
+        meeting.mine[_LEFT] = last if again else last + 1
         if tell:
-            meeting.tell_all(_PARTED, 1)
-        meeting.tell(_RELEASED, _FOR_GOOD)
+            meeting.everyones[_PARTED] = 1
+        meeting.mine[_RELEASED] = _FOR_GOOD
         self.parted = True
-        return Withdrawn(again, meeting.told(_SAMPLES)[self.rank], aside)
+        return Withdrawn(again, self._samples, aside)
 
     # --- state ------------------------------------------------------------------------------------------------------
 
@@ -671,7 +683,7 @@ class Withdrawn(NamedTuple):
     """What a rank took along; see :meth:`SharedUpdate.withdraw`."""
 
     again: bool  # whether the last pass has to be reduced by messages
-    samples: int  # of which it was; negative: they do not count
+    samples: int | None  # of which it was; None: they do not count
     aside: list[tuple[Tensor, Tensor | None]]  # then, parameters and what they have instead of gradients of it
 
 

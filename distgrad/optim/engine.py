@@ -191,14 +191,13 @@ class Engine(Hooked):
 
     def _refuse_unfit(self) -> None:
         """Raise for an option out of bounds, before other processes wait for this one's update."""
-        for i, group in enumerate(self.param_groups):
-            cached = self._cached[i]
+        for group, cached in zip(self.param_groups, self._cached):  # noqa: B905 - of one length; strict costs time here
             try:
-                same = cached is not None and cached[0] == tuple(map(group.__getitem__, self._keys))
-            except (RuntimeError, ValueError):
-                same = False
-            if not same:
-                self.check(group)
+                if cached is not None and cached[0] == tuple(map(group.__getitem__, self._keys)):
+                    continue
+            except (RuntimeError, ValueError):  # arrays and tensors do not compare as wholes
+                pass
+            self.check(group)
 
     def _makers(self, group: dict[str, Any], names: Iterable[str]) -> dict[str, Start]:
         """Of the state ``names`` of a group what makes it, where that is a function: with the options that it reads."""

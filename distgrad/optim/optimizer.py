@@ -203,17 +203,18 @@ class Optimizer(Engine):
             self._take_over_all()
         if self._changes != storage.changes:
             self._settle()
-        if self._sharings:
+        sharings = self._sharings
+        if sharings:
             self._refuse_unfit()
             self._common_steps += 1
-            for sharing in self._sharings:
+            for sharing in sharings:
                 sharing.begin()
             if self._changes != storage.changes:  # those who shared an update go their own ways
                 self._settle()
             if self._states.asked:
                 give_back(self._states, [s for several in self._segments for s in several])
-        if touched and (self.state is not self._states or self._states.touched):  # no other process reads it any more
-            self._take_over_all(in_step=True)
+            if touched and (self.state is not self._states or self._states.touched):  # no other process reads it now
+                self._take_over_all(in_step=True)
         if self.sums:
             self._step_measured()
         else:

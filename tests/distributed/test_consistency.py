@@ -12,6 +12,8 @@ from distgrad import registry
 from distgrad.autograd import Tensor
 from distgrad.distributed.consistency import check_same_model
 from distgrad.distributed.process_group import get_group
+from distgrad.nn import Linear
+from distgrad.nn.parallel import DistributedDataParallel
 from tests.ranks import run_ranks
 
 Threads: Any = registry.get("communicator", "threads")
@@ -68,6 +70,21 @@ def test_a_difference_is_named_with_its_ranks_on_all_of_them(other: list[Entry],
     for rank, answer in enumerate(answers):
         assert answer.startswith(f"rank {rank}: the ranks' models differ at ")
         assert expected in answer
+
+
+@pytest.mark.parametrize(
+    "option", [{"weighting": "samples"}, {"check_finite": None}, {"static_graph": True}, {"broadcast_buffers": False},
+               {"bucket_cap_mb": 1}],
+    ids=lambda option: next(iter(option)),
+)  # fmt: skip
+def test_a_model_that_is_wrapped_otherwise_on_one_rank_is_refused_on_all(option: dict[str, Any]) -> None:
+    def main() -> str:
+        dist.init_process_group("threads")
+        with pytest.raises(RuntimeError, match="models differ at entry .: option") as caught:
+            DistributedDataParallel(Linear(2, 1), **(option if dist.get_rank() == 1 else {}))
+        return str(caught.value)
+
+    assert all("on rank 0; option" in answer for answer in Threads.run(2, main))
 
 
 def test_buffers_are_compared() -> None:

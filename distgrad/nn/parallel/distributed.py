@@ -134,7 +134,9 @@ class DistributedDataParallel(Module, Joinable):
         if self._comm.size == 1:
             return
         if init_sync:
-            check_same_model(self._comm, module.named_parameters(), module.named_buffers())
+            told = {name: self._options[name] for name in ("check_finite", "static_graph", "cap_bytes")}
+            told = {"weighting": weighting, "broadcast_buffers": broadcast_buffers, **told}
+            check_same_model(self._comm, module.named_parameters(), module.named_buffers(), told)
         sync = self._attach()
         if init_sync:
             self._broadcast(p for p in module.parameters() if not (sync.shares_memory and p.requires_grad))
@@ -168,26 +170,26 @@ class DistributedDataParallel(Module, Joinable):
         told = kwargs.get("batch_size")
         if told is not None and not self._takes_batch_size:
             del kwargs["batch_size"]
-        if self._gradients is None or not autograd.is_grad_enabled() or self._has_ended():
+        gradients = self._gradients
+        if gradients is None or not autograd.is_grad_enabled() or (gradients.ended and self._has_ended()):
             return module(*inputs, **kwargs)
-        if self._gradients.is_forked:
+        if gradients.is_forked:
             raise RuntimeError(FORKED)
         self._wrapped.check()
-        self._gradients.reducer.check_complete()
-        sync, root = self.require_backward_grad_sync, 0
-        buffers = self._has_buffers and self.training and self.broadcast_buffers and self._buffers_due
+        sync, training, root = self.require_backward_grad_sync, self.training, 0
+        gradients.reducer.begins(sync)
+        buffers = self._has_buffers and training and self.broadcast_buffers and self._buffers_due
         if sync and self._join_config.enable:
             Join.notify_join_context(self)
             root, buffers = self._agree(True, buffers)
         if buffers:
             self._broadcast(module.buffers(), root)
         samples = self._samples(inputs, kwargs, told) if self._options["by_samples"] else 0
-        self._gradients.reducer.expects(sync)
         result = module(*inputs, **kwargs)
         # Only now, as in PyTorch: a forward pass that fails is none.
-        if self.training:  # the buffers that it changed are rank 0's before the next
+        if training and self._has_buffers:  # those that it changed are rank 0's before the next
             self._buffers_due = sync
-        self._gradients.reducer.forward(sync, samples, self.training)
+        gradients.reducer.forward(sync, samples, training)
         return result
 
     @contextlib.contextmanager
