@@ -28,8 +28,8 @@ def ways(size: int) -> dict[str, Callable[[], Any]]:
 
     import distgrad as dg
     from distgrad import registry
-    from distgrad.distributed.shared_update import SharedUpdate
-    from distgrad.optim.flat import SUM_BYTES
+    from distgrad.distributed.node_update.single_node import SharedUpdate
+    from distgrad.optim.update.segments import SUM_BYTES
 
     n = max(size // 4, 1)
     array, other = np.ones(n, np.float32), np.empty(n, np.float32)

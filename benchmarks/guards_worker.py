@@ -17,8 +17,8 @@ from steps import _mlp
 
 import distgrad as dg
 import distgrad.distributed as dist
-from distgrad.distributed.process_group import get_group
-from distgrad.distributed.watchdog import Watchdog
+from distgrad.distributed.process_groups.default_group import get_group
+from distgrad.distributed.reliability.watchdog import Watchdog
 
 PAIRS = 15
 KINDS = ("hooks", "finite")  # what is taken out: exception hooks and watchdog; the check of gradients

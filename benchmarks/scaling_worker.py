@@ -57,16 +57,16 @@ def _elsewhere() -> float:
 
 
 def _put_clocks(optimizer: Any) -> None:
-    from distgrad_communicators import _mpi_small, _mpi_waiting, mpi
+    from distgrad_communicators.mpi import communicator, operations, small_reductions
 
-    from distgrad.distributed import factors, meeting, shared_update
+    from distgrad.distributed.node_update import progress_counters, single_node, sufficient_factors
 
-    CLOCKS["waiting"].around(meeting.Meeting, "wait")
-    CLOCKS["waiting"].around(_mpi_waiting.Family, "wait")
-    for owner, name in ((shared_update.SharedUpdate, "_mean"), (mpi, "combine"), (_mpi_small, "combine")):
+    CLOCKS["waiting"].around(progress_counters.Meeting, "wait")
+    CLOCKS["waiting"].around(operations.Family, "wait")
+    for owner, name in ((single_node.SharedUpdate, "_mean"), (communicator, "combine"), (small_reductions, "combine")):
         CLOCKS["reduction"].around(owner, name)
     CLOCKS["update"].around(type(optimizer), "step")
-    PRODUCTS.around(factors.Factors, "_product")
+    PRODUCTS.around(sufficient_factors.Factors, "_product")
 
 
 def round_trip(lib: Any) -> float | None:
@@ -74,8 +74,8 @@ def round_trip(lib: Any) -> float | None:
 
     Collective.
     """
-    from distgrad.distributed.node_memory import NodeMemory
-    from distgrad.distributed.process_group import get_group
+    from distgrad.distributed.process_groups.default_group import get_group
+    from distgrad.distributed.shared_memory.region import NodeMemory
 
     comm = get_group().comm
     if comm.size < 2 or not comm.shares_memory or comm.peers is not None:

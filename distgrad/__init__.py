@@ -68,16 +68,6 @@ from .dtypes import (
     uint32,
     uint64,
 )
-from .ops.activation import (
-    celu,
-    erf,
-    erfc,
-    log_softmax,
-    relu,
-    selu,
-    softmax,
-    threshold,
-)
 from .ops.arithmetic import (
     add,
     addcdiv,
@@ -191,7 +181,7 @@ from .ops.indexing import (
     select,
     take_along_dim,
 )
-from .ops.linalg import (
+from .ops.linalg.products import (
     addmm,
     addmv,
     baddbmm,
@@ -208,7 +198,17 @@ from .ops.linalg import (
     trace,
     vdot,
 )
-from .ops.losses import (
+from .ops.nn.activation import (
+    celu,
+    erf,
+    erfc,
+    log_softmax,
+    relu,
+    selu,
+    softmax,
+    threshold,
+)
+from .ops.nn.losses import (
     cosine_similarity,
     pairwise_distance,
 )

@@ -19,10 +19,11 @@ from typing import Any
 
 from distgrad import autograd
 from distgrad.autograd import Tensor
-from distgrad.distributed import process_group, timeline
-from distgrad.distributed.launcher import is_launched
-from distgrad.distributed.timeline import Timeline
-from distgrad.nn.module import Module
+from distgrad.distributed.launching.environment import is_launched
+from distgrad.distributed.process_groups import default_group
+from distgrad.distributed.timeline import across_ranks
+from distgrad.distributed.timeline.across_ranks import Timeline
+from distgrad.nn.base.module import Module
 from distgrad.optim import hooks
 
 __all__ = ["start_from_environment", "trace"]
@@ -40,21 +41,21 @@ def trace(path: str | os.PathLike[str]) -> Iterator[Timeline]:
     Raises:
         RuntimeError: a timeline is being recorded already.
     """
-    if timeline.current is not None:
-        raise RuntimeError(f"a timeline is being recorded already, for {timeline.current.path}")
+    if across_ranks.current is not None:
+        raise RuntimeError(f"a timeline is being recorded already, for {across_ranks.current.path}")
     made = Timeline(path)
-    if process_group.is_initialized():
-        comm = process_group.get_group().comm
+    if default_group.is_initialized():
+        comm = default_group.get_group().comm
         made.join(comm, None if comm.per_thread or comm.size == 1 else comm.Dup())
     _attach(made)
-    timeline.interrupted = None
+    across_ranks.interrupted = None
     try:
         yield made
     except BaseException:
         if made.alone:
             made.write()
         else:
-            timeline.interrupted = made  # other ranks may never come here; if the error ends the job, it is written
+            across_ranks.interrupted = made  # other ranks may never come here; if the error ends the job, it is written
         raise
     finally:
         _detach()
@@ -86,7 +87,7 @@ def start_from_environment(path: str) -> None:
 
 
 def _attach(made: Timeline) -> None:
-    timeline.current = made
+    across_ranks.current = made
     _replace(Module, "__call__", _outermost(made))
     _replace(Tensor, "backward", _backward(made))
     _replace(autograd, "backward", _backward(made))
@@ -104,7 +105,7 @@ def _attach(made: Timeline) -> None:
 
 
 def _detach() -> None:
-    timeline.current = None
+    across_ranks.current = None
     while _undo:
         _undo.pop()()
 

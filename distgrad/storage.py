@@ -29,7 +29,7 @@ from .autograd.graph import Leaf
 from .backend import Array
 
 if TYPE_CHECKING:
-    from .compiled import Mean
+    from .jit import Mean
 
 __all__ = ["Allocate", "FlatStorage", "Sharing", "allocate", "changes", "flatten", "home", "seen_elsewhere"]
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 import distgrad as dg
 from distgrad import backend, distributed as dist, nn, registry
-from distgrad.distributed.finite import NonFiniteError
+from distgrad.distributed.gradients.nonfinite import NonFiniteError
 from train_data import DATASETS
 from train_loop import CURVES, FILE, Asked, Refused, Trainer, beside, draw, on_rank_0
 from train_models import MODELS

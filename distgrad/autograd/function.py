@@ -13,7 +13,7 @@ from .. import backend
 from .errors import freed
 from .grad_mode import recording
 from .graph import Cell, Leaf, Node, output_of
-from .nodes import record
+from .recording import record
 from .tensor import TENSORS, Tensor
 from .views import check_writable, follow, rebase, share, wants_grad
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from ..backend import Array
 from ..dtypes import float32, from_numpy_dtype
-from .calls import NO_OPTIONS, misfit, of_rule
+from .dispatch import NO_OPTIONS, misfit, of_rule
 from .errors import stale
 from .grad_mode import recording
 from .graph import Node
-from .nodes import new, parameters_of, saved_arrays, versions_of
-from .operands import module_of, placed, unify
 from .primitive import Primitive, alias, publish
+from .promotion import module_of, placed, unify
+from .recording import new, parameters_of, saved_arrays, versions_of
 from .tensor import TENSORS, Tensor, as_array
 from .views import refresh
 

@@ -29,10 +29,10 @@ import numpy as np
 
 from .. import backend
 from ..backend import Array
-from .calls import NO_OPTIONS, binary_call, binary_pull, general_call, unary_call, unary_pull, view_call
+from .dispatch import NO_OPTIONS, binary_call, binary_pull, general_call, unary_call, unary_pull, view_call
 from .errors import mismatched, narrower
 from .graph import Node
-from .nodes import Plan, Rule, code_of, names_read, parameters_of, saved_arrays
+from .recording import Plan, Rule, code_of, names_read, parameters_of, saved_arrays
 from .tensor import Tensor
 from .views import inplace
 

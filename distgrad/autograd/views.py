@@ -204,7 +204,7 @@ def follow(x: Tensor, node: Node, at: int = 0) -> None:
     if view is None:
         rebase(x, node)
         return
-    from .nodes import record
+    from .recording import record
 
     base = view.base
     edges = list(node.edges)
@@ -254,8 +254,8 @@ def _put_changed(data: Any, ans: Any) -> None:
 def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], watch: Any = ()) -> Tensor:
     """``x`` becomes ``prim(x, *args)``, in its own memory, recorded if anything involved requires grad; options in
     ``args`` may be of the tensors to ``watch``."""
-    from .nodes import Shape, Watching, record, versions_of
-    from .operands import placed, unify
+    from .promotion import placed, unify
+    from .recording import Shape, Watching, record, versions_of
 
     inputs = (x, *args)
     n = len(prim.rules) or len(prim.inputs)

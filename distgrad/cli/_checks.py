@@ -179,7 +179,7 @@ def blas() -> list[Finding]:
     """The library that multiplies NumPy's matrices, and its threads."""
     import numpy as np
 
-    from distgrad.distributed.launcher import blas_threads
+    from distgrad.distributed.launching.environment import blas_threads
 
     threads = blas_threads()
     name = ""

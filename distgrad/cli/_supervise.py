@@ -16,7 +16,7 @@ from types import FrameType
 
 __all__ = ["supervise"]
 
-NOTES = "DISTGRAD_NOTES"  # as in distgrad.distributed.launcher, which takes long to import
+NOTES = "DISTGRAD_NOTES"  # as in distgrad.distributed.launching.environment, which takes long to import
 _SIGNALS = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCONT", "SIGWINCH")
 _OF_TERMINALS = ("SIGINT", "SIGQUIT", "SIGWINCH", "SIGHUP")
 

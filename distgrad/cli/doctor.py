@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from distgrad.cli import _checks
-    from distgrad.distributed.launcher import launcher_size
+    from distgrad.distributed.launching.environment import launcher_size
 
     announced = launcher_size()
     if announced is not None and not announced[1].startswith("SLURM"):  # under `srun --pty bash` that is no rank

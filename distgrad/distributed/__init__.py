@@ -9,19 +9,7 @@ from __future__ import annotations
 from typing import Any as _Any
 
 from distgrad._names import absent as _absent
-from distgrad.distributed.backends import (
-    get_node_local_rank,
-    is_backend_available,
-    is_gloo_available,
-    is_mpi_available,
-    is_nccl_available,
-    is_torchelastic_launched,
-    is_ucc_available,
-    is_xccl_available,
-)
-from distgrad.distributed.collectives import all_reduce, barrier, broadcast, monitored_barrier, reduce
-from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError
-from distgrad.distributed.gathering import (
+from distgrad.distributed.collectives.gather_scatter import (
     all_gather,
     all_gather_into_tensor,
     all_to_all,
@@ -31,18 +19,8 @@ from distgrad.distributed.gathering import (
     reduce_scatter_tensor,
     scatter,
 )
-from distgrad.distributed.grad_bucket import GradBucket
-from distgrad.distributed.groups import (
-    GroupMember,
-    get_global_rank,
-    get_group_rank,
-    get_process_group_ranks,
-    group,
-    new_group,
-    new_subgroups,
-    new_subgroups_by_enumeration,
-)
-from distgrad.distributed.objects import (
+from distgrad.distributed.collectives.in_place import all_reduce, barrier, broadcast, monitored_barrier, reduce
+from distgrad.distributed.collectives.objects import (
     all_gather_object,
     broadcast_object_list,
     gather_object,
@@ -50,8 +28,22 @@ from distgrad.distributed.objects import (
     scatter_object_list,
     send_object_list,
 )
-from distgrad.distributed.point_to_point import P2POp, batch_isend_irecv, irecv, isend, recv, send
-from distgrad.distributed.process_group import (
+from distgrad.distributed.collectives.point_to_point import P2POp, batch_isend_irecv, irecv, isend, recv, send
+from distgrad.distributed.collectives.work import Work
+from distgrad.distributed.communication.communicator import Communicator, DistError, DistTimeoutError
+from distgrad.distributed.communication.reduction import ReduceOp
+from distgrad.distributed.gradients.grad_bucket import GradBucket
+from distgrad.distributed.process_groups.availability import (
+    get_node_local_rank,
+    is_backend_available,
+    is_gloo_available,
+    is_mpi_available,
+    is_nccl_available,
+    is_torchelastic_launched,
+    is_ucc_available,
+    is_xccl_available,
+)
+from distgrad.distributed.process_groups.default_group import (
     ProcessGroup,
     destroy_process_group,
     get_backend,
@@ -62,8 +54,16 @@ from distgrad.distributed.process_group import (
     is_available,
     is_initialized,
 )
-from distgrad.distributed.reduction import ReduceOp
-from distgrad.distributed.work import Work
+from distgrad.distributed.process_groups.subgroups import (
+    GroupMember,
+    get_global_rank,
+    get_group_rank,
+    get_process_group_ranks,
+    group,
+    new_group,
+    new_subgroups,
+    new_subgroups_by_enumeration,
+)
 
 __all__ = [
     "Communicator",

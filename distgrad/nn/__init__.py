@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._names import absent as _absent
 from . import functional, init
-from .activation import (
+from .base.module import Module
+from .modules.activation import (
     CELU,
     ELU,
     GELU,
@@ -35,16 +36,15 @@ from .activation import (
     Tanhshrink,
     Threshold,
 )
-from .batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
-from .containers import ModuleDict, ModuleList, Sequential
-from .dropout import Dropout
-from .embedding import Embedding
-from .flatten import Flatten, Unflatten
-from .linear import Identity, Linear
-from .loss import Loss, WeightedLoss
-from .module import Module
+from .modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from .modules.containers import ModuleDict, ModuleList, Sequential
+from .modules.dropout import Dropout
+from .modules.embedding import Embedding
+from .modules.flatten import Flatten, Unflatten
+from .modules.linear import Identity, Linear
+from .modules.loss import Loss, WeightedLoss
+from .modules.parameter_containers import ParameterDict, ParameterList
 from .parameter import Buffer, Parameter
-from .parameter_containers import ParameterDict, ParameterList
 
 if TYPE_CHECKING:
     from distgrad_losses.bce import BCELoss

@@ -9,7 +9,10 @@ from .._arguments import checked
 from .._names import absent as _absent
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS as _TENSORS
-from ..ops.activation import (
+from ..ops.creation import arange
+from ..ops.elementwise import sigmoid, tanh
+from ..ops.linalg.products import linear
+from ..ops.nn.activation import (
     celu,
     dropout,
     elu,
@@ -33,11 +36,8 @@ from ..ops.activation import (
     tanhshrink,
     threshold,
 )
-from ..ops.creation import arange
-from ..ops.elementwise import sigmoid, tanh
-from ..ops.embedding import embedding
-from ..ops.linalg import linear
-from ..ops.losses import (
+from ..ops.nn.embedding import embedding
+from ..ops.nn.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cosine_embedding_loss,
@@ -57,7 +57,7 @@ from ..ops.losses import (
     soft_margin_loss,
     triplet_margin_loss,
 )
-from ..ops.normalization import batch_norm
+from ..ops.nn.normalization import batch_norm
 from ..ops.norms import norm
 
 __all__ = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from . import (
-    activation,
     arithmetic,
     assigning,
     conversion,
@@ -11,11 +10,9 @@ from . import (
     drawing,
     einsum,
     elementwise,
-    embedding,
     indexing,
     linalg,
-    losses,
-    normalization,
+    nn,
     norms,
     reduction,
     selection,
@@ -23,6 +20,6 @@ from . import (
 )
 
 __all__ = [
-    "activation", "arithmetic", "assigning", "conversion", "creation", "drawing", "einsum", "elementwise", "embedding",
-    "indexing", "linalg", "losses", "normalization", "norms", "reduction", "selection", "shape",
+    "arithmetic", "assigning", "conversion", "creation", "drawing", "einsum", "elementwise", "indexing", "linalg", "nn",
+    "norms", "reduction", "selection", "shape",
 ]  # fmt: skip

@@ -10,8 +10,8 @@ from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.errors import mismatched, overlapping, read_only
 from ..autograd.grad_mode import recording
-from ..autograd.nodes import tensors_in, watched
 from ..autograd.primitive import copy as _copy, zeros_as
+from ..autograd.recording import tensors_in, watched
 from ..autograd.tensor import TENSORS
 from ..autograd.views import _writable, overlaps, wants_grad, write
 from ._declare import Operand, method

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Tensor, primitive
-from ..autograd.nodes import tensors_in, watched
+from ..autograd.recording import tensors_in, watched
 from ..autograd.tensor import TENSORS
 from ._declare import Operand, axis, method, ndim_of, noun, raw
 from ._index import Steps, clean, explain, is_basic

@@ -13,7 +13,7 @@ from .. import backend, dtypes
 from .._arguments import checked, misfit
 from ..autograd import Tensor, primitive
 from ..autograd.grad_mode import recording
-from ..autograd.nodes import watched
+from ..autograd.recording import watched
 from ..autograd.tensor import TENSORS
 from ._declare import (
     Dims,

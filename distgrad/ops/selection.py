@@ -9,8 +9,8 @@ import numpy as np
 from .. import backend, dtypes
 from ..autograd import Tensor, primitive
 from ..autograd.errors import mismatched
-from ..autograd.nodes import watched
-from ..autograd.operands import as_held
+from ..autograd.promotion import as_held
+from ..autograd.recording import watched
 from ..autograd.tensor import TENSORS
 from ._declare import Operand, attach, in_float32, method, noun, raw, unknown
 from ._numbers import fitting

@@ -23,11 +23,6 @@ from .. import backend, storage
 from .._arguments import kind_of
 from ..autograd import enable_grad
 from ..backend import Array, ArrayModule
-from . import states
-from .bounds import BOUNDS, Bound, check
-from .engine import Engine
-from .entries import give_back, renew
-from .groups import complete, groups_of, options_of, required
 from .hooks import (
     EVERY_POST,
     EVERY_PRE,
@@ -36,7 +31,12 @@ from .hooks import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
-from .state_dict import must_be_of, must_fit, packed, unpacked
+from .hyperparameter_bounds import BOUNDS, Bound, check
+from .param_groups import complete, groups_of, options_of, required
+from .update import state_views
+from .update.entries import give_back, renew
+from .update.state_dict import must_be_of, must_fit, packed, unpacked
+from .update.stepper import Engine
 
 __all__ = ["Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook", "required"]
 
@@ -59,11 +59,11 @@ class Optimizer(Engine):
         elementwise: True (default): :meth:`update` is given one-dimensional blocks of many parameters at once; False:
             one whole parameter at a time, in its shape.
         scratch: how many arrays of the block's size :meth:`update` wants behind the state, to compute in.
-        one_pass: for an :meth:`update` with a loop of :func:`distgrad.compiled.compiled`: from how many elements
+        one_pass: for an :meth:`update` with a loop of :func:`distgrad.jit.compiled`: from how many elements
             on the loop is quicker.  Where it can run, that many are given all at once, without scratch.  Where ranks
-            share memory it serves any number, and ``g`` may be a :class:`distgrad.compiled.Mean`, which only a compiled
+            share memory it serves any number, and ``g`` may be a :class:`distgrad.jit.Mean`, which only a compiled
             loop can read: hand it to the loop as it came.
-        bounds: allowed values of hyperparameters by name; see :mod:`distgrad.optim.bounds`.
+        bounds: allowed values of hyperparameters by name; see :mod:`distgrad.optim.hyperparameter_bounds`.
         counter: the name under which ``state_dict`` holds the number of steps.  None keeps it out; ``step`` then only
             tells whether a parameter's state is new: it is 1 if so (or if there is none), and greater later.
         gradients: ``"dense"`` (default): a sparse one is an error; ``"any"``: a sparse one is taken as the dense one
@@ -288,7 +288,7 @@ class Optimizer(Engine):
             must_be_of(name, self.defaults, state_dict.get("param_groups", ()))
             if self._names and not self._own_slots:
                 must_fit(name, state_dict.get("state", {}).values(), self._names)
-        self._loaded, self._digest = states.mark([state_dict.get("state"), self._common_steps]), None
+        self._loaded, self._digest = state_views.mark([state_dict.get("state"), self._common_steps]), None
         loaded = unpacked(state_dict, self.param_groups, raw=self._by_engine())
         self._adopt(loaded)
         self._take_over_all(loading=True)

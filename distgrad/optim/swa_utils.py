@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ..autograd import Tensor, no_grad
 from ..nn import Module
-from ..nn.batchnorm import _BatchNorm
+from ..nn.modules.batchnorm import _BatchNorm
 from ..ops import creation
 from .lr_scheduler import LRScheduler
 from .lr_scheduler.base import Rate, each_group

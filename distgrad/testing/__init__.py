@@ -24,17 +24,17 @@ from typing import Any
 import numpy as np
 
 # Importing these enters their checks into CHECKS.
-from . import (
+from .conformance import (
     communicator_checks as _communicators,  # noqa: F401
     loss_checks as _losses,  # noqa: F401
     optimizer_contract as _contract,  # noqa: F401
     optimizer_numbers as _numbers,  # noqa: F401
 )
-from .communicator_trial import CommunicatorTrial
-from .double import StrictAccelerator, device_double
-from .loss_trial import LossTrial
-from .optimizer_trial import Trial
-from .report import CHECKS, Check, CheckFailed, NotApplicable, Report, Result, Rows
+from .conformance.communicator_trial import CommunicatorTrial
+from .conformance.loss_trial import LossTrial
+from .conformance.optimizer_trial import Trial
+from .conformance.report import CHECKS, Check, CheckFailed, NotApplicable, Report, Result, Rows
+from .fake_device.accelerator import StrictAccelerator, device_double
 
 __all__ = [
     "CHECKS", "Check", "CheckFailed", "CommunicatorTrial", "LossTrial", "NotApplicable", "Report", "Result", "Rows",

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from distgrad.distributed.communicator import Communicator, CompletedRequest, DistError, Request
-from distgrad.distributed.reduction import ReduceOp, check_op
+from distgrad.distributed.communication.communicator import Communicator, CompletedRequest, DistError, Request
+from distgrad.distributed.communication.reduction import ReduceOp, check_op
 from distgrad.hookspecs import hookimpl
 
 

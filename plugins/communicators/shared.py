@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from distgrad_communicators._mpi_agreement import PATIENCE
-from distgrad_communicators.mpi import MPICommunicator
+from distgrad_communicators.mpi.agreement import PATIENCE
+from distgrad_communicators.mpi.communicator import MPICommunicator
 
-from distgrad.distributed import node_memory
-from distgrad.distributed.communicator import Communicator, DistError, DistTimeoutError, yield_core
-from distgrad.distributed.node_memory import NodeMemory
+from distgrad.distributed.communication.communicator import Communicator, DistError, DistTimeoutError, yield_core
+from distgrad.distributed.shared_memory import region
+from distgrad.distributed.shared_memory.region import NodeMemory
 from distgrad.hookspecs import hookimpl
 
 
@@ -37,7 +37,7 @@ class SharedCommunicator(MPICommunicator):
         super().__init__(comm)
         names = self._names = self.allgather(self.identity())
         mine = [rank for rank, name in enumerate(names) if name == names[self.rank]]
-        reasons = [reason for reason in self.allgather(node_memory.why_not()) if reason]
+        reasons = [reason for reason in self.allgather(region.why_not()) if reason]
         if not reasons:
             reasons = [reason for reason in self._try(mine[0]) if reason]
         sizes = sorted({names.count(name) for name in names})

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from distgrad.distributed.communicator import (
+from distgrad.distributed.communication.communicator import (
     Communicator,
     DistError,
     DistTimeoutError,
@@ -23,8 +23,8 @@ from distgrad.distributed.communicator import (
     check_message,
     yield_core,
 )
-from distgrad.distributed.process_group import this_thread_is_a_rank
-from distgrad.distributed.reduction import ReduceOp, check_op, combine
+from distgrad.distributed.communication.reduction import ReduceOp, check_op, combine
+from distgrad.distributed.process_groups.default_group import this_thread_is_a_rank
 from distgrad.hookspecs import hookimpl
 
 _here = threading.local()  # .world and .rank of the thread

@@ -5,7 +5,7 @@ from __future__ import annotations
 from distgrad import hookimpl
 from distgrad.autograd import Tensor
 from distgrad.nn.functional import binary_cross_entropy_with_logits
-from distgrad.nn.loss import WeightedLoss
+from distgrad.nn.modules.loss import WeightedLoss
 
 
 class BCEWithLogitsLoss(WeightedLoss):

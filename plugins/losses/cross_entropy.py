@@ -5,7 +5,7 @@ from __future__ import annotations
 from distgrad import hookimpl
 from distgrad.autograd import Tensor
 from distgrad.nn.functional import cross_entropy
-from distgrad.nn.loss import WeightedLoss
+from distgrad.nn.modules.loss import WeightedLoss
 
 
 class CrossEntropyLoss(WeightedLoss):

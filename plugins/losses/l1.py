@@ -5,7 +5,7 @@ from __future__ import annotations
 from distgrad import hookimpl
 from distgrad.autograd import Tensor
 from distgrad.nn.functional import l1_loss
-from distgrad.nn.loss import Loss
+from distgrad.nn.modules.loss import Loss
 
 
 class L1Loss(Loss):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from distgrad import hookimpl
 from distgrad.autograd import Tensor
 from distgrad.nn.functional import margin_ranking_loss
-from distgrad.nn.loss import Loss
+from distgrad.nn.modules.loss import Loss
 
 
 class MarginRankingLoss(Loss):

@@ -8,7 +8,7 @@ from typing import Any
 from distgrad import hookimpl
 from distgrad.backend import Array, ArrayModule
 from distgrad.optim import Optimizer
-from distgrad.optim.bounds import BOUNDS
+from distgrad.optim.hyperparameter_bounds import BOUNDS
 
 _ANY = (-math.inf, math.inf, True)
 

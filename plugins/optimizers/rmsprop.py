@@ -8,7 +8,7 @@ import numpy as np
 
 from distgrad import hookimpl
 from distgrad.backend import Array, ArrayModule
-from distgrad.compiled import compiled
+from distgrad.jit import compiled
 from distgrad.optim import Optimizer
 
 

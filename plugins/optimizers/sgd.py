@@ -6,7 +6,7 @@ from typing import Any
 
 from distgrad import hookimpl
 from distgrad.backend import Array, ArrayModule
-from distgrad.compiled import compiled
+from distgrad.jit import compiled
 from distgrad.optim import Optimizer
 
 

@@ -71,7 +71,7 @@ def conformance(request: pytest.FixtureRequest) -> Callable[[], None]:
 @pytest.fixture
 def device_double() -> Iterator[Any]:
     """Inside the test "cuda:0" and "cuda:1" exist and are strict doubles of CuPy's; the value counts transfers."""
-    from distgrad.testing import double
+    from distgrad.testing.fake_device import accelerator as double
 
     with double.device_double() as accelerator:
         yield accelerator

@@ -14,7 +14,7 @@ import pytest
 from distgrad import backend
 from distgrad.cli import _checks, _mpirun, _probes, main, run
 from tests.cli import launchers
-from tests.ranks import Finished, is_open_mpi, job_environment, run_job
+from tests.helpers.ranks import Finished, is_open_mpi, job_environment, run_job
 
 find_launchers = _mpirun.find_launchers
 LIBRARY = _mpirun.Library("openmpi", "5.0.11", "Open MPI v5.0.11", "4.1.2")

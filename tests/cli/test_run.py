@@ -15,7 +15,7 @@ import distgrad
 import local
 from distgrad.cli import _hosts, _mpirun, main, run
 from tests.cli import launchers
-from tests.ranks import Finished, is_open_mpi, job_environment, own_folder, run_job
+from tests.helpers.ranks import Finished, is_open_mpi, job_environment, own_folder, run_job
 
 OPEN_MPI = _mpirun.Library("openmpi", "5.0.11", "Open MPI v5.0.11", "4.1.2")
 MPICH = _mpirun.Library("mpich", "5.0.2", "MPICH Version: 5.0.2", "4.1.2")

@@ -1,7 +1,7 @@
 """Devices: one suite, over every array library and device that there is.
 
-``pytest tests/devices`` runs it on the strict double of CuPy (``distgrad.testing.double``), which needs no GPU and
-refuses what CuPy refuses.  ``pytest -m gpu`` runs the very same tests on CuPy where it is installed
+``pytest tests/devices`` runs it on the strict double of CuPy (``distgrad.testing.fake_device.accelerator``), which
+needs no GPU and refuses what CuPy refuses.  ``pytest -m gpu`` runs the very same tests on CuPy where it is installed
 (``pip install 'distgrad[cuda12]'`` or ``[cuda13]``) and sees a GPU, else skips each and says so; what needs two GPUs
 skips where there is one.
 

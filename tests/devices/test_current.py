@@ -13,9 +13,9 @@ import distgrad as dg
 import distgrad.distributed as dist
 import train
 from distgrad import backend, cuda, random, registry
-from distgrad.distributed import gpu
-from distgrad.testing.double import StrictAccelerator
-from tests.ranks import run_ranks
+from distgrad.distributed.launching import device_assignment
+from distgrad.testing.fake_device.accelerator import StrictAccelerator
+from tests.helpers.ranks import run_ranks
 from train_data import DATASETS, Data
 
 Threads: Any = registry.get("communicator", "threads")
@@ -216,9 +216,9 @@ def test_ranks_are_counted_among_those_that_see_the_same_gpus(
 ) -> None:
     monkeypatch.setattr(backend, "_claim", None)
     for rank, claim in enumerate(claims):
-        gpu.take_device(FakeRanks(rank, answers))  # type: ignore[arg-type]
+        device_assignment.take_device(FakeRanks(rank, answers))  # type: ignore[arg-type]
         assert backend._claim == claim
-    gpu.leave_device(FakeRanks(0, answers))  # type: ignore[arg-type]
+    device_assignment.leave_device(FakeRanks(0, answers))  # type: ignore[arg-type]
     assert backend._claim is None
 
 

@@ -12,7 +12,7 @@ import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import backend, nn, registry, storage
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed import training
+from tests.distributed.helpers import training
 
 Threads: Any = registry.get("communicator", "threads")
 
@@ -151,7 +151,7 @@ def test_an_optimizers_state_loads_across_devices(device: str) -> None:
 
 
 class OnDevice(training.Branching):
-    """The model of tests/distributed/training.py, on a device; what it returns is on the host, as there."""
+    """The model of tests/distributed/helpers/training.py, on a device; what it returns is on the host, as there."""
 
     def __init__(self, seed: int, place: str) -> None:
         super().__init__(seed)

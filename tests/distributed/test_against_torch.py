@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.ranks import run_ranks
+from tests.helpers.ranks import run_ranks
 
-PROGRAM = Path(__file__).with_name("beside_torch.py")
+PROGRAM = Path(__file__).parent / "helpers" / "beside_torch.py"
 LIMITS = {"float16": 1e-4}  # sums of rounded gradients are rounded in another order; else float32's own rounding
 
 

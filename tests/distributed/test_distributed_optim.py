@@ -20,9 +20,9 @@ from distgrad.distributed.optim import (
     broadcast_optimizer_state,
     broadcast_parameters,
 )
-from distgrad.distributed.process_group import get_group
+from distgrad.distributed.process_groups.default_group import get_group
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.ranks_as_threads import (
+from tests.distributed.helpers.ranks_as_threads import (
     AS_PROGRAM,
     AS_TRAINING,
     WAYS,
@@ -33,7 +33,7 @@ from tests.distributed.ranks_as_threads import (
     pretend_nodes,
     set_parameters,
 )
-from tests.ranks import run_ranks
+from tests.helpers.ranks import run_ranks
 
 ALL = [n for n in registry.names("optimizer") if registry.get("optimizer", n).gradients != "sparse"]
 SHARED_OUT = [n for n in ALL if not registry.get("optimizer", n)._own_step]

@@ -312,7 +312,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "F4g", "debug mode: signatures are not compared",
-        (Guard("distgrad.distributed.desync", "Compares._compare", nothing),),
+        (Guard("distgrad.distributed.reliability.checked_communicator", "Compares._compare", nothing),),
         HUNG + r"|nothing was raised|Message truncated|truncat|operation 2 of the group",
         (
             *_ids(_DESYNC, "test_mpi", "another operation", "another dtype", "an operation left out"),
@@ -330,14 +330,17 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "F5a", "ranks that update otherwise are not compared",
-        (Guard("distgrad.distributed.same_update", "SameUpdate.check", nothing),), r"assert 0 != 0",
+        (Guard("distgrad.distributed.node_update.agreement", "SameUpdate.check", nothing),), r"assert 0 != 0",
         _ids(_SHARED_TESTS, "test_f5_ranks_that_update_otherwise_end_the_job", 2, 3, 4),
     ),
     Row(
         "F5b", "debug mode: training is not compared",
         (
-            Guard("distgrad.distributed.compared", "ComparedReducer._noting", lambda _: lambda self, _, do, *x: do(*x)),
-            Guard("distgrad.distributed.compared", "_announce", nothing),
+            Guard(
+                "distgrad.distributed.data_parallel.checked_reducers", "ComparedReducer._noting",
+                lambda _: lambda self, _, do, *x: do(*x),
+            ),
+            Guard("distgrad.distributed.data_parallel.checked_reducers", "_announce", nothing),
         ),
         HUNG + r"|the samples of backward|bucket 0 of backward",
         (
@@ -350,13 +353,13 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "F6", "unused parameters are not zero-filled: their buckets are left out",
-        (Guard("distgrad.distributed.reducer", "Reducer._finish", only_what_is_ready),),
+        (Guard("distgrad.distributed.data_parallel.message_reducer", "Reducer._finish", only_what_is_ready),),
         HUNG + r"|ValueError: zip|is used on \d ranks|\[rank\d\]: AssertionError|truncat",
         _ids(_UNUSED, "test_over_mpi", "mpi-2", "mpi-3", "mpi-4"),
     ),
     Row(
         "F6b", "unused parameters are not zero-filled in shared memory: an old gradient counts",
-        (Guard("distgrad.distributed.shared_update", "SharedUpdate.complete", what_lies_there),),
+        (Guard("distgrad.distributed.node_update.single_node", "SharedUpdate.complete", what_lies_there),),
         r"\[rank\d\]: .*Obtained|is used on \d ranks|\[rank\d\]: (Assertion|Type|Attribute)Error",
         _ids(_UNUSED, "test_over_mpi", "shared-2", "shared-3", "shared-4"),
     ),
@@ -367,13 +370,14 @@ ROWS: tuple[Row, ...] = (
         _ids(_JOIN, "test_uneven_batches_over_mpi", "mpi-2", "mpi-3", "mpi-4", "shared-2"),
     ),
     Row(
-        "F7b", "all ranks weigh the same", (Guard("distgrad.distributed.reducer", "Reducer._weight", always(None)),),
+        "F7b", "all ranks weigh the same",
+        (Guard("distgrad.distributed.data_parallel.message_reducer", "Reducer._weight", always(None)),),
         r"Not equal to tolerance",
         _ids(_JOIN, "test_uneven_batches_over_mpi", "mpi-2", "mpi-3", "mpi-4", "shared-2"),
     ),
     Row(
         "F8", "gradients are not checked",
-        (Guard("distgrad.distributed.gradient_sync", "GradientSync.__init__", without_check),),
+        (Guard("distgrad.distributed.data_parallel.gradient_sync", "GradientSync.__init__", without_check),),
         r"assert 0 != 0|DID NOT RAISE",
         (
             *_ids(_FINITE, "test_an_uncaught_one_ends_the_job", "mpi-2", "mpi-3", "shared-2", "shared-3"),
@@ -428,7 +432,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "F18", "arrays of a device are not staged",
-        (Guard("distgrad.distributed.work", "transferable", from_the_host),),
+        (Guard("distgrad.distributed.collectives.work", "transferable", from_the_host),),
         r"travel through host memory|Error",
         (
             *_ids(

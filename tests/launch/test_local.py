@@ -14,7 +14,7 @@ import pytest
 import digits
 import environment
 import local
-from tests.ranks import run_job
+from tests.helpers.ranks import run_job
 
 
 @pytest.fixture

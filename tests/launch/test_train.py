@@ -16,7 +16,7 @@ import distgrad as dg
 import train
 import train_loop
 from distgrad import distributed as dist, nn, random, registry
-from tests.ranks import COMPILED, run_ranks
+from tests.helpers.ranks import COMPILED, run_ranks
 from train_data import DATASETS, Data
 from train_models import MODELS
 

@@ -12,7 +12,7 @@ import pytest
 
 import distgrad
 from distgrad import nn
-from distgrad.nn import activation
+from distgrad.nn.modules import activation
 
 pytestmark = pytest.mark.torch
 

@@ -9,7 +9,8 @@ import pytest
 
 import distgrad
 from distgrad import nn
-from distgrad.nn import activation, init
+from distgrad.nn import init
+from distgrad.nn.modules import activation
 
 
 @pytest.fixture(name="device", params=["double", pytest.param("cupy", marks=pytest.mark.gpu)])

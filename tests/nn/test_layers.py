@@ -13,7 +13,8 @@ import pytest
 import distgrad
 from distgrad import nn
 from distgrad.autograd import gradcheck, gradgradcheck
-from distgrad.nn import activation, functional as F
+from distgrad.nn import functional as F
+from distgrad.nn.modules import activation
 
 ACTIVATIONS = {name: getattr(activation, name) for name in activation.__all__}
 ARGUMENTS: dict[str, tuple[Any, ...]] = {"Threshold": (0.3, -2.0), "Softmax": (1,), "Softmin": (1,), "LogSoftmax": (1,)}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from distgrad import _compile_cache
-from distgrad.compiled import compiled, usable
+from distgrad.jit import compiled, usable
 
 LOOP = """
 def loop(x, y):

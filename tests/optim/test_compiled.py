@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 import distgrad
-from distgrad import compiled, optim
-from distgrad.distributed.reduction import ReduceOp, combine
+from distgrad import jit, optim
+from distgrad.distributed.communication.reduction import ReduceOp, combine
 
 needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
 
 
 @pytest.fixture(autouse=True)
 def asked_anew():
-    compiled.available.cache_clear()
+    jit.available.cache_clear()
     yield
-    compiled.available.cache_clear()
+    jit.available.cache_clear()
 
 
 def trajectory(name, dtype, **options):
@@ -66,11 +66,11 @@ def test_every_compiled_optimizer_is_compared():
 @pytest.mark.parametrize(("name", "options"), OPTIONS, ids=str)
 def test_the_compiled_pass_gives_numpys_bits(monkeypatch, name, dtype, options):
     monkeypatch.delenv("DISTGRAD_JIT", raising=False)
-    assert compiled.usable(np.zeros(1, np.float32))
+    assert jit.usable(np.zeros(1, np.float32))
     fast = trajectory(name, dtype, **options)
     monkeypatch.setenv("DISTGRAD_JIT", "0")
-    compiled.available.cache_clear()
-    assert not compiled.usable(np.zeros(1, np.float32))
+    jit.available.cache_clear()
+    assert not jit.usable(np.zeros(1, np.float32))
     slow = trajectory(name, dtype, **options)
     assert len(fast) == len(slow)
     for a, b in zip(fast, slow, strict=True):
@@ -88,7 +88,7 @@ def test_a_loop_reads_a_mean_as_if_it_had_been_made(monkeypatch, ranks, dtype):
     made = np.empty(1003, dtype)
     combine(ReduceOp.AVG, parts, made)
     seen = []
-    for g in (made, compiled.Mean.of(parts)):
+    for g in (made, jit.Mean.of(parts)):
         p, b = (np.random.default_rng(k).standard_normal(1003).astype(dtype) for k in (8, 9))
         options = dict(momentum=0.9, dampening=0.1, weight_decay=0.1, nesterov=False, lr=0.1)
         optim.SGD.update(None, np, p, g, b, step=2, **options)
@@ -98,13 +98,13 @@ def test_a_loop_reads_a_mean_as_if_it_had_been_made(monkeypatch, ranks, dtype):
 
 def test_without_numba_nothing_is_compiled(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert not compiled.available()
-    assert compiled.compiled(lambda p: None, np.zeros(3)) is None
+    assert not jit.available()
+    assert jit.compiled(lambda p: None, np.zeros(3)) is None
 
 
 def test_half_precision_and_other_arrays_are_left_to_numpy():
-    assert compiled.compiled(lambda p: None, np.zeros(3, np.float16)) is None
-    assert compiled.compiled(lambda p: None, object()) is None
+    assert jit.compiled(lambda p: None, np.zeros(3, np.float16)) is None
+    assert jit.compiled(lambda p: None, object()) is None
 
 
 @needs_numba

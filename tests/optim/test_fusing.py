@@ -16,8 +16,8 @@ import pytest
 import distgrad as dg
 from distgrad import optim, registry
 from distgrad.backend import Kernel
-from distgrad.optim import fusing
-from distgrad.optim.tracing import NotTraceable, source, trace
+from distgrad.optim.update import device_kernel
+from distgrad.optim.update.kernel_trace import NotTraceable, source, trace
 
 FUSED = [
     name
@@ -72,7 +72,8 @@ def test_the_kernels_text_compiled_for_the_host_gives_numpys_bits(
 ) -> None:
     """The same statements in a loop in C, without fused multiply-add, and NaN and infinities among the gradients."""
     seen: list[Kernel] = []
-    monkeypatch.setattr(fusing.backend, "run_kernel", lambda kernel, arrays, numbers: seen.append((kernel, numbers)))
+    run = lambda kernel, arrays, numbers: seen.append((kernel, numbers))  # noqa: E731 - one line of the test
+    monkeypatch.setattr(device_kernel.backend, "run_kernel", run)
     params = start("cuda:0", dg.float32 if dtype is np.float32 else dg.float64)
     steps(optim.get(name)(params, lr=0.05, **options), params, 6)
     kernel, numbers = seen[-1]

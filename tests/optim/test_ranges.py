@@ -176,7 +176,7 @@ def test_the_layout_of_tensors_changes_no_bit(name: str, monkeypatch: pytest.Mon
     start, steps = rng.standard_normal(60), rng.standard_normal((5, 60))
 
     def bits(sizes: list[int], dtype: str, block: int) -> bytes:
-        monkeypatch.setattr("distgrad.optim.flat.BLOCK_BYTES", block)
+        monkeypatch.setattr("distgrad.optim.update.segments.BLOCK_BYTES", block)
         edges = np.cumsum([0, *sizes])
         cut = list(itertools.pairwise(edges))
         kind = getattr(distgrad, dtype)
@@ -201,7 +201,7 @@ def test_the_layout_of_tensors_changes_no_bit(name: str, monkeypatch: pytest.Mon
 def test_a_step_needs_under_a_megabyte_beside_its_state(
     name: str, more: dict[str, Any], jit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distgrad import compiled
+    from distgrad import jit as compiled
 
     monkeypatch.setenv("DISTGRAD_JIT", jit)
     compiled.available.cache_clear()

@@ -12,13 +12,13 @@ import pytest
 import distgrad
 import distgrad.distributed as dist
 from distgrad import nn, registry
-from distgrad.distributed.process_group import get_group
+from distgrad.distributed.process_groups.default_group import get_group
 from distgrad.nn.parallel import DistributedDataParallel
 from distgrad.optim import Optimizer
 from distgrad.testing import check_optimizer
+from tests.helpers.ranks import run_ranks
 from tests.optim.strangers import ALL, Prodigy, ScheduleFree, Shampoo, Sophia
 from tests.optim.strangers_training import START, batch, network, same, train
-from tests.ranks import run_ranks
 
 pytestmark = pytest.mark.slow
 

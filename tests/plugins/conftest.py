@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import installs
+from tests.helpers import installs
 
 
 @pytest.fixture(scope="session")

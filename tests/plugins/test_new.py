@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import installs
 from distgrad.cli import main
 from distgrad.hookspecs import HOOKS
+from tests.helpers import installs
 
 # kind: the name asked for, a program that uses the plugin by its name, and what that prints
 USES = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import installs
+from tests.helpers import installs
 
 pytestmark = [pytest.mark.packaging, pytest.mark.slow]
 

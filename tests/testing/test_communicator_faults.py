@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from distgrad import registry
-from distgrad.distributed.communicator import CompletedRequest, Request
-from distgrad.distributed.reduction import ReduceOp, check_op, combine
+from distgrad.distributed.communication.communicator import CompletedRequest, Request
+from distgrad.distributed.communication.reduction import ReduceOp, check_op, combine
 from distgrad.testing import CHECKS, check, check_communicator, subject
 
 Threads: Any = registry.get("communicator", "threads")

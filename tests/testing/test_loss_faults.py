@@ -10,7 +10,7 @@ import pytest
 import distgrad
 from distgrad import Tensor
 from distgrad.autograd import Function
-from distgrad.nn.loss import Loss
+from distgrad.nn.modules.loss import Loss
 from distgrad.testing import check_loss
 
 

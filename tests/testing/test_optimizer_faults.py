@@ -9,8 +9,8 @@ import pytest
 
 import distgrad
 import distgrad.distributed as dist
-from distgrad.compiled import available, compiled
-from distgrad.distributed import node_memory
+from distgrad.distributed.shared_memory import region
+from distgrad.jit import available, compiled
 from distgrad.optim import Optimizer
 from distgrad.testing import CHECKS, check_optimizer, subject
 
@@ -331,7 +331,7 @@ FAULTS: list[tuple[type, str, str]] = [
 
 def shows_in_shared_memory(cls: type) -> bool:
     """Whether a fault that does so can be found here."""
-    return node_memory.why_not() is None and (available() or cls is not ComputesAheadOfItsLoop)
+    return region.why_not() is None and (available() or cls is not ComputesAheadOfItsLoop)
 
 
 @pytest.mark.parametrize("cls", [Sound, InPyTorchsWay])
@@ -340,7 +340,7 @@ def test_the_faultless_pass(cls: type) -> None:
     assert report.ok, str(report)
     skipped = {r.check for r in report.results if r.outcome == "skipped"}
     expected = set() if cls is Sound else {"block_size", "tensor_layout", "sharding"}
-    assert skipped == expected | ({"shared_memory"} if node_memory.why_not() else set())
+    assert skipped == expected | ({"shared_memory"} if region.why_not() else set())
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 from distgrad import registry
 from distgrad.hookspecs import HOOKS
 from distgrad.testing import CHECKS, check
-from tests.ranks import run_ranks
+from tests.helpers.ranks import run_ranks
 
 BUILT_IN = [(p.kind, p.name) for p in registry.plugins() if p.distribution == "distgrad"]
 PROCESSES = {"mpi", "shared"}  # communicators whose ranks mpirun starts

@@ -158,10 +158,10 @@ def test_settings_of_the_class_and_of_the_call() -> None:
 
 
 def test_a_check_changes_nothing_outside() -> None:
-    from distgrad import compiled
-    from distgrad.optim import flat
+    from distgrad import jit
+    from distgrad.optim.update import segments
 
-    before = flat.BLOCK_BYTES, compiled.available, distgrad.cuda.device_count()
+    before = segments.BLOCK_BYTES, jit.available, distgrad.cuda.device_count()
     check_optimizer(ByNorm)
-    assert (flat.BLOCK_BYTES, compiled.available, distgrad.cuda.device_count()) == before
+    assert (segments.BLOCK_BYTES, jit.available, distgrad.cuda.device_count()) == before
     assert not distgrad.distributed.is_initialized()

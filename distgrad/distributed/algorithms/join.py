@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distgrad.distributed.process_group import ProcessGroup
+from distgrad.distributed.process_groups.default_group import ProcessGroup
 
 __all__ = ["Join", "JoinHook", "Joinable"]
 

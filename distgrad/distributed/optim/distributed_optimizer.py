@@ -12,12 +12,12 @@ from distgrad import dtypes
 from distgrad.autograd import Tensor
 from distgrad.distributed.algorithms.ddp_comm_hooks import default_hooks
 from distgrad.distributed.algorithms.join import Join, JoinHook
-from distgrad.distributed.collectives import broadcast_array
-from distgrad.distributed.consistency import check_same_model
-from distgrad.distributed.grad_bucket import CommHook
-from distgrad.distributed.gradient_sync import GradientSync
+from distgrad.distributed.collectives.in_place import broadcast_array
+from distgrad.distributed.data_parallel.gradient_sync import GradientSync
+from distgrad.distributed.gradients.grad_bucket import CommHook
 from distgrad.distributed.optim.wrapping import Wrapping
-from distgrad.distributed.process_group import ProcessGroup, get_group
+from distgrad.distributed.process_groups.default_group import ProcessGroup, get_group
+from distgrad.distributed.reliability.model_agreement import check_same_model
 from distgrad.optim.optimizer import Optimizer
 
 __all__ = ["Compression", "DistributedOptimizer", "broadcast_optimizer_state", "broadcast_parameters"]

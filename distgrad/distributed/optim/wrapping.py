@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from distgrad.distributed.algorithms.join import Joinable, JoinHook
-from distgrad.distributed.process_group import ProcessGroup
+from distgrad.distributed.process_groups.default_group import ProcessGroup
 from distgrad.optim.hooks import Hooked
 from distgrad.optim.optimizer import Optimizer
 

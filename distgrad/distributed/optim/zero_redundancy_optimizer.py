@@ -15,11 +15,11 @@ from distgrad import backend, storage
 from distgrad.autograd import Tensor
 from distgrad.backend import Array
 from distgrad.distributed.algorithms.join import Join
-from distgrad.distributed.collectives import broadcast_array
-from distgrad.distributed.communicator import Communicator
+from distgrad.distributed.collectives.in_place import broadcast_array
+from distgrad.distributed.collectives.work import gather_array
+from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.optim.wrapping import Wrapping
-from distgrad.distributed.process_group import ProcessGroup, get_group
-from distgrad.distributed.work import gather_array
+from distgrad.distributed.process_groups.default_group import ProcessGroup, get_group
 from distgrad.optim.optimizer import Optimizer
 from distgrad.storage import FlatStorage
 

@@ -14,16 +14,16 @@ from distgrad import autograd
 from distgrad._arguments import kind_of
 from distgrad.autograd import Tensor
 from distgrad.distributed.algorithms.join import Join, Joinable, JoinHook
-from distgrad.distributed.announced import UNKNOWN
-from distgrad.distributed.collectives import broadcast_array
-from distgrad.distributed.consistency import AsWrapped, check_same_model
-from distgrad.distributed.forked import FORKED
-from distgrad.distributed.grad_bucket import CommHook
-from distgrad.distributed.gradient_sync import GradientSync
-from distgrad.distributed.process_group import ProcessGroup, get_group
-from distgrad.distributed.reducer import Reducer
-from distgrad.distributed.reduction import ReduceOp
-from distgrad.nn.module import Module
+from distgrad.distributed.collectives.in_place import broadcast_array
+from distgrad.distributed.communication.reduction import ReduceOp
+from distgrad.distributed.data_parallel.gradient_sync import GradientSync
+from distgrad.distributed.data_parallel.message_reducer import Reducer
+from distgrad.distributed.gradients.announced import UNKNOWN
+from distgrad.distributed.gradients.grad_bucket import CommHook
+from distgrad.distributed.process_groups.default_group import ProcessGroup, get_group
+from distgrad.distributed.reliability.forks import FORKED
+from distgrad.distributed.reliability.model_agreement import AsWrapped, check_same_model
+from distgrad.nn.base.module import Module
 
 __all__ = ["DistributedDataParallel"]
 
@@ -39,9 +39,9 @@ class DistributedDataParallel(Module, Joinable):
 
     Where the ranks of a node share memory (the ``shared`` communicator), gradients are not sent but added up where they
     lie; on one node each rank makes its part of a wide linear layer's gradient, of all ranks' few samples
-    (:mod:`distgrad.distributed.factors`), until a rank asks for that ``p.grad``.  A communication hook and :meth:`join`
-    need messages: the model's memory then becomes each rank's own, with a hook for good (it cannot be removed, as in
-    PyTorch), with :meth:`join` until its context has ended.
+    (:mod:`distgrad.distributed.node_update.sufficient_factors`), until a rank asks for that ``p.grad``.  A
+    communication hook and :meth:`join` need messages: the model's memory then becomes each rank's own, with a hook for
+    good (it cannot be removed, as in PyTorch), with :meth:`join` until its context has ended.
 
     As in PyTorch, a forward pass of the wrapper holds for one backward pass, the next one, which is reduced; what
     backward passes add behind it, before another forward pass, stays this rank's own.  Ranks may step with such
@@ -151,8 +151,8 @@ class DistributedDataParallel(Module, Joinable):
         """Have ``hook(state, bucket)`` reduce each bucket of gradients.  Collective; once for a model.
 
         The hook is called when the bucket is complete on this rank, in the same order on all, with a
-        :class:`~distgrad.distributed.grad_bucket.GradBucket`; it returns the promise of the mean over the ranks, a
-        tensor of as many elements.  Built in: :mod:`distgrad.distributed.algorithms.ddp_comm_hooks`.
+        :class:`~distgrad.distributed.gradients.grad_bucket.GradBucket`; it returns the promise of the mean over the
+        ranks, a tensor of as many elements.  Built in: :mod:`distgrad.distributed.algorithms.ddp_comm_hooks`.
 
         Raises:
             TypeError: ``hook`` cannot be called.

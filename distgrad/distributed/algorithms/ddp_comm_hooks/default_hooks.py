@@ -6,11 +6,11 @@ from typing import Any
 
 from distgrad import dtypes
 from distgrad.autograd import Tensor
-from distgrad.distributed.communicator import Communicator
-from distgrad.distributed.futures import Future
-from distgrad.distributed.grad_bucket import CommHook, GradBucket, all_reduced
-from distgrad.distributed.process_group import ProcessGroup, get_group
-from distgrad.distributed.reduction import ReduceOp
+from distgrad.distributed.communication.communicator import Communicator
+from distgrad.distributed.communication.futures import Future
+from distgrad.distributed.communication.reduction import ReduceOp
+from distgrad.distributed.gradients.grad_bucket import CommHook, GradBucket, all_reduced
+from distgrad.distributed.process_groups.default_group import ProcessGroup, get_group
 
 __all__ = ["allreduce_hook", "bf16_compress_hook", "bf16_compress_wrapper", "fp16_compress_hook",
            "fp16_compress_wrapper"]  # fmt: skip

@@ -13,10 +13,10 @@ import numpy as np
 from distgrad import backend
 from distgrad.autograd import Tensor
 from distgrad.backend import Array
-from distgrad.distributed.futures import Future
-from distgrad.distributed.grad_bucket import GradBucket, all_reduced
-from distgrad.distributed.process_group import ProcessGroup, get_group
-from distgrad.distributed.reduction import ReduceOp
+from distgrad.distributed.communication.futures import Future
+from distgrad.distributed.communication.reduction import ReduceOp
+from distgrad.distributed.gradients.grad_bucket import GradBucket, all_reduced
+from distgrad.distributed.process_groups.default_group import ProcessGroup, get_group
 
 __all__ = ["TopKState", "topk_hook"]
 

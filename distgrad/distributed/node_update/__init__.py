@@ -1,0 +1,25 @@
+"""One update for all ranks of a node, whose parameters and gradients lie in memory that they share."""
+
+from __future__ import annotations
+
+from distgrad.distributed.node_update.agreement import SameUpdate
+from distgrad.distributed.node_update.internode_overlap import Overlap
+from distgrad.distributed.node_update.multi_node import ClusterUpdate
+from distgrad.distributed.node_update.optimizer_state import SharedState
+from distgrad.distributed.node_update.parameters import SharedParameters
+from distgrad.distributed.node_update.progress_counters import Meeting
+from distgrad.distributed.node_update.single_node import SharedUpdate, Withdrawn, scaled
+from distgrad.distributed.node_update.sufficient_factors import Factors
+
+__all__ = [
+    "ClusterUpdate",
+    "Factors",
+    "Meeting",
+    "Overlap",
+    "SameUpdate",
+    "SharedParameters",
+    "SharedState",
+    "SharedUpdate",
+    "Withdrawn",
+    "scaled",
+]

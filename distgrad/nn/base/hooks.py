@@ -1,0 +1,190 @@
+"""Functions that run around a module's forward and backward.  A module without them pays one look at ``_hooks``."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ...autograd import Function, RemovableHandle, Tensor
+
+if TYPE_CHECKING:
+    from .module import Module
+
+_key = itertools.count()
+
+
+class Hooks:
+    """The hooks of one module, each kind in the order they run: ``{key: (hook, wants keyword arguments)}``."""
+
+    __slots__ = ("backward", "backward_pre", "forward", "forward_pre")
+
+    def __init__(self) -> None:
+        self.forward_pre: dict[int, tuple[Any, bool]] = {}
+        self.forward: dict[int, tuple[Any, bool]] = {}
+        self.backward_pre: dict[int, tuple[Any, bool]] = {}
+        self.backward: dict[int, tuple[Any, bool]] = {}
+
+
+def _add(module: Any, kind: str, hook: Callable[..., Any], with_kwargs: bool, prepend: bool) -> RemovableHandle:
+    """Register ``hook`` under ``kind``, an attribute of :class:`Hooks`, last or first."""
+    if not callable(hook):
+        raise TypeError(f"a hook must be callable, got {type(hook).__name__}")
+    if module._hooks is None:
+        module._hooks = Hooks()
+    hooks = getattr(module._hooks, kind)
+    key = next(_key)
+    if prepend:
+        later = dict(hooks)
+        hooks.clear()
+        hooks[key] = (hook, with_kwargs)
+        hooks.update(later)
+    else:
+        hooks[key] = (hook, with_kwargs)
+    return RemovableHandle(hooks, key)
+
+
+class Hookable:
+    """The part of :class:`Module` that registers hooks."""
+
+    _hooks: Hooks | None
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(module, args)`` before forward; what it returns, if not None, replaces the arguments."""
+        return _add(self, "forward_pre", hook, with_kwargs, prepend)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(module, args, output)`` after forward; what it returns, if not None, replaces the output."""
+        return _add(self, "forward", hook, with_kwargs, prepend)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(module, grad_output)`` before the module's backward; its result, if not None, replaces them."""
+        return _add(self, "backward_pre", hook, False, prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(module, grad_input, grad_output)`` when the gradients of the inputs are complete.
+
+        Both are tuples, None for what is no tensor or has no gradient.  A result, if not None, replaces ``grad_input``.
+        """
+        return _add(self, "backward", hook, False, prepend)
+
+
+def call(module: Module, hooks: Hooks, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``module.forward(*args, **kwargs)`` with the hooks around it."""
+    for hook, with_kwargs in tuple(hooks.forward_pre.values()):
+        if with_kwargs:
+            found = hook(module, args, kwargs)
+            if found is not None:
+                if not (isinstance(found, tuple) and len(found) == 2):
+                    raise RuntimeError(
+                        "forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got "
+                        f"{type(found).__name__}"
+                    )
+                args, kwargs = found
+        else:
+            found = hook(module, args)
+            if found is not None:
+                args = found if isinstance(found, tuple) else (found,)
+    watch = _Watch(module, hooks) if hooks.backward or hooks.backward_pre else None
+    if watch is not None:
+        args = watch.inputs(args)
+    out = module.forward(*args, **kwargs)
+    for hook, with_kwargs in tuple(hooks.forward.values()):
+        found = hook(module, args, kwargs, out) if with_kwargs else hook(module, args, out)
+        if found is not None:
+            out = found
+    return out if watch is None else watch.outputs(out)
+
+
+class _Watch:
+    """One call of a module with backward hooks: an identity at its outputs, which takes their gradients together, and
+    one at its inputs, which hands both to the hooks."""
+
+    def __init__(self, module: Module, hooks: Hooks) -> None:
+        self.module, self.hooks = module, hooks
+        self.grad_output: tuple[Any, ...] | None = None
+        self.watched: list[int] = []  # which arguments the inputs' identity passes on
+        self.n_inputs = 0
+
+    def inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        self.n_inputs = len(args)
+        self.watched = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.requires_grad]
+        if not self.watched:
+            return args
+        passed = list(args)
+        for i, t in zip(self.watched, _AtInputs.apply(self, *[args[i] for i in self.watched]), strict=True):
+            passed[i] = t
+        return tuple(passed)
+
+    def outputs(self, out: Any) -> Any:
+        several = isinstance(out, (tuple, list))
+        outs = list(out) if several else [out]
+        recorded = [i for i, o in enumerate(outs) if isinstance(o, Tensor) and o.requires_grad]
+        if not recorded:
+            return out
+        passed = _AtOutputs.apply(self, len(outs), recorded, *[outs[i] for i in recorded])
+        for i, t in zip(recorded, passed, strict=True):
+            outs[i] = t
+        if not several:
+            return outs[0]
+        return type(out)(*outs) if hasattr(out, "_fields") else type(out)(outs)
+
+    def at_outputs(self, grads: tuple[Any, ...], n: int, recorded: list[int]) -> tuple[Any, ...]:
+        whole: list[Any] = [None] * n
+        for i, g in zip(recorded, grads, strict=True):
+            whole[i] = g
+        self.grad_output = tuple(whole)
+        for hook, _ in tuple(self.hooks.backward_pre.values()):
+            found = hook(self.module, self.grad_output)
+            if found is not None:
+                self.grad_output = _same_number(found, n, "full backward pre-hook")
+        if not self.watched:  # nothing below asks for a gradient: the hooks run here, as in PyTorch
+            self._run((None,) * self.n_inputs)
+        return tuple(self.grad_output[i] for i in recorded)
+
+    def at_inputs(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+        whole: list[Any] = [None] * self.n_inputs
+        for i, g in zip(self.watched, grads, strict=True):
+            whole[i] = g
+        found = self._run(tuple(whole))
+        return tuple(found[i] for i in self.watched)
+
+    def _run(self, grad_input: tuple[Any, ...]) -> tuple[Any, ...]:
+        for hook, _ in tuple(self.hooks.backward.values()):
+            found = hook(self.module, grad_input, self.grad_output)
+            if found is not None:
+                grad_input = _same_number(found, self.n_inputs, "full backward hook")
+        return grad_input
+
+
+def _same_number(found: Any, n: int, name: str) -> tuple[Any, ...]:
+    found = found if isinstance(found, tuple) else (found,)
+    if len(found) != n:
+        raise RuntimeError(f"{name} returned an incorrect number of gradients: {len(found)}, but it was given {n}")
+    return found
+
+
+class _AtInputs(Function):
+    @staticmethod
+    def forward(ctx: Any, watch: _Watch, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.watch = watch
+        return tensors
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return (None, *ctx.watch.at_inputs(grads))
+
+
+class _AtOutputs(Function):
+    @staticmethod
+    def forward(ctx: Any, watch: _Watch, n: int, recorded: list[int], *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.watch, ctx.n, ctx.recorded = watch, n, recorded
+        return tensors
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return (None, None, None, *ctx.watch.at_outputs(grads, ctx.n, ctx.recorded))

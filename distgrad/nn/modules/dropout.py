@@ -1,0 +1,33 @@
+"""Layers that drop at random while training."""
+
+from __future__ import annotations
+
+from ..._arguments import number
+from ...autograd import Tensor
+from .. import functional as F
+from ..base.module import Module
+
+
+class Dropout(Module):
+    """In training each element is zero with probability ``p`` and the others are divided by 1 - p; else the input.
+
+    (Hinton et al. 2012, arXiv:1207.0580.)
+
+    Args:
+        p: in [0, 1]; ValueError otherwise.
+        inplace: overwrite the input.
+    """
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        number("Dropout", "p", p)
+        if not 0 <= p <= 1:
+            raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+        self.p = p
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout(input, self.p, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}"

@@ -1,0 +1,65 @@
+"""Linear maps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..._arguments import sizes_of
+from ...autograd import Tensor
+from ...ops import creation
+from ...ops.linalg import products
+from .. import init
+from ..base.module import Module
+from ..parameter import Parameter
+
+
+class Identity(Module):
+    """Its input, whatever arguments it is made with."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input
+
+
+class Linear(Module):
+    """``input @ weight.T + bias``: input (*, in_features), output (*, out_features).
+
+    Weight and bias start uniform on ±1/sqrt(in_features).
+
+    Args:
+        in_features, out_features: sizes of the last dimension of input and output.
+        bias: whether there is one.
+        device, dtype: of the parameters; by default the CPU and the default dtype.
+
+    Attributes:
+        weight: (out_features, in_features).  bias: (out_features), or None.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        sizes_of("Linear", in_features=in_features, out_features=out_features)
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = Parameter(creation.empty(out_features, in_features, device=device, dtype=dtype))
+        made = Parameter(creation.empty(out_features, device=device, dtype=dtype)) if bias else None
+        self.register_parameter("bias", made)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # the bound is then 1 / sqrt(in_features)
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features) if self.in_features else 0.0
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input: Tensor) -> Tensor:
+        own = self._parameters  # faster than two attributes
+        return products.linear(input, own["weight"], own["bias"])
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

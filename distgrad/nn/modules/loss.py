@@ -1,0 +1,52 @@
+"""What losses share.  The losses themselves are plugins, found by name: ``nn.MSELoss``, ``nn.get_loss("mse")``."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ...autograd import Tensor
+from ...ops.nn.losses import legacy_reduction
+from ..base.module import Module
+
+
+class Loss(Module):
+    """Base of a loss, called as ``loss(input, target)``.
+
+    Args:
+        size_average, reduce: PyTorch's old way to say ``reduction``; they override it, with a warning.
+        reduction: ``"mean"`` and ``"sum"`` give a number, ``"none"`` the elements; anything else is a ValueError at the
+            call, as in PyTorch.
+
+    Attributes:
+        inputs: what a model has to give the loss: ``"outputs"`` (any numbers), ``"probabilities"`` or
+            ``"log_probabilities"``.
+        targets: what it takes them against, in a task of classes: ``"one_hot"`` vectors (of the outputs' shape),
+            ``"classes"`` (their numbers, int64), ``"signs"`` (1 and -1 in place of 1 and 0), or ``"others"``, which no
+            class makes.  A training program goes by these two, which a loss states in its class.
+    """
+
+    inputs: ClassVar[str] = "outputs"
+    targets: ClassVar[str] = "one_hot"
+    reduction: str
+
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        super().__init__()
+        if size_average is not None or reduce is not None:
+            reduction = legacy_reduction(size_average, reduce)
+        self.reduction = reduction
+
+
+class WeightedLoss(Loss):
+    """A loss with factors, kept as the buffer ``weight``: they move and are saved with the model."""
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.register_buffer("weight", weight)

@@ -1,0 +1,63 @@
+"""The operations that layers are made of."""
+
+from __future__ import annotations
+
+from distgrad.ops.nn.activation import (
+    celu,
+    dropout,
+    elu,
+    erf,
+    erfc,
+    gelu,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    log_softmax,
+    logsigmoid,
+    mish,
+    positive_part,
+    prelu_of,
+    relu,
+    relu6,
+    selu,
+    silu,
+    softmax,
+    softmin,
+    softplus,
+    softsign,
+    tanhshrink,
+    threshold,
+)
+from distgrad.ops.nn.embedding import embedding
+from distgrad.ops.nn.normalization import batch_norm
+
+__all__ = [
+    "batch_norm",
+    "celu",
+    "dropout",
+    "elu",
+    "embedding",
+    "erf",
+    "erfc",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "log_softmax",
+    "logsigmoid",
+    "mish",
+    "positive_part",
+    "prelu_of",
+    "relu",
+    "relu6",
+    "selu",
+    "silu",
+    "softmax",
+    "softmin",
+    "softplus",
+    "softsign",
+    "tanhshrink",
+    "threshold",
+]

@@ -1,0 +1,24 @@
+"""Losses as functions; the fused ones have one pass forward, one backward, and a reference in simple operations."""
+
+from __future__ import annotations
+
+from .binary import binary_cross_entropy, binary_cross_entropy_with_logits, soft_margin_loss
+from .classification import cross_entropy, nll_loss
+from .common import legacy_reduction
+from .distances import (
+    cosine_embedding_loss,
+    cosine_similarity,
+    hinge_embedding_loss,
+    margin_ranking_loss,
+    pairwise_distance,
+    triplet_margin_loss,
+)
+from .likelihood import gaussian_nll_loss, kl_div, poisson_nll_loss
+from .regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
+
+__all__ = [
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "cosine_similarity",
+    "cross_entropy", "gaussian_nll_loss", "hinge_embedding_loss", "huber_loss", "kl_div", "l1_loss",
+    "legacy_reduction", "margin_ranking_loss", "mse_loss", "nll_loss", "pairwise_distance", "poisson_nll_loss",
+    "smooth_l1_loss", "soft_margin_loss", "triplet_margin_loss",
+]  # fmt: skip

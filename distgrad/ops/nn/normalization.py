@@ -1,0 +1,234 @@
+"""Normalization: values brought to mean 0 and variance 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ... import backend, dtypes
+from ..._arguments import checked
+from ...autograd import Tensor, fused
+from ...autograd.views import refresh
+from .._declare import needs_tensor
+from ..elementwise import sqrt
+
+# In what follows x (N, C, *) is taken as (N, C) or (N, C, L), and what is one number a channel is an array (C).
+
+
+def _channels_second(x: Any) -> Any:
+    """``x`` as (N, C), or as (N, C, L) where that is more; float16 and bfloat16 as float32, to compute in."""
+    if x.ndim > 2:
+        length = math.prod(x.shape[2:])
+        x = x.reshape(x.shape[:2] if length == 1 else (*x.shape[:2], length))
+    return x.astype(np.float32) if x.dtype.itemsize == 2 else x
+
+
+def _each(value: Any, x: Any) -> Any:
+    """Numbers of channels, beside ``x``."""
+    return value if x.ndim == 2 else value[:, None]
+
+
+# So many elements at a time: what one pass leaves in cache, the next finds there.
+_BLOCK = 2**17
+
+
+def _blocks(xp: Any, x: Any) -> list[Any]:
+    """Parts of the batch that fit in cache; on a device the whole."""
+    rows = max(1, _BLOCK * len(x) // max(x.size, 1) if xp is np else len(x))
+    return [slice(i, i + rows) for i in range(0, len(x), rows)]
+
+
+def _sums(xp: Any, x: Any) -> Any:
+    """The sum of each channel; in NumPy first over the batch, by BLAS, which is quicker than its reductions."""
+    if xp is not np:
+        return xp.add.reduce(x if x.ndim == 2 else xp.add.reduce(x, 2), 0)
+    first = np.ones(len(x), x.dtype) @ x.reshape(len(x), math.prod(x.shape[1:]))
+    return first if x.ndim == 2 else np.add.reduce(first.reshape(x.shape[1:]), 1)
+
+
+def _products(xp: Any, x: Any, y: Any) -> Any:
+    """The sum of ``x * y`` of each channel, without an array of the products."""
+    return xp.einsum("nc,nc->c" if x.ndim == 2 else "ncl,ncl->c", x, y)
+
+
+def _reference_batch_norm(
+    x: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: float, notice: Any = None, training: bool = False
+) -> Any:
+    shape = (1, x.shape[1], *[1] * (x.ndim - 2))
+    kind = x.dtype
+    if kind.itemsize == 2:
+        x = x.float()
+    if training:
+        over = [d for d in range(x.ndim) if d != 1]
+        centred = x - x.mean(over, keepdim=True)
+        spread = (centred * centred).mean(over, keepdim=True)
+    else:
+        centred, spread = x - mean.reshape(shape), Tensor._wrap(var, None).reshape(shape)
+    out = centred / sqrt(spread + eps)
+    if weight is not None:
+        out = out * weight.to(out.dtype).reshape(shape)
+    if bias is not None:
+        out = out + bias.to(out.dtype).reshape(shape)
+    return out.to(kind)
+
+
+@fused(reference=_reference_batch_norm, inputs=3, grad_name="NativeBatchNormBackward0", linear="bias")
+def _batch_norm(xp, x, weight, bias, mean, var, eps, notice=None, training=False):
+    """Of given ``mean`` and ``var`` (C), or, in training, of the batch's, which go to ``notice(mean, var, n)``.
+
+    Data far from 0 loses nothing: a mean rounded to x's dtype is subtracted first, which is exact near it, and what
+    mean is left then (``rest``) is taken off the small differences.
+    """
+    a = _channels_second(x)
+    out, blocks = xp.empty(a.shape, a.dtype), _blocks(xp, a)
+    rest: Any = 0.0
+    if training:
+        n = a.size // max(a.shape[1], 1)
+        mean = _sums(xp, a) / max(n, 1)
+        center = _each(mean, a)
+        rest = squares = xp.zeros_like(mean)
+        for rows in blocks:
+            centred = xp.subtract(a[rows], center, out=out[rows])
+            rest = rest + _sums(xp, centred)
+            squares = squares + _products(xp, centred, centred)
+        rest = rest / max(n, 1)
+        var = xp.maximum(squares / max(n, 1) - rest * rest, 0)
+        if notice is not None and n:
+            notice(mean + rest, var, n)
+    else:
+        center = _each(mean, a)
+        for rows in blocks:
+            xp.subtract(a[rows], center, out=out[rows])
+    inverse = 1 / xp.sqrt(var + a.dtype.type(eps))
+    scale = inverse if weight is None else inverse * weight.astype(a.dtype)
+    shift = -rest * scale if bias is None else bias.astype(a.dtype) - rest * scale
+    factor, summand = _each(scale, a), _each(shift, a)
+    for rows in blocks:
+        block = out[rows]
+        block *= factor
+        block += summand
+    return out.astype(x.dtype, copy=False).reshape(x.shape), (mean, rest, inverse)
+
+
+@_batch_norm.defbackward
+def _batch_norm_backward(xp, g, ans, kept, wanted, x, weight, bias, mean, var, eps, notice=None, training=False):
+    """With x̂ the normalized input and s = weight / σ: g x̂ summed for the weight, g summed for the bias, and for the
+    input s g, in training s (g - mean(g) - x̂ mean(g x̂)), for mean and variance depend on it."""
+    mean, rest, inverse = kept
+    grad, a = _channels_second(g), _channels_second(x)
+    gx, blocks, center = xp.empty(a.shape, a.dtype), _blocks(xp, a), _each(mean, a)
+    total = along = xp.zeros_like(inverse)
+    for rows in blocks:
+        centred = xp.subtract(a[rows], center, out=gx[rows])
+        total = total + _sums(xp, grad[rows])
+        along = along + _products(xp, grad[rows], centred)
+    along = along - rest * total
+    gw = None if wanted[1] is None else (along * inverse).astype(weight.dtype)
+    gb = None if wanted[2] is None else total.astype(bias.dtype)
+    if wanted[0] is None:
+        return None, gw, gb
+    scale = inverse if weight is None else inverse * weight.astype(a.dtype)
+    n = max(a.size // max(a.shape[1], 1), 1)
+    slope = -scale * inverse * inverse * along / n
+    factor, by_mean, summand = _each(scale, a), _each(slope, a), _each(-scale * total / n - slope * rest, a)
+    for rows in blocks:
+        block = gx[rows]  # the centred input
+        if training:
+            block *= by_mean
+            block += summand
+            block += grad[rows] * factor
+        else:
+            xp.multiply(grad[rows], factor, out=block)
+    return gx.astype(x.dtype, copy=False).reshape(x.shape), gw, gb
+
+
+@checked
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) * weight + bias, channel by channel (Ioffe and Szegedy 2015, arXiv:1502.03167).
+
+    Args:
+        input: (N, C, *), floating.
+        running_mean, running_var: (C).  In training they take in the batch's statistics, the variance divided by
+            n - 1: ``running += momentum * (batch - running)``; else they are what is normalized with.
+        weight, bias: (C); 1 and 0 by default.
+        training: normalize with mean and variance of the batch, the latter divided by n.
+        momentum: the share of the batch in the running statistics.
+        eps: added to the variance.
+
+    All have one dtype; beside a float16 or bfloat16 input the others may be float32.
+
+    Raises:
+        ValueError: in training, one value a channel, or an ``eps`` that is not positive; one running statistic alone.
+        RuntimeError: no running statistics to normalize with, another number of channels, dtypes that do not fit,
+            running statistics that require gradients.
+        IndexError: an input without channels.
+        NotImplementedError: an input that is not floating.
+    """
+    x = needs_tensor(input, "batch_norm")
+    shape, statistics = x.shape, {"running_mean": running_mean, "running_var": running_var}
+    if len(shape) < 2:
+        raise IndexError(f"batch_norm needs an input (N, C, *), but got {len(shape)} dimensions")
+    if training:
+        if len({tensor is None for tensor in statistics.values()}) == 2:
+            raise ValueError("running_mean and running_var must either both be None or neither be None")
+        if math.prod(shape) == shape[1]:
+            raise ValueError(f"Expected more than 1 value per channel when training, got input size {shape}")
+        if not eps > 0:
+            raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
+    for name, tensor in statistics.items():
+        if tensor is None and not training:
+            raise RuntimeError(f"{name} must be defined in evaluation mode")
+        if tensor is not None and tensor.requires_grad:
+            raise RuntimeError(f"batch_norm is not differentiable with respect to {name}; it cannot require gradients")
+    others = {name: t for name, t in {**statistics, "weight": weight, "bias": bias}.items() if t is not None}
+    for name, tensor in others.items():
+        if tensor.numel() != shape[1]:
+            raise RuntimeError(f"{name} should contain {shape[1]} elements not {tensor.numel()}")
+    _check_dtypes(x, others)
+    if not training:
+        assert running_mean is not None and running_var is not None  # refused above
+        wide = np.float32 if x.dtype.itemsize == 2 else x.dtype.np
+        with backend.where_it_lies(running_mean._data):
+            mean, var = (t.detach()._data.astype(wide) for t in (running_mean, running_var))  # they may change later
+        return _batch_norm(x, weight, bias, mean, var, eps)
+    notice = None if running_mean is None else _averaging(running_mean, running_var, momentum)
+    return _batch_norm(x, weight, bias, None, None, eps, notice=notice, training=True)
+
+
+def _check_dtypes(x: Tensor, others: dict[str, Tensor]) -> None:
+    if x.dtype.category != 2:
+        raise NotImplementedError(f'"batch_norm" not implemented for {x.dtype}')
+    kinds = {tensor.dtype for tensor in others.values()}
+    allowed = {x.dtype, dtypes.float32} if x.dtype.itemsize == 2 else {x.dtype}
+    if len(kinds) > 1 or not kinds <= allowed:
+        given = ", ".join(f"{name} {tensor.dtype}" for name, tensor in {"input": x, **others}.items())
+        raise RuntimeError(
+            f"batch_norm: {given}; all must be of the input's dtype, or, beside float16 or bfloat16, all others float32"
+        )
+
+
+def _averaging(running_mean: Any, running_var: Any, momentum: float) -> Callable[[Any, Any, int], None]:
+    """What takes a batch's mean and variance (of n values each, divided by n) into the running ones."""
+
+    def notice(mean: Any, var: Any, n: int) -> None:
+        for running, batch in ((running_mean, mean), (running_var, var * (n / (n - 1)))):
+            if running._view is not None:
+                refresh(running)
+            held = running._data
+            moved = held.astype(batch.dtype, copy=False) * (1 - momentum) + batch * momentum
+            held[...] = moved.astype(held.dtype, copy=False)
+            running._bump()
+
+    return notice
