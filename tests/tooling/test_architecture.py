@@ -31,6 +31,13 @@ ALL = [*SHIPPED, *sorted(p for top in ("tests", "benchmarks", "plugins/template"
 GROUND = {"backend", "dtypes"}
 TAPE = GROUND | {"_arguments", "autograd"}
 ANYTHING = {"*"}
+UNDER_GROUPS = {
+    f"distributed.{room}" for room in ("communication", "launching", "timeline", "shared_memory", "reliability")
+}
+UNDER_DATA_PARALLEL = UNDER_GROUPS | {
+    f"distributed.{room}" for room in ("process_groups", "collectives", "gradients", "node_update")
+}
+ANYTHING_DISTRIBUTED = UNDER_DATA_PARALLEL | {"_names"}
 
 # What each part of distgrad may import of distgrad, besides itself.  The longest matching name counts.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -46,8 +53,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": ANYTHING,
     "compiled": {"_compile_cache", "backend"},
     "cuda": GROUND | {"random"},  # manual_seed_all
-    "distributed": TAPE | {"_names", "compiled", "registry", "storage"},  # never nn: the wrapper is nn.parallel
-    "distributed.optim": TAPE | {"distributed", "optim", "storage"},  # optimizers around optimizers, as nn.parallel
+    "distributed": ANYTHING_DISTRIBUTED,  # PyTorch's names, handed on
+    # From the bottom up: each may import what stands above it here, and of the rest of distgrad what its row says.
+    "distributed.communication": GROUND | {"jit"},
+    "distributed.launching": {"distributed.communication"},
+    "distributed.timeline": {"distributed.communication", "distributed.launching"},
+    "distributed.shared_memory": {"distributed.communication"},
+    "distributed.reliability": GROUND | {"distributed.communication", "distributed.launching", "distributed.timeline"},
+    "distributed.process_groups": TAPE | {"registry"} | UNDER_GROUPS,
+    "distributed.collectives": TAPE | {"distributed.process_groups"} | UNDER_GROUPS,
+    "distributed.gradients": TAPE | {"distributed.collectives", "distributed.communication", "jit", "storage"},
+    "distributed.node_update": TAPE | {"distributed.gradients", "jit", "storage"} | UNDER_GROUPS,
+    "distributed.data_parallel": TAPE | {"storage"} | UNDER_DATA_PARALLEL,
+    "distributed.algorithms": TAPE | {"distributed", "storage"} | UNDER_DATA_PARALLEL,
+    "distributed.optim": TAPE | {"optim", "storage", "distributed.algorithms", "distributed.data_parallel"}
+    | UNDER_DATA_PARALLEL,  # optimizers around optimizers, as nn.parallel
     "dtypes": set(),
     "hookspecs": set(),
     "nn": TAPE | {"_names", "ops", "random", "registry"},
