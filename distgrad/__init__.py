@@ -72,10 +72,6 @@ from .ops.arithmetic import (
     add,
     addcdiv,
     addcmul,
-    div,
-    divide,
-    floor_divide,
-    fmod,
     lerp,
     maximum,
     minimum,
@@ -84,14 +80,9 @@ from .ops.arithmetic import (
     neg,
     negative,
     positive,
-    pow,
-    reciprocal,
-    remainder,
     rsub,
-    square,
     sub,
     subtract,
-    true_divide,
     xlogy,
 )
 from .ops.assigning import masked_fill
@@ -99,18 +90,13 @@ from .ops.conversion import (
     result_type,
 )
 from .ops.creation import (
-    arange,
     as_tensor,
     asarray,
     empty,
     empty_like,
-    eye,
     from_numpy,
     full,
     full_like,
-    linspace,
-    logspace,
-    meshgrid,
     numel,
     ones,
     ones_like,
@@ -119,6 +105,7 @@ from .ops.creation import (
     zeros,
     zeros_like,
 )
+from .ops.division import div, divide, floor_divide, fmod, remainder, true_divide
 from .ops.drawing import (
     bernoulli,
     get_rng_state,
@@ -135,8 +122,6 @@ from .ops.einsum import (
     einsum,
 )
 from .ops.elementwise import (
-    abs,
-    absolute,
     acos,
     acosh,
     asin,
@@ -144,7 +129,6 @@ from .ops.elementwise import (
     atan,
     atan2,
     atanh,
-    ceil,
     conj,
     conj_physical,
     cos,
@@ -152,26 +136,21 @@ from .ops.elementwise import (
     exp,
     exp2,
     expm1,
-    floor,
-    frac,
     imag,
     log,
     log1p,
     log2,
     log10,
     real,
-    round,
     rsqrt,
-    sgn,
     sigmoid,
-    sign,
     sin,
     sinh,
     sqrt,
     tan,
     tanh,
-    trunc,
 )
+from .ops.extremes import amax, amin, argmax, argmin, max, min
 from .ops.indexing import (
     gather,
     index_select,
@@ -181,6 +160,7 @@ from .ops.indexing import (
     select,
     take_along_dim,
 )
+from .ops.joining import cat, chunk, concat, concatenate, hstack, split, stack, unbind, vstack
 from .ops.linalg.products import (
     addmm,
     addmv,
@@ -198,43 +178,21 @@ from .ops.linalg.products import (
     trace,
     vdot,
 )
-from .ops.nn.activation import (
-    celu,
-    erf,
-    erfc,
-    log_softmax,
-    relu,
-    selu,
-    softmax,
-    threshold,
-)
+from .ops.nn.activation import celu, erf, erfc, relu, selu
 from .ops.nn.losses import (
     cosine_similarity,
     pairwise_distance,
 )
+from .ops.nn.piecewise import threshold
+from .ops.nn.softmax import log_softmax, softmax
 from .ops.norms import (
     norm,
 )
-from .ops.reduction import (
-    all,
-    amax,
-    amin,
-    any,
-    argmax,
-    argmin,
-    count_nonzero,
-    cumsum,
-    logsumexp,
-    max,
-    mean,
-    min,
-    prod,
-    std,
-    std_mean,
-    sum,
-    var,
-    var_mean,
-)
+from .ops.powers import pow, reciprocal, square
+from .ops.ranges import arange, eye, linspace, logspace, meshgrid
+from .ops.rearranging import flip, roll, tile, tril, triu
+from .ops.reduction import all, any, count_nonzero, cumsum, mean, prod, sum
+from .ops.rounding import abs, absolute, ceil, floor, frac, round, sgn, sign, trunc
 from .ops.selection import (
     allclose,
     bitwise_and,
@@ -272,34 +230,21 @@ from .ops.shape import (
     broadcast_shapes,
     broadcast_tensors,
     broadcast_to,
-    cat,
-    chunk,
-    concat,
-    concatenate,
     flatten,
-    flip,
-    hstack,
     moveaxis,
     movedim,
     permute,
     ravel,
     reshape,
-    roll,
-    split,
     squeeze,
-    stack,
     swapaxes,
     swapdims,
     t,
-    tile,
     transpose,
-    tril,
-    triu,
-    unbind,
     unflatten,
     unsqueeze,
-    vstack,
 )
+from .ops.statistics import logsumexp, std, std_mean, var, var_mean
 from .printing import (
     set_printoptions,
 )

@@ -9,33 +9,22 @@ from .._arguments import checked
 from .._names import absent as _absent
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS as _TENSORS
-from ..ops.creation import arange
 from ..ops.elementwise import sigmoid, tanh
-from ..ops.linalg.products import linear
+from ..ops.linalg.linear import linear
 from ..ops.nn.activation import (
     celu,
-    dropout,
     elu,
     gelu,
-    hardsigmoid,
-    hardswish,
-    hardtanh,
     leaky_relu,
-    log_softmax,
     logsigmoid,
     mish,
     prelu_of as _prelu,
     relu as _relu,
-    relu6,
     selu,
     silu,
-    softmax,
-    softmin,
     softplus,
-    softsign,
-    tanhshrink,
-    threshold,
 )
+from ..ops.nn.dropout import dropout
 from ..ops.nn.embedding import embedding
 from ..ops.nn.losses import (
     binary_cross_entropy,
@@ -58,7 +47,10 @@ from ..ops.nn.losses import (
     triplet_margin_loss,
 )
 from ..ops.nn.normalization import batch_norm
+from ..ops.nn.piecewise import hardsigmoid, hardswish, hardtanh, relu6, softsign, tanhshrink, threshold
+from ..ops.nn.softmax import log_softmax, softmax, softmin
 from ..ops.norms import norm
+from ..ops.ranges import arange
 
 __all__ = [
     "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "cosine_embedding_loss",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import cmath
 import math
 from typing import Any
 
 import numpy as np
 
-from .. import backend, dtypes
+from .. import backend
 from .._arguments import checked, is_number, misfit
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
 from ..autograd.views import write
 from ._declare import Number, Operand, in_type_of, method, noun, raw, unknown, wide
 from ._numbers import fitting
+from .elementwise import log
+from .selection import where
 
 
 @primitive("__add__", "__radd__", "__iadd__", promote="same", grad_name="AddBackward0")
@@ -67,24 +68,6 @@ mul.defvjp(
 )
 mul.primitive.wide_number = True
 multiply = mul
-
-
-@primitive("__truediv__", "__itruediv__", promote="float", grad_name="DivBackward0")
-def _div(xp, x, y):
-    return xp.true_divide(x, y)
-
-
-_div.defvjp(
-    lambda g, ans, x, y: g / y.conjugate(),
-    lambda g, ans, x, y: -g * (x / y / y).conjugate(),
-)
-_div.primitive.wide_number = True
-
-
-@method("__rtruediv__", check=False)
-def _divided(self: Tensor, other: Any) -> Tensor:
-    """``other / self``: of a number, as in PyTorch, the reciprocal times it."""
-    return reciprocal(self) * other if isinstance(other, (int, float, complex)) else _div.operator(other, self)
 
 
 @primitive("__neg__", "neg", "negative", "neg_")
@@ -183,208 +166,6 @@ def sub_(self: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
     if alpha.__class__ is int and alpha == 1:
         return self.__isub__(other)
     return write(_sub_scaled.primitive, self, (other, alpha), {})
-
-
-@method("div", "divide", "true_divide", check=False)
-def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
-    """``input / other``; ``rounding_mode``: None (true division), ``"trunc"`` or ``"floor"`` (without a gradient)."""
-    return _div(input, other) if rounding_mode is None else _rounding(rounding_mode)(input, other)
-
-
-def _rounding(mode: str) -> Any:
-    """The division that rounds so."""
-    if mode == "floor":
-        return _floor_divide
-    if mode == "trunc":
-        return _trunc_divide
-    raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'")
-
-
-divide = true_divide = div
-
-
-@method("div_", "divide_", "true_divide_", check=False)
-def div_(self: Tensor, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
-    """In place: :func:`div`."""
-    if rounding_mode is None:
-        return self.__itruediv__(other)
-    return write(_rounding(rounding_mode).primitive, self, (other,), {})
-
-
-def _not_by_zero(xp: Any, x: Any, y: Any, name: str) -> None:
-    """RuntimeError where integers are divided by 0 (on a device, where asking would wait, they are not looked at);
-    NotImplementedError for complex numbers, which have no such quotient, and for bools."""
-    arrays = [a for a in (x, y) if hasattr(a, "dtype")]
-    for a in arrays:
-        if a.dtype.kind == "c":
-            raise unknown(f"{name}_cpu", a)
-    if _integral(x, y):
-        if all(a.dtype.kind == "b" for a in arrays):
-            raise unknown(f"{name}_cpu", arrays[0])
-        if xp is np and getattr(x, "size", True) and not np.all(y):
-            raise RuntimeError("ZeroDivisionError")
-
-
-def _integral(*operands: Any) -> bool:
-    """Whether all of the arrays or numbers are integers or bools."""
-    return all(a.dtype.kind in "biu" if hasattr(a, "dtype") else isinstance(a, int) for a in operands)
-
-
-@primitive("__floordiv__", "__rfloordiv__", "__ifloordiv__", "floor_divide", promote="same")
-def floor_divide(xp, x, y):
-    """``floor(input / other)``; integers stay integers, and by 0 give RuntimeError.  Without a gradient, as in PyTorch:
-    ``div(..., rounding_mode="floor")`` has one, 0."""
-    _not_by_zero(xp, x, y, "div_floor")
-    return xp.floor_divide(x, y)
-
-
-def _no_gradient(g, ans, x, y):
-    raise RuntimeError("derivative for floor_divide is not implemented; div(..., rounding_mode='floor') has one")
-
-
-floor_divide.defvjp(_no_gradient, _no_gradient)
-floor_divide.primitive.wide_number = True
-
-
-@primitive(promote="same", grad_name="DivBackward1")
-def _floor_divide(xp, x, y):
-    _not_by_zero(xp, x, y, "div_floor")
-    return xp.floor_divide(x, y)
-
-
-_floor_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0)
-_floor_divide.primitive.wide_number = True
-
-
-@primitive(promote="same", grad_name="DivBackward1")
-def _trunc_divide(xp, x, y):
-    _not_by_zero(xp, x, y, "div_trunc")
-    if _integral(x, y):
-        down = xp.floor_divide(x, y)
-        return down + ((down < 0) & (down * y != x))
-    return xp.trunc(xp.true_divide(x, y))
-
-
-_trunc_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0)
-_trunc_divide.primitive.wide_number = True
-
-
-@primitive("__mod__", "__rmod__", "__imod__", "remainder", "remainder_", promote="same")
-def remainder(xp, x, y):
-    """``input - floor(input / other) * other``: has the sign of ``other``; of integers by 0 RuntimeError."""
-    _not_by_zero(xp, x, y, "remainder")
-    return xp.remainder(x, y)
-
-
-remainder.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _floor_divide(x, y))
-
-
-@primitive("fmod", "fmod_", promote="same")
-def fmod(xp, x, y):
-    """``input - trunc(input / other) * other``: has the sign of ``input``; of integers by 0 RuntimeError."""
-    _not_by_zero(xp, x, y, "fmod")
-    return xp.fmod(x, y)
-
-
-fmod.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _trunc_divide(x, y))
-
-
-def _pow_name(node: Any) -> str:
-    number = node.args is None or not hasattr(node.args[1], "shape")  # a freed node does not know any more
-    return "PowBackward0" if number and node.edges[1] is None else "PowBackward1"
-
-
-@primitive("__pow__", "__rpow__", "pow", "pow_", "__ipow__", promote="power", grad_name=_pow_name)
-def pow(xp, x, y):
-    """``pow(input, exponent)``: elementwise power; either may be a number.
-
-    Integers to negative powers: RuntimeError for a number, for a tensor of exponents 0 but where the base is 1 or -1.
-    """
-    if hasattr(x, "dtype"):
-        if x.dtype.kind in "fcV":
-            if y.__class__ in (int, float) and y < 0 and (y == -0.5 or x.dtype.kind == "c"):
-                return _to_negative(xp, x, y)
-            return x**y
-    elif y.dtype.kind in "fcV":
-        return xp.power(y.dtype.type(x), y)  # Python would refuse a negative base
-    return _whole_power(xp, x, y)
-
-
-def _to_negative(xp: Any, x: Any, y: Any) -> Any:
-    """``x ** y`` as PyTorch's differs from NumPy's: one over a root, so that -0 gives minus infinity (not of float16),
-    and of a complex 0 infinite in its real part."""
-    if y == -0.5 and x.dtype != np.float16:
-        return _reciprocal(xp, xp.sqrt(x))
-    return x**y if x.dtype.kind != "c" else xp.where(x == 0, x.dtype.type(complex(math.inf, math.nan)), x**y)
-
-
-def _whole_power(xp: Any, x: Any, y: Any) -> Any:
-    if not hasattr(y, "dtype"):
-        if y < 0:
-            raise RuntimeError("Integers to negative integer powers are not allowed.")
-        if x.dtype.kind == "b":
-            return x | (not y)
-        return x ** fitting(y, x.dtype)
-    if not hasattr(x, "dtype"):
-        x = xp.asarray(x & ((1 << 8 * y.dtype.itemsize) - 1), np.uint64).astype(y.dtype)
-    if y.dtype.kind == "b":
-        return x | ~y
-    if y.dtype.kind == "u":
-        return x**y
-    below = y < 0
-    sign = xp.where(y & 1 == 1, x, x * x)  # of 1 and -1
-    return xp.where(below, xp.where((x == 1) | (x == -1), sign, 0), x ** xp.where(below, 0, y))
-
-
-def _kind(x: Any) -> str:
-    """The kind of numbers in a tensor or array: ``"f"``, ``"c"``, …"""
-    return raw(x).dtype.kind
-
-
-def _pow_base(g, ans, x, y):
-    if y.__class__ is int or y.__class__ is float:
-        if y == 2:
-            return (g + g) * x.conjugate()
-        if y == 0:
-            return g * 0
-        return g * ((pow(x, -0.5) if y == 0.5 else x ** (y - 1)) * y).conj()
-    y = in_type_of(g, y)
-    return g * where(y == 0, 0.0, y * pow(x, y - 1)).conj()
-
-
-def _pow_exponent(g, ans, x, y):
-    x = in_type_of(g, x)
-    if not hasattr(x, "shape"):
-        if x == 0:
-            return g * where((y.real >= 0) & (y.imag == 0) if _kind(y) == "c" else y >= 0, 0.0, ans * -math.inf).conj()
-        if x.__class__ is complex or _kind(y) == "c":
-            return g * (ans * cmath.log(x)).conj()
-        return g * (ans * (math.log(x) if x > 0 else math.nan))
-    if _kind(g) == "c" and _kind(x) != "c":  # a negative number, too, has a complex logarithm
-        x = x.to(dtypes.from_numpy_dtype(raw(g).dtype)) if x.__class__ in TENSORS else x.astype(g.dtype)
-    return g * where((x == 0) & (y.real >= 0), 0.0, ans * log(x)).conj()
-
-
-pow.defvjp(_pow_base, _pow_exponent)
-pow.primitive.fitting_number = True
-
-
-@primitive("square", grad_name="PowBackward0")
-def square(xp, x):
-    """``input ** 2``; of bools int64."""
-    return xp.square(x) if x.dtype.kind != "b" else x.astype(np.int64)
-
-
-square.defvjp(lambda g, ans, x: (g + g) * x.conjugate())
-
-
-@primitive("reciprocal", "reciprocal_", promote="float")
-def reciprocal(xp, x):
-    """``1 / input``."""
-    return _reciprocal(xp, x)
-
-
-reciprocal.defvjp(lambda g, ans, x: -g * (ans * ans).conj())
 
 
 @primitive("maximum", promote="same")
@@ -552,7 +333,3 @@ def lerp_(self: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """In place: :func:`lerp`."""
     _check_ends(self, end, weight)
     return write(_lerp.primitive, self, (end, weight), {})
-
-
-from .elementwise import _reciprocal, log  # noqa: E402 - rules of the two files use each other
-from .selection import where  # noqa: E402

@@ -13,6 +13,7 @@ from ..autograd.tensor import TENSORS
 from ._declare import Operand, axis, method, ndim_of, noun, raw
 from ._index import Steps, clean, explain, is_basic
 from ._numbers import fitting
+from .shape import _expanded, broadcast_shapes
 
 _NUMBERS = frozenset({int, float, complex})
 
@@ -286,6 +287,3 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     wide = [*others]
     wide[d] = at.shape[d]
     return _gathered(input.expand([n if k == d else m for k, m in enumerate(others)]), xp.broadcast_to(at, wide), d)
-
-
-from .shape import _expanded, broadcast_shapes  # noqa: E402 - the two files use each other

@@ -9,8 +9,8 @@ from .._arguments import is_number, misfit
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
 from ._declare import Dims, DType, axes, in_float32, method, ndim_of, noun, raw
-from .elementwise import abs as absolute, sgn
 from .reduction import _count, _spread
+from .rounding import abs as absolute, sgn
 from .selection import _where, where
 
 

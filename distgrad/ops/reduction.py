@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import backend, dtypes
-from .._arguments import checked, misfit
+from .._arguments import misfit
 from ..autograd import Tensor, primitive
 from ..autograd.grad_mode import recording
-from ..autograd.recording import watched
 from ..autograd.tensor import TENSORS
 from ._declare import (
     Dims,
@@ -27,8 +26,11 @@ from ._declare import (
     method,
     ndim_of,
     raw,
-    unknown,
 )
+from .creation import ones_like
+from .joining import cat
+from .rearranging import flip
+from .shape import filled
 
 values_and_indices: dict[str, Any] = {
     name: namedtuple(name, ["values", "indices"])
@@ -205,134 +207,6 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     return _prod(input, None if dim is None else axes(axis(dim, ndim_of(input)), ndim_of(input)), keepdim)
 
 
-def _not_empty(name: str, shape: tuple[int, ...], dims: tuple[int, ...] | None) -> None:
-    """IndexError where a dimension to reduce has no element, or all are meant and there is none."""
-    if dims is None:
-        if 0 in shape:
-            raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
-        return
-    for d in dims:
-        if shape[d] == 0:
-            raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
-
-
-def _extreme(name: str, ufunc: str, whole_nan: bool = False) -> Any:
-    def forward(xp, x, dims, keepdim):
-        if x.size == 0:
-            _not_empty("a" + name, x.shape, dims)
-        if x.dtype.kind == "c":
-            raise unknown("a" + name, x)
-        return getattr(xp, ufunc)(x, axis=dims, keepdims=keepdim)
-
-    forward.__name__ = ("_" if whole_nan else "_a") + name
-
-    def node_name(node: Any) -> str:
-        whole = node.shape == () if node.args is None else node.args[1] is None  # a freed node has its shape alone
-        return f"{name.capitalize()}Backward1" if whole else f"A{name}Backward0"
-
-    reduce = primitive(grad_name=node_name)(forward)
-
-    def rule(g, ans, x, dims, keepdim):
-        """Shared evenly among equals; where the result is NaN among those that are NaN by max() and min(), and by
-        amax() and amin() NaN everywhere, as in PyTorch."""
-        found = _spread(ans, x.shape, dims, keepdim)
-        here = x == found
-        if dims is None and whole_nan:
-            here = here | ((x != x) & (found != found))
-        share = _sum(here * 1.0, dims, True).astype(x.dtype) if not isinstance(x, Tensor) else raw_count(here, dims, x)
-        return where(here, _spread(g, x.shape, dims, keepdim), 0.0) / share
-
-    reduce.defvjp(rule)
-    return reduce
-
-
-def raw_count(here: Tensor, dims: tuple[int, ...] | None, like: Tensor) -> Tensor:
-    """How many are true along ``dims``, as an unrecorded tensor of ``like``'s dtype with the dimensions kept."""
-    return Tensor._wrap(here._data.sum(axis=dims, keepdims=True).astype(like._data.dtype), None)
-
-
-_amax, _amin = _extreme("max", "max"), _extreme("min", "min")
-_max, _min = _extreme("max", "max", whole_nan=True), _extreme("min", "min", whole_nan=True)
-
-
-@method("amax")
-def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
-    """The largest element over dimension(s) ``dim`` (default all); equals share the gradient evenly."""
-    return _amax(input, axes(dim, ndim_of(input)), keepdim)
-
-
-@method("amin")
-def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
-    """The smallest element over dimension(s) ``dim`` (default all); equals share the gradient evenly."""
-    return _amin(input, axes(dim, ndim_of(input)), keepdim)
-
-
-def _arg(name: str, input: Any, dim: int | None, keepdim: bool) -> Any:
-    x = raw(input)
-    if x.dtype.kind in "bc":
-        raise unknown(name, x)
-    xp = backend.array_module(x)
-    if x.size == 0:
-        if dim is None:
-            raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
-        _not_empty(name, x.shape, (dim,))
-        shape = tuple([1 if i == dim else n for i, n in enumerate(x.shape) if keepdim or i != dim])
-        return xp.zeros(shape, np.int64)
-    with backend.where_it_lies(x):
-        return xp.asarray(getattr(xp, name)(x, axis=dim, keepdims=keepdim)).astype(np.int64, copy=False)
-
-
-@primitive(meta="x", grad_name=lambda node: node.args[4].capitalize() + "Backward0")
-def _picked(xp, x, index, dim, shape, name):
-    """The elements at ``index``, one along ``dim``, in ``shape``: what max and min found."""
-    return xp.take_along_axis(x, index, dim).reshape(shape)
-
-
-_picked.defvjp(
-    lambda g, ans, x, index, dim, shape, name: _scattered(g.reshape(index.shape), tuple(x.shape), _grid(index, dim))
-)
-
-
-def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
-    def reduce(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
-        if dim is None:
-            return whole(input, None, False)
-        if dim.__class__ in TENSORS:
-            return pair(input, dim)
-        d = axis(dim, ndim_of(input))
-        if input._data.dtype.kind == "c":
-            raise RuntimeError(f"{name}(): does not support complex input")
-        if input._data.dtype.kind == "b":
-            found = reduce(input.byte(), d, keepdim)
-            return values_and_indices[name](found.values.bool(), found.indices)
-        if ndim_of(input) == 0:
-            return values_and_indices[name](clone(input), zeros((), dtype=dtypes.int64, device=input.device))
-        where_ = _arg(arg, input, d, True)
-        shape = tuple([n for i, n in enumerate(where_.shape) if keepdim or i != d])
-        indices = Tensor._wrap(where_.reshape(shape), None)
-        return values_and_indices[name](watched(_picked(input, where_, d, shape, name), indices), indices)
-
-    reduce.__name__ = reduce.__qualname__ = name
-    size = "largest" if name == "max" else "smallest"
-    reduce.__doc__ = (
-        f"The {size} of all elements; over ``dim`` a named tuple of values and int64 indices (the first of equals); "
-        f"with a second tensor the {size} of each pair."
-    )
-    return method(name)(reduce)
-
-
-@method("argmax")
-def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The index (int64) of the largest element, in the flattened tensor or along ``dim``; of equals the first."""
-    return Tensor._wrap(_arg("argmax", input, None if dim is None else axis(dim, ndim_of(input)), keepdim), None)
-
-
-@method("argmin")
-def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The index (int64) of the smallest element, in the flattened tensor or along ``dim``; of equals the first."""
-    return Tensor._wrap(_arg("argmin", input, None if dim is None else axis(dim, ndim_of(input)), keepdim), None)
-
-
 def _plain(name: str, doc: str) -> Callable[..., Tensor]:
     def reduce(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
         x = raw(input)
@@ -364,148 +238,6 @@ def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
         return Tensor._wrap(xp.asarray(xp.count_nonzero(x, axis=axes(dim, x.ndim))), None)
 
 
-def _correction(unbiased: Any, correction: Any) -> float:
-    return (1 if unbiased is None or unbiased else 0) if correction is None else correction
-
-
-def _spread_over(input: Any, dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:
-    """The dimensions of a variance and what its sum of squares is divided by; a bool in the place of ``dim`` is
-    ``unbiased``, as in PyTorch."""
-    if isinstance(dim, bool):
-        dim, unbiased = None, dim
-    if raw(input).dtype.kind in "biu":
-        raise RuntimeError(f"std and var only support floating point and complex dtypes, got {input.dtype}")
-    dims = None if dim is None else axes(dim, ndim_of(input))
-    return dims, _count(raw(input).shape, dims) - _correction(unbiased, correction)
-
-
-def _variance(xp: Any, x: Any, dims: Any, divisor: float, keepdim: bool) -> Any:
-    off = x - xp.mean(x, axis=dims, keepdims=True)
-    total = xp.sum((off * off.conj()).real, axis=dims, keepdims=keepdim)
-    return total / divisor if divisor > 0 else total * (math.nan if _count(x.shape, dims) == 0 else math.inf)
-
-
-def _off(g: Any, x: Any, dims: Any, divisor: float) -> Any:
-    """``g`` times the derivative of half the variance; what PyTorch makes of a ``divisor`` that is not positive."""
-    off = x - _mean(x, dims, True)
-    if divisor > 0 or (dims is not None and divisor):
-        return g * off / divisor
-    return g * off * math.inf if dims is not None else g * where(off == 0, off * math.nan, math.inf)
-
-
-@primitive(grad_name="VarBackward0")
-@in_float32
-def _var(xp, x, dims, divisor, keepdim):
-    return _variance(xp, x, dims, divisor, keepdim)
-
-
-_var.defvjp(lambda g, ans, x, dims, divisor, keepdim: _off(_spread(g, x.shape, dims, keepdim) * 2, x, dims, divisor))
-
-
-@primitive(grad_name="StdBackward0")
-@in_float32
-def _std(xp, x, dims, divisor, keepdim):
-    out = xp.sqrt(_variance(xp, x, dims, divisor, keepdim))
-    if x.dtype.char in "fF" and (xp is not np or not ((out > 1e-15) & (out < 1e15)).all()):
-        # squares that float32 cannot hold, though it holds their root
-        wide = x.astype(np.float64 if x.dtype.char == "f" else np.complex128)
-        return xp.sqrt(_variance(xp, wide, dims, divisor, keepdim)).astype(out.dtype)
-    return out
-
-
-_std.defvjp(
-    lambda g, ans, x, dims, divisor, keepdim: _off(
-        _spread(where(ans == 0, 0.0, g / where(ans == 0, 1.0, ans)), x.shape, dims, keepdim), x, dims, divisor
-    )
-)
-
-
-@method("var")
-def var(
-    input: Tensor,
-    dim: Dims | bool = None,
-    unbiased: bool | None = None,
-    keepdim: bool = False,
-    *,
-    correction: float | None = None,
-) -> Tensor:
-    """Variance over ``dim`` (default all), divided by n - ``correction`` (default 1)."""
-    return _var(input, *_spread_over(input, dim, unbiased, correction), keepdim)
-
-
-@method("std")
-def std(
-    input: Tensor,
-    dim: Dims | bool = None,
-    unbiased: bool | None = None,
-    keepdim: bool = False,
-    *,
-    correction: float | None = None,
-) -> Tensor:
-    """Standard deviation: the square root of :func:`var`; where it is 0 its gradient is 0."""
-    return _std(input, *_spread_over(input, dim, unbiased, correction), keepdim)
-
-
-@checked
-def var_mean(
-    input: Tensor,
-    dim: Dims | bool = None,
-    unbiased: bool | None = None,
-    keepdim: bool = False,
-    *,
-    correction: float | None = None,
-) -> tuple[Tensor, Tensor]:
-    """The variance and the mean."""
-    over = None if isinstance(dim, bool) else dim
-    return var(input, dim, unbiased, keepdim, correction=correction), mean(input, over, keepdim)
-
-
-@checked
-def std_mean(
-    input: Tensor,
-    dim: Dims | bool = None,
-    unbiased: bool | None = None,
-    keepdim: bool = False,
-    *,
-    correction: float | None = None,
-) -> tuple[Tensor, Tensor]:
-    """The standard deviation and the mean."""
-    over = None if isinstance(dim, bool) else dim
-    return std(input, dim, unbiased, keepdim, correction=correction), mean(input, over, keepdim)
-
-
-def _reduced_shape(shape: tuple[int, ...], dims: tuple[int, ...] | None, keepdim: bool) -> tuple[int, ...]:
-    """The shape of a reduction over ``dims``."""
-    gone = range(len(shape)) if dims is None else dims
-    return tuple([1 if i in gone else n for i, n in enumerate(shape) if keepdim or i not in gone])
-
-
-@primitive(grad_name="LogsumexpBackward0")
-@in_float32
-def _logsumexp(xp, x, dims, keepdim):
-    if not x.size and _count(x.shape, dims) == 0:
-        return xp.full(_reduced_shape(x.shape, dims, keepdim), -math.inf, x.dtype)
-    top = xp.max(x.real, axis=dims, keepdims=True)
-    top = xp.where(xp.isfinite(top), top, 0)
-    total = xp.log(xp.sum(xp.exp(x - top), axis=dims, keepdims=True)) + top
-    return total if keepdim else total.reshape(_reduced_shape(x.shape, dims, False))
-
-
-_logsumexp.defvjp(
-    lambda g, ans, x, dims, keepdim: (
-        _spread(g, x.shape, dims, keepdim) * exp(x - _spread(ans, x.shape, dims, keepdim)).conj()
-    )
-)
-
-
-@method("logsumexp")
-def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
-    """log of the sum of exponentials over ``dim``, without overflow; integers in the default float type."""
-    if raw(input).dtype.kind in "biu":
-        input = input.to(dtypes.get_default_dtype())
-    return _logsumexp(input, axes(dim, ndim_of(input)), keepdim)
-
-
 @method("cumsum")
 def cumsum(input: Tensor, dim: int, *, dtype: DType = None) -> Tensor:
     """Running sum along ``dim``."""
@@ -523,17 +255,3 @@ def _cumsum(xp, x, dim):
 
 
 _cumsum.defvjp(lambda g, ans, x, dim: flip(_cumsum(flip(g, dim), dim), dim))
-
-
-from ..autograd.primitive import clone  # noqa: E402
-from .arithmetic import maximum, minimum  # noqa: E402
-from .creation import ones_like, zeros  # noqa: E402
-from .elementwise import (  # noqa: E402
-    exp,
-)
-from .indexing import _grid, _scattered  # noqa: E402
-from .selection import where  # noqa: E402
-from .shape import cat, filled, flip  # noqa: E402
-
-max = _along("max", "argmax", _max, maximum)
-min = _along("min", "argmin", _min, minimum)

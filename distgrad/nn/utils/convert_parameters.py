@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ... import backend
 from ...autograd import Tensor
-from ...ops.shape import cat
+from ...ops.joining import cat
 
 __all__ = ["parameters_to_vector", "vector_to_parameters"]
 

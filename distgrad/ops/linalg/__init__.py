@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distgrad.ops.linalg.linear import linear
 from distgrad.ops.linalg.products import (
     addmm,
     addmv,
@@ -11,7 +12,6 @@ from distgrad.ops.linalg.products import (
     diagonal,
     dot,
     inner,
-    linear,
     matmul,
     mm,
     mv,

@@ -12,16 +12,11 @@ from ...autograd import Tensor, primitive
 from ...autograd.recording import names_read
 from ...autograd.tensor import TENSORS
 from ...dtypes import as_dtype, float32
-from .._declare import DType, attach, axis, in_float32, method, ndim_of, noun, of_floats, raw, unknown
-from .._numbers import fitting
+from .._declare import attach, in_float32, of_floats, raw, unknown
 from ..elementwise import exp, sigmoid, tanh
 from ..selection import _where
 
-__all__ = [
-    "celu", "dropout", "elu", "erf", "erfc", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
-    "log_softmax", "logsigmoid", "mish", "positive_part", "prelu_of", "relu", "relu6", "selu", "sigmoid", "silu",
-    "softmax", "softmin", "softplus", "softsign", "tanh", "tanhshrink", "threshold",
-]  # fmt: skip
+__all__ = ["celu", "elu", "erf", "erfc", "gelu", "leaky_relu", "logsigmoid", "mish", "positive_part", "prelu_of", "relu", "selu", "sigmoid", "silu", "softplus", "tanh"]  # fmt: skip
 
 
 def _in_wide(rule: Any) -> Any:
@@ -126,78 +121,6 @@ def _kept_from(input: Any, inplace: bool) -> Any:
 
 def _into(input: Any, out: Any, inplace: bool) -> Any:
     return input.copy_(out) if inplace else out
-
-
-@primitive(grad_name="SoftmaxBackward0")
-@functools.partial(of_floats, nothing=True)
-def _softmax(xp, x, dim):
-    if x.ndim == 0:
-        return xp.exp(x - x)
-    if not x.shape[dim]:
-        return x.copy()
-    out = x - x.max(axis=dim, keepdims=True)
-    xp.exp(out, out=out)
-    out /= out.sum(axis=dim, keepdims=True)
-    return out
-
-
-_softmax.defvjp(_in_wide(lambda g, ans, x, dim: ans * (g - (g * ans).sum(dim).reshape(_kept(ans.shape, dim)))))
-
-
-def _kept(shape: tuple[int, ...], dim: int) -> tuple[int, ...]:
-    return tuple([1 if i == dim else d for i, d in enumerate(shape)])
-
-
-def _implicit(dim: Any, ndim: int) -> int:
-    if dim is not None:
-        return axis(dim, ndim)
-    return 0 if ndim in (0, 1, 3) else 1
-
-
-def _floats(x: Any, name: str) -> Any:
-    if x.dtype.category != 2:
-        kind = x.dtype.tensor_type.removesuffix("Tensor")
-        raise NotImplementedError(f"\"{name}_lastdim_kernel_impl\" not implemented for '{kind}'")
-    return x
-
-
-@method("softmax")
-def softmax(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tensor:
-    """exp(input) divided by its sum over ``dim``: non-negative, sums to 1."""
-    if dtype is not None:
-        input = _floats(input.to(dtype), "softmax")
-    return _softmax(input, _implicit(dim, ndim_of(input)))
-
-
-@checked
-def softmin(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tensor:
-    """:func:`softmax` of ``-input``."""
-    return softmax(-input, dim, dtype)
-
-
-@primitive(grad_name="LogSoftmaxBackward0")
-@functools.partial(of_floats, nothing=True)
-def _log_softmax(xp, x, dim):
-    if x.ndim == 0:
-        return x - x
-    if not x.shape[dim]:
-        return x.copy()
-    out = x - x.max(axis=dim, keepdims=True)
-    out -= xp.log(xp.exp(out).sum(axis=dim, keepdims=True))
-    return out
-
-
-_log_softmax.defvjp(
-    _in_wide(lambda g, ans, x, dim: g - exp(ans) * (g.sum(dim).reshape(_kept(ans.shape, dim)) if ans.shape else g))
-)
-
-
-@method("log_softmax")
-def log_softmax(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tensor:
-    """Logarithm of :func:`softmax` over ``dim``, without overflow."""
-    if dtype is not None:
-        input = _floats(input.to(dtype), "log_softmax")
-    return _log_softmax(input, _implicit(dim, ndim_of(input)))
 
 
 def _special(xp: Any) -> Any:
@@ -374,126 +297,6 @@ _mish.defvjp(_in_wide(_mish_vjp))
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)) (Misra 2019, arXiv:1908.08681)."""
     return _into(input, _mish(_kept_from(input, inplace), None), inplace)
-
-
-@checked
-def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """``input`` limited to [min_val, max_val]; no gradient at the limits."""
-    if min_val > max_val:
-        raise ValueError(f"min_val cannot be greater than max_val, but they are {min_val} and {max_val}")
-    return _into(input, _hardtanh(_kept_from(input, inplace), min_val, max_val), inplace)
-
-
-@primitive(grad_name="HardtanhBackward0")
-@in_float32
-def _hardtanh(xp, x, low, high):
-    if x.dtype.kind in "biuc":
-        if x.dtype.kind in "bc":
-            raise unknown("hardtanh", x)
-        low, high = int(low), int(high)
-        if x.dtype.kind == "u" and low < 0:
-            raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
-    return xp.minimum(xp.maximum(x, low), high)
-
-
-_hardtanh.defvjp(lambda g, ans, x, low, high: _stepwise(_where(0.0, g, raw((x <= low) | (x >= high))), x))
-
-
-@checked
-def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """``input`` limited to [0, 6]."""
-    return hardtanh(input, 0.0, 6.0, inplace)
-
-
-@primitive(grad_name="HardsigmoidBackward0")
-@of_floats
-def _hardsigmoid(xp, x, _):
-    return xp.minimum(xp.maximum(x + 3, 0), 6) / 6
-
-
-_hardsigmoid.defvjp(lambda g, ans, x, _: _where(g / 6, 0.0, raw((x > -3) & (x < 3))))
-
-
-@checked
-def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """relu6(x + 3) / 6."""
-    return _into(input, _hardsigmoid(_kept_from(input, inplace), None), inplace)
-
-
-@primitive(grad_name="HardswishBackward0")
-@of_floats
-def _hardswish(xp, x, _):
-    return x * xp.minimum(xp.maximum(x + 3, 0), 6) / 6
-
-
-_hardswish.defvjp(lambda g, ans, x, _: _where(0.0, _where(g * (x / 3 + 0.5), g, raw(x < 3)), raw(x <= -3)))
-
-
-@checked
-def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244)."""
-    return _into(input, _hardswish(_kept_from(input, inplace), None), inplace)
-
-
-@checked
-def softsign(input: Tensor) -> Tensor:
-    """x / (1 + |x|)."""
-    return input / (1 + input.abs())
-
-
-@checked
-def tanhshrink(input: Tensor) -> Tensor:
-    """x - tanh(x)."""
-    return input - tanh(input)
-
-
-@primitive(grad_name="ThresholdBackward0")
-def _threshold(xp, x, threshold, value):
-    if x.dtype.kind in "bc":
-        raise unknown("threshold", x)
-    if x.dtype.kind == "u" and value < 0:
-        raise RuntimeError(f"value cannot be converted to type {x.dtype} without overflow")
-    return xp.where(x <= threshold, x.dtype.type(fitting(value, x.dtype)), x)
-
-
-_threshold.defvjp(lambda g, ans, x, threshold, value: _stepwise(_where(0.0, g, raw(x <= threshold)), x))
-
-
-@checked
-def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """``input`` where above ``threshold`` (or NaN), else ``value``."""
-    return _into(input, _threshold(_kept_from(input, inplace), threshold, value), inplace)
-
-
-@primitive(grad_name="MulBackward0")
-@in_float32
-def _dropped(xp, x, mask, scale):
-    out = x * mask
-    out *= scale
-    return out
-
-
-_dropped.defvjp(lambda g, ans, x, mask, scale: _dropped(g, mask, scale))
-
-
-@checked
-def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Each element zero with probability ``p``, the others divided by 1 - p (Hinton et al. 2012, arXiv:1207.0580)."""
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-    if not training or p == 0.0:
-        return input
-    if p == 1.0:
-        return _into(input, input * 0.0, inplace)
-    from ...random import default_generator
-
-    if input._data.dtype.kind in "biu":
-        raise RuntimeError(f"result type Float can't be cast to the desired output type {noun(input)}")
-    mask = default_generator.keep_mask(input._data.shape, p)
-    device = input.device
-    return _into(
-        input, _dropped(input, mask if device.type == "cpu" else backend.to_device(mask, device), 1 / (1 - p)), inplace
-    )
 
 
 attach("sigmoid", sigmoid)

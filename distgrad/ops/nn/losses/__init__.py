@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .binary import binary_cross_entropy, binary_cross_entropy_with_logits, soft_margin_loss
-from .classification import cross_entropy, nll_loss
+from .classification import cross_entropy
 from .common import legacy_reduction
 from .distances import (
     cosine_embedding_loss,
@@ -14,6 +14,7 @@ from .distances import (
     triplet_margin_loss,
 )
 from .likelihood import gaussian_nll_loss, kl_div, poisson_nll_loss
+from .nll import nll_loss
 from .regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 
 __all__ = [

@@ -14,7 +14,7 @@ from .... import dtypes
 from ...._arguments import kind_of
 from ....autograd.fused import fused
 from ....autograd.tensor import TENSORS
-from ...elementwise import abs as absolute
+from ...rounding import abs as absolute
 from ...selection import where
 
 REDUCTIONS = frozenset(("mean", "sum", "none"))

@@ -9,8 +9,10 @@ import numpy as np
 
 from ....autograd import fused
 from ...indexing import gather
-from ..activation import log_softmax
+from ..softmax import log_softmax
+from .class_counts import _counting, _shares
 from .common import reduced
+from .nll import nll_loss
 
 
 def _reference_cross_entropy(input: Any, target: Any, reduction: str) -> Any:
@@ -50,26 +52,8 @@ def _cross_entropy_backward(xp, g, ans, softmax, wanted, x, target, reduction):
     return gx, None
 
 
-def _counting(xp: Any, y: Any, classes: int, ignore_index: int, dtype: Any) -> tuple[Any, Any]:
-    """How much each target counts, and the targets as classes that exist: 1, 0 if ignored, NaN for no class at all.
-
-    On a device nothing is asked of the values, since that would wait for all work before; array libraries there let an
-    index that is out of bounds wrap around, so a target that is none must not get lost.
-    """
-    counted = y != ignore_index
-    wrong = counted & ((y < 0) | (y >= classes))
-    return xp.where(wrong, math.nan, counted).astype(dtype), xp.where(wrong | ~counted, 0, y)
-
-
 def _reference_there(input: Any, target: Any, reduction: str, ignore_index: int) -> Any:
-    from .classification import nll_loss
-
     return nll_loss(log_softmax(input, 1), target, ignore_index=ignore_index, reduction=reduction)
-
-
-def _shares(xp: Any, factor: Any, counted: Any) -> Any:
-    """Each factor over the sum of all; 0 for what is not counted, and NaN where factors of 0 are all that is."""
-    return xp.where(counted, factor / factor.sum(), 0)
 
 
 @fused(reference=_reference_there, inputs=2, grad_name="NllLossBackward0", kept="x")

@@ -8,8 +8,8 @@ from ...._arguments import checked
 from ....autograd import Tensor, fused, primitive
 from ....autograd.tensor import TENSORS
 from ...arithmetic import _not_of_bools
-from ...elementwise import _sign
-from ..activation import _hardtanh
+from ...rounding import _sign
+from ..piecewise import _hardtanh
 from .common import (
     OPS,
     REDUCTIONS,

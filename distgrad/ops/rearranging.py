@@ -1,0 +1,116 @@
+"""Elements in another order or several times: turned over, rolled, repeated; and triangles of matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .._arguments import checked
+from ..autograd import Tensor, primitive
+from ._declare import Dims, attach, axis, method, ndim_of, sizes
+
+
+@primitive(grad_name="FlipBackward0")
+def _flip(xp, x, dims):
+    return xp.flip(x, dims).copy() if x.ndim else x.copy()
+
+
+_flip.defvjp(lambda g, ans, x, dims: _flip(g, dims))
+
+
+@checked
+def flip(input: Tensor, dims: int | Sequence[int]) -> Tensor:
+    """In reverse order along ``dims``."""
+    n = ndim_of(input)
+    along = tuple([axis(d, n) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
+    if len(set(along)) != len(along):
+        raise RuntimeError(f"dim {along[0]} appears multiple times in the list of dims")
+    return _flip(input, along)
+
+
+@primitive(grad_name="RollBackward0")
+def _roll(xp, x, shifts, dims):
+    return xp.roll(x, shifts[0] if dims is None else shifts, dims)
+
+
+_roll.defvjp(lambda g, ans, x, shifts, dims: _roll(g, tuple([-s for s in shifts]), dims))
+
+
+@method("roll")
+def roll(input: Tensor, shifts: int | Sequence[int], dims: Dims = None) -> Tensor:
+    """Shifted by ``shifts`` along ``dims`` (or flattened), what falls off entering at the other end."""
+    by = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
+    n = ndim_of(input)
+    along = () if dims is None else tuple([axis(d, n) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
+    if not along and len(by) == 1:
+        return _roll(input, by, None)
+    if not n:
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
+    if len(along) != len(by):
+        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(by)}, dims:{len(along)}")
+    return _roll(input, by, along)
+
+
+@primitive(meta="x", grad_name="RepeatBackward0")
+def _tile(xp, x, reps):
+    return xp.tile(x, reps)
+
+
+def _tile_vjp(g, ans, x, reps):
+    lead = (1,) * (len(reps) - len(x.shape))
+    shape = [d for pair in zip(reps, (*lead, *x.shape), strict=True) for d in pair]
+    return g.reshape(tuple(shape)).sum(tuple(range(0, len(shape), 2))).reshape(x.shape)
+
+
+_tile.defvjp(_tile_vjp)
+
+
+@method("repeat")
+def repeat(self: Tensor, *repeats: int | Sequence[int]) -> Tensor:
+    """Repeated so many times along each dimension; copies."""
+    reps = sizes(repeats)
+    if len(reps) < ndim_of(self):
+        raise RuntimeError(
+            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor: got "
+            f"{len(reps)} for {ndim_of(self)} dimensions"
+        )
+    return _tile(self, reps)
+
+
+@checked
+def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
+    """Repeated so many times along the last dimensions; copies."""
+    dims = tuple(dims)
+    return _tile(input, (1,) * (ndim_of(input) - len(dims)) + dims)
+
+
+@method("contiguous", check=False)
+def contiguous(self: Tensor) -> Tensor:
+    """Itself if its elements lie in row-major order, else a copy that does."""
+    return self if self.is_contiguous() else self.clone()
+
+
+def _triangle(name: str) -> Any:
+    def forward(xp, x, diagonal):
+        return getattr(xp, name)(x, diagonal)
+
+    forward.__name__ = "_" + name
+    keep = primitive()(forward)
+    keep.defvjp(lambda g, ans, x, diagonal: keep(g, diagonal))
+
+    def triangle(input: Tensor, diagonal: int = 0) -> Tensor:
+        if ndim_of(input) < 2:
+            raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
+        return keep(input, diagonal)
+
+    triangle.__name__ = triangle.__qualname__ = name
+    side = "below or on" if name == "tril" else "above or on"
+    triangle.__doc__ = f"Zero but {side} the ``diagonal``."
+    return method(name)(triangle)
+
+
+tril, triu = _triangle("tril"), _triangle("triu")
+
+
+attach("flip", lambda self, *dims: flip(self, sizes(dims)))
+attach("tile", lambda self, *dims: tile(self, sizes(dims)))
