@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from . import copying as _copying  # noqa: F401 - attaches itself to Tensor
-from .engine import backward, grad, queue_callback
+from .backward import backward, grad
+from .description import Size
+from .engine import queue_callback
 from .function import Function, FunctionCtx, once_differentiable
 from .fused import fused
 from .grad_mode import (
@@ -17,7 +19,7 @@ from .grad_mode import (
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .graph import RemovableHandle
 from .primitive import primitive
-from .tensor import Size, Tensor
+from .tensor import Tensor
 
 __all__ = [
     "Function",

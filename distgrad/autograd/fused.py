@@ -55,7 +55,7 @@ class Fused(Primitive):
         return self.backward(xp, g, ans, kept, wanted, *raw, **kwargs)
 
     def pull_tensors(self, node: Node, g: Any, wanted: Any) -> list[Any]:
-        from .engine import grad
+        from .backward import grad
 
         saved_arrays(node)
         for i in self.unread - self.unread_again:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from .engine import grad
+from .backward import grad
 from .tensor import TENSORS, Tensor
 
 

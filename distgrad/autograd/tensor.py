@@ -10,39 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import backend, dtypes, printing
+from .. import backend, dtypes
 from ..backend import Array
-from . import coo
-from .grad_mode import recording
+from .description import Described
 from .graph import TURN, Cell, Leaf, Node, Output, RemovableHandle, View, is_last, is_nowhere
+from .values import Valued
 
 new = object.__new__
 
 # The classes whose instances are tensors: looked up by identity in the hot path, kept by Tensor.__init_subclass__.
 TENSORS: set[Any] = set()
-
-
-class Size(tuple[int, ...]):
-    """A shape: a tuple that knows how many elements it means."""
-
-    __slots__ = ()
-
-    def numel(self) -> int:
-        """The product of the sizes."""
-        n = 1
-        for d in self:
-            n *= d
-        return n
-
-    def __repr__(self) -> str:
-        return f"torch.Size({list(self)})"
-
-    def __add__(self, other: Any) -> Size:
-        return Size(tuple(self) + tuple(other))
-
-    def __getitem__(self, index: Any) -> Any:
-        got = tuple.__getitem__(self, index)
-        return Size(got) if isinstance(index, slice) else got
 
 
 def as_array(xp: Any, value: Any) -> Array:
@@ -99,7 +76,7 @@ def unmasked(array: np.ndarray) -> None:
         )
 
 
-class Tensor:
+class Tensor(Valued, Described):
     """A multi-dimensional array that can record what is done to it (the standard: ``torch.Tensor``).
 
     Make one with :func:`distgrad.tensor`, :func:`distgrad.zeros` and their like.  ``Tensor(array)`` wraps a NumPy or
@@ -154,118 +131,6 @@ class Tensor:
         t._vc = None
         t._view = None
         return t
-
-    # --- what it is -------------------------------------------------------------------------------------------------
-
-    @property
-    def shape(self) -> Size:
-        """The sizes of the dimensions."""
-        return Size(self._data.shape)
-
-    def size(self, dim: int | None = None) -> Any:
-        """The shape, or the size of dimension ``dim``."""
-        if dim is None:
-            return Size(self._data.shape)
-        n = self._data.ndim
-        if not -n <= dim < max(n, 1):
-            raise IndexError(
-                f"Dimension out of range (expected to be in range of [{-max(n, 1)}, {max(n, 1) - 1}], but got {dim})"
-            )
-        return self._data.shape[dim]
-
-    @property
-    def ndim(self) -> int:
-        """The number of dimensions."""
-        return self._data.ndim
-
-    def dim(self) -> int:
-        """The number of dimensions."""
-        return self._data.ndim
-
-    ndimension = dim
-
-    def numel(self) -> int:
-        """The number of elements."""
-        return int(self._data.size)
-
-    nelement = numel
-
-    @property
-    def dtype(self) -> dtypes.dtype:
-        """The element type."""
-        return dtypes.FROM_NUMPY[self._data.dtype]
-
-    @property
-    def device(self) -> backend.device:
-        """Where the data lies."""
-        return backend.device_of(self._data)
-
-    @property
-    def is_cuda(self) -> bool:
-        return self.device.type == "cuda"
-
-    @property
-    def is_cpu(self) -> bool:
-        return self.device.type == "cpu"
-
-    def get_device(self) -> int:
-        """The index of the device, -1 on the CPU."""
-        index = self.device.index
-        return -1 if index is None else index
-
-    @property
-    def itemsize(self) -> int:
-        return int(self._data.itemsize)
-
-    def element_size(self) -> int:
-        """Bytes an element."""
-        return int(self._data.itemsize)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements."""
-        return int(self._data.nbytes)
-
-    def stride(self, dim: int | None = None) -> Any:
-        """Distance, in elements, between neighbours along each dimension (or along ``dim``)."""
-        strides = tuple(s // self._data.itemsize for s in self._data.strides)
-        if dim is None:
-            return strides
-        if isinstance(dim, bool) or not hasattr(dim, "__index__"):
-            raise TypeError(f"stride(): argument 'dim' (position 1) must be int, not {type(dim).__name__}")
-        return strides[dim]
-
-    def is_contiguous(self) -> bool:
-        """Whether the elements lie in memory in row-major order without gaps."""
-        return bool(self._data.flags.c_contiguous)
-
-    def data_ptr(self) -> int:
-        """Address of the first element."""
-        data = self._data
-        return int(data.ctypes.data if isinstance(data, np.ndarray) else data.data.ptr)
-
-    @property
-    def is_sparse(self) -> bool:
-        """Whether it is values at indices (:mod:`distgrad.autograd.sparse`) and not an array."""
-        return False
-
-    @property
-    def layout(self) -> coo.layout:
-        """How the elements lie in memory."""
-        return coo.strided
-
-    def to_dense(self, dtype: dtypes.dtype | None = None) -> Tensor:
-        """The elements as an ordinary tensor: itself."""
-        return self if dtype is None else self.to(dtype)
-
-    def is_floating_point(self) -> bool:
-        return self.dtype.is_floating_point
-
-    def is_complex(self) -> bool:
-        return self.dtype.is_complex
-
-    def is_signed(self) -> bool:
-        return self.dtype.is_signed
 
     # --- autograd ---------------------------------------------------------------------------------------------------
 
@@ -339,12 +204,6 @@ class Tensor:
     def output_nr(self) -> int:
         """Which output of :attr:`grad_fn` it is."""
         return self._node.nr if type(self._node) is Output else 0
-
-    def _fresh(self) -> None:
-        if self._view is not None:
-            from .views import refresh
-
-            refresh(self, True)
 
     @property
     def grad(self) -> Tensor | None:
@@ -508,94 +367,8 @@ class Tensor:
 
     # --- to Python and NumPy ----------------------------------------------------------------------------------------
 
-    def item(self) -> Any:
-        """The one element, as a Python number."""
-        if self._data.size != 1:
-            raise RuntimeError(f"a Tensor with {self._data.size} elements cannot be converted to Scalar")
-        value = self._data.item()
-        return value if isinstance(value, (bool, int, float, complex)) else float(value)
-
-    def tolist(self) -> Any:
-        """Nested lists of Python numbers; a number for a zero-dimensional tensor."""
-        host = backend.to_host(self._data)
-        if host.dtype == dtypes.bfloat16.np:
-            host = host.astype(np.float32)
-        return host.tolist()
-
-    def numpy(self, *, force: bool = False) -> np.ndarray:
-        """The data as a NumPy array that shares memory; ``force=True`` detaches and copies from a device if it must."""
-        if force:
-            return backend.to_host(self._data)
-        if recording.enabled and self.requires_grad:
-            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        if self.device.type != "cpu":
-            raise TypeError(
-                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
-                "memory first."
-            )
-        return self._data
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = self.numpy()
-        if dtype is not None and array.dtype != dtype:
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
-    def __bool__(self) -> bool:
-        if self._data.size == 0:
-            raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
-        if self._data.size > 1:
-            raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
-        return bool(self._data.item())
-
-    def __float__(self) -> float:
-        return float(self._number("double"))
-
-    def __int__(self) -> int:
-        return int(self._number("int64_t"))
-
-    def __complex__(self) -> complex:
-        return complex(self._number(""))
-
-    def _number(self, name: str) -> Any:
-        """The one element, for a conversion to ``name``: real, where a name is given."""
-        if self._data.size != 1:
-            raise ValueError("only one element tensors can be converted to Python scalars")
-        value = self.item()
-        if value.__class__ is complex and name:
-            if value.imag:
-                raise RuntimeError(f"value cannot be converted to type {name} without overflow")
-            return value.real
-        return value
-
-    def __index__(self) -> int:
-        if self.dtype.category > 1 or self._data.size != 1:
-            raise TypeError("only integer tensors of a single element can be converted to an index")
-        return int(self._data.item())
-
-    def __len__(self) -> int:
-        if self._data.ndim == 0:
-            raise TypeError("len() of a 0-d tensor")
-        return len(self._data)
-
     def __hash__(self) -> int:
         return id(self)
-
-    def __repr__(self) -> str:
-        device = self.device
-        fn = self.grad_fn
-        return printing.format_tensor(
-            backend.to_host(self._data),
-            self.dtype,
-            device=None if device.type == "cpu" else str(device),
-            requires_grad=self._node is not None,
-            grad_fn=None if fn is None else fn.name(),
-        )
-
-    def __format__(self, spec: str) -> str:
-        if self._data.ndim == 0 and not self.__class__._is_parameter:
-            return self.item().__format__(spec)
-        return object.__format__(self, spec)
 
     _is_parameter = False
 
@@ -612,6 +385,7 @@ class Tensor:
             create_graph: bool = False,
             inputs: Any = None,
         ) -> None: ...
+        def _fresh(self) -> None: ...
         def __add__(self, other: Any) -> Tensor: ...
         def __radd__(self, other: Any) -> Tensor: ...
         def __sub__(self, other: Any) -> Tensor: ...

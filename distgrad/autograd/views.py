@@ -333,3 +333,12 @@ def inplace(prim: Any, name: str) -> Any:
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"In-place version of :func:`{prim.name}`."
     return method
+
+
+def _fresh(self: Tensor) -> None:
+    """Bring the history of a view up to date with what was written to its memory."""
+    if self._view is not None:
+        refresh(self, True)
+
+
+Tensor._fresh = _fresh  # type: ignore[method-assign]

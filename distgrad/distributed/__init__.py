@@ -30,7 +30,8 @@ from distgrad.distributed.collectives.objects import (
 )
 from distgrad.distributed.collectives.point_to_point import P2POp, batch_isend_irecv, irecv, isend, recv, send
 from distgrad.distributed.collectives.work import Work
-from distgrad.distributed.communication.communicator import Communicator, DistError, DistTimeoutError
+from distgrad.distributed.communication.communicator import Communicator
+from distgrad.distributed.communication.errors import DistError, DistTimeoutError
 from distgrad.distributed.communication.reduction import ReduceOp
 from distgrad.distributed.gradients.grad_bucket import GradBucket
 from distgrad.distributed.process_groups.availability import (

@@ -10,7 +10,7 @@ from .._names import absent as _absent
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS as _TENSORS
 from ..ops.elementwise import sigmoid, tanh
-from ..ops.linalg.linear import linear
+from ..ops.linalg.affine import linear
 from ..ops.nn.activation import (
     celu,
     elu,

@@ -12,8 +12,7 @@ from .._arguments import checked, is_number, kind_of, whole
 from ..autograd import Tensor
 from ._declare import Device, DType, raw, sizes
 from ._numbers import fitting
-from .creation import _like, _made, _too_large, from_array
-from .ranges import _number
+from .creation import _like, _made, _number, _too_large, from_array
 
 
 def _random(sample: Any, shape: tuple[int, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:

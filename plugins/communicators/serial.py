@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from distgrad.distributed.communication.communicator import Communicator, CompletedRequest, DistError, Request
+from distgrad.distributed.communication.communicator import Communicator
+from distgrad.distributed.communication.requests import CompletedRequest, Request
+from distgrad.distributed.communication.errors import DistError
 from distgrad.distributed.communication.reduction import ReduceOp, check_op
 from distgrad.hookspecs import hookimpl
 

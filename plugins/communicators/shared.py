@@ -11,7 +11,8 @@ from typing import Any
 from distgrad_communicators.mpi.agreement import PATIENCE
 from distgrad_communicators.mpi.communicator import MPICommunicator
 
-from distgrad.distributed.communication.communicator import Communicator, DistError, DistTimeoutError, yield_core
+from distgrad.distributed.communication.communicator import Communicator, yield_core
+from distgrad.distributed.communication.errors import DistError, DistTimeoutError
 from distgrad.distributed.shared_memory import region
 from distgrad.distributed.shared_memory.region import NodeMemory
 from distgrad.hookspecs import hookimpl

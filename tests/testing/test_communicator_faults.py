@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from distgrad import registry
-from distgrad.distributed.communication.communicator import CompletedRequest, Request
+from distgrad.distributed.communication.requests import CompletedRequest, Request
 from distgrad.distributed.communication.reduction import ReduceOp, check_op, combine
 from distgrad.testing import CHECKS, check, check_communicator, subject
 

@@ -15,8 +15,9 @@ import numpy as np
 from distgrad import backend
 from distgrad.autograd import Tensor
 from distgrad.distributed.collectives.work import Work, broadcast_array, start_all_reduce, transferable
-from distgrad.distributed.communication.communicator import MONITOR_TAG, Communicator, Request, yield_core
+from distgrad.distributed.communication.communicator import MONITOR_TAG, Communicator, yield_core
 from distgrad.distributed.communication.reduction import ReduceOp
+from distgrad.distributed.communication.requests import Request
 from distgrad.distributed.process_groups.default_group import ProcessGroup, get_group
 from distgrad.distributed.process_groups.subgroups import member, one_rank
 

@@ -9,7 +9,9 @@ from typing import Any
 from distgrad.autograd import Tensor
 from distgrad.distributed.collectives.in_place import raw
 from distgrad.distributed.collectives.work import Work, incoming, outgoing
-from distgrad.distributed.communication.communicator import MAX_TAG, Communicator, DistTimeoutError, Request, yield_core
+from distgrad.distributed.communication.communicator import MAX_TAG, Communicator, yield_core
+from distgrad.distributed.communication.errors import DistTimeoutError
+from distgrad.distributed.communication.requests import Request
 from distgrad.distributed.process_groups.default_group import ProcessGroup, get_group
 from distgrad.distributed.process_groups.subgroups import get_process_group_ranks, member, one_rank
 

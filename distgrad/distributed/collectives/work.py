@@ -14,9 +14,11 @@ import numpy as np
 
 from distgrad import backend
 from distgrad.autograd import Tensor
-from distgrad.distributed.communication.communicator import Communicator, DistTimeoutError, Request, yield_core
+from distgrad.distributed.communication.communicator import Communicator, yield_core
+from distgrad.distributed.communication.errors import DistTimeoutError
 from distgrad.distributed.communication.futures import Future
 from distgrad.distributed.communication.reduction import ReduceOp
+from distgrad.distributed.communication.requests import Request
 from distgrad.distributed.launching.advice import advise
 
 __all__ = ["Work", "broadcast_array", "gather_array", "incoming", "outgoing", "start_all_reduce", "transferable"]

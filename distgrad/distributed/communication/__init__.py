@@ -11,16 +11,13 @@ from distgrad.distributed.communication.communicator import (
     OBJECTS_TAG,
     CommState,
     Communicator,
-    CompletedRequest,
-    DistError,
-    DistTimeoutError,
-    FinishingRequest,
-    Request,
     check_message,
     yield_core,
 )
+from distgrad.distributed.communication.errors import DistError, DistTimeoutError
 from distgrad.distributed.communication.futures import Future
 from distgrad.distributed.communication.reduction import ReduceOp, check_op, combine
+from distgrad.distributed.communication.requests import CompletedRequest, FinishingRequest, Request
 
 __all__ = [
     "CommState",

@@ -18,12 +18,13 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from distgrad.distributed.communication.errors import DistError, DistTimeoutError
 from distgrad.distributed.communication.reduction import ReduceOp, check_op, combine
+from distgrad.distributed.communication.requests import CompletedRequest, FinishingRequest, Request, _LateReceive
 
 __all__ = [
-    "CommState", "Communicator", "CompletedRequest", "DEFAULTS_TAG", "DistError", "DistTimeoutError",
-    "FinishingRequest", "HEADER_TAG", "MAX_TAG", "MEETING_TAG", "MONITOR_TAG", "OBJECTS_TAG", "Request",
-    "check_message", "yield_core",
+    "CommState", "Communicator", "DEFAULTS_TAG", "HEADER_TAG", "MAX_TAG", "MEETING_TAG", "MONITOR_TAG",
+    "OBJECTS_TAG", "check_message", "yield_core",
 ]  # fmt: skip
 
 MAX_TAG = 16383  # of a message of the user's; the next few are ours
@@ -34,14 +35,6 @@ HEADER_TAG = MAX_TAG + 4  # debug mode's, before each message of the user's
 MEETING_TAG = MAX_TAG + 5  # debug mode's, before a group is made
 
 What = tuple[str, str, np.ndarray]  # an operation's name, how it is done, and an array of it
-
-
-class DistError(RuntimeError):
-    """Ranks cannot go on together: one failed, left, or asked for another operation.  The message names the rank."""
-
-
-class DistTimeoutError(DistError):
-    """A rank waited longer than its time-out for the others."""
 
 
 def check_message(rank: int, source: int, tag: int, array: np.ndarray, size: int, kind: np.dtype) -> None:
@@ -75,62 +68,6 @@ class CommState:
     number: int
     operation: str
     waits: float | None
-
-
-class Request(Protocol):
-    """An operation under way."""
-
-    def Wait(self) -> None:
-        """Return when the operation is complete and its array holds the result."""
-
-    def Test(self) -> bool:
-        """Let the operation progress; True once it is complete."""
-
-
-class CompletedRequest:
-    """An operation that needed no waiting."""
-
-    def Wait(self) -> None:
-        return
-
-    def Test(self) -> bool:
-        return True
-
-
-class FinishingRequest:
-    """An operation after which ``finish()``, which exchanges nothing, makes the result of what arrived."""
-
-    def __init__(self, request: Request, finish: Callable[[], None]) -> None:
-        self._request, self._finish = request, finish
-        self._done = False
-
-    def Wait(self) -> None:
-        if not self._done:
-            self._request.Wait()
-            self._done = True
-            self._finish()
-
-    def Test(self) -> bool:
-        if not self._done and self._request.Test():
-            self._done = True
-            self._finish()
-        return self._done
-
-
-class _LateReceive:
-    """A receive that happens when it is waited for: the default where messages cannot be awaited beside other work."""
-
-    def __init__(self, receive: Callable[[], None]) -> None:
-        self._receive: Callable[[], None] | None = receive
-
-    def Wait(self) -> None:
-        if self._receive is not None:
-            receive, self._receive = self._receive, None
-            receive()
-
-    def Test(self) -> bool:
-        self.Wait()
-        return True
 
 
 class Communicator(Protocol):

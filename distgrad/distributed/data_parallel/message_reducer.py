@@ -17,9 +17,10 @@ import numpy as np
 from distgrad import autograd
 from distgrad.autograd import Tensor
 from distgrad.autograd.graph import last
-from distgrad.distributed.communication.communicator import Communicator, Request
+from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.communication.futures import Future
 from distgrad.distributed.communication.reduction import ReduceOp
+from distgrad.distributed.communication.requests import Request
 from distgrad.distributed.gradients.announced import Announced, refuse_unknown
 from distgrad.distributed.gradients.buckets import Bucket
 from distgrad.distributed.gradients.grad_bucket import CommHook, GradBucket, all_reduced

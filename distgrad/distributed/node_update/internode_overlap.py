@@ -31,8 +31,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from distgrad.distributed.communication.communicator import Communicator, Request
+from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.communication.reduction import ReduceOp, combine
+from distgrad.distributed.communication.requests import Request
 from distgrad.distributed.gradients.announced import UNKNOWN, refuse_unknown
 from distgrad.distributed.gradients.buckets import Bucket, make_buckets
 from distgrad.distributed.node_update.progress_counters import Meeting

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from distgrad.backend import Array
-from distgrad.distributed.communication.communicator import Communicator, DistError
+from distgrad.distributed.communication.communicator import Communicator
+from distgrad.distributed.communication.errors import DistError
 from distgrad.distributed.shared_memory.region import NodeMemory
 
 __all__ = ["SharedState"]

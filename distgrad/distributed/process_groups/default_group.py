@@ -12,7 +12,8 @@ from datetime import timedelta
 from typing import Any
 
 from distgrad import registry
-from distgrad.distributed.communication.communicator import Communicator, DistError
+from distgrad.distributed.communication.communicator import Communicator
+from distgrad.distributed.communication.errors import DistError
 from distgrad.distributed.launching.device_assignment import choose_device, leave_device, take_device
 from distgrad.distributed.launching.environment import (
     check_not_torchruns,

@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from distgrad.distributed.communication.communicator import MAX_TAG, Communicator, DistError, DistTimeoutError, Request
+from distgrad.distributed.communication.communicator import MAX_TAG, Communicator
+from distgrad.distributed.communication.errors import DistError, DistTimeoutError
 from distgrad.distributed.communication.reduction import ReduceOp
+from distgrad.distributed.communication.requests import Request
 from distgrad.distributed.reliability.checked_messages import DesyncError, Messages
 
 __all__ = ["Compares", "DesyncError", "compared", "wanted"]

@@ -17,15 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distgrad import dtypes
-from distgrad.distributed.communication.communicator import (
-    HEADER_TAG,
-    MEETING_TAG,
-    Communicator,
-    DistError,
-    DistTimeoutError,
-    Request,
-    yield_core,
-)
+from distgrad.distributed.communication.communicator import HEADER_TAG, MEETING_TAG, Communicator, yield_core
+from distgrad.distributed.communication.errors import DistError, DistTimeoutError
+from distgrad.distributed.communication.requests import Request
 
 __all__ = ["DesyncError", "Messages"]
 

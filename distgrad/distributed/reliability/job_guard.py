@@ -20,7 +20,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
-from distgrad.distributed.communication.communicator import Communicator, DistTimeoutError
+from distgrad.distributed.communication.communicator import Communicator
+from distgrad.distributed.communication.errors import DistTimeoutError
 from distgrad.distributed.launching.environment import note
 from distgrad.distributed.reliability.watchdog import Watchdog
 from distgrad.distributed.timeline import across_ranks

@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from distgrad.distributed.communication.communicator import Communicator, Request
+from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.communication.reduction import ReduceOp
+from distgrad.distributed.communication.requests import Request
 from distgrad.distributed.timeline.standby_thread import Standby
 
 __all__ = ["RESCUE_SECONDS", "Timeline", "current", "interrupted", "join", "unwritten"]

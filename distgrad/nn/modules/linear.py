@@ -8,7 +8,7 @@ from typing import Any
 from ..._arguments import sizes_of
 from ...autograd import Tensor
 from ...ops import creation
-from ...ops.linalg import products
+from ...ops.linalg import affine
 from .. import init
 from ..base.module import Module
 from ..parameter import Parameter
@@ -59,7 +59,7 @@ class Linear(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         own = self._parameters  # faster than two attributes
-        return products.linear(input, own["weight"], own["bias"])
+        return affine.linear(input, own["weight"], own["bias"])
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

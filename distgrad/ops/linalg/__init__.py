@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distgrad.ops.linalg.linear import linear
+from distgrad.ops.linalg.affine import linear
 from distgrad.ops.linalg.products import (
     addmm,
     addmv,

@@ -16,7 +16,10 @@ from .._declare import attach, in_float32, of_floats, raw, unknown
 from ..elementwise import exp, sigmoid, tanh
 from ..selection import _where
 
-__all__ = ["celu", "elu", "erf", "erfc", "gelu", "leaky_relu", "logsigmoid", "mish", "positive_part", "prelu_of", "relu", "selu", "sigmoid", "silu", "softplus", "tanh"]  # fmt: skip
+__all__ = [
+    "celu", "elu", "erf", "erfc", "gelu", "leaky_relu", "logsigmoid", "mish", "positive_part", "prelu_of", "relu",
+    "selu", "sigmoid", "silu", "softplus", "tanh",
+]  # fmt: skip
 
 
 def _in_wide(rule: Any) -> Any:

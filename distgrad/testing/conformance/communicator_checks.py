@@ -10,7 +10,8 @@ import numpy as np
 
 import distgrad
 from distgrad import dtypes, nn
-from distgrad.distributed.communication.communicator import Communicator, DistError, DistTimeoutError
+from distgrad.distributed.communication.communicator import Communicator
+from distgrad.distributed.communication.errors import DistError, DistTimeoutError
 from distgrad.distributed.communication.reduction import ReduceOp, check_op, combine
 from distgrad.distributed.process_groups.default_group import ProcessGroup
 from distgrad.nn.parallel import DistributedDataParallel

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distgrad import dtypes
-from distgrad.distributed.communication.communicator import DistError
+from distgrad.distributed.communication.errors import DistError
 
 if TYPE_CHECKING:
     from distgrad_communicators.mpi.communicator import MPICommunicator

@@ -16,7 +16,8 @@ import numpy as np
 from distgrad_communicators.mpi.operations import Operation, Step
 
 from distgrad import dtypes
-from distgrad.distributed.communication.communicator import DistError, check_message
+from distgrad.distributed.communication.communicator import check_message
+from distgrad.distributed.communication.errors import DistError
 
 if TYPE_CHECKING:
     from distgrad_communicators.mpi.communicator import MPICommunicator

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from distgrad_communicators.mpi.agreement import Agreement
 
-from distgrad.distributed.communication.communicator import CommState, DistError, DistTimeoutError, yield_core
+from distgrad.distributed.communication.communicator import CommState, yield_core
+from distgrad.distributed.communication.errors import DistError, DistTimeoutError
 
 if TYPE_CHECKING:
     from distgrad_communicators.mpi.communicator import MPICommunicator

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from distgrad_communicators.mpi.operations import Operation, Step, What
 
-from distgrad.distributed.communication.communicator import Request
+from distgrad.distributed.communication.requests import Request
 from distgrad.distributed.communication.reduction import ReduceOp, combine
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import pytest
 import distgrad.distributed as dist
 from distgrad import registry
 from distgrad.autograd import Tensor
-from distgrad.distributed.communication.communicator import Communicator, CompletedRequest
+from distgrad.distributed.communication.communicator import Communicator
+from distgrad.distributed.communication.requests import CompletedRequest
 from distgrad.distributed.process_groups.default_group import ProcessGroup
 from tests.helpers.ranks import run_ranks
 

@@ -12,7 +12,8 @@ import pytest
 
 import distgrad.distributed as dist
 from distgrad import registry
-from distgrad.distributed.communication.communicator import Communicator, DistError, DistTimeoutError
+from distgrad.distributed.communication.communicator import Communicator
+from distgrad.distributed.communication.errors import DistError, DistTimeoutError
 from distgrad.distributed.process_groups.default_group import get_group
 from tests.distributed.helpers.checks import CHECKS
 from tests.helpers.ranks import run_ranks

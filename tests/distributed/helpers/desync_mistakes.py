@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # as a program by 
 
 import distgrad.distributed as dist
 from distgrad.autograd import Tensor
-from distgrad.distributed.communication.communicator import DistError
+from distgrad.distributed.communication.errors import DistError
 from distgrad.distributed.reliability.checked_communicator import DesyncError
 from tests.distributed.helpers.checks import raises
 

@@ -14,7 +14,8 @@ import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import nn, optim, registry
 from distgrad.autograd import Tensor
-from distgrad.distributed.communication.communicator import Communicator, DistError
+from distgrad.distributed.communication.communicator import Communicator
+from distgrad.distributed.communication.errors import DistError
 from distgrad.distributed.process_groups.default_group import get_group
 from distgrad.distributed.reliability import checked_communicator
 from tests.distributed.helpers import desync_mistakes, group_checks
