@@ -29,7 +29,7 @@ import distgrad.distributed as dist
 from distgrad.autograd import Tensor
 dist.init_process_group("mpi")
 from mpi4py import MPI
-comm = dist.process_group.get_group().comm
+comm = dist.process_groups.get_group().comm
 t = Tensor(np.full(100_000, comm.rank + 1.0))
 dist.all_reduce(t)
 small = Tensor(np.ones(10))
@@ -55,16 +55,16 @@ try:
     window.Free()
 except Exception as error:
     windows = str(error).splitlines()[0]
-from distgrad.distributed import node_memory
-memory = node_memory.why_not() or ""
+from distgrad.distributed.shared_memory import region
+memory = region.why_not() or ""
 if not any(comm.allgather(memory)):
     mine = None
     if comm.rank == 0:
-        mine = node_memory.NodeMemory(8)
+        mine = region.NodeMemory(8)
         mine.bytes[:] = 42
     handle = comm.bcast(mine.handle if mine else None)
     try:
-        mine = mine or node_memory.NodeMemory(8, tuple(handle))
+        mine = mine or region.NodeMemory(8, tuple(handle))
         view = mine.private()
         read = int(view.bytes[0])
         memory = "" if read == 42 else f"rank {comm.rank} reads {read} where 42 was written"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from distgrad.distributed.communication.communicator import Communicator
-from distgrad.distributed.communication.requests import CompletedRequest, Request
 from distgrad.distributed.communication.errors import DistError
 from distgrad.distributed.communication.reduction import ReduceOp, check_op
+from distgrad.distributed.communication.requests import CompletedRequest, Request
 from distgrad.hookspecs import hookimpl
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from distgrad.distributed.communication.communicator import Communicator, What, check_message, yield_core
-from distgrad.distributed.communication.requests import Request
 from distgrad.distributed.communication.errors import DistError, DistTimeoutError
 from distgrad.distributed.communication.reduction import ReduceOp, check_op, combine
+from distgrad.distributed.communication.requests import Request
 from distgrad.distributed.process_groups.default_group import this_thread_is_a_rank
 from distgrad.hookspecs import hookimpl
 

@@ -215,7 +215,9 @@ def from_the_host(transfer: Any) -> Any:
 # --- the table -------------------------------------------------------------------------------------------------------
 
 _GUARD, _WATCHDOG, _PROCESS_GROUP = (f"distgrad.distributed.{name}" for name in ("guard", "watchdog", "process_group"))
-_MPI, _WAITING, _SHARED = (f"distgrad_communicators.{name}" for name in ("mpi", "_mpi_waiting", "shared"))
+_MPI, _WAITING, _SHARED = (
+    f"distgrad_communicators.{name}" for name in ("mpi.communicator", "mpi.operations", "shared")
+)
 _HANGS, _STARTING, _SHARED_TESTS, _DESYNC, _FINITE, _CONSISTENCY, _JOIN, _UNUSED, _COMMUNICATORS = (
     f"tests/distributed/test_{name}.py"
     for name in ("nothing_hangs", "starting", "shared_mpi", "desync", "finite", "consistency", "join", "unused",

@@ -51,12 +51,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "autograd": GROUND | {"_arguments", "printing"},
     "backend": set(),
     "cli": ANYTHING,
-    "compiled": {"_compile_cache", "backend"},
+    "jit": {"_compile_cache", "backend"},
     "cuda": GROUND | {"random"},  # manual_seed_all
     "distributed": ANYTHING_DISTRIBUTED,  # PyTorch's names, handed on
     # From the bottom up: each may import what stands above it here, and of the rest of distgrad what its row says.
     "distributed.communication": GROUND | {"jit"},
-    "distributed.launching": {"distributed.communication"},
+    "distributed.launching": GROUND | {"distributed.communication"},
     "distributed.timeline": {"distributed.communication", "distributed.launching"},
     "distributed.shared_memory": {"distributed.communication"},
     "distributed.reliability": GROUND | {"distributed.communication", "distributed.launching", "distributed.timeline"},
@@ -71,12 +71,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dtypes": set(),
     "hookspecs": set(),
     "nn": TAPE | {"_names", "ops", "random", "registry"},
-    "nn.parallel": TAPE | {"distributed", "nn", "storage"},
+    "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel", "nn", "storage"} | UNDER_DATA_PARALLEL,
     "ops": TAPE | {"random"},
-    "optim": TAPE | {"_names", "compiled", "registry", "storage"},
+    "optim": TAPE | {"_names", "jit", "registry", "storage"},
     "optim.swa_utils": TAPE | {"nn", "ops", "optim"},  # an averaged model is a module
     "printing": {"dtypes"},
-    "profiler": TAPE | {"distributed", "nn", "optim"},
+    "profiler": TAPE | {"distributed.launching", "distributed.process_groups", "distributed.timeline", "nn", "optim"},
     "random": GROUND,
     "registry": {"_plugins", "hookspecs"},
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one

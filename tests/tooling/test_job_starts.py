@@ -35,6 +35,6 @@ def test_the_launchers_files_lie_there() -> None:
 
 
 def test_loops_are_compiled_where_that_is_the_subject() -> None:
-    ask = "from distgrad import compiled; print(compiled.available())"
+    ask = "from distgrad import jit; print(jit.available())"
     for extra, answer in ((None, "False"), (COMPILED, "True")):
         assert run_job([sys.executable, "-c", ask], 60.0, job_environment(1, extra)).stdout == f"{answer}\n"

@@ -26,9 +26,9 @@ from distgrad_communicators.mpi.operations import Family, Operation, Step, What,
 from distgrad_communicators.mpi.small_reductions import SmallReductions
 
 from distgrad.distributed.communication.communicator import CommState, Communicator
-from distgrad.distributed.communication.requests import CompletedRequest, Request
 from distgrad.distributed.communication.errors import DistError
 from distgrad.distributed.communication.reduction import ReduceOp, check_op, combine
+from distgrad.distributed.communication.requests import CompletedRequest, Request
 from distgrad.distributed.launching.environment import check_launcher_size, check_no_ranks_child
 from distgrad.hookspecs import hookimpl
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from distgrad_communicators.mpi.operations import Operation, Step, What
 
-from distgrad.distributed.communication.requests import Request
 from distgrad.distributed.communication.reduction import ReduceOp, combine
+from distgrad.distributed.communication.requests import Request
 
 if TYPE_CHECKING:
     from distgrad_communicators.mpi.communicator import MPICommunicator

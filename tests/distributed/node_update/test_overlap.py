@@ -146,7 +146,7 @@ def check_overlap(per_node: int) -> None:
         model(data(rank, 4, step), True, meanwhile).pow(2).mean().backward()
         assert sums.early > before
     every = np.zeros((size, 1), np.int64)
-    dist.process_group.get_group().comm.Allgather(np.array([sums.early]), every)
+    dist.process_groups.get_group().comm.Allgather(np.array([sums.early]), every)
     assert every.min() > 0
 
 

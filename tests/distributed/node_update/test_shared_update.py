@@ -207,7 +207,7 @@ def test_memory_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_cannot_be_shared_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     def body() -> Any:
         complex_one = nn.Linear(2, 2, dtype=dg.complex64)
-        return SharedReducer.can_serve(dist.process_group.get_group().comm, list(complex_one.parameters()))
+        return SharedReducer.can_serve(dist.process_groups.get_group().comm, list(complex_one.parameters()))
 
     assert outcome(2, True, body, monkeypatch) == [False, False]
 

@@ -18,9 +18,9 @@ TRAINING = """
 import os, socket, sys, warnings
 warnings.simplefilter("ignore", RuntimeWarning)  # four ranks on fewer cores
 import distgrad.distributed as dist
-from tests.distributed import training
+from tests.distributed.helpers import training
 dist.init_process_group()
-comm = dist.process_group.get_group().comm
+comm = dist.process_groups.get_group().comm
 names = comm.allgather(socket.gethostname())
 assert names == ["node1", "node1", "node2", "node2"], names
 assert (comm.local_rank, comm.local_size) == (comm.rank % 2, 2)

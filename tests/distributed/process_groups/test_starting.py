@@ -94,7 +94,7 @@ print(answers)
 def test_f16_too_many_threads_are_warned_of_once() -> None:
     program = """
 import distgrad.distributed as dist
-from distgrad.distributed import launcher
+from distgrad.distributed.launching import environment as launcher
 launcher.blas_threads = lambda: 1000
 dist.init_process_group("mpi")
 """

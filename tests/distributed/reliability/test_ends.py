@@ -145,7 +145,7 @@ def test_warnings_that_are_errors_do_not_end_the_job() -> None:
 import warnings
 warnings.simplefilter("error")
 import distgrad.distributed as dist
-from distgrad.distributed import launcher
+from distgrad.distributed.launching import environment as launcher
 launcher.blas_threads = lambda: 1000
 dist.init_process_group()
 dist.barrier()

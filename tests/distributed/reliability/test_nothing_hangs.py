@@ -229,8 +229,8 @@ dist.all_reduce(Tensor(np.ones(100_000)))
 def test_f4_different_collectives_are_named() -> None:
     """Seen to fail without the sentence in watchdog._verdict.  Ranks that tell each other end sooner."""
     job = run_ranks(2, WATCHED + """
-from distgrad_communicators import _mpi_agreement
-_mpi_agreement.PATIENCE = 1000
+from distgrad_communicators.mpi import agreement
+agreement.PATIENCE = 1000
 if rank == 1:
     dist.broadcast(Tensor(np.ones(10)), 0)
 else:
@@ -255,8 +255,8 @@ dist.barrier()
 def test_f4_a_wait_that_raises_nothing_is_ended_by_the_watchdog() -> None:
     """As inside native code.  Seen to fail (it hangs) without Watchdog._look."""
     job = run_ranks(2, WATCHED + """
-from distgrad.distributed.communicator import CommState
-comm = dist.process_group.get_group().comm
+from distgrad.distributed.communication.communicator import CommState
+comm = dist.process_groups.get_group().comm
 if rank == 0:
     began = time.monotonic()
     comm.state = lambda: CommState(7, "Allreduce of the plugin", time.monotonic() - began)
@@ -273,7 +273,7 @@ def test_f4_nobody_is_answered_without_the_secret() -> None:
     """Seen to fail with the comparison in Watchdog._answer taken out."""
     job = run_ranks(2, WATCHED + """
 import socket
-watchdog = dist.process_group.get_group().guard.watchdog
+watchdog = dist.process_groups.get_group().guard.watchdog
 port = watchdog._peers[1 - rank][1]
 for sent in (b"", b"x" * 300, b"0" * 32 + b" 0", b"0" * 32 + b" 0 events", watchdog._secret.encode() + b" no rank"):
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
