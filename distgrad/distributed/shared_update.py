@@ -35,6 +35,7 @@ from distgrad.autograd.tensor import DeferredGrad
 from distgrad.backend import Array, carve, device
 from distgrad.compiled import MOST_PARTS, Mean
 from distgrad.distributed.announced import Announced, refuse_unknown
+from distgrad.distributed.bits import PRIME, bits
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.factors import Factors
 from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, FiniteSearch, all_finite
@@ -332,7 +333,7 @@ class SharedUpdate:
         assert storage.settled is not None
         mean, (lo, hi) = storage.settled[1][i], storage.ranges[i]
         self._mean(lo, hi, mean.reshape(-1))
-        self._bits[i] = _bits(mean)
+        self._bits[i] = bits(mean)
         if self._factored:
             self.factors.ask(i)  # type: ignore[union-attr]
         p._grad = Tensor._wrap(mean, None)
@@ -456,7 +457,7 @@ class SharedUpdate:
                 if i not in absent:
                     return True
             elif grad.__class__ is not DeferredGrad and (
-                self._asked_in != self._pass or self._bits.get(i) != _bits(grad._data)
+                self._asked_in != self._pass or self._bits.get(i) != bits(grad._data)
             ):
                 return True
         return False
@@ -468,9 +469,9 @@ class SharedUpdate:
         """
         told = 0
         for i, p in enumerate(self.storage.params):
-            told = (told * 31 + self._gradient_bits(i, p)) % _PRIME
+            told = (told * 31 + self._gradient_bits(i, p)) % PRIME
         if parameters:
-            told = (told * 31 + _bits(self.parameters.mine)) % _PRIME
+            told = (told * 31 + bits(self.parameters.mine)) % PRIME
         meeting, steps = self.meeting, self._steps
         meeting.tell(_STANDS, told)
         meeting.tell(_COMPARED, steps)
@@ -482,15 +483,15 @@ class SharedUpdate:
         if grad is None:
             return 1
         if grad.__class__ is not DeferredGrad:
-            return 2 + _bits(grad.to_dense()._data if grad.is_sparse else grad._data)
+            return 2 + bits(grad.to_dense()._data if grad.is_sparse else grad._data)
         if not self._pending:
             if self.factors is not None:
                 self.factors.make(i)
-            return 2 + _bits(self.storage.slots[i])
+            return 2 + bits(self.storage.slots[i])
         lo, hi = self.storage.ranges[i]
         mean = np.empty(hi - lo, self.storage.dtype)
         self._mean(lo, hi, mean)
-        return 2 + _bits(mean)
+        return 2 + bits(mean)
 
     def _take_in(self) -> None:
         """``p.data = …`` since the last step: the values move into the memory that ranks share."""
@@ -664,9 +665,6 @@ class SharedUpdate:
         return needed
 
 
-_PRIME = 2**61 - 1
-
-
 class Withdrawn(NamedTuple):
     """What a rank took along; see :meth:`SharedUpdate.withdraw`."""
 
@@ -683,13 +681,6 @@ class _Parted(RuntimeError):
             f"rank {rank}: another rank made a step() with gradients of its own before backward() number {number}, of "
             "which this rank wants the mean now: let all ranks make such steps, or none"
         )
-
-
-def _bits(values: Array) -> int:
-    """The sum of the bits of ``values``, in words: equal where arrays are, and hardly ever where they are not."""
-    raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-    whole = raw.size // 8 * 8
-    return int(raw[:whole].view(np.uint64).sum()) + int(raw[whole:].sum())
 
 
 def scaled(part: Array, weight: float) -> Array:
