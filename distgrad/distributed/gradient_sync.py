@@ -128,6 +128,12 @@ class GradientSync:
                 file=sys.stderr,
                 flush=True,
             )
+            if self.comm.peers is not None:
+                self.comm.forewarn(  # type: ignore[attr-defined]
+                    f"rank {self.comm.rank} made a step() of its own, with gradients that are not the mean over the "
+                    "ranks or not changed alike on all, or alone, which ranks of other nodes did not: let all ranks "
+                    "make such steps, or none"
+                )
         self._go_over(former)
         assert isinstance(self.reducer, Reducer)
         if reduces:

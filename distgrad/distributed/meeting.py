@@ -7,6 +7,7 @@ processors see a rank's writes in their order, so what was written before a word
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from distgrad.distributed import timeline
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.node_memory import NodeMemory
 
-__all__ = ["Meeting"]
+__all__ = ["Awaited", "Meeting"]
 
 _LINE = 16  # words of 8 bytes a rank, two cache lines of its own: what is told in each step is in the first
 
@@ -64,17 +65,56 @@ class Meeting:
                 return False
         return True
 
-    def wait(self, what: int, value: int, why: str, unless: int | None = None) -> bool:
+    def missing(self, what: int, value: int) -> list[int]:
+        """The ranks that have not told as much."""
+        return [r for r, told in enumerate(self.told(what)) if told < value]
+
+    def wait(
+        self,
+        what: int,
+        value: int,
+        why: str,
+        unless: int | None = None,
+        alone: Callable[[], bool] | None = None,
+    ) -> bool:
         """Return True when all ranks have told at least ``value``; ``why``, with a place for it, says what that means.
 
         Args:
             unless: a word of everybody's; as soon as it is told, return False if the others have not come that far.
+            alone: asked where others cannot come, since they wait for this rank elsewhere: if it is true, return False.
         """
         if self.reached(what, value):
             return True
         start, why = time.perf_counter_ns(), why.format(value)
         words, stop = self._words, None if unless is None else self._all + unless
-        self.comm.Await(lambda: self.reached(what, value) or (stop is not None and words[stop] != 0), why)
+
+        def come() -> bool:
+            return self.reached(what, value) or (stop is not None and words[stop] != 0)
+
+        self.comm.Await(Awaited(come, lambda: self.missing(what, value), alone), why)
         if timeline.current is not None:
             timeline.current.add(f"waiting {why}", "reduction", start)
         return self.reached(what, value)
+
+
+class Awaited:
+    """What a rank waits for in memory that ranks share, by words that others tell.
+
+    Attributes:
+        late: the ranks for which it does.
+        alone: whether it can do without them, where they cannot come; None: it cannot.
+    """
+
+    __slots__ = ("_condition", "_late", "alone")
+
+    def __init__(
+        self, condition: Callable[[], bool], late: Callable[[], list[int]], alone: Callable[[], bool] | None = None
+    ) -> None:
+        self._condition, self._late, self.alone = condition, late, alone
+
+    def __call__(self) -> bool:
+        return self._condition()
+
+    @property
+    def late(self) -> list[int]:
+        return self._late()

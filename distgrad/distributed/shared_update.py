@@ -40,7 +40,7 @@ from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.factors import Factors
 from distgrad.distributed.finite import ABSENT, NONFINITE, PRESENT, FiniteSearch, all_finite
 from distgrad.distributed.forked import FORKED
-from distgrad.distributed.meeting import Meeting
+from distgrad.distributed.meeting import Awaited, Meeting
 from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.reduction import ReduceOp, combine
 from distgrad.distributed.same_update import SameUpdate
@@ -48,7 +48,7 @@ from distgrad.distributed.shared_parameters import SharedParameters
 from distgrad.distributed.shared_state import SharedState
 from distgrad.storage import FlatStorage
 
-__all__ = ["REDUCED", "SharedUpdate", "Withdrawn", "scaled"]
+__all__ = ["Parted", "REDUCED", "SharedUpdate", "Withdrawn", "scaled"]
 
 _DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, REDUCED, _HOW = range(8)  # words of each rank
 _TOTALLED = 15  # in steps of optimizers that make sums over all parameters
@@ -273,7 +273,7 @@ class SharedUpdate:
     def _wait_gradients(self) -> None:
         if not self.meeting.wait(_DONE, self._pass, "for the other ranks' backward() number {}", unless=_PARTED):
             if self.comes_too_late(self._pass):
-                raise _Parted(self.rank, self._pass)
+                raise Parted(self.rank, self._pass)
             self.meeting.wait(_DONE, self._pass, "for the other ranks' backward() number {}")
         if self._weights is None:
             samples = self.meeting.told(_SAMPLES)  # -1 where ranks weigh the same
@@ -314,7 +314,7 @@ class SharedUpdate:
             return p._grad  # type: ignore[return-value]
         try:
             self._wait_gradients()
-        except _Parted:
+        except Parted:
             if self.part is None:
                 raise
             self.part()
@@ -372,7 +372,8 @@ class SharedUpdate:
         why = "for the other ranks to have done with the gradients of backward() number {}"
         missed = False
         if not self.meeting.reached(_RELEASED, self._pass):
-            self.comm.Await(lambda: self._released_or_missed(), why.format(self._pass))
+            late = lambda: self.meeting.missing(_RELEASED, self._pass)  # noqa: E731
+            self.comm.Await(Awaited(self._released_or_missed, late), why.format(self._pass))
             missed = not self.meeting.reached(_RELEASED, self._pass)
         if self.part is not None and (missed or self.comes_too_late(self._pass)):
             self.part()  # before what this rank has of that pass is written over
@@ -415,7 +416,8 @@ class SharedUpdate:
         if not (self._pending and self._in_slots()) and self._has_own():
             meeting.tell_all(_OWNED, steps)
         meeting.tell(_ENTERED, steps)
-        if not meeting.wait(_ENTERED, steps, "for the other ranks to come to step() number {}", unless=_PARTED):
+        why = "for the other ranks to come to step() number {}"
+        if not (meeting.reached(_ENTERED, steps) or meeting.wait(_ENTERED, steps, why, _PARTED, self._is_alone)):
             self.part()  # type: ignore[misc]
             return
         if self._pending:
@@ -445,6 +447,10 @@ class SharedUpdate:
                 if grad is not None and not (self._pending and grad.__class__ is DeferredGrad):
                     self._own.append((lo, hi, grad._data))
 
+    def _is_alone(self) -> bool:
+        """Whether this rank may make a step that others do not: with gradients for which it needs nobody any more."""
+        return self.part is not None and (not self._pending or self.meeting.reached(_DONE, self._pass))
+
     def _has_own(self) -> bool:
         """Whether this rank steps with something else than the mean of the last pass, for some parameter."""
         absent = set(self._absent)
@@ -467,16 +473,26 @@ class SharedUpdate:
 
         All of them call it; what counts are the bits.
         """
+        meeting, steps = self.meeting, self._steps
+        meeting.tell(_STANDS, self._stands(parameters))
+        meeting.tell(_COMPARED, steps)
+        meeting.wait(_COMPARED, steps, "for the other ranks to compare what they step with in step() number {}")
+        return len(set(meeting.told(_STANDS))) == 1
+
+    def _stands(self, parameters: bool) -> int:
         told = 0
         for i, p in enumerate(self.storage.params):
             told = (told * 31 + self._gradient_bits(i, p)) % PRIME
         if parameters:
             told = (told * 31 + bits(self.parameters.mine)) % PRIME
-        meeting, steps = self.meeting, self._steps
-        meeting.tell(_STANDS, told)
-        meeting.tell(_COMPARED, steps)
-        meeting.wait(_COMPARED, steps, "for the other ranks to compare what they step with in step() number {}")
-        return len(set(meeting.told(_STANDS))) == 1
+        return told
+
+    def steps_with(self) -> int:
+        """In a step a number for what this node's ranks step with; 0 where that is but the mean of the last pass."""
+        meeting = self.meeting
+        if self._steps not in (meeting.told_to_all(_OWNED), meeting.told_to_all(_DIRTY)):
+            return 0
+        return self._stands(meeting.told_to_all(_DIRTY) == self._steps)
 
     def _gradient_bits(self, i: int, p: Tensor) -> int:
         grad = p._grad
@@ -673,7 +689,7 @@ class Withdrawn(NamedTuple):
     aside: list[tuple[Tensor, Tensor | None]]  # then, parameters and what they have instead of gradients of it
 
 
-class _Parted(RuntimeError):
+class Parted(RuntimeError):
     """The last pass will not be completed here: a rank went its own way before it."""
 
     def __init__(self, rank: int, number: int) -> None:
