@@ -45,6 +45,12 @@ def test_over_mpi(size: int) -> None:
     job.check(**{"mpi as-pytorch": size, "shared as-pytorch": size})
 
 
+@pytest.mark.mpi
+@pytest.mark.parametrize("per_node", ["1", "2"])
+def test_between_nodes(per_node: str) -> None:
+    run_ranks(4, FILE, "shared", "0", "12", per_node, env=AS_PROGRAM).check(**{"shared as-pytorch": 4})
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("size", [2, 3])
 def test_pytorch_agrees(size: int) -> None:

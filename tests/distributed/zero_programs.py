@@ -221,8 +221,10 @@ def check(program: list[Op], lib: Any, rank: int, ranks: int, group: Any) -> str
     return f"{wrong}: {found} instead of {wanted}" if wrong else ""
 
 
-def main(backends: str, first: str, count: str) -> None:
+def main(backends: str, first: str, count: str, *per_node: str) -> None:
     """Run programs on all ranks, under one backend after the other."""
+    if per_node:
+        importlib.import_module("tests.distributed.ranks_as_threads").pretend_nodes(*per_node)
     library = "torch" if backends == "torch" else "distgrad"
     lib, dist = importlib.import_module(library), importlib.import_module(library + ".distributed")
     for backend in backends.split(","):
@@ -230,7 +232,7 @@ def main(backends: str, first: str, count: str) -> None:
         rank, ranks = dist.get_rank(), dist.get_world_size()
         wrong = []
         for seed in range(int(first), int(first) + int(count)):
-            group = dist.new_group(list(range(ranks)))
+            group = None if per_node else dist.new_group(list(range(ranks)))
             program = random_program(seed, ranks)
             fault = check(program, lib, rank, ranks, group)
             if fault:

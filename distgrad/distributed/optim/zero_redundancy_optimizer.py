@@ -17,6 +17,7 @@ from distgrad.autograd import Tensor
 from distgrad.backend import Array
 from distgrad.distributed.algorithms.join import Join
 from distgrad.distributed.bits import PRIME
+from distgrad.distributed.cluster_update import ClusterUpdate
 from distgrad.distributed.collectives import broadcast_array
 from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.optim.ownership import levelled, owners, told
@@ -173,17 +174,28 @@ class ZeroRedundancyOptimizer(Wrapping):
         if self._changes != storage.changes:  # ranks that shared memory went their own ways
             self._share_out(self._flats())
             self.optim._settle()
-        shards = [flat.sharing for flat in self._flats() if isinstance(flat.sharing, Shards)]
-        if not shards:
+        sharings: list[Any] = [flat.sharing for flat in self._flats()]
+        shards = [s for s in sharings if isinstance(s, Shards)]
+        clusters = [s for s in sharings if isinstance(s, ClusterUpdate)]
+        if not shards and not clusters:
             return  # in memory that they share they cannot differ
         gradients = 0
         for shard in shards:
             if shard not in begun:
                 shard.begin()
             gradients = (gradients * 31 + told(shard.flat, shard.written)) % PRIME
-        mine = np.array([self.optim._find_digest(), gradients], np.int64)
+        for cluster in clusters:
+            gradients = (gradients * 31 + cluster.steps_with()) % PRIME
+        mine = np.array([self.optim._find_digest(), gradients * 2 + bool(clusters)], np.int64)
         table = np.zeros((self._comm.size, 2), np.int64)
         self._comm.Allgather(mine, table)
+        differ = bool((table[:, 1] != mine[1]).any())
+        if differ and (table[:, 1] % 2).any():  # nodes in whose memory there are several values: each takes its own
+            for cluster in clusters:
+                if not cluster.parted:
+                    cluster.part()  # type: ignore[misc]
+            self._meet()
+            return
         others = [str(r) for r, digest in enumerate(table[:, 0]) if digest != mine[0]]
         if others:
             raise RuntimeError(
@@ -191,7 +203,7 @@ class ZeroRedundancyOptimizer(Wrapping):
                 f"other hyperparameters or other parameters than rank {self._comm.rank}, which has "
                 f"{self.optim._told()}. A schedule that goes by a loss must go by one that all ranks have"
             )
-        if (table[:, 1] != mine[1]).any():
+        if differ:
             owner = owners(self.param_groups, self._comm.size)
             for shard in shards:
                 shard.level(owner)
