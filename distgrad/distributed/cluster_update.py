@@ -18,7 +18,7 @@ from distgrad.distributed.communicator import Communicator
 from distgrad.distributed.finite import NONFINITE
 from distgrad.distributed.node_memory import NodeMemory
 from distgrad.distributed.overlap import Overlap
-from distgrad.distributed.shared_update import REDUCED, SharedUpdate
+from distgrad.distributed.shared_update import REDUCED, Parted, SharedUpdate
 
 __all__ = ["ClusterUpdate"]
 
@@ -68,7 +68,10 @@ class ClusterUpdate(SharedUpdate):
 
     def _reduce(self) -> None:
         """What is left to do when all ranks of the node have all their gradients."""
-        super()._wait_gradients()
+        try:
+            super()._wait_gradients()
+        except Parted:
+            self.peers.refuse()  # type: ignore[attr-defined]
         self._anywhere = self._used.max(axis=0)
         self.overlap.finish(self._anywhere)
         self.meeting.mine[REDUCED] = self._pass
