@@ -239,7 +239,7 @@ import sys
 import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import backend
-from distgrad.testing.double import StrictAccelerator
+from distgrad.testing.fake_device.accelerator import StrictAccelerator
 
 dist.init_process_group("mpi")
 with backend.accelerator_as(StrictAccelerator(int(sys.argv[1]))) as accelerator:

@@ -215,7 +215,7 @@ def test_a_rank_that_is_a_process_says_where_it_stands_and_ends() -> None:
     program = """
 import threading
 from distgrad import registry, testing
-from distgrad.testing.communicator_trial import CommunicatorTrial
+from distgrad.testing.conformance.communicator_trial import CommunicatorTrial
 
 class OnRanks(registry.get("communicator", "serial")):
     def Barrier(self):

@@ -79,6 +79,7 @@ class Engine(Hooked):
         self._taken_over: Mapping[Any, Any] = {}  # state taken over since the last step, where its update is shared
         self._common_steps = 0  # how many were made with others who share the update
         self._loaded = 0  # a number for the state that was loaded last, and when
+        self._meet: Callable[[], None] | None = None  # called in a shared step before the first update
         self._digest: int | None = None  # what those who share an update compare; None: it may have changed
         cls = type(self)
         self._rule = Rule(cls.elementwise, cls.scratch, cls.one_pass, tuple(cls.numbers), cls.exact)

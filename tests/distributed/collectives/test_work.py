@@ -267,9 +267,9 @@ def test_f13_every_collective_splits_messages_over_the_limit() -> None:
     """With the limit lowered to 1000 bytes the bits are the same, and no message is longer."""
     job = run_ranks(3, START + """
 sys.path.insert(0, sys.argv[1])
-from tests.distributed.checks import Recorder, sample
+from tests.distributed.helpers.checks import Recorder, sample
 from distgrad import dtypes
-from distgrad.distributed.process_group import get_group
+from distgrad.distributed.process_groups.default_group import get_group
 
 def results():
     mine, out = sample(rank, 1500, dtypes.float64), []
@@ -303,7 +303,7 @@ print("split")
 @pytest.mark.mpi
 def test_small_all_reduces_of_many_lengths_keep_few_buffers_and_leave_none() -> None:
     job = run_ranks(2, START + """
-from distgrad.distributed.process_group import get_group
+from distgrad.distributed.process_groups.default_group import get_group
 for _ in range(2):
     for n in range(1, 200):
         t = Tensor(np.full(n, rank + 1.0))

@@ -255,7 +255,7 @@ dist.barrier()
 def test_f4_a_wait_that_raises_nothing_is_ended_by_the_watchdog() -> None:
     """As inside native code.  Seen to fail (it hangs) without Watchdog._look."""
     job = run_ranks(2, WATCHED + """
-from distgrad.distributed.communicator import CommState
+from distgrad.distributed.communication.communicator import CommState
 comm = dist.process_group.get_group().comm
 if rank == 0:
     began = time.monotonic()
