@@ -209,6 +209,8 @@ class Optimizer(Engine):
             self._common_steps += 1
             for sharing in sharings:
                 sharing.begin()
+            if self._meet is not None:
+                self._meet()
             if self._changes != storage.changes:  # those who shared an update go their own ways
                 self._settle()
             if self._states.asked:

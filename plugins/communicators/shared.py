@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -99,6 +100,7 @@ class SharedCommunicator(MPICommunicator):
 
     def _await(self, condition: Callable[[], bool], what: str, started: float) -> None:
         family, timeout = self.family, (self._world or self).timeout
+        family.waiters.add(threading.get_ident())
         while True:
             for _ in range(100):
                 if condition():
@@ -108,6 +110,12 @@ class SharedCommunicator(MPICommunicator):
             waited = time.monotonic() - started
             if waited > PATIENCE:
                 family.agreement.check(self._world or self)
+                late = getattr(condition, "late", None)
+                why = late and family.agreement.in_vain([self.ranks[r] for r in late], what)
+                if why and not condition():
+                    if condition.alone is not None and condition.alone():  # type: ignore[attr-defined]
+                        return
+                    why()
             family._read_notices()
             gone = family._left.keys() & set(self.ranks) if family._left else ()  # who is of another node may be done
             if gone and not condition():
@@ -117,6 +125,14 @@ class SharedCommunicator(MPICommunicator):
                 )
             if timeout is not None and waited > timeout:
                 raise DistTimeoutError(f"rank {family.rank} waited {timeout:g} s {what}, which never came about")
+
+    def forewarn(self, why: str) -> None:
+        """Tell all ranks, of every node, why they may come to wait for each other in vain."""
+        self.family.agreement.forewarn(why)
+
+    def refuse(self) -> None:
+        """Have all ranks raise what they were forewarned of."""
+        self.family.agreement.refuse()
 
     def Free(self) -> None:
         for part in (self._node, self.peers):

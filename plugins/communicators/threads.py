@@ -36,6 +36,9 @@ class _Meeting:
         self.done = False
 
 
+_PATIENCE = 0.1  # seconds that a rank waits before it asks why
+
+
 class _Box:
     """Messages from one rank to another with one tag: the n-th message is the n-th receive's."""
 
@@ -57,6 +60,7 @@ class _World:
         self.left: set[int] = set()
         self.meetings: dict[tuple[_Context, int], _Meeting] = {}
         self.mail: dict[tuple[_Context, int, int, int], _Box] = {}
+        self.waiting: dict[int, tuple[Callable[[], set[int]], str]] = {}  # by rank: for which others, in what
 
     def fail(self, why: str) -> None:
         """Release every waiting rank with an error that says ``why``."""
@@ -280,9 +284,14 @@ class ThreadsCommunicator(Communicator):
         return
 
     def Await(self, condition: Callable[[], bool], what: str) -> None:
-        world = self.world
-        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        world, started = self.world, time.monotonic()
+        deadline = None if self.timeout is None else started + self.timeout
         while not condition():
+            late = getattr(condition, "late", None)
+            if late and time.monotonic() > started + _PATIENCE and (why := self._in_vain(late, what)):
+                if condition.alone is not None and condition.alone():  # type: ignore[attr-defined]
+                    return
+                world.fail(why)
             if world.failure is not None:
                 raise DistError(f"rank {self.rank} waits {what} in vain: {world.failure}")
             if world.left - {self.rank} and not condition():
@@ -291,16 +300,34 @@ class ThreadsCommunicator(Communicator):
                 raise DistTimeoutError(f"rank {self.rank} waited {self.timeout:g} s {what}")
             yield_core()
 
+    def _in_vain(self, late: list[int], what: str) -> str:
+        """Whether one of the ranks that this one waits for waits for this one elsewhere: then, in words."""
+        world, me = self.world, self.ranks[self.rank]
+        with world.changed:
+            for rank in late:
+                peer = self.ranks[rank]
+                missing, where = world.waiting.get(peer, (set[int], ""))
+                if me in missing():
+                    return (
+                        f"the ranks disagree: rank {me} waits {what}, but rank {peer} waits in {where}: every rank "
+                        "must take part in every backward(), step() and collective"
+                    )
+        return ""
+
     def wait_until(self, ready: Callable[[], bool], missing: Callable[[], set[int]], what: str) -> None:
         """Wait, with the world's condition held, until ``ready()``; else say who of ``missing()`` is to blame."""
         world = self.world
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        while not ready():
-            self.look_for_failures(missing, what)
-            if deadline is not None and time.monotonic() >= deadline:
-                late = ", ".join(map(str, sorted(missing())))
-                raise DistTimeoutError(f"rank {self.rank} waited {self.timeout:g} s in {what} for rank(s) {late}")
-            world.changed.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        world.waiting[self.ranks[self.rank]] = missing, what
+        try:
+            while not ready():
+                self.look_for_failures(missing, what)
+                if deadline is not None and time.monotonic() >= deadline:
+                    late = ", ".join(map(str, sorted(missing())))
+                    raise DistTimeoutError(f"rank {self.rank} waited {self.timeout:g} s in {what} for rank(s) {late}")
+                world.changed.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        finally:
+            del world.waiting[self.ranks[self.rank]]
 
     def look_for_failures(self, missing: Callable[[], set[int]], what: str) -> None:
         """Raise where what is waited for cannot come any more."""

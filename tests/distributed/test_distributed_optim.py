@@ -296,8 +296,13 @@ def test_a_step_of_a_sharded_optimizer_is_one_exchange(size: int) -> None:
             sizes.append(array.size)
             return exchange(array, out)
 
-        comm.Iallgatherv = counted  # type: ignore[method-assign]
-        for name in ("Ibcast", "Bcast", "Allgather", "Iallreduce"):
+        def told(array: np.ndarray, out: np.ndarray) -> None:
+            assert array.nbytes == 16  # a number for the gradients, and one for the hyperparameters
+            tell(array, out)
+
+        tell = comm.Allgather
+        comm.Iallgatherv, comm.Allgather = counted, told  # type: ignore[method-assign]
+        for name in ("Ibcast", "Bcast", "Iallreduce"):
             setattr(comm, name, None)  # nothing else is called
         optimizer.step()
         after = [p.detach().numpy() for p in model.parameters()]

@@ -71,7 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dtypes": set(),
     "hookspecs": set(),
     "nn": TAPE | {"_names", "ops", "random", "registry"},
-    "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel", "nn", "storage"} | UNDER_DATA_PARALLEL,
+    "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel", "nn"} | UNDER_DATA_PARALLEL,
     "ops": TAPE | {"random"},
     "optim": TAPE | {"_names", "jit", "registry", "storage"},
     "optim.swa_utils": TAPE | {"nn", "ops", "optim"},  # an averaged model is a module

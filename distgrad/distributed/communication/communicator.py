@@ -175,6 +175,10 @@ class Communicator(Protocol):
     def Await(self, condition: Callable[[], bool], what: str) -> None:
         """Return once ``condition()``, which other ranks bring about through shared memory; ``what`` names it.
 
+        A condition may have the attributes of :class:`~distgrad.distributed.node_update.progress_counters.Awaited`: a
+        communicator that knows that one of its ``late`` ranks waits for this one elsewhere raises at once, or returns
+        where ``alone()``.
+
         Raises :class:`DistError` when it cannot come about because a rank has left, and after :attr:`timeout`.
         """
         started = time.monotonic()

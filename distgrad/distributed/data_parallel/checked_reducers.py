@@ -87,7 +87,7 @@ class ComparedSharedReducer(SharedReducer):
     def _finish(self) -> None:
         self._passes += 1
         for update in self.updates:
-            update.begins()  # type: ignore[attr-defined]
+            update.gate()  # before the end is announced: others may wait for it amid the pass
         _announce(self.comm, f"the end of backward() number {self._passes} of {self._parameters}")
         super()._finish()
 

@@ -8,6 +8,7 @@ move back; a hook stays for good.
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
 import weakref
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ import numpy as np
 
 from distgrad import storage
 from distgrad.autograd import Tensor
+from distgrad.autograd.grad_mode import recording
 from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.communication.reduction import ReduceOp
 from distgrad.distributed.data_parallel.checked_reducers import ComparedReducer, ComparedSharedReducer
@@ -52,6 +54,7 @@ class GradientSync:
     Attributes:
         reducer: the one in use.
         params: in the order given.
+        user: who reduces with it; once that is gone, and the parameters get another one, it lets go of them.
     """
 
     def __init__(
@@ -65,7 +68,8 @@ class GradientSync:
         check_finite: str | None = None,
         static_graph: bool = False,
     ) -> None:
-        self.comm, self.by_samples = comm, by_samples
+        self.comm, self.by_samples, self._number = comm, by_samples, next(_numbers)
+        self.user: weakref.ref[Any] | None = None
         self.params = list(params.values())
         self._names = {id(p): name for name, p in params.items()}
         self._cap, self._check = cap_bytes, check_finite
@@ -74,6 +78,7 @@ class GradientSync:
         self.ended = False  # whether the group has: this rank works alone
         self._formers: list[Callable[[], bool]] = []  # of the times in shared memory; see SharedUpdate.keep_open
         self._hooked = self._returns = False
+        self._succeed()
         self.reducer: Reducer | SharedReducer
         if shared and comm.size > 1 and SharedReducer.can_serve(comm, self.params) and self._may_move():
             self._share()
@@ -81,6 +86,48 @@ class GradientSync:
             self.reducer = self._messages()
         _live.add(self)
         watch(self)
+
+    def _succeed(self) -> None:
+        """Have those before this one that nobody uses any more let go of the parameters.  Collective, if there are any.
+
+        Not when their user goes: ranks may drop theirs at different times, and backward passes of what was computed
+        before are still to come.
+        """
+        mine = {id(p) for p in self.params}
+        former = [s for s in _live if s.comm is self.comm and not s.ended and any(id(p) in mine for p in s.params)]
+        if not former:
+            return
+        for p in self.params:
+            p.grad  # noqa: B018 - a gradient that is shared is settled when it is asked for
+        former.sort(key=lambda s: s._number)
+        memory = [still for s in former for still in s._formers]
+        told = [*[s._is_used() for s in former], *[still() for still in memory]]
+        answer = np.array(told, np.uint8)
+        self.comm.Allreduce(answer, ReduceOp.MAX)
+        self._formers = [still for still, needed in zip(memory, answer[len(former) :], strict=True) if needed]
+        for s, used in zip(former, answer, strict=False):
+            s._formers = []  # one looks after them
+            for update in s.reducer.updates if isinstance(s.reducer, SharedReducer) else ():
+                update.follow()
+            if not used:
+                s._let_go(self._formers)
+            elif isinstance(s.reducer, SharedReducer) and recording.callbacks is None:
+                s._go_over(s.reducer)  # memory is shared by the newest: who is used beside it goes by messages
+                self._formers += s._formers
+                s._formers = []
+
+    def _is_used(self) -> bool:
+        return self.user is None or self.user() is not None or recording.callbacks is not None
+
+    def _let_go(self, formers: list[Callable[[], bool]]) -> None:
+        self.reducer.detach()
+        if isinstance(self.reducer, SharedReducer):
+            formers.append(self.reducer.keep_open())
+            self.reducer.part = None
+        self.reducer.keeper = None
+        if self._static is not None:
+            self._static.leave()
+        self.ended = True
 
     @property
     def shares_memory(self) -> bool:
@@ -129,6 +176,12 @@ class GradientSync:
                 file=sys.stderr,
                 flush=True,
             )
+            if self.comm.peers is not None:
+                self.comm.forewarn(  # type: ignore[attr-defined]
+                    f"rank {self.comm.rank} made a step() of its own, with gradients that are not the mean over the "
+                    "ranks or not changed alike on all, or alone, which ranks of other nodes did not: let all ranks "
+                    "make such steps, or none"
+                )
         self._go_over(former)
         assert isinstance(self.reducer, Reducer)
         if reduces:
@@ -216,7 +269,7 @@ class GradientSync:
             reducer: Reducer = ComparedReducer(self.comm, first, self.by_samples, names=self._names, **options)
         else:
             reducer = Reducer(self.comm, first, self.by_samples, **options)
-        reducer.finite = self._finite(reducer)
+        reducer.finite, reducer.keeper = self._finite(reducer), self
         return reducer
 
     def _share(self) -> None:
@@ -226,7 +279,7 @@ class GradientSync:
             else SharedReducer(self.comm, self.params, self.by_samples, self._cap)
         )
         self.reducer.finite, self.reducer.static_graph = self._finite(self.reducer), self._static
-        self.reducer.part = self._part
+        self.reducer.part, self.reducer.keeper = self._part, self
 
     def _carry_over(self, former: Reducer | SharedReducer) -> None:
         """What was announced to the reducer before, and steps that it skipped."""
@@ -252,12 +305,14 @@ class GradientSync:
 
 
 _live: weakref.WeakSet[GradientSync] = weakref.WeakSet()
+_numbers = itertools.count()
 
 
-def _end(comm: Communicator) -> None:
-    for sync in list(_live):
-        if sync.comm is comm and not sync.ended:
-            sync.end()
+def _end(comm: Communicator) -> list[GradientSync]:
+    found = [sync for sync in _live if sync.comm is comm and not sync.ended]
+    for sync in found:
+        sync.end()
+    return found
 
 
 default_group.endings.append(_end)

@@ -71,6 +71,7 @@ class Reducer:
         self.hook: CommHook | None = None
         self.hook_state: Any = None
         self.before: Callable[[], None] | None = None
+        self.keeper: Any = None  # lives as long as the parameters' hooks
         self.params = [p for b in buckets for p in b.params]
         self._position = {id(p): k for k, p in enumerate(self.params)}
         self._late = compare_late

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,7 @@ class SharedReducer:
         self._announced = Announced(by_samples)
         self._unchecked = self._local = False
         self.successor: Reducer | None = None  # what has taken its place
+        self.keeper: Any = None  # lives as long as the parameters' hooks
         self.part: Callable[[bool], None] | None = None  # has this rank go its own way; see GradientSync
         for update in self.updates:
             update.check, update.part = self._check, functools.partial(self._part, False)

@@ -26,8 +26,12 @@ class StaticGraph:
         self.rank, self.names = rank, list(names)
         self._used = np.zeros(len(params), np.bool_)
         self._first: np.ndarray | None = None
-        for k, p in enumerate(params):
-            p.register_post_accumulate_grad_hook(self._mark(k))
+        self._handles = [p.register_post_accumulate_grad_hook(self._mark(k)) for k, p in enumerate(params)]
+
+    def leave(self) -> None:
+        """Watch no longer."""
+        for handle in self._handles:
+            handle.remove()
 
     def _mark(self, position: int) -> Callable[[Tensor], None]:
         def used(_: Tensor) -> None:

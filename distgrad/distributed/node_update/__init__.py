@@ -7,15 +7,17 @@ from distgrad.distributed.node_update.internode_overlap import Overlap
 from distgrad.distributed.node_update.multi_node import ClusterUpdate
 from distgrad.distributed.node_update.optimizer_state import SharedState
 from distgrad.distributed.node_update.parameters import SharedParameters
-from distgrad.distributed.node_update.progress_counters import Meeting
-from distgrad.distributed.node_update.single_node import SharedUpdate, Withdrawn, scaled
+from distgrad.distributed.node_update.progress_counters import Awaited, Meeting
+from distgrad.distributed.node_update.single_node import Parted, SharedUpdate, Withdrawn, scaled
 from distgrad.distributed.node_update.sufficient_factors import Factors
 
 __all__ = [
+    "Awaited",
     "ClusterUpdate",
     "Factors",
     "Meeting",
     "Overlap",
+    "Parted",
     "SameUpdate",
     "SharedParameters",
     "SharedState",

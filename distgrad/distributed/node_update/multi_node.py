@@ -18,7 +18,7 @@ from distgrad.backend import Array
 from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.gradients.nonfinite import NONFINITE
 from distgrad.distributed.node_update.internode_overlap import Overlap
-from distgrad.distributed.node_update.single_node import REDUCED, SharedUpdate
+from distgrad.distributed.node_update.single_node import REDUCED, Parted, SharedUpdate
 from distgrad.distributed.shared_memory.region import NodeMemory
 
 __all__ = ["ClusterUpdate"]
@@ -69,7 +69,10 @@ class ClusterUpdate(SharedUpdate):
 
     def _reduce(self) -> None:
         """What is left to do when all ranks of the node have all their gradients."""
-        super()._wait_gradients()
+        try:
+            super()._wait_gradients()
+        except Parted:
+            self.peers.refuse()  # type: ignore[attr-defined]
         self._anywhere = self._used.max(axis=0)
         self.overlap.finish(self._anywhere)
         self.meeting.mine[REDUCED] = self._pass

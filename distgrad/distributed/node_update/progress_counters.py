@@ -17,7 +17,7 @@ from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.shared_memory.region import NodeMemory
 from distgrad.distributed.timeline import across_ranks
 
-__all__ = ["Meeting"]
+__all__ = ["Awaited", "Meeting"]
 
 _LINE = 16  # words of 8 bytes a rank, two cache lines of its own: what is told in each step is in the first
 _AT_ONCE = 50  # looks, some microseconds, before a wait is made known and other things are looked after
@@ -59,11 +59,23 @@ class Meeting:
                 return False
         return True
 
-    def wait(self, what: int, value: int, why: str, unless: Callable[[], Any] | None = None) -> bool:
+    def missing(self, what: int, value: int) -> list[int]:
+        """The ranks that have not told as much."""
+        return [r for r, told in enumerate(self.told(what)) if told < value]
+
+    def wait(
+        self,
+        what: int,
+        value: int,
+        why: str,
+        unless: Callable[[], Any] | None = None,
+        alone: Callable[[], bool] | None = None,
+    ) -> bool:
         """Return True when all ranks have told at least ``value``; ``why``, with a place for it, says what that means.
 
         Args:
             unless: as soon as it says so, return False if the others have not come that far.
+            alone: asked where others cannot come, since they wait for this rank elsewhere: if it is true, return False.
         """
         if self.reached(what, value):
             return True
@@ -75,11 +87,36 @@ class Meeting:
             else:
                 break
         else:
-            self.comm.Await(self._over(what, value, unless), why.format(value))
+            self.comm.Await(self._awaited(what, value, unless, alone), why.format(value))
         if across_ranks.current is not None:
             across_ranks.current.add(f"waiting {why.format(value)}", "reduction", start)
         return self.reached(what, value)
 
-    def _over(self, what: int, value: int, unless: Callable[[], Any] | None) -> Callable[[], bool]:
+    def _awaited(
+        self, what: int, value: int, unless: Callable[[], Any] | None, alone: Callable[[], bool] | None
+    ) -> Awaited:
         reached = functools.partial(self.reached, what, value)
-        return reached if unless is None else lambda: reached() or bool(unless())
+        come = reached if unless is None else lambda: reached() or bool(unless())
+        return Awaited(come, lambda: self.missing(what, value), alone)
+
+class Awaited:
+    """What a rank waits for in memory that ranks share, by words that others tell.
+
+    Attributes:
+        late: the ranks for which it does.
+        alone: whether it can do without them, where they cannot come; None: it cannot.
+    """
+
+    __slots__ = ("_condition", "_late", "alone")
+
+    def __init__(
+        self, condition: Callable[[], bool], late: Callable[[], list[int]], alone: Callable[[], bool] | None = None
+    ) -> None:
+        self._condition, self._late, self.alone = condition, late, alone
+
+    def __call__(self) -> bool:
+        return self._condition()
+
+    @property
+    def late(self) -> list[int]:
+        return self._late()

@@ -38,6 +38,7 @@ from distgrad.backend import Array, carve, device
 from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.communication.reduction import ReduceOp, combine
 from distgrad.distributed.gradients.announced import Announced, refuse_unknown
+from distgrad.distributed.gradients.fingerprint import PRIME, bits
 from distgrad.distributed.gradients.nonfinite import ABSENT, NONFINITE, PRESENT, FiniteSearch, all_finite
 from distgrad.distributed.node_update.agreement import SameUpdate
 from distgrad.distributed.node_update.optimizer_state import SharedState
@@ -49,7 +50,7 @@ from distgrad.distributed.shared_memory.region import NodeMemory
 from distgrad.jit import MOST_PARTS, Mean
 from distgrad.storage import FlatStorage
 
-__all__ = ["REDUCED", "SharedUpdate", "Withdrawn", "scaled"]
+__all__ = ["Parted", "REDUCED", "SharedUpdate", "Withdrawn", "scaled"]
 
 _DONE, _RELEASED, _ENTERED, _PUBLISHED, _UPDATED, _SAMPLES, REDUCED, _HOW = range(8)  # words of each rank
 _TOTALLED = 15  # in steps of optimizers that make sums over all parameters
@@ -277,7 +278,7 @@ class SharedUpdate:
     def _wait_gradients(self) -> None:
         if not self.meeting.wait(_DONE, self._pass, "for the other ranks' backward() number {}", self._some_parted):
             if self.comes_too_late(self._pass):
-                raise _Parted(self.rank, self._pass)
+                raise Parted(self.rank, self._pass)
             self.meeting.wait(_DONE, self._pass, "for the other ranks' backward() number {}")
         if self._weights is None:
             self._weights = [] if self._samples is None else self._by_samples()
@@ -322,7 +323,7 @@ class SharedUpdate:
             return p._grad  # type: ignore[return-value]
         try:
             self._wait_gradients()
-        except _Parted:
+        except Parted:
             if self.part is None:
                 raise
             self.part()
@@ -341,7 +342,7 @@ class SharedUpdate:
         assert storage.settled is not None
         mean, (lo, hi) = storage.settled[1][i], storage.ranges[i]
         self._mean(lo, hi, mean.reshape(-1))
-        self._bits[i] = _bits(mean)
+        self._bits[i] = bits(mean)
         if self._factored:
             self.factors.ask(i)  # type: ignore[union-attr]
         p._grad = Tensor._wrap(mean, None)
@@ -421,7 +422,8 @@ class SharedUpdate:
         if not in_slots and self._has_own():
             meeting.everyones[_OWNED] = steps
         meeting.mine[_ENTERED] = steps
-        if not meeting.wait(_ENTERED, steps, "for the other ranks to come to step() number {}", self._some_parted):
+        why = "for the other ranks to come to step() number {}"
+        if not meeting.wait(_ENTERED, steps, why, self._some_parted, self._is_alone):
             self.part()  # type: ignore[misc]
             return
         if self._pending:
@@ -452,6 +454,10 @@ class SharedUpdate:
                 if grad is not None and not (self._pending and grad.__class__ is DeferredGrad):
                     self._own.append((lo, hi, grad._data))
 
+    def _is_alone(self) -> bool:
+        """Whether this rank may make a step that others do not: with gradients for which it needs nobody any more."""
+        return self.part is not None and (not self._pending or self.meeting.reached(_DONE, self._pass))
+
     def _has_own(self) -> bool:
         """Whether this rank steps with something else than the mean of the last pass, for some parameter."""
         absent = set(self._absent)
@@ -464,7 +470,7 @@ class SharedUpdate:
                 if i not in absent:
                     return True
             elif grad.__class__ is not DeferredGrad and (
-                self._asked_in != self._pass or self._bits.get(i) != _bits(grad._data)
+                self._asked_in != self._pass or self._bits.get(i) != bits(grad._data)
             ):
                 return True
         return False
@@ -474,31 +480,41 @@ class SharedUpdate:
 
         All of them call it; what counts are the bits.
         """
-        told = 0
-        for i, p in enumerate(self.storage.params):
-            told = (told * 31 + self._gradient_bits(i, p)) % _PRIME
-        if parameters:
-            told = (told * 31 + _bits(self.parameters.mine)) % _PRIME
         meeting, steps = self.meeting, self._steps
-        meeting.mine[_STANDS] = told
+        meeting.mine[_STANDS] = self._stands(parameters)
         meeting.mine[_COMPARED] = steps
         meeting.wait(_COMPARED, steps, "for the other ranks to compare what they step with in step() number {}")
         return len(set(meeting.told(_STANDS))) == 1
+
+    def _stands(self, parameters: bool) -> int:
+        told = 0
+        for i, p in enumerate(self.storage.params):
+            told = (told * 31 + self._gradient_bits(i, p)) % PRIME
+        if parameters:
+            told = (told * 31 + bits(self.parameters.mine)) % PRIME
+        return told
+
+    def steps_with(self) -> int:
+        """In a step a number for what this node's ranks step with; 0 where that is but the mean of the last pass."""
+        meeting = self.meeting
+        if self._steps not in (meeting.everyones[_OWNED], meeting.everyones[_DIRTY]):
+            return 0
+        return self._stands(meeting.everyones[_DIRTY] == self._steps)
 
     def _gradient_bits(self, i: int, p: Tensor) -> int:
         grad = p._grad
         if grad is None:
             return 1
         if grad.__class__ is not DeferredGrad:
-            return 2 + _bits(grad.to_dense()._data if grad.is_sparse else grad._data)
+            return 2 + bits(grad.to_dense()._data if grad.is_sparse else grad._data)
         if not self._pending:
             if self.factors is not None:
                 self.factors.make(i)
-            return 2 + _bits(self.storage.slots[i])
+            return 2 + bits(self.storage.slots[i])
         lo, hi = self.storage.ranges[i]
         mean = np.empty(hi - lo, self.storage.dtype)
         self._mean(lo, hi, mean)
-        return 2 + _bits(mean)
+        return 2 + bits(mean)
 
     def _take_in(self) -> None:
         """``p.data = …`` since the last step: the values move into the memory that ranks share."""
@@ -676,9 +692,6 @@ class SharedUpdate:
         return needed
 
 
-_PRIME = 2**61 - 1
-
-
 class Withdrawn(NamedTuple):
     """What a rank took along; see :meth:`SharedUpdate.withdraw`."""
 
@@ -687,7 +700,7 @@ class Withdrawn(NamedTuple):
     aside: list[tuple[Tensor, Tensor | None]]  # then, parameters and what they have instead of gradients of it
 
 
-class _Parted(RuntimeError):
+class Parted(RuntimeError):
     """The last pass will not be completed here: a rank went its own way before it."""
 
     def __init__(self, rank: int, number: int) -> None:
@@ -695,13 +708,6 @@ class _Parted(RuntimeError):
             f"rank {rank}: another rank made a step() with gradients of its own before backward() number {number}, of "
             "which this rank wants the mean now: let all ranks make such steps, or none"
         )
-
-
-def _bits(values: Array) -> int:
-    """The sum of the bits of ``values``, in words: equal where arrays are, and hardly ever where they are not."""
-    raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-    whole = raw.size // 8 * 8
-    return int(raw[:whole].view(np.uint64).sum()) + int(raw[whole:].sum())
 
 
 def scaled(part: Array, weight: float) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -78,6 +79,7 @@ class DistributedOptimizer(Wrapping):
         self._gradients = GradientSync(
             group.comm, trained, False, shared=compression is None, check_finite=check_finite
         )
+        self._gradients.user = weakref.ref(self)
         if not self._gradients.shares_memory:
             broadcast_parameters(trained, process_group=group)
         if compression is not None:

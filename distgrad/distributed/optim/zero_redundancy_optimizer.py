@@ -6,7 +6,8 @@ elementwise mathematics any range, else whole parameters.  After the update all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from distgrad.distributed.algorithms.join import Join
 from distgrad.distributed.collectives.in_place import broadcast_array
 from distgrad.distributed.collectives.work import gather_array
 from distgrad.distributed.communication.communicator import Communicator
+from distgrad.distributed.gradients.fingerprint import PRIME
+from distgrad.distributed.node_update.multi_node import ClusterUpdate
+from distgrad.distributed.optim.ownership import levelled, owners, told
 from distgrad.distributed.optim.wrapping import Wrapping
 from distgrad.distributed.process_groups.default_group import ProcessGroup, get_group
 from distgrad.optim.optimizer import Optimizer
@@ -40,11 +44,17 @@ class Shards:
         else:
             self.bounds = [n * r // size // 16 * 16 for r in range(size)] + [n]
         self.whole = whole
+        self._seen: list[int] = []  # the parameters' versions behind the last update
+        self.written = True  # whether something was written to a parameter since
+        self._levelled: Array | None = None  # the gradients to update with, where ranks have others
+        self._aside: dict[int, Tensor | None] = {}  # what parameters have instead of them on this rank
         flat.share(self, (self.bounds[comm.rank], self.bounds[comm.rank + 1]), self.assemble)
 
     def begin(self) -> None:
         """Bring parameters and gradients that the user put elsewhere to where they are updated."""
         flat = self.flat
+        kept = all(map(operator.is_, [p._data for p in flat.params], flat.views))
+        self.written = not kept or self._seen != [p._version for p in flat.params]
         flat.take_in()
         for i, p in enumerate(flat.params):
             if p._data is not flat.views[i]:
@@ -56,6 +66,14 @@ class Shards:
         """Give each part to all ranks: one exchange, in which each part is written where it belongs."""
         lo, hi = self.bounds[self.comm.rank], self.bounds[self.comm.rank + 1]
         self.flat.exchange(lambda: gather_array(self.comm, self.flat.data[lo:hi], self.flat.data, self.bounds))
+        for i, grad in self._aside.items():
+            self.flat.params[i]._grad = grad
+        self._levelled, self._aside = None, {}
+        self._seen = [p._version for p in self.flat.params]
+
+    def level(self, owner: Mapping[int, int]) -> None:
+        """Until the end of this step, have gradients and values be those of each parameter's owner.  Collective."""
+        self._levelled, self._aside = levelled(self.comm, self.flat, owner)
 
     def total(self, values: list[float]) -> list[float]:
         """The sums over the ranks of ``values``, taken in rank order.  Collective."""
@@ -68,8 +86,8 @@ class Shards:
         """Nobody reads another rank's gradients."""
 
     def gradient(self, lo: int, hi: int) -> Array:
-        """This rank's own, which are the mean over the ranks already."""
-        return self.flat.grad[lo:hi]
+        """This rank's own, which all have, or the owners'."""
+        return self.flat.grad[lo:hi] if self._levelled is None else self._levelled[lo:hi]
 
     operand = gradient
 
@@ -97,9 +115,10 @@ class Shards:
 class ZeroRedundancyOptimizer(Wrapping):
     """``optimizer_class`` with its update and its state shared out among the ranks.
 
-    Gradients must be the same on all ranks, as :class:`~distgrad.nn.parallel.DistributedDataParallel` makes them; the
-    result has the same bits as the optimizer's own.  Where a node's ranks share the model's memory, the update is
-    shared out already, and nothing is sent.
+    Where gradients are the same on all ranks, as :class:`~distgrad.nn.parallel.DistributedDataParallel` makes them, the
+    result has the same bits as the optimizer's own.  Where they are not (made in ``no_sync()``, or changed by rank),
+    it is as in PyTorch: each parameter has one rank that owns it, whose gradient and value all take.  Where a node's
+    ranks share the model's memory, the update is shared out already, and nothing is sent.
 
     Args:
         params: as for every optimizer.
@@ -142,6 +161,52 @@ class ZeroRedundancyOptimizer(Wrapping):
         if not isinstance(given, Tensor):
             self._share_out(storage.flatten(_tensors(given)))
         super().__init__(optimizer_class(given, **defaults), group)
+        self.optim._meet = self._meet
+
+    def _flats(self) -> list[FlatStorage]:
+        """Where the parameters lie.  Not :func:`flatten`, which would rehouse what a user has moved."""
+        params = (p for group in self.param_groups for p in group["params"])
+        return list({id(flat): flat for flat in (p.__dict__["_flat"][0] for p in params)}.values())
+
+    def _meet(self) -> None:
+        """In a step, before the first update: see that all ranks make the same.  Collective."""
+        begun = self.optim._sharings
+        if self._changes != storage.changes:  # ranks that shared memory went their own ways
+            self._share_out(self._flats())
+            self.optim._settle()
+        sharings: list[Any] = [flat.sharing for flat in self._flats()]
+        shards = [s for s in sharings if isinstance(s, Shards)]
+        clusters = [s for s in sharings if isinstance(s, ClusterUpdate)]
+        if not shards and not clusters:
+            return  # in memory that they share they cannot differ
+        gradients = 0
+        for shard in shards:
+            if shard not in begun:
+                shard.begin()
+            gradients = (gradients * 31 + told(shard.flat, shard.written)) % PRIME
+        for cluster in clusters:
+            gradients = (gradients * 31 + cluster.steps_with()) % PRIME
+        mine = np.array([self.optim._find_digest(), gradients * 2 + bool(clusters)], np.int64)
+        table = np.zeros((self._comm.size, 2), np.int64)
+        self._comm.Allgather(mine, table)
+        differ = bool((table[:, 1] != mine[1]).any())
+        if differ and (table[:, 1] % 2).any():  # nodes in whose memory there are several values: each takes its own
+            for cluster in clusters:
+                if not cluster.parted:
+                    cluster.part()  # type: ignore[misc]
+            self._meet()
+            return
+        others = [str(r) for r, digest in enumerate(table[:, 0]) if digest != mine[0]]
+        if others:
+            raise RuntimeError(
+                f"rank {self._comm.rank}: rank(s) {', '.join(others)} come to a step with another optimizer, with "
+                f"other hyperparameters or other parameters than rank {self._comm.rank}, which has "
+                f"{self.optim._told()}. A schedule that goes by a loss must go by one that all ranks have"
+            )
+        if differ:
+            owner = owners(self.param_groups, self._comm.size)
+            for shard in shards:
+                shard.level(owner)
 
     def _share_out(self, storages: Iterable[FlatStorage]) -> None:
         """See that each storage's update is shared out, by whomever.  The same on all ranks, without a word."""
@@ -156,9 +221,7 @@ class ZeroRedundancyOptimizer(Wrapping):
         """Update this rank's part and fetch the others'.  Collective."""
         Join.notify_join_context(self)
         if self._changes != storage.changes:
-            params = (p for group in self.param_groups for p in group["params"])
-            flats = (p.__dict__["_flat"][0] for p in params)  # not flatten(): it would rehouse what a user has moved
-            self._share_out({id(flat): flat for flat in flats}.values())
+            self._share_out(self._flats())
         self._consolidated = None
         return super().step(closure)
 

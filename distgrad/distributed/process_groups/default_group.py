@@ -79,8 +79,11 @@ class ProcessGroup:
         return f"ProcessGroup(backend={self.backend!r}, rank={self.comm.rank}, size={self.comm.size})"
 
 
-endings: list[Callable[[Communicator], None]] = []
-"""What is called with a group's communicator when the group is about to end, on each rank, before anything is freed."""
+endings: list[Callable[[Communicator], Any]] = []
+"""What is called with a group's communicator when the group is about to end, on each rank, before anything is freed.
+
+What it returns is kept until all ranks have come to the end.
+"""
 
 _of_process: ProcessGroup | None = None
 _of_thread = threading.local()  # .group, where ranks are threads; .backend, of a thread that is a rank
@@ -255,11 +258,11 @@ def destroy_process_group(group: ProcessGroup | None = None) -> None:
         return
     found = get_group(group)
     default = _current()
-    for group_ends in (found, *found.children):
-        for ending in endings:
-            ending(group_ends.comm)
+    # kept until all ranks have come to the end: they look for state in this one's memory
+    kept = [ending(group_ends.comm) for group_ends in (found, *found.children) for ending in endings]
     if default is not None and found is not default:
         found.comm.Barrier()  # nobody is gone before all have taken along what lies in common memory
+        kept.clear()
         found.comm.Free()
         found.destroyed = True
         if found in default.children:
@@ -267,6 +270,7 @@ def destroy_process_group(group: ProcessGroup | None = None) -> None:
         return
     if found.guard is not None:
         found.guard.leave()
+    kept.clear()
     for child in found.children:
         child.comm.Free()
         child.destroyed = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -145,6 +146,7 @@ class DistributedDataParallel(Module, Joinable):
     def _attach(self) -> GradientSync:
         if self._gradients is None:
             self._gradients = GradientSync(self._comm, self._trained, **self._options)
+            self._gradients.user = weakref.ref(self)
         return self._gradients
 
     def register_comm_hook(self, state: Any, hook: CommHook) -> None:

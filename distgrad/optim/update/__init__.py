@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distgrad.optim.update.common_sums import totals
 from distgrad.optim.update.contract import refuse_names, refuse_unknown
 from distgrad.optim.update.device_kernel import fused
 from distgrad.optim.update.entries import Entry, SharedEntry, States, Unread, detached, give_back, merged, renew
@@ -21,7 +22,6 @@ from distgrad.optim.update.segments import (
 from distgrad.optim.update.state_dict import must_be_of, must_fit, packed, unpacked
 from distgrad.optim.update.state_views import as_tensor, begin, cast, extend, host, mark, show, take_over, whole_states
 from distgrad.optim.update.stepper import Engine
-from distgrad.optim.update.totals import totals
 
 __all__ = [
     "BLOCK_BYTES",

@@ -17,11 +17,11 @@ from ...autograd.tensor import TENSORS, Tensor
 from ...backend import Array, ArrayModule
 from ..hooks import Hooked
 from . import state_views
+from .common_sums import Later, totals
 from .contract import refuse_names, refuse_unknown
 from .device_kernel import fused
 from .entries import States, detached, merged
 from .segments import NONE_MADE, SUM_BYTES, Block, Piece, Rule, Segment, Start, segments_of
-from .totals import Later, totals
 
 __all__ = ["Engine"]
 
@@ -79,6 +79,7 @@ class Engine(Hooked):
         self._taken_over: Mapping[Any, Any] = {}  # state taken over since the last step, where its update is shared
         self._common_steps = 0  # how many were made with others who share the update
         self._loaded = 0  # a number for the state that was loaded last, and when
+        self._meet: Callable[[], None] | None = None  # called in a shared step before the first update
         self._digest: int | None = None  # what those who share an update compare; None: it may have changed
         cls = type(self)
         self._rule = Rule(cls.elementwise, cls.scratch, cls.one_pass, tuple(cls.numbers), cls.exact)

@@ -385,7 +385,8 @@ class MPICommunicator(Communicator):
             return
         self.rest()
         self.drain()
-        self.family.members.pop(self.ident, None)
+        if self.family.members.pop(self.ident, None) is not None:
+            self.family.freed[str(self.ident)] = self.count
         self.wire.Free()
         self._comm.Free()
 

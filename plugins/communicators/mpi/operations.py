@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from distgrad_communicators.mpi.agreement import Agreement
+from distgrad_communicators.mpi.agreement import PATIENCE, Agreement
 
 from distgrad.distributed.communication.communicator import CommState, yield_core
 from distgrad.distributed.communication.errors import DistError, DistTimeoutError
@@ -122,7 +122,9 @@ class Family:
         self.active: list[Operation] = []
         self.members: dict[int, MPICommunicator] = {}
         self.tests = 0
-        self.agreement = Agreement(comm, mpi)
+        self.freed: dict[str, int] = {}  # by those that are no more: how many operations they have had
+        self.waiters: set[int] = set()  # threads that have waited for long
+        self.agreement = Agreement(comm, mpi, self)
         self._left: dict[int, dict[int, int]] = {}  # by rank: the count of each communicator's operations at the end
         self._testall = mpi.Request.Testall
         self.status = mpi.Status()  # of whoever holds the lock
@@ -198,6 +200,7 @@ class Family:
 
     def _wait_long(self, operation: Operation, started: float) -> None:
         comm = operation.comm
+        self.waiters.add(threading.get_ident())
         while True:
             for _ in range(_SPINS):
                 self.progress()
@@ -208,6 +211,7 @@ class Family:
             self.agreement.look(operation, waited)
             self._read_notices()
             if self._left:
+                self.agreement.look(operation, PATIENCE)  # before they left they may have told why
                 self.check_peers(operation)
             if comm.timeout is not None and waited > comm.timeout:
                 late = [comm.ranks[r] for r in operation.late()]

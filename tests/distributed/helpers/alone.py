@@ -5,8 +5,11 @@ As a program, ``alone.py BACKENDS`` on each rank.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import gc
 import multiprocessing
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -161,7 +164,11 @@ def one_rank_stepped(rank: int, ranks: int) -> list[float]:
     return found
 
 
-def one_rank_makes_the_common_step() -> list[float]:
+def one_rank_steps_while_the_others_wait() -> list[float]:
+    return one_rank_makes_the_common_step(waits=True)
+
+
+def one_rank_makes_the_common_step(waits: bool = False) -> list[float]:
     """As where only a rank whose loss is small enough steps."""
     model = one()
     optimizer = optim.SGD(model.parameters(), lr=1.0, momentum=0.5)
@@ -170,6 +177,8 @@ def one_rank_makes_the_common_step() -> list[float]:
     model(x()).sum().backward()
     if dist.get_rank() == 0:
         optimizer.step()
+    if waits:
+        dist.barrier()
     found = []
     for _ in range(2):
         step(model, optimizer)
@@ -185,6 +194,30 @@ def one_rank_made_it(rank: int, ranks: int) -> list[float]:
         w -= v
         found.append(w)
     return found[-2:]
+
+
+class Adds(nn.Module):
+    """To a buffer what comes in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(dg.ones(1, 1))
+        self.register_buffer("seen", dg.zeros(1, 1))
+
+    def forward(self, given: Any) -> Any:
+        self.seen.add_(given)  # type: ignore[operator, union-attr]
+        return given @ self.weight
+
+
+def buffers_of_passes() -> list[float]:
+    """Rank 0's are everybody's before a forward pass behind one that synchronises, not behind one inside no_sync."""
+    model = DistributedDataParallel(Adds())
+    found = []
+    for local in (False, True, False, False):
+        with model.no_sync() if local else contextlib.nullcontext():
+            model(x()).sum().backward()
+        found.append(float(model.module.seen.item()))  # type: ignore[operator, union-attr]
+    return found
 
 
 def a_forward_pass_that_fails_on_one_rank() -> float:
@@ -204,6 +237,40 @@ def a_copy_of_the_wrapper() -> tuple[float, float]:
     double = copy.deepcopy(model)
     step(double, optim.SGD(double.parameters(), lr=1.0))
     return weight(model), weight(double)
+
+
+def wrapped_again() -> list[float]:
+    """With a gradient there, then two wrappers in turn, then again and again."""
+    model = one()
+    optimizer = optim.SGD(model.parameters(), lr=1.0, momentum=0.5)
+    model(x()).sum().backward()
+    models = [model, DistributedDataParallel(model.module)]
+    found = [gradient(model)]
+    optimizer.step()
+    for k in range(4):
+        step(models[k % 2], optimizer)
+        found.append(weight(model))
+    before = open_files()
+    for _ in range(8):
+        models = [DistributedDataParallel(model.module)]
+        model = models[0]
+        step(model, optimizer)
+        found.append(weight(model))
+    gc.collect()
+    return [*found, float(open_files() <= before + 8)]  # of the two last wrappers, at most
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd")) // (dist.get_world_size() if get_group().comm.per_thread else 1)
+
+
+def wrapped(rank: int, ranks: int) -> list[float]:
+    w, v, found = 1.0, 0.0, [mean(ranks)]
+    for _ in range(13):
+        v = 0.5 * v + mean(ranks)
+        w -= v
+        found.append(w)
+    return [found[0], *found[2:], 1.0]
 
 
 def joined_with_other_states() -> float:
@@ -409,9 +476,12 @@ SCENARIOS: list[Scenario] = [
     (local_steps_then_the_mean, lambda rank, ranks: [-float(rank), 1 - mean(ranks), 1 - 2 * mean(ranks)]),
     (one_rank_steps, one_rank_stepped),
     (one_rank_makes_the_common_step, one_rank_made_it),
+    (one_rank_steps_while_the_others_wait, one_rank_made_it),
+    (buffers_of_passes, lambda rank, ranks: [rank + 1.0, rank + 2.0, 2 * rank + 3.0, rank + 4.0]),
     (a_forward_pass_that_fails_on_one_rank, lambda rank, ranks: 1 - 2 * mean(ranks)),
     (a_copy_of_the_wrapper, lambda rank, ranks: (1.0, 1 - mean(ranks))),
     (joined_with_other_states, joined),
+    (wrapped_again, wrapped),
     (gradients_averaged_by_hand, lambda rank, ranks: (1 - 2 * mean(ranks), True)),
     (gradients_changed_by_rank, lambda rank, ranks: 1 - (rank + 1) * mean(ranks)),
     (a_gradient_dropped_on_one_rank, lambda rank, ranks: 1.0 if rank == 1 else 1 - mean(ranks)),
