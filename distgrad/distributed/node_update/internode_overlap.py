@@ -36,8 +36,8 @@ from distgrad.distributed.communication.reduction import ReduceOp, combine
 from distgrad.distributed.communication.requests import Request
 from distgrad.distributed.gradients.announced import UNKNOWN, refuse_unknown
 from distgrad.distributed.gradients.buckets import Bucket, make_buckets
+from distgrad.distributed.node_update.node_gradients import scaled
 from distgrad.distributed.node_update.progress_counters import Meeting
-from distgrad.distributed.node_update.single_node import scaled
 from distgrad.storage import FlatStorage
 
 __all__ = ["Overlap"]

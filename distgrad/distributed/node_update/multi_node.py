@@ -18,7 +18,9 @@ from distgrad.backend import Array
 from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.gradients.nonfinite import NONFINITE
 from distgrad.distributed.node_update.internode_overlap import Overlap
-from distgrad.distributed.node_update.single_node import REDUCED, Parted, SharedUpdate
+from distgrad.distributed.node_update.node_gradients import Parted
+from distgrad.distributed.node_update.single_node import SharedUpdate
+from distgrad.distributed.node_update.words import REDUCED
 from distgrad.distributed.shared_memory.region import NodeMemory
 
 __all__ = ["ClusterUpdate"]
