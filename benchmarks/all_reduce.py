@@ -29,7 +29,7 @@ def ways(size: int) -> dict[str, Callable[[], Any]]:
     import distgrad as dg
     from distgrad import registry
     from distgrad.distributed.node_update.single_node import SharedUpdate
-    from distgrad.optim.update.segments import SUM_BYTES
+    from distgrad.optim.update.pieces import SUM_BYTES
 
     n = max(size // 4, 1)
     array, other = np.ones(n, np.float32), np.empty(n, np.float32)

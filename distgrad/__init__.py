@@ -34,9 +34,7 @@ from .autograd.primitive import (
 from .autograd.sparse import (
     sparse_coo_tensor,
 )
-from .backend import (
-    device,
-)
+from .backend.devices import device
 from .dtypes import (
     bfloat16,
     bool_ as bool,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from . import backend
 from .autograd import Tensor
 from .autograd.gradient_slots import bases, references
-from .backend import Array
+from .backend.protocol import Array
 
 __all__ = ["seen_elsewhere"]
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._compile_cache import make_careful
-from .backend import Array
+from .backend.protocol import Array
 
 __all__ = ["Loop", "MOST_PARTS", "Mean", "available", "compiled", "usable"]
 

@@ -26,7 +26,7 @@ from . import aliases, backend
 from .autograd import Tensor
 from .autograd.gradient_slots import held, slot_over, unshared
 from .autograd.graph import Leaf
-from .backend import Array
+from .backend.protocol import Array
 
 if TYPE_CHECKING:
     from .jit import Mean

@@ -102,7 +102,7 @@ def test_a_learning_rate_set_later_is_refused_at_the_next_step(name: str, value:
 
 
 def test_the_digest_of_a_nan_is_the_same_for_each() -> None:
-    from distgrad.optim.update.stepper import _stable
+    from distgrad.optim.update.calling import _stable
 
     assert _stable(float("nan")) == _stable(float("nan"))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..backend import Array
+from ..backend.protocol import Array
 
 
 class layout:  # noqa: N801 - PyTorch's name

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..backend import Array
+from ..backend.protocol import Array
 from .coo import Coo
 from .gradient_slots import bases, references
 from .graph import Leaf

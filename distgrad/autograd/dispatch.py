@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backend import Array
+from ..backend.protocol import Array
 from ..dtypes import scalar_dtype
 from .errors import freed, mismatched, stale
 from .grad_mode import recording

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
-from ..backend import Array
+from ..backend.protocol import Array
 from .coo import Coo
 from .grad_mode import recording
 from .gradient_slots import unshared

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array
+from ..backend.protocol import Array
 from ..dtypes import float32, from_numpy_dtype
 from .dispatch import NO_OPTIONS, misfit, of_rule
 from .errors import stale

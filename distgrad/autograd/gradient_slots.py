@@ -12,7 +12,7 @@ import weakref
 
 import numpy as np
 
-from ..backend import Array
+from ..backend.protocol import Array
 from .graph import Leaf
 from .tensor import DeferredGrad, Tensor
 

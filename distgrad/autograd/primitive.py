@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..backend import Array
+from ..backend.protocol import Array
 from .dispatch import NO_OPTIONS, binary_call, binary_pull, general_call, unary_call, unary_pull, view_call
 from .errors import mismatched, narrower
 from .graph import Node

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array
+from ..backend.protocol import Array
 from .errors import freed, stale
 from .graph import Cell, Node, Output, is_nowhere
 from .tensor import TENSORS, Tensor

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import backend, dtypes
-from ..backend import Array
+from ..backend.protocol import Array
 from .description import Described
 from .graph import TURN, Cell, Leaf, Node, Output, RemovableHandle, View, is_last, is_nowhere
 from .values import Valued

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from .. import backend, storage
 from .._arguments import kind_of
 from ..autograd import enable_grad
-from ..backend import Array, ArrayModule
+from ..backend.protocol import Array, ArrayModule
 from .hooks import (
     EVERY_POST,
     EVERY_PRE,
@@ -34,6 +34,7 @@ from .hooks import (
 from .hyperparameter_bounds import BOUNDS, Bound, check
 from .param_groups import complete, groups_of, options_of, required
 from .update import state_views
+from .update.common_sums import step_measured
 from .update.entries import give_back, renew
 from .update.state_dict import must_be_of, must_fit, packed, unpacked
 from .update.stepper import Engine
@@ -218,7 +219,7 @@ class Optimizer(Engine):
             if touched and (self.state is not self._states or self._states.touched):  # no other process reads it now
                 self._take_over_all(in_step=True)
         if self.sums:
-            self._step_measured()
+            step_measured(self)
         else:
             for i, group in enumerate(self.param_groups):
                 self._step_group(i, group)

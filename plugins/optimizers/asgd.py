@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from distgrad import hookimpl
-from distgrad.backend import Array, ArrayModule
+from distgrad.backend.protocol import Array, ArrayModule
 from distgrad.optim import Optimizer
 from distgrad.optim.hyperparameter_bounds import BOUNDS
 

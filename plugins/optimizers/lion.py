@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distgrad import hookimpl
-from distgrad.backend import Array, ArrayModule
+from distgrad.backend.protocol import Array, ArrayModule
 from distgrad.optim import Optimizer
 
 

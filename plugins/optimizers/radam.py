@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from distgrad import hookimpl
-from distgrad.backend import Array, ArrayModule
+from distgrad.backend.protocol import Array, ArrayModule
 from distgrad.optim import Optimizer
 
 

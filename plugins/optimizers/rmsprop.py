@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from distgrad import hookimpl
-from distgrad.backend import Array, ArrayModule
+from distgrad.backend.protocol import Array, ArrayModule
 from distgrad.jit import compiled
 from distgrad.optim import Optimizer
 

@@ -15,7 +15,7 @@ import pytest
 
 import distgrad as dg
 from distgrad import optim, registry
-from distgrad.backend import Kernel
+from distgrad.backend.protocol import Kernel
 from distgrad.optim.update import device_kernel
 from distgrad.optim.update.kernel_trace import NotTraceable, source, trace
 

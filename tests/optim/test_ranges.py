@@ -176,7 +176,7 @@ def test_the_layout_of_tensors_changes_no_bit(name: str, monkeypatch: pytest.Mon
     start, steps = rng.standard_normal(60), rng.standard_normal((5, 60))
 
     def bits(sizes: list[int], dtype: str, block: int) -> bytes:
-        monkeypatch.setattr("distgrad.optim.update.segments.BLOCK_BYTES", block)
+        monkeypatch.setattr("distgrad.optim.update.pieces.BLOCK_BYTES", block)
         edges = np.cumsum([0, *sizes])
         cut = list(itertools.pairwise(edges))
         kind = getattr(distgrad, dtype)

@@ -212,7 +212,7 @@ def test_trajectories_equal_recorded_ones(number: int) -> None:
 @each_case
 def test_block_size_changes_no_bit(name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def bits(block: int, dtype: str) -> list[bytes]:
-        monkeypatch.setattr("distgrad.optim.update.segments.BLOCK_BYTES", block)
+        monkeypatch.setattr("distgrad.optim.update.pieces.BLOCK_BYTES", block)
         return [p.tobytes() for p in train(distgrad, lambda p: getattr(optim, name)(p, **options), 8, dtype)]
 
     for dtype in ("float32", "float64"):

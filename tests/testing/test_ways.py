@@ -159,9 +159,9 @@ def test_settings_of_the_class_and_of_the_call() -> None:
 
 def test_a_check_changes_nothing_outside() -> None:
     from distgrad import jit
-    from distgrad.optim.update import segments
+    from distgrad.optim.update import pieces
 
-    before = segments.BLOCK_BYTES, jit.available, distgrad.cuda.device_count()
+    before = pieces.BLOCK_BYTES, jit.available, distgrad.cuda.device_count()
     check_optimizer(ByNorm)
-    assert (segments.BLOCK_BYTES, jit.available, distgrad.cuda.device_count()) == before
+    assert (pieces.BLOCK_BYTES, jit.available, distgrad.cuda.device_count()) == before
     assert not distgrad.distributed.is_initialized()

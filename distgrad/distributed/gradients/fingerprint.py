@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 
 from distgrad import backend
-from distgrad.backend import Array
+from distgrad.backend.protocol import Array
 
 __all__ = ["PRIME", "bits"]
 

@@ -18,7 +18,7 @@ import numpy as np
 from distgrad import backend
 from distgrad.autograd import Tensor
 from distgrad.autograd.graph import Leaf
-from distgrad.backend import Array
+from distgrad.backend.protocol import Array
 from distgrad.jit import compiled
 from distgrad.storage import FlatStorage
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from distgrad.autograd import Tensor
-from distgrad.backend import Array
+from distgrad.backend.protocol import Array
 from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.gradients.nonfinite import NONFINITE
 from distgrad.distributed.node_update.internode_overlap import Overlap

@@ -14,7 +14,9 @@ from distgrad.autograd import Tensor
 from distgrad.autograd.gradient_slots import elements, held
 from distgrad.autograd.graph import Leaf
 from distgrad.autograd.tensor import DeferredGrad
-from distgrad.backend import Array, carve, device
+from distgrad.backend import carve
+from distgrad.backend.devices import device
+from distgrad.backend.protocol import Array
 from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.communication.reduction import ReduceOp, combine
 from distgrad.distributed.gradients.announced import Announced, refuse_unknown

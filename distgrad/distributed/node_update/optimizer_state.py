@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from distgrad.backend import Array
+from distgrad.backend.protocol import Array
 from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.communication.errors import DistError
 from distgrad.distributed.shared_memory.region import NodeMemory

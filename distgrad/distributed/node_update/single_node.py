@@ -28,7 +28,7 @@ from collections.abc import Callable
 import numpy as np
 
 from distgrad.autograd.tensor import DeferredGrad
-from distgrad.backend import Array
+from distgrad.backend.protocol import Array
 from distgrad.distributed.node_update.own_ways import OwnWays
 from distgrad.distributed.node_update.words import (
     DIRTY,

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 
 from distgrad.autograd.graph import Leaf
-from distgrad.backend import Array
+from distgrad.backend.protocol import Array
 from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.shared_memory.region import NodeMemory
 from distgrad.storage import FlatStorage

@@ -14,7 +14,7 @@ import numpy as np
 
 from distgrad import backend
 from distgrad.autograd import Tensor
-from distgrad.backend import Array
+from distgrad.backend.protocol import Array
 from distgrad.distributed.collectives.in_place import broadcast_array
 from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.gradients.fingerprint import PRIME, bits

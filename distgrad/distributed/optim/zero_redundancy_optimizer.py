@@ -14,7 +14,7 @@ import numpy as np
 
 from distgrad import backend, storage
 from distgrad.autograd import Tensor
-from distgrad.backend import Array
+from distgrad.backend.protocol import Array
 from distgrad.distributed.algorithms.join import Join
 from distgrad.distributed.collectives.in_place import broadcast_array
 from distgrad.distributed.collectives.work import gather_array

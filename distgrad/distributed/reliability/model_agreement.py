@@ -84,6 +84,9 @@ class AsWrapped:
         self._held = [*_chain(self._members)]
         self._them = [*self._trained.values()]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return AsWrapped, (self._rank, self._module)  # of the copy that is loaded, as it is then
+
     def check(self) -> None:
         """RuntimeError if a parameter came, is trained since or has another dtype; it says which."""
         # Each forward pass comes by here: whole lists are compared, and looked through only where they differ.

@@ -17,7 +17,7 @@ import numpy as np
 from ... import backend, dtypes
 from ...autograd import Tensor
 from ...autograd.tensor import TENSORS
-from ...backend import Array
+from ...backend.protocol import Array
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ... import backend
-from ...backend import Array, ArrayModule
+from ...backend.protocol import Array, ArrayModule
 from .kernel_trace import NotTraceable, source, trace
 
 __all__ = ["fused"]

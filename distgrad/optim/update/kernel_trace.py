@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...backend import Kernel
+from ...backend.protocol import Kernel
 
 __all__ = ["Functions", "NotTraceable", "Program", "Traced", "replay", "source", "trace"]
 

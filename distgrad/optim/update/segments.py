@@ -16,8 +16,7 @@ from __future__ import annotations
 import functools
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,36 +24,21 @@ import numpy as np
 from ... import backend, dtypes
 from ...autograd import Tensor
 from ...autograd.graph import Cell
-from ...backend import Array, ArrayModule
-from ...jit import Mean, usable
-from ...storage import FlatStorage, Sharing, home
+from ...backend.protocol import Array, ArrayModule
+from ...jit import usable
+from ...storage import FlatStorage, home
 from .layout import Layout
+from .pieces import Block, Piece, Pieces, Rule, _real
 
-__all__ = ["BLOCK_BYTES", "Block", "Later", "Piece", "Rule", "SUM_BYTES", "Segment", "Start", "segments_of"]
+__all__ = ["Segment", "Start", "segments_of"]
 
-BLOCK_BYTES = 192 * 1024
-SUM_BYTES = 512 * 1024  # where one array alone, a shared gradient being summed up, has to stay in the cache
-
-Block = tuple[Any, ...]  # (p, g, *state, *scratch)
-Piece = tuple[int, int, list[Block]]  # (first, behind last parameter of the segment, blocks)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What the engine asks of an optimizer's class; see its attributes of these names."""
-
-    elementwise: bool
-    scratch: int = 0
-    one_pass: int = 0
-    numbers: tuple[str, ...] = ()
-    exact: bool = True
 
 
 Start = Callable[[ArrayModule, Array], Array]  # (array module, parameter) -> what its state begins with
 NONE_MADE: Mapping[str, Start] = {}
 
 
-class Segment:
+class Segment(Pieces):
     """Parameters ``first`` to ``last - 1`` of ``storage``, updated together.
 
     Attributes:
@@ -205,7 +189,7 @@ class Segment:
     def whole_state(self, name: str) -> Array | None:
         """All processes' parts of a state buffer, a user's writes to it included; None if the others have none."""
         found = self.asked.get(name)
-        return self.storage.assemble(self.state[name]) if found is None else found  # type: ignore[misc]
+        return self.storage.assemble(self.state[name]) if found is None else found
 
     def whole_of(self, k: int, name: str, whole: Array) -> Array:
         """Parameter ``k``'s state in what :meth:`whole_state` gave."""
@@ -310,167 +294,11 @@ class Segment:
 
     # --- blocks -----------------------------------------------------------------------------------------------------
 
-    def _cut(self, p: Array, g: Array, state: Sequence[Array]) -> list[Block]:
-        """One-dimensional arrays cut into blocks, with scratch behind."""
-        if p.dtype.kind == "c":  # as pairs of real numbers, as in PyTorch
-            p, g, state = _real(p), _real(g), [_real(s) for s in state]
-        n = len(p)
-        size = BLOCK_BYTES // p.itemsize
-        if (self.compiled and not self._divide) or not self.on_host:
-            size = n
-        size = max(size, 1)
-        spare = self._scratch(min(size, n))
-        return [
-            (
-                p[a : a + size],
-                g[a : a + size],
-                *[s[a : a + size] for s in state],
-                *[t[: min(size, n - a)] for t in spare],
-            )
-            for a in range(0, n, size)
-        ]
-
-    def _scratch(self, n: int) -> list[Array]:
-        if self.scratch and (not self._spare or len(self._spare[0]) < n):
-            kind = self.storage.dtype
-            if self.half:
-                kind = np.dtype(np.float32)
-            elif kind.kind == "c" and self.rule.elementwise:
-                kind = np.zeros(0, kind).real.dtype
-            with backend.on(self.storage.device):
-                self._spare = [self.xp.empty(n, kind) for _ in range(self.scratch)]
-        return self._spare
-
-    def whole_piece(self) -> list[Piece]:
-        """The whole segment in one piece, its blocks made once."""
-        if self._whole is None or self._gradients is not self.storage.grad:
-            self._gradients = self.storage.grad
-            self._whole = [(0, len(self.params), self._cut(*self._flat(self.lo, self.hi, self.data, self.offset)))]
-        return self._whole
-
-    def without_gaps(self, first: int, end: int, blocks: list[Block]) -> list[Block]:
-        """The blocks of a piece to make sums over: parameter by parameter, without what lies between them."""
-        if end - first == 1 or not self.rule.elementwise:
-            return blocks
-        if (first, end) != (0, len(self.params)):
-            return self._apiece(first, end)
-        if self._gapless is None or self._gapless[0] is not self._whole:
-            self._gapless = self._whole, self._apiece(first, end)
-        return self._gapless[1]
-
-    def _apiece(self, first: int, end: int) -> list[Block]:
-        found: list[Block] = []
-        for k in range(first, end):
-            found += self._cut(*self._flat(*self.part(k), self.data, self.offset))
-        return found
-
-    def pieces(self, counted: bool, later: list[tuple[Array, Array]] | None = None) -> Iterator[Piece]:
-        """What has a gradient, in pieces of neighbours that are in step, each of which is counted.
-
-        A parameter whose memory was replaced (same shape, dtype and device) is updated where it lies now.
-
-        Args:
-            later: a list for the parameters that a copy was made of, each with it, if the pieces are not updated one
-                by one as they come.
-        """
-        self.sync()
-        self.together = None
-        params, views = self.params, self.views
-        # before this step, all that neighbours must agree in
-        stand = list(zip(self.steps.tolist(), *[row.tolist() for row in self.numbers.values()], strict=True))
-        k, n = 0, len(params)
-        while k < n:
-            if params[k]._grad is None:
-                k += 1
-                continue
-            end = k + 1
-            if params[k]._data is views[k] and self.rule.elementwise:
-                while (
-                    end < n
-                    and params[end]._grad is not None
-                    and params[end]._data is views[end]
-                    and stand[end] == stand[k]
-                ):
-                    end += 1
-            for p in self.params[k:end]:
-                p._bump()
-            if self.sharing is None:
-                self.storage.gather(self.first + k, self.first + end)
-            if counted:
-                self.steps[k:end] += 1
-            copied = None
-            if not self.rule.elementwise:
-                blocks = self._single(k)
-            elif self.params[k]._data is self.views[k]:
-                blocks = self._cut(*self._flat(self.part(k)[0], self.part(end - 1)[1], self.data, self.offset))
-            else:
-                data = self.params[k]._data
-                with backend.where_it_lies(data):
-                    copied = data.reshape(-1)  # a copy if it is not contiguous
-                blocks = self._cut(*self._flat(*self.part(k), copied, self.ranges[k][0]))
-            yield k, end, blocks
-            if copied is not None and not data.flags.c_contiguous:
-                if later is None:
-                    with backend.where_it_lies(data):
-                        data[...] = copied.reshape(data.shape)
-                else:
-                    later.append((data, copied))
-            k = end
-        self.reread()
-
-    def _flat(self, a: int, b: int, data: Array, offset: int = 0) -> tuple[Array, Array, list[Array]]:
-        """Elements ``a`` to ``b - 1``: of ``data``, which begins at ``offset``, of the gradients, and of the state."""
-        state = [self.state[name][a - self.lo : b - self.lo] for name in self.names]
-        grad = self.storage.grad[a:b] if self.sharing is None else Later(self.sharing, a, (b - a,))
-        return data[a - offset : b - offset], grad, state
-
-    def _single(self, k: int) -> list[Block]:
-        """One parameter's arrays in its shape, for an optimizer of whole tensors; nothing if it is not ours."""
-        lo, hi = self.ranges[k]
-        if lo == hi or not self.owned[0] <= lo < self.owned[1]:
-            return []
-        data, slot = self.params[k]._data, self.storage.slots[self.first + k]
-        if self.sharing is not None:
-            slot = Later(self.sharing, lo, data.shape)
-            if self.first not in self.storage.apart:
-                data = self.data[lo:hi].reshape(data.shape)
-        states = [self.state_of(k, name) for name in self.names]
-        return [(data, slot, *states, *[t[: data.size].reshape(data.shape) for t in self._scratch(data.size)])]
-
-
-class Later:
-    """Some of a gradient that processes share, added up when its block's turn comes: it is then still in the cache."""
-
-    __slots__ = ("_first", "_shape", "_sharing")
-
-    def __init__(self, sharing: Sharing, first: int, shape: tuple[int, ...]) -> None:
-        self._sharing, self._first, self._shape = sharing, first, shape
-
-    def __getitem__(self, part: slice) -> Later:
-        lo, hi, _ = part.indices(self._shape[0])
-        return Later(self._sharing, self._first + lo, (hi - lo,))
-
-    def parts(self, size: int) -> list[slice]:
-        """What to ask for at a time: about ``size`` elements, unless it is quicker to make more."""
-        first, n = self._first, self._shape[0]
-        return [slice(lo - first, hi - first) for lo, hi in self._sharing.ranges(first, first + n, size)]
-
-    def now(self) -> Array:
-        """The gradient; valid until the next is asked for."""
-        return self._sharing.gradient(self._first, self._first + math.prod(self._shape)).reshape(self._shape)
-
-    def operand(self) -> Array | Mean | None:
-        """The gradient as a compiled loop can read it where it lies; None where it has to be made."""
-        return self._sharing.operand(self._first, self._first + self._shape[0])
-
-
 def _shape(x: Any) -> tuple[int, ...]:
     return tuple(getattr(x, "shape", ()))
 
 
-def _real(x: Array) -> Array:
-    """A one-dimensional complex array as the real one of twice its length over the same memory."""
-    return x.view(x.real.dtype) if x.dtype.kind == "c" else x
+
 
 
 def segments_of(params: Sequence[Tensor], storages: Sequence[FlatStorage], rule: Rule) -> list[Segment]:

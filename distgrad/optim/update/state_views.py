@@ -17,7 +17,7 @@ import numpy as np
 from ... import backend
 from ...autograd import Tensor
 from ...autograd.tensor import TENSORS
-from ...backend import Array
+from ...backend.protocol import Array
 from .entries import Entry, SharedEntry, States, Unread
 from .segments import Segment
 

@@ -6,22 +6,22 @@
 from __future__ import annotations
 
 import functools
-import operator
 import weakref
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from ... import backend, storage
-from ...autograd.tensor import TENSORS, Tensor
-from ...backend import Array, ArrayModule
+from ... import storage
+from ...autograd.tensor import Tensor
 from ..hooks import Hooked
 from . import state_views
-from .common_sums import Later, totals
+from .calling import _is_constant, _number, _same, _share, _stable, _uphill, _where_it_lies
+from .common_sums import Postponed
 from .contract import refuse_names, refuse_unknown
 from .device_kernel import fused
 from .entries import States, detached, merged
-from .segments import NONE_MADE, SUM_BYTES, Block, Piece, Rule, Segment, Start, segments_of
+from .pieces import Piece, Rule
+from .segments import NONE_MADE, Segment, Start, segments_of
 
 __all__ = ["Engine"]
 
@@ -208,7 +208,7 @@ class Engine(Hooked):
                 found[name] = functools.partial(self._starts[name], **{k: _number(group[k]) for k in reads})
         return found
 
-    def _step_group(self, i: int, group: dict[str, Any], later: Later | None = None) -> None:
+    def _step_group(self, i: int, group: dict[str, Any], later: Postponed | None = None) -> None:
         if group is not self._known[i]:
             self._regroup()
         segments = self._segments[i]
@@ -267,46 +267,6 @@ class Engine(Hooked):
                         _share(update, segment.compiled and not maximize, xp, block, now)
                     else:
                         update(xp, *block, **now)
-
-    def _step_measured(self) -> None:
-        """A step where :meth:`measure` has seen all parameters before the first is updated."""
-        later = Later()
-        for i, group in enumerate(self.param_groups):
-            self._step_group(i, group, later)
-        first = self.param_groups[0]
-        shared = {name: _number(first[name]) for name in self.common}
-        parts: dict[int, list[float]] = {}  # by the sharing whose processes have the others
-        for segment, _, maximize, _, blocks, options in later.work:
-            measure = _uphill(self.measure) if maximize else self.measure
-            if not segment.plain:
-                measure = _where_it_lies(measure, segment)
-            given = {**options, **shared}
-            given = {name: given[name] for name in self._measure_reads}
-            found = totals(measure, segment, blocks, given, self.sums)
-            of = parts.setdefault(id(segment.sharing), [0.0] * len(self.sums))
-            of[:] = map(operator.add, of, found)
-        for sharing in self._sharings:
-            parts[id(sharing)] = sharing.total(parts.get(id(sharing), [0.0] * len(self.sums)))
-        if not later.work:
-            return
-        sums = map(sum, zip(*parts.values(), strict=True))
-        given = {name: _number(first[name]) for name in self._hyper} | shared | dict(zip(self.sums, sums, strict=True))
-        new = self.conclude(**{name: given[name] for name in self._conclude_reads})
-        for name in self.common:
-            if name in new:
-                for group in self.param_groups:
-                    group[name] = float(new[name])
-        for segment, update, maximize, blocks, _, options in later.work:
-            given = {**options, **shared, **new}
-            given = {name: given[name] for name in self._reads}
-            for block in blocks:
-                if segment.sharing is not None:
-                    _share(update, segment.compiled and not maximize, segment.xp, block, given)
-                else:
-                    update(segment.xp, *block, **given)
-        for data, copied in later.copied:
-            with backend.where_it_lies(data):
-                data[...] = copied.reshape(data.shape)
 
     def _find_digest(self) -> int:
         """What processes compare that share an update: equal where all parameters are updated alike, grouped as may be.
@@ -435,75 +395,3 @@ class Engine(Hooked):
             self._states.touched = True
 
 
-def _share(update: Callable[..., None], compiled: bool, xp: ArrayModule, block: Block, options: dict[str, Any]) -> None:
-    """``update`` of a block whose gradient is shared with other processes: asked for just before.
-
-    Where the update is a compiled loop, it reads the gradients where they lie; if they are more than a mean, they are
-    made in parts that stay in the cache.
-    """
-    p, g, *arrays = block
-    if not compiled:
-        update(xp, p, g.now(), *arrays, **options)
-        return
-    operand = g.operand()
-    if operand is not None:
-        update(xp, p, operand, *arrays, **options)
-        return
-    for part in g.parts(max(SUM_BYTES // p.itemsize, 1)):
-        update(xp, p[part], g[part].now(), *[x[part] for x in arrays], **options)
-
-
-def _same(params: Sequence[Tensor], laid: Sequence[Tensor]) -> bool:
-    """Whether these are the very same parameters."""
-    return len(params) == len(laid) and all(map(operator.is_, params, laid))
-
-
-def _uphill(update: Callable[..., Any]) -> Callable[..., Any]:
-    """``update`` with the gradient turned round."""
-
-    def turned(xp: ArrayModule, p: Array, g: Array, *arrays: Array, **options: Any) -> Any:
-        return update(xp, p, -g, *arrays, **options)
-
-    return turned
-
-
-def _where_it_lies(update: Callable[..., Any], segment: Segment) -> Callable[..., Any]:
-    """``update`` on the arrays' device, and in float32 for those of two bytes an element."""
-    written = 2 + len(segment.names)
-
-    def there(xp: ArrayModule, *block: Array, **options: Any) -> Any:
-        with backend.where_it_lies(block[0]):
-            if not segment.half:
-                return update(xp, *block, **options)
-            wide = [x.astype(xp.float32) for x in block[:written]]
-            found = update(xp, *wide, *block[written:], **options)
-            for x, new in zip((block[0], *block[2:written]), (wide[0], *wide[2:]), strict=True):
-                x[...] = new
-            return found
-
-    return there
-
-
-def _number(value: Any) -> Any:
-    """An option with the numbers in place of one-element tensors."""
-    if value.__class__ in TENSORS:
-        return value.item()
-    if value.__class__ in (tuple, list):
-        return type(value)(map(_number, value))
-    return value
-
-
-def _stable(value: Any) -> Any:
-    """``value``, or something in its place, with a hash that is the same in every process, as those of numbers are."""
-    if isinstance(value, (int, float)):
-        return value if value == value else zlib.crc32(b"nan")  # whose hash is another for each object
-    if value.__class__ in (tuple, list):
-        return tuple([_stable(v) for v in value])
-    return zlib.crc32((repr(value) if _is_constant(value) else type(value).__name__).encode())
-
-
-def _is_constant(value: Any) -> bool:
-    """Whether ``value`` cannot change without becoming another object."""
-    if isinstance(value, tuple):
-        return all(_is_constant(v) for v in value)
-    return value is None or isinstance(value, (bool, int, float, str))

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from ... import jit
-from ...optim.update import segments
+from ...optim.update import pieces
 
 __all__ = ["block_bytes", "uncompiled"]
 
@@ -14,12 +14,12 @@ __all__ = ["block_bytes", "uncompiled"]
 @contextlib.contextmanager
 def block_bytes(n: int) -> Iterator[None]:
     """Inside, updates are cut into blocks of ``n`` bytes."""
-    before = segments.BLOCK_BYTES
-    segments.BLOCK_BYTES = n
+    before = pieces.BLOCK_BYTES
+    pieces.BLOCK_BYTES = n
     try:
         yield
     finally:
-        segments.BLOCK_BYTES = before
+        pieces.BLOCK_BYTES = before
 
 
 @contextlib.contextmanager

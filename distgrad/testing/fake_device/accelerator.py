@@ -1,7 +1,7 @@
 """A double of CuPy that runs on the host and refuses what CuPy refuses.
 
-:class:`StrictAccelerator` fulfils ``distgrad.backend.Accelerator``.  Its arrays wrap a private NumPy array and let
-nobody have it but by an explicit ``get``: code that passes here mixes no host and device arrays on a GPU either.
+:class:`StrictAccelerator` fulfils ``distgrad.backend.protocol.Accelerator``.  Its arrays wrap a private NumPy array and
+let nobody have it but by an explicit ``get``: code that passes here mixes no host and device arrays on a GPU either.
 What is mirrored, as of CuPy 14.2 (https://docs.cupy.dev/en/stable/user_guide/difference.html and CuPy's source):
 
 - Implicit conversion to NumPy raises TypeError.  A ufunc takes arrays of the device, Python numbers and NumPy scalars,

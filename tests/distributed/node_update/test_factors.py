@@ -101,7 +101,7 @@ def test_every_optimizer(name: str, jit: bool, kept: Kept, monkeypatch: pytest.M
         if not compiled.available():
             pytest.skip("numba is not installed, so that is what the other case did")
         monkeypatch.setattr(compiled, "available", lambda: False)
-        monkeypatch.setattr("distgrad.optim.update.segments.BLOCK_BYTES", 1024)
+        monkeypatch.setattr("distgrad.optim.update.pieces.BLOCK_BYTES", 1024)
     monkeypatch.setattr(sufficient_factors, "CHUNK_BYTES", 3000)
 
     def body() -> Any:

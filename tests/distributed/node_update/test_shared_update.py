@@ -73,7 +73,7 @@ def test_a_compiled_update_adds_up_what_it_reads(
 
     monkeypatch.setattr(SharedUpdate, "operand", asked)
     monkeypatch.setattr(SharedUpdate, "gradient", block)
-    monkeypatch.setattr("distgrad.optim.update.stepper.SUM_BYTES", 1024)
+    monkeypatch.setattr("distgrad.optim.update.calling.SUM_BYTES", 1024)
     outcome(2, True, lambda: scenario(Training(adam, more=more)), monkeypatch)
     assert {found for found, _ in made if found is not gradient} == {kind}
     blocks = [n for found, n in made if found is gradient]
@@ -188,7 +188,7 @@ def test_state_is_whole_on_the_rank_that_asks_and_loads_on_another_number(monkey
 def test_memory_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parameters once, gradients whole, Adam's two moments by share: at two ranks 5/8 of one rank's."""
 
-    for name in ("flat.BLOCK_BYTES", "engine.SUM_BYTES"):
+    for name in ("pieces.BLOCK_BYTES", "calling.SUM_BYTES"):
         monkeypatch.setattr(f"distgrad.optim.{name}", 1024)
 
     def body() -> Any:

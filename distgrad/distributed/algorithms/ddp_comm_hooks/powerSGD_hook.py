@@ -14,7 +14,7 @@ import numpy as np
 
 from distgrad import backend
 from distgrad.autograd import Tensor
-from distgrad.backend import Array
+from distgrad.backend.protocol import Array
 from distgrad.distributed.communication.futures import Future
 from distgrad.distributed.communication.reduction import ReduceOp
 from distgrad.distributed.gradients.grad_bucket import GradBucket, all_reduced

@@ -1,8 +1,8 @@
 """Array libraries and devices: which module an array belongs to, where it lies, and how it moves.
 
 Host arrays are NumPy's.  Device arrays belong to one *accelerator*, an object with the few methods of
-:class:`Accelerator`; CuPy is the built-in one and this is the only file that imports it.  A test can put a double in
-its place with :func:`accelerator_as`.
+:class:`Accelerator`; CuPy is the built-in one, which :mod:`distgrad.backend.cupy` alone imports.  A test can put a
+double in its place with :func:`accelerator_as`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pickle import PickleBuffer
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
+
+from distgrad.backend.cupy import _CuPy
+from distgrad.backend.devices import CPU, device
+from distgrad.backend.protocol import Accelerator, Array, ArrayModule, Kernel
 
 __all__ = [
     "Accelerator", "Array", "ArrayModule", "CPU", "Kernel", "NOWHERE", "accelerator", "accelerator_as", "array_module",
@@ -22,153 +26,6 @@ __all__ = [
     "on", "release_device", "resolve", "run_kernel", "several_devices", "special_module", "switched", "synchronize",
     "to_device", "to_host", "where_it_lies",
 ]  # fmt: skip
-
-Array = Any  # numpy.ndarray, cupy.ndarray or a double's array
-ArrayModule = Any
-
-
-class device:  # noqa: N801 - PyTorch's name
-    """Where a tensor lies.
-
-    ``device("cpu")``; ``device("cuda")``, the current; ``device("cuda:1")``, ``device("cuda", 1)``, ``device(1)``.
-    """
-
-    __slots__ = ("index", "type")
-    type: str
-    index: int | None
-
-    def __init__(self, type: str | int | device, index: int | None = None) -> None:
-        if isinstance(type, device):
-            index, type = type.index, type.type
-        elif isinstance(type, int):
-            index, type = type, "cuda"
-        elif ":" in type:
-            if index is not None:
-                raise RuntimeError(
-                    f"type (string) must not include an index because index was passed explicitly: {type}"
-                )
-            text = type
-            type, _, number = text.partition(":")
-            if not number.isdigit():
-                raise RuntimeError(f"Invalid device string: '{text}'")
-            index = int(number)
-        if type not in ("cpu", "cuda"):
-            raise RuntimeError(f"Expected one of cpu, cuda device type at start of device string: {type}")
-        if type == "cpu" and index not in (None, 0):
-            raise RuntimeError(f"there is one CPU device, 'cpu'; got index {index}")
-        self.type, self.index = type, index
-
-    def __repr__(self) -> str:
-        return (
-            f"device(type='{self.type}')" if self.index is None else f"device(type='{self.type}', index={self.index})"
-        )
-
-    def __str__(self) -> str:
-        return self.type if self.index is None else f"{self.type}:{self.index}"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, device) and (self.type, self.index) == (other.type, other.index)
-
-    def __hash__(self) -> int:
-        return hash((self.type, self.index))
-
-
-CPU = device("cpu")
-
-
-class Kernel(NamedTuple):
-    """An elementwise computation in CUDA's C, as CuPy's ``ElementwiseKernel`` takes it.
-
-    Attributes:
-        name: what profilers call it.
-        inputs, outputs: declarations; inputs are arrays and then numbers.
-        body: the statements; outputs are read there too, and written last.
-        read, written: which of the arrays are inputs and outputs.
-        replay: the same through functions of NumPy's names: (module, arrays, numbers) -> the outputs' new values.
-    """
-
-    name: str
-    inputs: str
-    outputs: str
-    body: str
-    read: tuple[int, ...]
-    written: tuple[int, ...]
-    replay: Callable[..., list[Any]]
-
-
-class Accelerator(Protocol):
-    """What an array library on a device must offer.  ``module`` has NumPy's API on arrays of type ``array_type``."""
-
-    module: ArrayModule
-    array_type: type
-
-    def device_count(self) -> int: ...
-    def device_name(self, index: int) -> str: ...
-    def current(self) -> int: ...
-    def set_current(self, index: int) -> None: ...
-    def index_of(self, array: Array) -> int: ...
-    def to_host(self, array: Array) -> np.ndarray: ...
-    def to_device(self, array: Array, index: int) -> Array: ...
-    def on(self, index: int) -> contextlib.AbstractContextManager[Any]: ...
-    def synchronize(self) -> None: ...
-    def special_module(self) -> ArrayModule: ...
-    def run_kernel(self, kernel: Kernel, arrays: Sequence[Array], numbers: Sequence[float]) -> None: ...
-    def carve(self, buffer: Array, lo: int, shape: tuple[int, ...]) -> Array: ...
-
-
-class _CuPy:
-    """The built-in accelerator."""
-
-    def __init__(self) -> None:
-        import cupy
-
-        self.module = cupy
-        self.array_type = cupy.ndarray
-        self._kernels: dict[tuple[str, str, str], Any] = {}
-
-    def device_count(self) -> int:
-        return int(self.module.cuda.runtime.getDeviceCount()) if self.module.cuda.is_available() else 0
-
-    def device_name(self, index: int) -> str:
-        return str(self.module.cuda.runtime.getDeviceProperties(index)["name"].decode())
-
-    def current(self) -> int:
-        return int(self.module.cuda.runtime.getDevice())
-
-    def set_current(self, index: int) -> None:
-        self.module.cuda.Device(index).use()
-
-    def index_of(self, array: Array) -> int:
-        return int(array.device.id)
-
-    def to_host(self, array: Array) -> np.ndarray:
-        return self.module.asnumpy(array)
-
-    def to_device(self, array: Array, index: int) -> Array:
-        with self.on(index):
-            return self.module.array(array, copy=True)
-
-    def on(self, index: int) -> contextlib.AbstractContextManager[Any]:
-        return self.module.cuda.Device(index)
-
-    def synchronize(self) -> None:
-        self.module.cuda.Device().synchronize()
-
-    def special_module(self) -> ArrayModule:
-        from cupyx.scipy import special
-
-        return special
-
-    def run_kernel(self, kernel: Kernel, arrays: Sequence[Array], numbers: Sequence[float]) -> None:
-        key = kernel.inputs, kernel.outputs, kernel.body
-        made = self._kernels.get(key)
-        if made is None:  # CuPy compiles it, and keeps it on disk
-            made = self.module.ElementwiseKernel(kernel.inputs, kernel.outputs, kernel.body, kernel.name)
-            self._kernels[key] = made
-        made(*[arrays[i] for i in kernel.read], *numbers, *[arrays[i] for i in kernel.written])
-
-    def carve(self, buffer: Array, lo: int, shape: tuple[int, ...]) -> Array:
-        return self.module.ndarray(shape, buffer.dtype, memptr=buffer.data + lo * buffer.itemsize)
 
 
 _accelerator: Accelerator | None = None

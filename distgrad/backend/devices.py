@@ -1,0 +1,54 @@
+"""``device``: where an array lies, as PyTorch names it."""
+
+from __future__ import annotations
+
+__all__ = ["CPU", "device"]
+
+
+class device:  # noqa: N801 - PyTorch's name
+    """Where a tensor lies.
+
+    ``device("cpu")``; ``device("cuda")``, the current; ``device("cuda:1")``, ``device("cuda", 1)``, ``device(1)``.
+    """
+
+    __slots__ = ("index", "type")
+    type: str
+    index: int | None
+
+    def __init__(self, type: str | int | device, index: int | None = None) -> None:
+        if isinstance(type, device):
+            index, type = type.index, type.type
+        elif isinstance(type, int):
+            index, type = type, "cuda"
+        elif ":" in type:
+            if index is not None:
+                raise RuntimeError(
+                    f"type (string) must not include an index because index was passed explicitly: {type}"
+                )
+            text = type
+            type, _, number = text.partition(":")
+            if not number.isdigit():
+                raise RuntimeError(f"Invalid device string: '{text}'")
+            index = int(number)
+        if type not in ("cpu", "cuda"):
+            raise RuntimeError(f"Expected one of cpu, cuda device type at start of device string: {type}")
+        if type == "cpu" and index not in (None, 0):
+            raise RuntimeError(f"there is one CPU device, 'cpu'; got index {index}")
+        self.type, self.index = type, index
+
+    def __repr__(self) -> str:
+        return (
+            f"device(type='{self.type}')" if self.index is None else f"device(type='{self.type}', index={self.index})"
+        )
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) and (self.type, self.index) == (other.type, other.index)
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+
+CPU = device("cpu")
