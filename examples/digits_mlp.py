@@ -32,8 +32,8 @@ data = TensorDataset(images[train], labels[train])
 sampler = DistributedSampler(data)
 loader = DataLoader(data, batch_size=64 // dist.get_world_size(), sampler=sampler)
 model = DistributedDataParallel(nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10)))
-optimizer = optim.Adam(model.parameters(), lr=3e-3)
-for epoch in range(6):
+optimizer = optim.Adam(model.parameters(), lr=8e-3)
+for epoch in range(8):
     sampler.set_epoch(epoch)
     for x, y in loader:
         optimizer.zero_grad()
