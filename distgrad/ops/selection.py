@@ -32,6 +32,9 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
     """``input`` where ``condition`` (bool) is true, else ``other``, with broadcasting.
 
     With ``condition`` alone: the indices of its true elements, one tensor a dimension.
+
+    >>> torch.where(torch.tensor([True, False]), torch.tensor([1.0, 2.0]), 0.0)
+    tensor([1., 0.])
     """
     mask = raw(condition)
     if getattr(mask, "dtype", None) == np.uint8:  # PyTorch's masks before there were bools
@@ -110,7 +113,11 @@ _clamp_numbers.defvjp(lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x,
 
 @method("clamp", "clip")
 def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-    """``input`` limited to [``min``, ``max``]; either may be None, a number or a tensor."""
+    """``input`` limited to [``min``, ``max``]; either may be None, a number or a tensor.
+
+    >>> torch.clamp(torch.tensor([-1.0, 0.5, 2.0]), min=0.0, max=1.0)
+    tensor([0.0000, 0.5000, 1.0000])
+    """
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if input.__class__ in TENSORS and input._data.dtype.kind == "f" and _modest(min) and _modest(max):
@@ -151,13 +158,21 @@ def _held(limit: Any, x: Tensor) -> Any:
 
 @method("clamp_min")
 def clamp_min(input: Tensor, min: Operand) -> Tensor:
-    """``input``, at least ``min``."""
+    """``input``, at least ``min``.
+
+    >>> torch.clamp_min(torch.tensor([-1.0, 2.0]), 1.0)
+    tensor([1., 2.])
+    """
     return clamp(input, min=min)
 
 
 @method("clamp_max")
 def clamp_max(input: Tensor, max: Operand) -> Tensor:
-    """``input``, at most ``max``."""
+    """``input``, at most ``max``.
+
+    >>> torch.clamp_max(torch.tensor([-1.0, 2.0]), 1.0)
+    tensor([-1.,  1.])
+    """
     return clamp(input, max=max)
 
 
@@ -214,7 +229,11 @@ attach("__ne__", _tolerant(ne.operator, True))
 
 @method("equal")
 def equal(input: Tensor, other: Tensor) -> bool:
-    """Whether both have the same shape and elements, as a Python bool."""
+    """Whether both have the same shape and elements, as a Python bool.
+
+    >>> torch.equal(torch.tensor([1, 2]), torch.tensor([1, 2]))
+    True
+    """
     x, y = raw(input), raw(other)
     with backend.where_it_lies(x):
         return x.shape == y.shape and bool((x == y).all())
@@ -289,13 +308,21 @@ isinf = _logic("isinf", (), "isinf", "whether infinite", 1)
 
 
 def is_tensor(obj: Any) -> bool:
-    """Whether ``obj`` is a Tensor."""
+    """Whether ``obj`` is a Tensor.
+
+    >>> torch.is_tensor(torch.ones(1)), torch.is_tensor(1.0)
+    (True, False)
+    """
     return isinstance(obj, Tensor)
 
 
 @method("isclose")
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
-    """Elementwise ``|input - other| <= atol + rtol * |other|`` (bool)."""
+    """Elementwise ``|input - other| <= atol + rtol * |other|`` (bool).
+
+    >>> torch.isclose(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.1]))
+    tensor([ True, False])
+    """
     x, y = raw(input), raw(other)
     if x.dtype != y.dtype:
         raise RuntimeError(f"{noun(input)} did not match {noun(other)}")
@@ -312,5 +339,9 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
 
 @method("allclose")
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
-    """Whether all elements are close (:func:`isclose`), as a Python bool."""
+    """Whether all elements are close (:func:`isclose`), as a Python bool.
+
+    >>> torch.allclose(torch.tensor([1.0]), torch.tensor([1.0 + 1e-9]))
+    True
+    """
     return bool(isclose(input, other, rtol, atol, equal_nan).all())
