@@ -228,7 +228,11 @@ def _special(xp: Any) -> Any:
 @primitive("erf", promote="float")
 @of_floats
 def erf(xp, x):
-    """``erf(input)``: error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0."""
+    """``erf(input)``: error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0.
+
+    >>> torch.erf(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8427])
+    """
     return _special(xp).erf(x)
 
 
@@ -238,7 +242,11 @@ erf.defvjp(lambda g, ans, x: g * exp(x * -x) * (2 / math.sqrt(math.pi)))
 @primitive("erfc", promote="float")
 @of_floats
 def erfc(xp, x):
-    """``erfc(input)``: 1 - erf(input), exact for large inputs."""
+    """``erfc(input)``: 1 - erf(input), exact for large inputs.
+
+    >>> torch.erfc(torch.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.1573])
+    """
     return _special(xp).erfc(x)
 
 

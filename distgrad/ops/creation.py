@@ -300,10 +300,26 @@ def _like(name: str, make: Any, doc: str) -> Callable[..., Tensor]:
     return checked(like)
 
 
-zeros_like = _like("zeros_like", zeros, "Zeros in the shape, dtype and device of ``input``.")
-ones_like = _like("ones_like", ones, "Ones in the shape, dtype and device of ``input``.")
-empty_like = _like("empty_like", empty, "Uninitialised values in the shape, dtype and device of ``input``.")
-full_like = _like("full_like", full, "``fill_value`` in the shape, dtype and device of ``input``.")
+zeros_like = _like("zeros_like", zeros, """Zeros in the shape, dtype and device of ``input``.
+
+    >>> torch.zeros_like(torch.ones(2))
+    tensor([0., 0.])
+    """)
+ones_like = _like("ones_like", ones, """Ones in the shape, dtype and device of ``input``.
+
+    >>> torch.ones_like(torch.zeros(2))
+    tensor([1., 1.])
+    """)
+empty_like = _like("empty_like", empty, """Uninitialised values in the shape, dtype and device of ``input``.
+
+    >>> torch.empty_like(torch.ones(2, 3)).shape
+    torch.Size([2, 3])
+    """)
+full_like = _like("full_like", full, """``fill_value`` in the shape, dtype and device of ``input``.
+
+    >>> torch.full_like(torch.ones(2), 3.5)
+    tensor([3.5000, 3.5000])
+    """)
 
 
 def _new(name: str, make: Any) -> None:

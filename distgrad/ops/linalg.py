@@ -115,10 +115,26 @@ def _checked(name: str, ranks: tuple[int, int], doc: str) -> Callable[[Tensor, T
     return method(name)(product)
 
 
-mm = _checked("mm", (2, 2), "Product of two matrices (n, m) and (m, p): (n, p).")
-mv = _checked("mv", (2, 1), "Product of a matrix (n, m) and a vector (m): (n).")
-bmm = _checked("bmm", (3, 3), "Products of two batches of matrices (b, n, m) and (b, m, p): (b, n, p).")
-dot = _checked("dot", (1, 1), "Dot product of two vectors.")
+mm = _checked("mm", (2, 2), """Product of two matrices (n, m) and (m, p): (n, p).
+
+    >>> torch.mm(torch.ones(1, 2), torch.tensor([[1.0], [2.0]]))
+    tensor([[3.]])
+    """)
+mv = _checked("mv", (2, 1), """Product of a matrix (n, m) and a vector (m): (n).
+
+    >>> torch.mv(torch.ones(1, 2), torch.tensor([1.0, 2.0]))
+    tensor([3.])
+    """)
+bmm = _checked("bmm", (3, 3), """Products of two batches of matrices (b, n, m) and (b, m, p): (b, n, p).
+
+    >>> torch.bmm(torch.ones(2, 3, 4), torch.ones(2, 4, 5)).shape
+    torch.Size([2, 3, 5])
+    """)
+dot = _checked("dot", (1, 1), """Dot product of two vectors.
+
+    >>> torch.dot(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
+    tensor(11.)
+    """)
 
 
 @method("vdot")

@@ -336,7 +336,8 @@ def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
     size = "largest" if name == "max" else "smallest"
     reduce.__doc__ = (
         f"The {size} of all elements; over ``dim`` a named tuple of values and int64 indices (the first of equals); "
-        f"with a second tensor the {size} of each pair."
+        f"with a second tensor the {size} of each pair.\n\n"
+        f"    >>> torch.{name}(torch.tensor([1.0, 5.0, 3.0]))\n    tensor({'5.' if name == 'max' else '1.'})\n    "
     )
     return method(name)(reduce)
 
@@ -379,8 +380,16 @@ def _plain(name: str, doc: str) -> Callable[..., Tensor]:
     return method(name)(reduce)
 
 
-all = _plain("all", "Whether all elements (over ``dim``) are non-zero, as a bool tensor (of uint8 in uint8).")
-any = _plain("any", "Whether one of the elements (over ``dim``) is non-zero, as a bool tensor.")
+all = _plain("all", """Whether all elements (over ``dim``) are non-zero, as a bool tensor (of uint8 in uint8).
+
+    >>> torch.all(torch.tensor([True, False]))
+    tensor(False)
+    """)
+any = _plain("any", """Whether one of the elements (over ``dim``) is non-zero, as a bool tensor.
+
+    >>> torch.any(torch.tensor([True, False]))
+    tensor(True)
+    """)
 
 
 @method("count_nonzero")

@@ -189,7 +189,8 @@ def clamp_(self: Tensor, min: Operand | None = None, max: Operand | None = None)
     return write(chosen.primitive, self, (min, max), {})
 
 
-def _comparison(name: str, ufunc: str, words: str) -> Any:
+def _comparison(name: str, ufunc: str, words: str, answer: str) -> Any:
+    """``answer`` is that of [1, 2, 3] and 2, for the example."""
     ordered = name not in ("eq", "ne")
 
     def forward(xp, x, y):
@@ -198,16 +199,19 @@ def _comparison(name: str, ufunc: str, words: str) -> Any:
         return getattr(xp, ufunc)(x, y)
 
     forward.__name__ = name
-    forward.__doc__ = f"``{name}(input, other)``: whether input {words} other, elementwise (bool)."
+    forward.__doc__ = (
+        f"``{name}(input, other)``: whether input {words} other, elementwise (bool).\n\n"
+        f"    >>> torch.{name}(torch.tensor([1, 2, 3]), 2)\n    tensor([{answer}])\n    "
+    )
     return primitive(name, f"__{name}__", ufunc, promote="same")(forward)
 
 
-eq = _comparison("eq", "equal", "equals")
-ne = _comparison("ne", "not_equal", "differs from")
-lt = _comparison("lt", "less", "is less than")
-le = _comparison("le", "less_equal", "is at most")
-gt = _comparison("gt", "greater", "is greater than")
-ge = _comparison("ge", "greater_equal", "is at least")
+eq = _comparison("eq", "equal", "equals", "False,  True, False")
+ne = _comparison("ne", "not_equal", "differs from", " True, False,  True")
+lt = _comparison("lt", "less", "is less than", " True, False, False")
+le = _comparison("le", "less_equal", "is at most", " True,  True, False")
+gt = _comparison("gt", "greater", "is greater than", "False, False,  True")
+ge = _comparison("ge", "greater_equal", "is at least", "False,  True,  True")
 not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
 
@@ -239,6 +243,17 @@ def equal(input: Tensor, other: Tensor) -> bool:
         return x.shape == y.shape and bool((x == y).all())
 
 
+# Of the examples in docstrings: operands, by how names begin, and answers.
+_GIVEN = {"bi": "torch.tensor([6, 5])", "lo": "torch.tensor([True, False])", "is": "torch.tensor([1.0, torch.inf, torch.nan])"}
+_OTHER = {"bi": "torch.tensor([3, 4])", "lo": "torch.tensor([True, True])"}
+_SHOWN = {
+    "bitwise_and": "2, 4", "bitwise_or": "7, 5", "bitwise_xor": "5, 1", "bitwise_not": "-7, -6",
+    "logical_and": " True, False", "logical_or": "True, True", "logical_xor": "False,  True",
+    "logical_not": "False,  True", "isfinite": " True, False, False", "isnan": "False, False,  True",
+    "isinf": "False,  True, False",
+}  # fmt: skip
+
+
 def _logic(name: str, methods: tuple[str, ...], ufunc: str, words: str, arity: int) -> Any:
     bits = name.startswith("bitwise")
     kernel = {"bitwise_left_shift": "lshift", "bitwise_right_shift": "rshift"}.get(name, name)
@@ -263,6 +278,9 @@ def _logic(name: str, methods: tuple[str, ...], ufunc: str, words: str, arity: i
 
     forward.__name__ = name
     forward.__doc__ = f"``{name}(input{', other' * (arity - 1)})``: {words}, elementwise."
+    if name in _SHOWN:
+        arguments = _GIVEN[name[:2]] + (f", {_OTHER[name[:2]]}" if arity == 2 else "")
+        forward.__doc__ += f"\n\n    >>> torch.{name}({arguments})\n    tensor([{_SHOWN[name]}])\n    "
     inplace = bits and name + "_"
     made = primitive(name, inplace or name, *methods, promote="same")(forward)
     if name.startswith("logical"):

@@ -722,7 +722,9 @@ def _triangle(name: str) -> Any:
 
     triangle.__name__ = triangle.__qualname__ = name
     side = "below or on" if name == "tril" else "above or on"
-    triangle.__doc__ = f"Zero but {side} the ``diagonal``."
+    rows = ("[1., 0.]", "[1., 1.]") if name == "tril" else ("[1., 1.]", "[0., 1.]")
+    example = f"torch.{name}(torch.ones(2, 2))\n    tensor([{rows[0]},\n            {rows[1]}])"
+    triangle.__doc__ = f"Zero but {side} the ``diagonal``.\n\n    >>> {example}\n    "
     return method(name)(triangle)
 
 
