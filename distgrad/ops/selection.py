@@ -244,7 +244,10 @@ def equal(input: Tensor, other: Tensor) -> bool:
 
 
 # Of the examples in docstrings: operands, by how names begin, and answers.
-_GIVEN = {"bi": "torch.tensor([6, 5])", "lo": "torch.tensor([True, False])", "is": "torch.tensor([1.0, torch.inf, torch.nan])"}
+_GIVEN = {
+    "bi": "torch.tensor([6, 5])", "lo": "torch.tensor([True, False])",
+    "is": "torch.tensor([1.0, torch.inf, torch.nan])",
+}  # fmt: skip
 _OTHER = {"bi": "torch.tensor([3, 4])", "lo": "torch.tensor([True, True])"}
 _SHOWN = {
     "bitwise_and": "2, 4", "bitwise_or": "7, 5", "bitwise_xor": "5, 1", "bitwise_not": "-7, -6",
