@@ -115,6 +115,8 @@ def test_sphinx_builds_the_pages(tmp_path: Path) -> None:
     """Strictly: a link that leads nowhere, or a docstring that is no markup, is an error; and without a network."""
     pytest.importorskip("myst_parser", reason="the extra docs is not installed")
     options = ["-q", "-W", "--keep-going", "-b", "html", "-d", str(tmp_path / "trees")]
+    for setting in ("autodoc_typehints=none", "html_use_index=0", "html_copy_source=0"):  # they take time, and warn not
+        options += ["-D", setting]
     command = [sys.executable, "-m", "sphinx", *options, str(DOCS), str(tmp_path / "pages")]
     done = subprocess.run(
         command, env=job_environment(1), capture_output=True, text=True, timeout=280, check=False
