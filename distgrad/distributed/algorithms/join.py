@@ -1,4 +1,4 @@
-"""Uneven inputs: ranks that have run out keep taking part in what the others do (F7; PyTorch's ``Join``).
+"""Uneven inputs: ranks that ran out take part in what the others do (docs/reliability.md, F7; PyTorch's ``Join``).
 
 Before each iteration the ranks still at work and those that have run out count together who is left.  Whoever has run
 out then plays the part that each :class:`Joinable` describes, until nobody is left.
