@@ -78,6 +78,12 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not wrong
 
 
+def test_files_that_pages_name_are_there() -> None:
+    path = re.compile(r"`((?:distgrad|plugins|tests|benchmarks|launch|docs|examples|findings)/[\w./-]*)`")
+    named = {(page.name, name) for page in PAGES for name in path.findall(page.read_text(encoding="utf-8"))}
+    assert sorted((page, name) for page, name in named if not (ROOT / name).exists()) == []
+
+
 def test_every_page_is_in_the_table_of_contents() -> None:
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     assert {p.stem for p in DOCS.glob("*.md")} - {"index"} <= set(index.split())
