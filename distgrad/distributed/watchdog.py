@@ -1,4 +1,4 @@
-"""When ranks wait for each other in vain: what every rank was doing, in one report (RELIABILITY F4).
+"""When ranks wait for each other in vain: what every rank was doing, in one report (docs/reliability.md, F4).
 
 Each rank has a daemon thread that makes no MPI call, so it answers under every thread level and while MPI is stuck.  It
 listens on a socket; a rank that gives up waiting asks all others for their last operation and the Python stacks of all

@@ -1,4 +1,4 @@
-"""Debug mode: ranks that are about to run different collectives are told so, on every rank (RELIABILITY F4, F5)."""
+"""Debug mode: ranks about to run different collectives are told so, on every rank (docs/reliability.md, F4, F5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every guard of RELIABILITY F1 to F8 and F13 to F20: how it is taken out, and which tests must then fail, and how.
+"""Every guard of docs/reliability.md, F1 to F8 and F13 to F20: how it is taken out, which tests then fail, and how.
 
 Standard library only: Python imports this at its start, in every process of a test whose guard is off.
 """
@@ -56,7 +56,7 @@ class Row:
     """Guards that are off together, since each alone would do; and what is then seen.
 
     Attributes:
-        key: the failure's number in RELIABILITY, and a letter where it has several rows.
+        key: the failure's number in docs/reliability.md, and a letter where it has several rows.
         off: what is missing then, in words.
         guards: what is replaced.
         seen: a regular expression that each test's failure contains.
