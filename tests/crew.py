@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,20 +77,26 @@ class Crew:
                 raise RuntimeError(f"a crew of {ranks} ranks did not start:\n{told}")
         listener.close()
 
-    def run(self, program: list[str], environ: dict[str, str], timeout: float) -> Finished:
+    def run(self, program: str | Path, arguments: Sequence[str], environ: dict[str, str], timeout: float) -> Finished:
         """Let all ranks run a program, and return what it left behind, as if it had been a job of its own."""
         self.programs += 1
+        if isinstance(program, str):
+            file = self.folder / f"lines{self.programs}.py"
+            file.write_text(program, encoding="utf-8")
+        else:
+            file = program
+        command = [str(file), *arguments]
         started, places = time.monotonic(), [str(self.folder / f"{self.programs}.{r}") for r in range(len(self.ranks))]
-        for (_, file), place in zip(self.ranks, places, strict=True):
+        for (_, wire), place in zip(self.ranks, places, strict=True):
             with contextlib.suppress(OSError):  # a rank that is no more is noticed below
-                file.write(json.dumps([program, environ, place]) + "\n")
-                file.flush()
+                wire.write(json.dumps([command, environ, place]) + "\n")
+                wire.flush()
         left: list[str] = []
         code: int | None = 0
         try:
-            for connection, file in self.ranks:
+            for connection, wire in self.ranks:
                 connection.settimeout(max(0.01, started + timeout - time.monotonic()))
-                said = file.readline()
+                said = wire.readline()
                 if not said:
                     code = self.job.wait(max(0.01, started + timeout - time.monotonic())) or -1
                     break
@@ -104,12 +111,12 @@ class Crew:
         if code != 0:
             err += _text(str(self.folder / "job"))
         if left and os.environ.get("DISTGRAD_TEST_CREW") == "tell":
-            sys.stderr.write(f"left by {program}: {sorted(set(left))}\n")
+            sys.stderr.write(f"left by {command}: {sorted(set(left))}\n")
         if code != 0 or left:
             self.end()
         found = Finished(-9 if code is None else code, out, err, time.monotonic() - started)
         if code is None:
-            pytest.fail(f"hung, in a crew of {len(self.ranks)}: {program}\n{found}")
+            pytest.fail(f"hung, in a crew of {len(self.ranks)}: {command}\n{found}")
         return found
 
     def end(self) -> None:
@@ -148,5 +155,4 @@ def run_together(
     while len(_crews) >= ALIVE:
         next(iter(_crews.values())).end()  # who has rested longest
     _crews[key] = crew
-    what = [str(program)] if isinstance(program, Path) else ["-c", program]
-    return crew.run([*what, *arguments], env, timeout)
+    return crew.run(program, arguments, env, timeout)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import json
 import os
+import runpy
 import socket
 import sys
 import threading
-import types
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,35 +35,27 @@ def main(place: str) -> None:
 
 def run(program: list[str], environ: dict[str, str], output: str) -> list[str]:
     """Run a program as Python would, and return what it has left; what it raises ends this rank, as it would."""
-    kept = list(sys.argv), list(sys.path), dict(os.environ), set(sys.modules), sys.modules["__main__"]
+    kept = list(sys.argv), list(sys.path), dict(os.environ), set(sys.modules)
     before, hooks, threads = dict(_attributes()), _hooks(), set(threading.enumerate())
     os.environ.update(environ)
     ends = _redirect(output)
-    made = types.ModuleType("__main__")
-    made.__dict__["__builtins__"] = __builtins__
-    sys.modules["__main__"] = made
-    places = [entry for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    if program[0] == "-c":
-        sys.argv, name, source = ["-c", *program[2:]], "<string>", program[1]
-        sys.path[0:1] = ["", *places]
-    else:
-        sys.argv, name, source = program, program[0], Path(program[0]).read_text(encoding="utf-8")
-        made.__file__ = name
-        sys.path[0:1] = [str(Path(name).parent), *places]
+    file, *arguments = program
+    sys.argv = [file, *arguments]
+    lines = Path(file).parent == Path(output).parent  # of code, which Python takes to lie where it is started
+    sys.path[0:1] = ["" if lines else str(Path(file).parent), *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))]
     with warnings.catch_warnings():
         try:
-            exec(compile(source, name, "exec"), made.__dict__)
+            runpy.run_path(file, run_name="__main__")
         except SystemExit as end:
             if end.code not in (None, 0):
                 raise
     left = _end(hooks, threads)
-    sys.argv, sys.path[:], environment, modules, sys.modules["__main__"] = kept
+    sys.argv, sys.path[:], environment, modules = kept
     os.environ.clear()
     os.environ.update(environment)
     for module in set(sys.modules) - modules:  # the next program reads its own
         if str(getattr(sys.modules[module], "__file__", None)).startswith(str(TESTS)):
             del sys.modules[module]
-    made.__dict__.clear()
     gc.collect()
     _back(ends)
     _put_back(before)

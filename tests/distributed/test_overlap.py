@@ -203,7 +203,8 @@ def main(per_node: int) -> None:
 @pytest.mark.skipif(node_memory.why_not() is not None, reason=str(node_memory.why_not()))
 @pytest.mark.parametrize(("ranks", "per_node"), [(2, 1), (3, 1), (4, 2), (4, 1)])
 def test_sums_begin_early_and_change_no_bit(ranks: int, per_node: int) -> None:
-    run_together(ranks, Path(__file__), str(per_node), env=AS_PROGRAM | compiled_on(ranks // per_node)).check(equal=ranks)
+    env = AS_PROGRAM | compiled_on(ranks // per_node)
+    run_together(ranks, Path(__file__), str(per_node), env=env).check(equal=ranks)
 
 
 if __name__ == "__main__":
