@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -20,6 +21,10 @@ ALSO = ("os", "socket", "subprocess", "threading", "time", "numpy", "signal", "g
 
 
 def main(place: str) -> None:
+    for name in ("distgrad.distributed", "distgrad.nn.parallel", "distgrad.optim"):  # what programs replace things in
+        importlib.import_module(name)
+    for name in ("mpi", "shared"):
+        importlib.import_module("distgrad.registry").get("communicator", name)
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(place)
     asked = connection.makefile("rw", encoding="utf-8")
@@ -42,13 +47,15 @@ def run(program: list[str], environ: dict[str, str], output: str) -> list[str]:
     file, *arguments = program
     sys.argv = [file, *arguments]
     lines = Path(file).parent == Path(output).parent  # of code, which Python takes to lie where it is started
-    sys.path[0:1] = ["" if lines else str(Path(file).parent), *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))]
+    places = filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))
+    sys.path[0:1] = ["" if lines else str(Path(file).parent), *places]
     with warnings.catch_warnings():
         try:
             runpy.run_path(file, run_name="__main__")
         except SystemExit as end:
             if end.code not in (None, 0):
                 raise
+    _put_back(before)
     left = _end(hooks, threads)
     sys.argv, sys.path[:], environment, modules = kept
     os.environ.clear()
@@ -58,7 +65,6 @@ def run(program: list[str], environ: dict[str, str], output: str) -> list[str]:
             del sys.modules[module]
     gc.collect()
     _back(ends)
-    _put_back(before)
     return left
 
 

@@ -3,7 +3,8 @@
 Two environments are made, ``.venv`` with Open MPI and, beside it and with its packages, ``.venv-mpich`` with MPICH.
 Linter, type checker and all tests run in the first; the tests that start ranks (marker ``mpi``) run in the second as
 well, but for those whose subject is above the communicator (marker ``once``): the training program and its demo, which
-is made with Open MPI, and what random programs and strange optimizers make of any communicator.  Tests are dealt out to one process more than there are cores, since those that start ranks wait now and then.
+is made with Open MPI, random programs, and optimizers of strangers.  Tests are dealt out to one process more than there
+are cores, since those that start ranks wait now and then.
 
 ``--quick`` answers in less than two minutes on two cores, once the first environment is there: the linter, the tests
 in one process that are not slow, and a job or two of ranks (marker ``smoke``).  Other arguments are handed to pytest,
