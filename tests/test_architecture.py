@@ -256,7 +256,7 @@ def defined(path: Path) -> tuple[set[str], set[str]]:
     return bound, {name for name in public if not name.startswith("_")}
 
 
-@each([p for p in SHIPPED if exported(p) is not None])
+@each([p for p in SHIPPED if "\n__all__ = [" in p.read_text(encoding="utf-8")])
 def test_all_is_sorted_and_complete(path: Path) -> None:
     listed, (bound, public) = exported(path), defined(path)
     assert listed is not None

@@ -9,6 +9,7 @@ timeline has recorded.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 import os
@@ -85,9 +86,11 @@ class Watchdog:
             return None, str(error)
 
     def close(self) -> None:
-        """Answer no more.  The thread ends within its next round."""
+        """Answer no more.  The thread ends: closing alone would not wake one that waits without a time-out."""
         self._closed = True
         if self._server is not None:
+            with contextlib.suppress(OSError):  # systems where nobody is connected say so, and wake it when it closes
+                self._server.shutdown(socket.SHUT_RDWR)
             self._server.close()
 
     # --- answering ---------------------------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ from distgrad.distributed.algorithms.ddp_comm_hooks.topk_hook import TopKState, 
 from distgrad.distributed.futures import Future
 from distgrad.distributed.grad_bucket import GradBucket
 from distgrad.nn.parallel import DistributedDataParallel
+from tests.crew import run_together
 from tests.distributed.compression import HOOKS, IN, OUT, Regression, losses
 from tests.distributed.ranks_as_threads import WAYS, counting, on_ranks
-from tests.ranks import run_ranks
 
 WEIGHTS, BIASES = IN * OUT, OUT
 # Elements of 4 bytes that a step sends, behind the first two.
@@ -45,7 +45,7 @@ def test_training_converges(hook: str, way: str) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize(("backend", "size"), [("mpi", 2), ("shared", 3)])
 def test_training_converges_over_mpi(backend: str, size: int) -> None:
-    job = run_ranks(size, Path(__file__).parent / "compression.py", backend)
+    job = run_together(size, Path(__file__).parent / "compression.py", backend)
     job.check(converged=size * len(HOOKS))
 
 

@@ -17,6 +17,7 @@ from distgrad.autograd import Tensor
 from distgrad.distributed import desync
 from distgrad.distributed.communicator import Communicator, DistError
 from distgrad.distributed.process_group import get_group
+from tests.crew import run_together
 from tests.distributed import desync_mistakes, group_checks
 from tests.distributed.desync_mistakes import MESSAGES, MISTAKES
 from tests.distributed.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, set_parameters
@@ -36,7 +37,7 @@ def test_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mpi(name: str) -> None:
-    job = run_ranks(3, PROGRAM, name, "mpi", env={"DISTGRAD_DEBUG": "detail"})
+    job = run_together(3, PROGRAM, name, "mpi", env={"DISTGRAD_DEBUG": "detail"})
     job.check(told=3)
 
 
@@ -64,14 +65,14 @@ def test_right_messages_between_threads(size: int, monkeypatch: pytest.MonkeyPat
 @pytest.mark.mpi
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_right_messages_over_mpi(size: int) -> None:
-    job = run_ranks(size, PROGRAM, "right", "mpi", env={"DISTGRAD_DEBUG": "detail"})
+    job = run_together(size, PROGRAM, "right", "mpi", env={"DISTGRAD_DEBUG": "detail"})
     job.check(told=size)
 
 
 @pytest.mark.mpi
 @pytest.mark.parametrize(("size", "backend"), [(2, "shared"), (3, "mpi"), (4, "shared")])
 def test_every_operation_of_groups_passes_the_comparison(size: int, backend: str) -> None:
-    job = run_ranks(size, GROUPS, backend, env={"DISTGRAD_DEBUG": "detail", **AS_PROGRAM})
+    job = run_together(size, GROUPS, backend, env={"DISTGRAD_DEBUG": "detail", **AS_PROGRAM})
     job.check(**{"rank passed": size})
 
 

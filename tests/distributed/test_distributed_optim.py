@@ -22,6 +22,7 @@ from distgrad.distributed.optim import (
 )
 from distgrad.distributed.process_group import get_group
 from distgrad.nn.parallel import DistributedDataParallel
+from tests.crew import run_together
 from tests.distributed.ranks_as_threads import (
     AS_PROGRAM,
     AS_TRAINING,
@@ -33,7 +34,6 @@ from tests.distributed.ranks_as_threads import (
     pretend_nodes,
     set_parameters,
 )
-from tests.ranks import run_ranks
 
 ALL = [n for n in registry.names("optimizer") if registry.get("optimizer", n).gradients != "sparse"]
 SHARED_OUT = [n for n in ALL if not registry.get("optimizer", n)._own_step]
@@ -349,7 +349,8 @@ def test_over_mpi(backend: str, size: int) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("per_node", ["1", "2"])
 def test_over_nodes(per_node: str) -> None:
-    run_ranks(4, Path(__file__), "shared", per_node, env=AS_TRAINING if per_node == "2" else AS_PROGRAM).check(equal=8)
+    env = AS_TRAINING if per_node == "2" else AS_PROGRAM
+    run_together(4, Path(__file__), "shared", per_node, env=env).check(equal=8)
 
 
 if __name__ == "__main__":

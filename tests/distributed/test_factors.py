@@ -17,6 +17,7 @@ from distgrad.distributed.algorithms.ddp_comm_hooks.default_hooks import allredu
 from distgrad.distributed.factors import Factors
 from distgrad.nn.parallel import DistributedDataParallel
 from distgrad.ops import linalg
+from tests.crew import run_together
 from tests.distributed.ranks_as_threads import compiled_on, set_parameters
 from tests.distributed.scenarios import (
     SCENARIOS,
@@ -29,7 +30,6 @@ from tests.distributed.scenarios import (
     reading_alone,
 )
 from tests.distributed.training import OPTIMIZERS
-from tests.ranks import run_ranks
 
 pytestmark = pytest.mark.skipif(node_memory.why_not() is not None, reason=str(node_memory.why_not()))
 
@@ -549,4 +549,4 @@ print("equal")
 @pytest.mark.mpi
 @pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_processes_end_as_one_with_the_whole_batch(ranks: int) -> None:
-    run_ranks(ranks, ON_RANKS, env=compiled_on(ranks)).check(equal=ranks)
+    run_together(ranks, ON_RANKS, env=compiled_on(ranks)).check(equal=ranks)

@@ -17,6 +17,7 @@ from distgrad.distributed import finite
 from distgrad.distributed.algorithms.ddp_comm_hooks.topk_hook import TopKState, topk_hook
 from distgrad.distributed.finite import all_finite
 from distgrad.nn.parallel import DistributedDataParallel
+from tests.crew import run_together
 from tests.distributed.ranks_as_threads import (
     AS_PROGRAM,
     AS_TRAINING,
@@ -371,7 +372,7 @@ def test_over_mpi(backend: str, size: int) -> None:
 @pytest.mark.parametrize("per_node", ["1", "2"])
 def test_over_nodes(per_node: str) -> None:
     env = AS_TRAINING if per_node == "2" else AS_PROGRAM
-    run_ranks(4, Path(__file__), "shared", per_node, env=env).check(contained=4)
+    run_together(4, Path(__file__), "shared", per_node, env=env).check(contained=4)
 
 
 @pytest.mark.mpi

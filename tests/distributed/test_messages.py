@@ -8,8 +8,8 @@ import pytest
 from distgrad_communicators import threads
 
 import distgrad.distributed as dist
+from tests.crew import run_together
 from tests.distributed import messages
-from tests.ranks import run_ranks
 
 ROOT = str(Path(__file__).parents[2])
 
@@ -17,7 +17,7 @@ ROOT = str(Path(__file__).parents[2])
 @pytest.mark.mpi
 @pytest.mark.parametrize(("backend", "ranks"), [("mpi", 2), ("shared", 3)])
 def test_over_mpi(backend: str, ranks: int) -> None:
-    job = run_ranks(ranks, Path(messages.__file__), backend, env={"PYTHONPATH": ROOT})
+    job = run_together(ranks, Path(messages.__file__), backend, env={"PYTHONPATH": ROOT})
     job.check(fits=ranks)
 
 

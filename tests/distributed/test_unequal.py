@@ -8,14 +8,14 @@ import pytest
 from distgrad_communicators import threads
 
 import distgrad.distributed as dist
+from tests.crew import run_together
 from tests.distributed import unequal
-from tests.ranks import run_ranks
 
 
 @pytest.mark.mpi
 @pytest.mark.parametrize(("backend", "ranks"), [("mpi", 2), ("shared", 3)])
 def test_over_mpi(backend: str, ranks: int) -> None:
-    job = run_ranks(ranks, Path(unequal.__file__), backend)
+    job = run_together(ranks, Path(unequal.__file__), backend)
     job.check(**{"all told": ranks})
 
 
