@@ -27,7 +27,14 @@ _add_reduce = np.add.reduce
 
 
 def queue_callback(callback: Callable[[], None]) -> None:
-    """Run ``callback`` once, when the backward pass that is now running has delivered every gradient; for hooks."""
+    """Run ``callback`` once, when the backward pass that is now running has delivered every gradient; for hooks.
+
+    >>> x = torch.tensor([1.0], requires_grad=True)
+    >>> done = lambda: print("all gradients are there:", x.grad)
+    >>> handle = x.register_hook(lambda g: torch.autograd.queue_callback(done))
+    >>> x.sum().backward()
+    all gradients are there: tensor([1.])
+    """
     if recording.callbacks is None:
         raise RuntimeError("queue_callback() must be called from a hook, during a backward pass")
     recording.callbacks.append(callback)
@@ -473,6 +480,11 @@ def backward(
 
     Raises:
         RuntimeError: nothing requires grad, a non-scalar without a gradient, or the graph was freed.
+
+    >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> torch.autograd.backward([(x * x).sum(), x.sum()])
+    >>> x.grad
+    tensor([3., 5.])
     """
     tensors = _sequence(tensors)
     roots = _roots(tensors)
@@ -510,6 +522,12 @@ def grad(
 
     Nothing is added to any ``.grad``.  An input that the outputs do not depend on is an error unless ``allow_unused``
     (its gradient is None) or ``materialize_grads`` (zeros).
+
+    >>> x = torch.tensor(3.0, requires_grad=True)
+    >>> (first,) = torch.autograd.grad(x**3, x, create_graph=True)
+    >>> (second,) = torch.autograd.grad(first, x)
+    >>> first.item(), second.item()
+    (27.0, 18.0)
     """
     if is_grads_batched:
         raise NotImplementedError("is_grads_batched=True is not supported; call grad() for each gradient")

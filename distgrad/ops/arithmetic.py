@@ -57,7 +57,11 @@ _sub.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g)
 
 @primitive("__mul__", "__rmul__", "__imul__", "mul", "mul_", "multiply", "multiply_", promote="same")
 def mul(xp, x, y):
-    """``mul(input, other)``: elementwise product, with broadcasting."""
+    """``mul(input, other)``: elementwise product, with broadcasting.
+
+    >>> torch.mul(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
+    tensor([3., 8.])
+    """
     return xp.multiply(x, y)
 
 
@@ -89,7 +93,11 @@ def _divided(self: Tensor, other: Any) -> Tensor:
 
 @primitive("__neg__", "neg", "negative", "neg_")
 def neg(xp, x):
-    """``neg(input)``: ``-input``."""
+    """``neg(input)``: ``-input``.
+
+    >>> torch.neg(torch.tensor([1.0, -2.0]))
+    tensor([-1.,  2.])
+    """
     if x.dtype.kind == "b":
         raise RuntimeError(
             "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
@@ -104,7 +112,11 @@ negative = neg
 
 @method("__pos__", "positive")
 def positive(input: Tensor) -> Tensor:
-    """``positive(input)``: the input itself; RuntimeError for bools."""
+    """``positive(input)``: the input itself; RuntimeError for bools.
+
+    >>> torch.positive(torch.tensor([-1.0]))
+    tensor([-1.])
+    """
     if input.__class__ in TENSORS and input._data.dtype.kind == "b":
         raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
     return input
@@ -150,13 +162,21 @@ _sub_scaled.primitive.refuse = lambda operands: _not_of_bools(operands[:2])
 
 @method("add", check=False)
 def add(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
-    """``input + alpha * other``, elementwise with broadcasting."""
+    """``input + alpha * other``, elementwise with broadcasting.
+
+    >>> torch.add(torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0]), alpha=2)
+    tensor([21., 42.])
+    """
     return _add(input, other) if alpha.__class__ is int and alpha == 1 else _add_scaled(input, other, alpha)
 
 
 @method("sub", "subtract", check=False)
 def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
-    """``input - alpha * other``, elementwise with broadcasting."""
+    """``input - alpha * other``, elementwise with broadcasting.
+
+    >>> torch.sub(torch.tensor([10.0, 20.0]), torch.tensor([1.0, 2.0]), alpha=2)
+    tensor([ 8., 16.])
+    """
     return _sub(input, other) if alpha.__class__ is int and alpha == 1 else _sub_scaled(input, other, alpha)
 
 
@@ -165,7 +185,11 @@ subtract = sub
 
 @checked
 def rsub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
-    """``other - alpha * input``."""
+    """``other - alpha * input``.
+
+    >>> torch.rsub(torch.tensor([1.0, 2.0]), 10)
+    tensor([9., 8.])
+    """
     return sub(other, input, alpha=alpha)
 
 
@@ -187,7 +211,11 @@ def sub_(self: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
 
 @method("div", "divide", "true_divide", check=False)
 def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
-    """``input / other``; ``rounding_mode``: None (true division), ``"trunc"`` or ``"floor"`` (without a gradient)."""
+    """``input / other``; ``rounding_mode``: None (true division), ``"trunc"`` or ``"floor"`` (without a gradient).
+
+    >>> torch.div(torch.tensor([7.0, -7.0]), 2, rounding_mode="floor")
+    tensor([ 3., -4.])
+    """
     return _div(input, other) if rounding_mode is None else _rounding(rounding_mode)(input, other)
 
 
@@ -233,7 +261,11 @@ def _integral(*operands: Any) -> bool:
 @primitive("__floordiv__", "__rfloordiv__", "__ifloordiv__", "floor_divide", promote="same")
 def floor_divide(xp, x, y):
     """``floor(input / other)``; integers stay integers, and by 0 give RuntimeError.  Without a gradient, as in PyTorch:
-    ``div(..., rounding_mode="floor")`` has one, 0."""
+    ``div(..., rounding_mode="floor")`` has one, 0.
+
+    >>> torch.floor_divide(torch.tensor([7, -7]), 2)
+    tensor([ 3, -4])
+    """
     _not_by_zero(xp, x, y, "div_floor")
     return xp.floor_divide(x, y)
 
@@ -271,7 +303,11 @@ _trunc_divide.primitive.wide_number = True
 
 @primitive("__mod__", "__rmod__", "__imod__", "remainder", "remainder_", promote="same")
 def remainder(xp, x, y):
-    """``input - floor(input / other) * other``: has the sign of ``other``; of integers by 0 RuntimeError."""
+    """``input - floor(input / other) * other``: has the sign of ``other``; of integers by 0 RuntimeError.
+
+    >>> torch.remainder(torch.tensor([7.0, -7.0]), 4.0)
+    tensor([3., 1.])
+    """
     _not_by_zero(xp, x, y, "remainder")
     return xp.remainder(x, y)
 
@@ -281,7 +317,11 @@ remainder.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _floor_divide
 
 @primitive("fmod", "fmod_", promote="same")
 def fmod(xp, x, y):
-    """``input - trunc(input / other) * other``: has the sign of ``input``; of integers by 0 RuntimeError."""
+    """``input - trunc(input / other) * other``: has the sign of ``input``; of integers by 0 RuntimeError.
+
+    >>> torch.fmod(torch.tensor([7.0, -7.0]), 4.0)
+    tensor([ 3., -3.])
+    """
     _not_by_zero(xp, x, y, "fmod")
     return xp.fmod(x, y)
 
@@ -299,6 +339,9 @@ def pow(xp, x, y):
     """``pow(input, exponent)``: elementwise power; either may be a number.
 
     Integers to negative powers: RuntimeError for a number, for a tensor of exponents 0 but where the base is 1 or -1.
+
+    >>> torch.pow(torch.tensor([2.0, 3.0]), 2)
+    tensor([4., 9.])
     """
     if hasattr(x, "dtype"):
         if x.dtype.kind in "fcV":
@@ -371,7 +414,11 @@ pow.primitive.fitting_number = True
 
 @primitive("square", grad_name="PowBackward0")
 def square(xp, x):
-    """``input ** 2``; of bools int64."""
+    """``input ** 2``; of bools int64.
+
+    >>> torch.square(torch.tensor([2.0, 3.0]))
+    tensor([4., 9.])
+    """
     return xp.square(x) if x.dtype.kind != "b" else x.astype(np.int64)
 
 
@@ -380,7 +427,11 @@ square.defvjp(lambda g, ans, x: (g + g) * x.conjugate())
 
 @primitive("reciprocal", "reciprocal_", promote="float")
 def reciprocal(xp, x):
-    """``1 / input``."""
+    """``1 / input``.
+
+    >>> torch.reciprocal(torch.tensor([2.0, 4.0]))
+    tensor([0.5000, 0.2500])
+    """
     return _reciprocal(xp, x)
 
 
@@ -389,7 +440,11 @@ reciprocal.defvjp(lambda g, ans, x: -g * (ans * ans).conj())
 
 @primitive("maximum", promote="same")
 def maximum(xp, x, y):
-    """The larger of each pair; NaN wins; a tie shares its gradient evenly, beside NaN both get it."""
+    """The larger of each pair; NaN wins; a tie shares its gradient evenly, beside NaN both get it.
+
+    >>> torch.maximum(torch.tensor([1.0, 5.0]), torch.tensor([3.0, 2.0]))
+    tensor([3., 5.])
+    """
     if hasattr(x, "dtype") and x.dtype.kind == "c":
         raise unknown("maximum", x)
     return xp.maximum(x, y)
@@ -403,7 +458,11 @@ maximum.defvjp(
 
 @primitive("minimum", promote="same")
 def minimum(xp, x, y):
-    """The smaller of each pair; NaN wins; a tie shares its gradient evenly, beside NaN both get it."""
+    """The smaller of each pair; NaN wins; a tie shares its gradient evenly, beside NaN both get it.
+
+    >>> torch.minimum(torch.tensor([1.0, 5.0]), torch.tensor([3.0, 2.0]))
+    tensor([1., 2.])
+    """
     if hasattr(x, "dtype") and x.dtype.kind == "c":
         raise unknown("minimum", x)
     return xp.minimum(x, y)
@@ -426,7 +485,11 @@ def _check_ends(input: Tensor, end: Tensor, weight: Any) -> None:
 
 @method("lerp")
 def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
-    """``input + weight * (end - input)``, from the nearer end: weight 1 gives ``end``; not of integers."""
+    """``input + weight * (end - input)``, from the nearer end: weight 1 gives ``end``; not of integers.
+
+    >>> torch.lerp(torch.tensor([0.0]), torch.tensor([10.0]), 0.25)
+    tensor([2.5000])
+    """
     _check_ends(input, end, weight)
     return _lerp(input, end, weight)
 
@@ -475,13 +538,21 @@ _addcmul.defvjp(
 
 @method("addcmul")
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    """``input + value * tensor1 * tensor2``, in their common type."""
+    """``input + value * tensor1 * tensor2``, in their common type.
+
+    >>> torch.addcmul(torch.tensor([1.0]), torch.tensor([6.0]), torch.tensor([3.0]), value=0.5)
+    tensor([10.])
+    """
     return _addcmul(input, tensor1, tensor2, value)
 
 
 @primitive("xlogy", promote="float")
 def xlogy(xp, x, y):
-    """``xlogy(input, other)``: input * log(other), 0 where input is 0 (unless other is NaN)."""
+    """``xlogy(input, other)``: input * log(other), 0 where input is 0 (unless other is NaN).
+
+    >>> torch.xlogy(torch.tensor([0.0, 2.0]), torch.tensor([0.0, 1.0]))
+    tensor([0., 0.])
+    """
     given = x if hasattr(x, "dtype") else y
     if given.dtype.kind == "c":
         raise unknown("xlogy", given)
@@ -529,7 +600,11 @@ def _no_integers(tensor1: Tensor, tensor2: Tensor) -> None:
 
 @method("addcdiv")
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    """``input + value * tensor1 / tensor2``, in their common type; RuntimeError where both are integers."""
+    """``input + value * tensor1 / tensor2``, in their common type; RuntimeError where both are integers.
+
+    >>> torch.addcdiv(torch.tensor([1.0]), torch.tensor([6.0]), torch.tensor([3.0]), value=0.5)
+    tensor([2.])
+    """
     _no_integers(tensor1, tensor2)
     return _addcdiv(input, tensor1, tensor2, value)
 

@@ -122,6 +122,12 @@ def tensor(
     Raises:
         ValueError: ragged sequences, text in one, an integer beyond int64, a tensor of several elements in a sequence.
         TypeError, RuntimeError: no numbers.
+
+    >>> torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    tensor([[1., 2.],
+            [3., 4.]])
+    >>> torch.tensor([1, 2], dtype=torch.float64)
+    tensor([1., 2.], dtype=torch.float64)
     """
     array = _array(data, dtype)
     if device is None and not isinstance(array, np.ndarray):
@@ -137,6 +143,9 @@ def as_tensor(data: Any, dtype: DType = None, device: Device = None) -> Tensor:
 
     TypeError, ValueError: an array of elements that no tensor has, of foreign byte order, or with strides that are
     negative or no multiple of the element.
+
+    >>> torch.as_tensor([1.0, 2.0])
+    tensor([1., 2.])
     """
     if data.__class__ in TENSORS:
         return data if dtype is None and device is None else data.to(device=device, dtype=dtype)
@@ -172,7 +181,12 @@ def _note_read_only(array: Any) -> None:
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor that shares the memory of a NumPy array; errors as of :func:`as_tensor`."""
+    """A tensor that shares the memory of a NumPy array; errors as of :func:`as_tensor`.
+
+    >>> import numpy as np
+    >>> torch.from_numpy(np.array([1.0, 2.0]))
+    tensor([1., 2.], dtype=torch.float64)
+    """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     _note_read_only(ndarray)
@@ -181,7 +195,11 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 @checked
 def scalar_tensor(s: Number, *, dtype: DType = None, device: Device = None) -> Tensor:
-    """A zero-dimensional tensor."""
+    """A zero-dimensional tensor.
+
+    >>> torch.scalar_tensor(2.5)
+    tensor(2.5000)
+    """
     return full((), s, dtype=dtype or dtypes.get_default_dtype(), device=device)
 
 
@@ -214,13 +232,21 @@ def _too_large(shape: Any, error: Exception) -> RuntimeError:
 def zeros(
     *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
-    """Zeros of the shape ``size``."""
+    """Zeros of the shape ``size``.
+
+    >>> torch.zeros(2)
+    tensor([0., 0.])
+    """
     return _filled(sizes(size), 0, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
 @checked
 def ones(*size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
-    """Ones of the shape ``size``."""
+    """Ones of the shape ``size``.
+
+    >>> torch.ones(2)
+    tensor([1., 1.])
+    """
     return _filled(sizes(size), 1, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
@@ -228,7 +254,11 @@ def ones(*size: int | Sequence[int], dtype: DType = None, device: Device = None,
 def empty(
     *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
-    """Uninitialised values of the shape ``size``."""
+    """Uninitialised values of the shape ``size``.
+
+    >>> torch.empty(2, 3).shape
+    torch.Size([2, 3])
+    """
     return _filled(sizes(size), None, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
@@ -241,7 +271,11 @@ def full(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``fill_value`` everywhere, in its own dtype unless one is given; RuntimeError where that cannot hold it."""
+    """``fill_value`` everywhere, in its own dtype unless one is given; RuntimeError where that cannot hold it.
+
+    >>> torch.full((2,), 3.5)
+    tensor([3.5000, 3.5000])
+    """
     fill_value = _number(fill_value)
     return _filled(
         sizes((size,)),
@@ -266,10 +300,26 @@ def _like(name: str, make: Any, doc: str) -> Callable[..., Tensor]:
     return checked(like)
 
 
-zeros_like = _like("zeros_like", zeros, "Zeros in the shape, dtype and device of ``input``.")
-ones_like = _like("ones_like", ones, "Ones in the shape, dtype and device of ``input``.")
-empty_like = _like("empty_like", empty, "Uninitialised values in the shape, dtype and device of ``input``.")
-full_like = _like("full_like", full, "``fill_value`` in the shape, dtype and device of ``input``.")
+zeros_like = _like("zeros_like", zeros, """Zeros in the shape, dtype and device of ``input``.
+
+    >>> torch.zeros_like(torch.ones(2))
+    tensor([0., 0.])
+    """)
+ones_like = _like("ones_like", ones, """Ones in the shape, dtype and device of ``input``.
+
+    >>> torch.ones_like(torch.zeros(2))
+    tensor([1., 1.])
+    """)
+empty_like = _like("empty_like", empty, """Uninitialised values in the shape, dtype and device of ``input``.
+
+    >>> torch.empty_like(torch.ones(2, 3)).shape
+    torch.Size([2, 3])
+    """)
+full_like = _like("full_like", full, """``fill_value`` in the shape, dtype and device of ``input``.
+
+    >>> torch.full_like(torch.ones(2), 3.5)
+    tensor([3.5000, 3.5000])
+    """)
 
 
 def _new(name: str, make: Any) -> None:
@@ -306,7 +356,11 @@ def arange(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``start`` (default 0) to ``end`` (exclusive) by ``step``; int64 if all are integers, else the default dtype."""
+    """``start`` (default 0) to ``end`` (exclusive) by ``step``; int64 if all are integers, else the default dtype.
+
+    >>> torch.arange(1, 7, 2)
+    tensor([1, 3, 5])
+    """
     if end is None:
         start, end = 0, start
     start, end, step = _number(start), _number(end), _number(step)
@@ -353,6 +407,9 @@ def linspace(
 
     Raises:
         RuntimeError: ends that the dtype does not hold, a negative number of steps.
+
+    >>> torch.linspace(0, 1, 5)
+    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
     start, end, kind = _ends("linspace", start, end, steps, dtype)
     return _made(_evenly(start, end, int(steps), kind.np).astype(kind.np), device, requires_grad)
@@ -412,7 +469,11 @@ def logspace(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``base`` to the powers of :func:`linspace`; of integers those between the ends, cut to integers, are not cut."""
+    """``base`` to the powers of :func:`linspace`; of integers those between the ends, cut to integers, are not cut.
+
+    >>> torch.logspace(0, 2, 3)
+    tensor([  1.,  10., 100.])
+    """
     first, end, kind = _ends("logspace", start, end, steps, dtype)
     powers = _evenly(_number(start) if steps == 1 else first, end, int(steps), np.dtype(np.float64))
     with np.errstate(all="ignore"):
@@ -423,7 +484,12 @@ def logspace(
 def eye(
     n: int, m: int | None = None, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
-    """The n × m matrix with ones on the diagonal."""
+    """The n × m matrix with ones on the diagonal.
+
+    >>> torch.eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
     for role, size in (("n", n), ("m", 0 if m is None else m)):
         if size < 0:
             raise RuntimeError(f"{role} must be greater or equal to 0, got {size}")
@@ -432,7 +498,14 @@ def eye(
 
 @checked
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Grids of coordinates from vectors, of shape (n0, n1, …), or (n1, n0, …) with ``indexing="xy"``."""
+    """Grids of coordinates from vectors, of shape (n0, n1, …), or (n1, n0, …) with ``indexing="xy"``.
+
+    >>> a, b = torch.meshgrid(torch.tensor([1, 2]), torch.tensor([3, 4]), indexing="ij")
+    >>> a, b
+    (tensor([[1, 1],
+            [2, 2]]), tensor([[3, 4],
+            [3, 4]]))
+    """
     several: Any = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
     n = len(several)
     several = tensors_of(several)
@@ -455,5 +528,9 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
 
 @checked
 def numel(input: Tensor) -> int:
-    """The number of elements."""
+    """The number of elements.
+
+    >>> torch.numel(torch.ones(2, 3))
+    6
+    """
     return input.numel()

@@ -91,7 +91,11 @@ def _in_type(input: Any, dtype: Any) -> Any:
 
 
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None) -> Tensor:
-    """The sum of all elements, or over dimension(s) ``dim``; of bools and integers in int64."""
+    """The sum of all elements, or over dimension(s) ``dim``; of bools and integers in int64.
+
+    >>> torch.sum(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=0)
+    tensor([4., 7.])
+    """
     if dtype is not None:
         return sum(_in_type(input, dtype), dim, keepdim, axis=axis).to(dtype)
     dim = axis if dim is None else dim
@@ -143,7 +147,11 @@ _mean_all.defvjp(lambda g, ans, x: filled(g / (math.prod(x.shape) or 1), x.shape
 
 @method("mean", check=False)
 def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None) -> Tensor:
-    """The mean of all elements, or over dimension(s) ``dim``; of floating-point and complex tensors."""
+    """The mean of all elements, or over dimension(s) ``dim``; of floating-point and complex tensors.
+
+    >>> torch.mean(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=1)
+    tensor([3.0000, 2.5000])
+    """
     if dtype is not None:
         input = _in_type(input, dtype)
     kind = array(input).dtype.kind
@@ -199,7 +207,11 @@ _prod.defvjp(_prod_vjp)
 
 @method("prod")
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
-    """The product of all elements, or over dimension ``dim``."""
+    """The product of all elements, or over dimension ``dim``.
+
+    >>> torch.prod(torch.tensor([2.0, 3.0, 4.0]))
+    tensor(24.)
+    """
     if dtype is not None:
         return prod(_in_type(input, dtype), dim, keepdim).to(dtype)
     return _prod(input, None if dim is None else axes(axis(dim, ndim_of(input)), ndim_of(input)), keepdim)
@@ -257,13 +269,21 @@ _max, _min = _extreme("max", "max", whole_nan=True), _extreme("min", "min", whol
 
 @method("amax")
 def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
-    """The largest element over dimension(s) ``dim`` (default all); equals share the gradient evenly."""
+    """The largest element over dimension(s) ``dim`` (default all); equals share the gradient evenly.
+
+    >>> torch.amax(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=1)
+    tensor([5., 3.])
+    """
     return _amax(input, axes(dim, ndim_of(input)), keepdim)
 
 
 @method("amin")
 def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
-    """The smallest element over dimension(s) ``dim`` (default all); equals share the gradient evenly."""
+    """The smallest element over dimension(s) ``dim`` (default all); equals share the gradient evenly.
+
+    >>> torch.amin(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=1)
+    tensor([1., 2.])
+    """
     return _amin(input, axes(dim, ndim_of(input)), keepdim)
 
 
@@ -316,20 +336,29 @@ def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
     size = "largest" if name == "max" else "smallest"
     reduce.__doc__ = (
         f"The {size} of all elements; over ``dim`` a named tuple of values and int64 indices (the first of equals); "
-        f"with a second tensor the {size} of each pair."
+        f"with a second tensor the {size} of each pair.\n\n"
+        f"    >>> torch.{name}(torch.tensor([1.0, 5.0, 3.0]))\n    tensor({'5.' if name == 'max' else '1.'})\n    "
     )
     return method(name)(reduce)
 
 
 @method("argmax")
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The index (int64) of the largest element, in the flattened tensor or along ``dim``; of equals the first."""
+    """The index (int64) of the largest element, in the flattened tensor or along ``dim``; of equals the first.
+
+    >>> torch.argmax(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=1)
+    tensor([1, 0])
+    """
     return Tensor._wrap(_arg("argmax", input, None if dim is None else axis(dim, ndim_of(input)), keepdim), None)
 
 
 @method("argmin")
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The index (int64) of the smallest element, in the flattened tensor or along ``dim``; of equals the first."""
+    """The index (int64) of the smallest element, in the flattened tensor or along ``dim``; of equals the first.
+
+    >>> torch.argmin(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=1)
+    tensor([0, 1])
+    """
     return Tensor._wrap(_arg("argmin", input, None if dim is None else axis(dim, ndim_of(input)), keepdim), None)
 
 
@@ -351,13 +380,25 @@ def _plain(name: str, doc: str) -> Callable[..., Tensor]:
     return method(name)(reduce)
 
 
-all = _plain("all", "Whether all elements (over ``dim``) are non-zero, as a bool tensor (of uint8 in uint8).")
-any = _plain("any", "Whether one of the elements (over ``dim``) is non-zero, as a bool tensor.")
+all = _plain("all", """Whether all elements (over ``dim``) are non-zero, as a bool tensor (of uint8 in uint8).
+
+    >>> torch.all(torch.tensor([True, False]))
+    tensor(False)
+    """)
+any = _plain("any", """Whether one of the elements (over ``dim``) is non-zero, as a bool tensor.
+
+    >>> torch.any(torch.tensor([True, False]))
+    tensor(True)
+    """)
 
 
 @method("count_nonzero")
 def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
-    """How many elements (over ``dim``) are non-zero, as an int64 tensor."""
+    """How many elements (over ``dim``) are non-zero, as an int64 tensor.
+
+    >>> torch.count_nonzero(torch.tensor([0, 3, 0, 5]))
+    tensor(2)
+    """
     x = raw(input)
     xp = backend.array_module(x)
     with backend.where_it_lies(x):
@@ -429,7 +470,11 @@ def var(
     *,
     correction: float | None = None,
 ) -> Tensor:
-    """Variance over ``dim`` (default all), divided by n - ``correction`` (default 1)."""
+    """Variance over ``dim`` (default all), divided by n - ``correction`` (default 1).
+
+    >>> torch.var(torch.tensor([1.0, 2.0, 3.0]))
+    tensor(1.)
+    """
     return _var(input, *_spread_over(input, dim, unbiased, correction), keepdim)
 
 
@@ -442,7 +487,11 @@ def std(
     *,
     correction: float | None = None,
 ) -> Tensor:
-    """Standard deviation: the square root of :func:`var`; where it is 0 its gradient is 0."""
+    """Standard deviation: the square root of :func:`var`; where it is 0 its gradient is 0.
+
+    >>> torch.std(torch.tensor([1.0, 2.0, 3.0]))
+    tensor(1.)
+    """
     return _std(input, *_spread_over(input, dim, unbiased, correction), keepdim)
 
 
@@ -455,7 +504,11 @@ def var_mean(
     *,
     correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The variance and the mean."""
+    """The variance and the mean.
+
+    >>> torch.var_mean(torch.tensor([1.0, 2.0, 3.0]))
+    (tensor(1.), tensor(2.))
+    """
     over = None if isinstance(dim, bool) else dim
     return var(input, dim, unbiased, keepdim, correction=correction), mean(input, over, keepdim)
 
@@ -469,7 +522,11 @@ def std_mean(
     *,
     correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The standard deviation and the mean."""
+    """The standard deviation and the mean.
+
+    >>> torch.std_mean(torch.tensor([1.0, 2.0, 3.0]))
+    (tensor(1.), tensor(2.))
+    """
     over = None if isinstance(dim, bool) else dim
     return std(input, dim, unbiased, keepdim, correction=correction), mean(input, over, keepdim)
 
@@ -500,7 +557,11 @@ _logsumexp.defvjp(
 
 @method("logsumexp")
 def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
-    """log of the sum of exponentials over ``dim``, without overflow; integers in the default float type."""
+    """log of the sum of exponentials over ``dim``, without overflow; integers in the default float type.
+
+    >>> torch.logsumexp(torch.tensor([0.0, 0.0]), dim=0)
+    tensor(0.6931)
+    """
     if raw(input).dtype.kind in "biu":
         input = input.to(dtypes.get_default_dtype())
     return _logsumexp(input, axes(dim, ndim_of(input)), keepdim)
@@ -508,7 +569,11 @@ def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) ->
 
 @method("cumsum")
 def cumsum(input: Tensor, dim: int, *, dtype: DType = None) -> Tensor:
-    """Running sum along ``dim``."""
+    """Running sum along ``dim``.
+
+    >>> torch.cumsum(torch.tensor([1, 2, 3]), dim=0)
+    tensor([1, 3, 6])
+    """
     if dtype is not None:
         return cumsum(_in_type(input, dtype), dim).to(dtype)
     return _cumsum(input, axis(dim, ndim_of(input)))

@@ -44,7 +44,12 @@ def any_below(shape: Sequence[int]) -> bool:
 
 @method("reshape", check=False)
 def reshape(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
-    """The same elements in ``shape`` (one size may be -1); a view where the memory allows."""
+    """The same elements in ``shape`` (one size may be -1); a view where the memory allows.
+
+    >>> torch.reshape(torch.arange(6), (2, -1))
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
+    """
     return _reshape(input, _full(sizes(shape), array(input).shape))
 
 
@@ -96,13 +101,21 @@ def reshape_as(self: Tensor, other: Tensor) -> Tensor:
 
 @method("ravel")
 def ravel(input: Tensor) -> Tensor:
-    """All elements in one dimension."""
+    """All elements in one dimension.
+
+    >>> torch.ravel(torch.ones(2, 3)).shape
+    torch.Size([6])
+    """
     return reshape(input, -1)
 
 
 @method("flatten")
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Dimensions ``start_dim`` to ``end_dim`` (inclusive) made into one."""
+    """Dimensions ``start_dim`` to ``end_dim`` (inclusive) made into one.
+
+    >>> torch.flatten(torch.ones(2, 3, 4), 1).shape
+    torch.Size([2, 12])
+    """
     shape = array(input).shape
     if not shape:
         return reshape(input, 1)
@@ -116,7 +129,11 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @method("unflatten")
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    """Dimension ``dim`` split into ``sizes`` (one may be -1)."""
+    """Dimension ``dim`` split into ``sizes`` (one may be -1).
+
+    >>> torch.unflatten(torch.ones(2, 6), 1, (2, 3)).shape
+    torch.Size([2, 2, 3])
+    """
     shape = array(input).shape
     if not shape:
         raise RuntimeError("unflatten: Dimension specified as 0 but tensor has no dimensions")
@@ -134,7 +151,11 @@ _swap.defvjp(lambda g, ans, x, a, b: _swap(g, a, b))
 
 @method("transpose", "swapaxes", "swapdims", check=False)
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Dimensions ``dim0`` and ``dim1`` exchanged; a view."""
+    """Dimensions ``dim0`` and ``dim1`` exchanged; a view.
+
+    >>> torch.swapaxes(torch.ones(2, 3), 0, 1).shape
+    torch.Size([3, 2])
+    """
     n = ndim_of(input)
     return _swap(input, axis(dim0, n), axis(dim1, n))
 
@@ -152,7 +173,11 @@ _t.defvjp(lambda g, ans, x: g.T)
 
 @method("t", check=False)
 def t(input: Tensor) -> Tensor:
-    """The transpose of a matrix (a vector or a number is returned as it is); a view."""
+    """The transpose of a matrix (a vector or a number is returned as it is); a view.
+
+    >>> torch.t(torch.ones(2, 3)).shape
+    torch.Size([3, 2])
+    """
     if ndim_of(input) > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {ndim_of(input)}D")
     return _t(input)
@@ -189,7 +214,11 @@ _permute.defvjp(lambda g, ans, x, dims: _permute(g, tuple(sorted(range(len(dims)
 
 @checked
 def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
-    """Dimensions in the order ``dims``; a view."""
+    """Dimensions in the order ``dims``; a view.
+
+    >>> torch.permute(torch.ones(2, 3, 4), (2, 0, 1)).shape
+    torch.Size([4, 2, 3])
+    """
     n = ndim_of(input)
     if len(dims) != n:
         raise RuntimeError(
@@ -207,7 +236,11 @@ attach("permute", lambda self, *dims: permute(self, sizes(dims)))
 
 @method("movedim", "moveaxis")
 def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """Dimension(s) ``source`` moved to ``destination``; a view."""
+    """Dimension(s) ``source`` moved to ``destination``; a view.
+
+    >>> torch.movedim(torch.ones(2, 3, 4), 0, 2).shape
+    torch.Size([3, 4, 2])
+    """
     n = ndim_of(input)
     source = [axis(s, n) for s in (source if isinstance(source, (tuple, list)) else (source,))]
     destination = [axis(d, n) for d in (destination if isinstance(destination, (tuple, list)) else (destination,))]
@@ -248,7 +281,11 @@ _unsqueezed.defvjp(lambda g, ans, x, shape: g.reshape(x.shape))
 
 @method("squeeze", check=False)
 def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
-    """Without dimensions of size 1 (all, or those in ``dim``); a view."""
+    """Without dimensions of size 1 (all, or those in ``dim``); a view.
+
+    >>> torch.squeeze(torch.ones(1, 2, 1)).shape
+    torch.Size([2])
+    """
     shape = array(input).shape
     n = len(shape)
     chosen = range(n) if dim is None else {axis(d, n) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))}
@@ -258,7 +295,11 @@ def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
 
 @method("unsqueeze", check=False)
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
-    """With a dimension of size 1 put in at ``dim``; a view."""
+    """With a dimension of size 1 put in at ``dim``; a view.
+
+    >>> torch.unsqueeze(torch.ones(2, 3), 1).shape
+    torch.Size([2, 1, 3])
+    """
     shape = array(input).shape
     d = axis(dim, len(shape) + 1)
     return _unsqueezed(input, (*shape[:d], 1, *shape[d:]))
@@ -266,7 +307,12 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 
 @primitive("_broadcast_to", meta="x", view=True, grad_name="ExpandBackward0")
 def broadcast_to(xp, x, shape):
-    """``broadcast_to(input, shape)``: repeated along dimensions of size 1 and new leading ones, without copying."""
+    """``broadcast_to(input, shape)``: repeated along dimensions of size 1 and new leading ones, without copying.
+
+    >>> torch.broadcast_to(torch.tensor([1, 2]), (2, 2))
+    tensor([[1, 2],
+            [1, 2]])
+    """
     if shape == x.shape:
         return x[...]
     try:
@@ -331,7 +377,11 @@ attach("broadcast_to", lambda self, *shape: broadcast_to(self, _expanded(sizes(s
 
 @checked
 def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
-    """The shape to which ``shapes`` broadcast."""
+    """The shape to which ``shapes`` broadcast.
+
+    >>> torch.broadcast_shapes((2, 1), (3,))
+    torch.Size([2, 3])
+    """
     whole = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
     try:
         return Size(np.broadcast_shapes(*whole))
@@ -342,7 +392,11 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
 
 @checked
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """All tensors expanded to their common shape."""
+    """All tensors expanded to their common shape.
+
+    >>> [t.shape for t in torch.broadcast_tensors(torch.ones(2, 1), torch.ones(3))]
+    [torch.Size([2, 3]), torch.Size([2, 3])]
+    """
     shape = broadcast_shapes(*[raw(x).shape for x in tensors])
     return tuple(expand(x, shape) for x in tensors)
 
@@ -357,7 +411,11 @@ _flip.defvjp(lambda g, ans, x, dims: _flip(g, dims))
 
 @checked
 def flip(input: Tensor, dims: int | Sequence[int]) -> Tensor:
-    """In reverse order along ``dims``."""
+    """In reverse order along ``dims``.
+
+    >>> torch.flip(torch.tensor([1, 2, 3]), dims=[0])
+    tensor([3, 2, 1])
+    """
     n = ndim_of(input)
     along = tuple([axis(d, n) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
     if len(set(along)) != len(along):
@@ -378,7 +436,11 @@ _roll.defvjp(lambda g, ans, x, shifts, dims: _roll(g, tuple([-s for s in shifts]
 
 @method("roll")
 def roll(input: Tensor, shifts: int | Sequence[int], dims: Dims = None) -> Tensor:
-    """Shifted by ``shifts`` along ``dims`` (or flattened), what falls off entering at the other end."""
+    """Shifted by ``shifts`` along ``dims`` (or flattened), what falls off entering at the other end.
+
+    >>> torch.roll(torch.tensor([1, 2, 3]), 1)
+    tensor([3, 1, 2])
+    """
     by = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
     n = ndim_of(input)
     along = () if dims is None else tuple([axis(d, n) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
@@ -415,7 +477,11 @@ def _tensors(tensors: Any, name: str) -> tuple[Any, ...]:
 
 @checked
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """The tensors one behind the other along ``dim``; their other sizes must agree.  ValueError for none."""
+    """The tensors one behind the other along ``dim``; their other sizes must agree.  ValueError for none.
+
+    >>> torch.cat([torch.tensor([1, 2]), torch.tensor([3])])
+    tensor([1, 2, 3])
+    """
     tensors = tuple(tensors)
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
@@ -469,7 +535,12 @@ _stack.defvjp_each(lambda i, g, ans, *xs, dim: g[(slice(None),) * dim + (i,)])
 
 @checked
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """The tensors, of one shape, along a new dimension ``dim``."""
+    """The tensors, of one shape, along a new dimension ``dim``.
+
+    >>> torch.stack([torch.tensor([1, 2]), torch.tensor([3, 4])])
+    tensor([[1, 2],
+            [3, 4]])
+    """
     tensors = _tensors(tensors, "stack")
     shape = raw(tensors[0]).shape
     for i, x in enumerate(tensors):
@@ -483,14 +554,23 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 @checked
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
-    """Joined along the second dimension (vectors along the first)."""
+    """Joined along the second dimension (vectors along the first).
+
+    >>> torch.hstack([torch.tensor([1, 2]), torch.tensor([3])])
+    tensor([1, 2, 3])
+    """
     tensors = [x if ndim_of(x) else reshape(x, 1) for x in tensors]
     return cat(tensors, 0 if ndim_of(tensors[0]) == 1 else 1)
 
 
 @checked
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
-    """Joined along the first dimension, vectors as rows."""
+    """Joined along the first dimension, vectors as rows.
+
+    >>> torch.vstack([torch.tensor([1, 2]), torch.tensor([3, 4])])
+    tensor([[1, 2],
+            [3, 4]])
+    """
     return cat([x if ndim_of(x) > 1 else reshape(x, 1, -1) for x in tensors], 0)
 
 
@@ -506,7 +586,11 @@ _unbind.defvjp(lambda g, ans, x, dim: np.array(g) if isinstance(g[0], np.floatin
 
 @method("unbind")
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """A tuple of the slices along ``dim``, which is gone from each; views."""
+    """A tuple of the slices along ``dim``, which is gone from each; views.
+
+    >>> torch.unbind(torch.tensor([[1, 2], [3, 4]]))
+    (tensor([1, 2]), tensor([3, 4]))
+    """
     if ndim_of(input) == 0:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     return _unbind(input, axis(dim, ndim_of(input)))
@@ -535,7 +619,11 @@ _split.defvjp(lambda g, ans, x, parts, dim, name: cat(g, dim))
 
 @method("split")
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    """A tuple of pieces along ``dim``: of one size (the last may be smaller), or of the sizes given; views."""
+    """A tuple of pieces along ``dim``: of one size (the last may be smaller), or of the sizes given; views.
+
+    >>> torch.split(torch.arange(5), 2)
+    (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+    """
     if ndim_of(tensor) == 0:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
     d = axis(dim, ndim_of(tensor))
@@ -560,7 +648,11 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
 
 @method("chunk")
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most ``chunks`` pieces along ``dim``, all but the last of one size; views."""
+    """At most ``chunks`` pieces along ``dim``, all but the last of one size; views.
+
+    >>> torch.chunk(torch.arange(5), 2)
+    (tensor([0, 1, 2]), tensor([3, 4]))
+    """
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     if ndim_of(input) == 0:
@@ -597,7 +689,11 @@ def repeat(self: Tensor, *repeats: int | Sequence[int]) -> Tensor:
 
 @checked
 def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
-    """Repeated so many times along the last dimensions; copies."""
+    """Repeated so many times along the last dimensions; copies.
+
+    >>> torch.tile(torch.tensor([1, 2]), (2,))
+    tensor([1, 2, 1, 2])
+    """
     dims = tuple(dims)
     return _tile(input, (1,) * (ndim_of(input) - len(dims)) + dims)
 
@@ -626,7 +722,9 @@ def _triangle(name: str) -> Any:
 
     triangle.__name__ = triangle.__qualname__ = name
     side = "below or on" if name == "tril" else "above or on"
-    triangle.__doc__ = f"Zero but {side} the ``diagonal``."
+    rows = ("[1., 0.]", "[1., 1.]") if name == "tril" else ("[1., 1.]", "[0., 1.]")
+    example = f"torch.{name}(torch.ones(2, 2))\n    tensor([{rows[0]},\n            {rows[1]}])"
+    triangle.__doc__ = f"Zero but {side} the ``diagonal``.\n\n    >>> {example}\n    "
     return method(name)(triangle)
 
 

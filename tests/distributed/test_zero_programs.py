@@ -12,7 +12,7 @@ import pytest
 import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import nn, optim
-from distgrad.distributed.gradients.bits import bits
+from distgrad.distributed.gradients.fingerprint import bits
 from distgrad.distributed.optim import ZeroRedundancyOptimizer
 from distgrad.nn.parallel import DistributedDataParallel
 from tests.distributed.helpers import zero_programs as programs

@@ -37,11 +37,19 @@ What = tuple[str, str, np.ndarray]  # an operation's name, how it is done, and a
 
 
 class DistError(RuntimeError):
-    """Ranks cannot go on together: one failed, left, or asked for another operation.  The message names the rank."""
+    """Ranks cannot go on together: one failed, left, or asked for another operation.  The message names the rank.
+
+    >>> issubclass(dist.DistError, RuntimeError)
+    True
+    """
 
 
 class DistTimeoutError(DistError):
-    """A rank waited longer than its time-out for the others."""
+    """A rank waited longer than its time-out for the others.
+
+    >>> issubclass(dist.DistTimeoutError, dist.DistError)
+    True
+    """
 
 
 def check_message(rank: int, source: int, tag: int, array: np.ndarray, size: int, kind: np.dtype) -> None:
@@ -154,6 +162,11 @@ class Communicator(Protocol):
         per_thread: whether a rank is a thread (True) or a process (False).
         timeout: seconds an operation may wait for other ranks before :class:`DistTimeoutError`; None: for ever.
         exit_code: what this rank's process is about to end with, where that is known; :meth:`Depart` may tell others.
+
+    >>> from distgrad_communicators.serial import SerialCommunicator
+    >>> comm = SerialCommunicator()
+    >>> comm.rank, comm.size
+    (0, 1)
     """
 
     rank: int

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from distgrad.distributed.gradients.announced import UNKNOWN, Announced, refuse_unknown
-from distgrad.distributed.gradients.bits import PRIME, bits
 from distgrad.distributed.gradients.buckets import Bucket, make_buckets
+from distgrad.distributed.gradients.fingerprint import PRIME, bits
 from distgrad.distributed.gradients.grad_bucket import CommHook, GradBucket, all_reduced
 from distgrad.distributed.gradients.nonfinite import FiniteCheck, FiniteSearch, NonFiniteError, all_finite
 from distgrad.distributed.gradients.static_graph import StaticGraph

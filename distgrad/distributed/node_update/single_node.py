@@ -38,7 +38,7 @@ from distgrad.backend import Array, carve, device
 from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.communication.reduction import ReduceOp, combine
 from distgrad.distributed.gradients.announced import Announced, refuse_unknown
-from distgrad.distributed.gradients.bits import PRIME, bits
+from distgrad.distributed.gradients.fingerprint import PRIME, bits
 from distgrad.distributed.gradients.nonfinite import ABSENT, NONFINITE, PRESENT, FiniteSearch, all_finite
 from distgrad.distributed.node_update.agreement import SameUpdate
 from distgrad.distributed.node_update.optimizer_state import SharedState

@@ -17,7 +17,7 @@ from distgrad.autograd import Tensor
 from distgrad.backend import Array
 from distgrad.distributed.collectives.in_place import broadcast_array
 from distgrad.distributed.communication.communicator import Communicator
-from distgrad.distributed.gradients.bits import PRIME, bits
+from distgrad.distributed.gradients.fingerprint import PRIME, bits
 from distgrad.storage import FlatStorage
 
 __all__ = ["levelled", "owners", "told"]

@@ -19,7 +19,7 @@ from distgrad.distributed.algorithms.join import Join
 from distgrad.distributed.collectives.in_place import broadcast_array
 from distgrad.distributed.collectives.work import gather_array
 from distgrad.distributed.communication.communicator import Communicator
-from distgrad.distributed.gradients.bits import PRIME
+from distgrad.distributed.gradients.fingerprint import PRIME
 from distgrad.distributed.node_update.multi_node import ClusterUpdate
 from distgrad.distributed.optim.ownership import levelled, owners, told
 from distgrad.distributed.optim.wrapping import Wrapping
@@ -134,6 +134,14 @@ class ZeroRedundancyOptimizer(Wrapping):
     Raises:
         TypeError: an optimizer with a ``step()`` of its own (LBFGS), which cannot be shared out.
         ValueError: no process group, or ``overlap_with_ddp``.
+
+    >>> from distgrad.distributed.optim import ZeroRedundancyOptimizer
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = ZeroRedundancyOptimizer([w], optim.Adam, lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.9000, 1.9000], requires_grad=True)
     """
 
     def __init__(

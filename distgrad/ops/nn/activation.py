@@ -49,7 +49,11 @@ def _cast(x: Any, kind: Any = float32) -> Any:
 
 @primitive("relu", "relu_")
 def relu(xp, x):
-    """``relu(input)``: max(input, 0); the gradient at 0 is 0."""
+    """``relu(input)``: max(input, 0); the gradient at 0 is 0.
+
+    >>> torch.relu(torch.tensor([-1.0, 1.0]))
+    tensor([0., 1.])
+    """
     if x.dtype.kind in "cb":
         raise unknown("relu", x)
     return xp.maximum(x, 0)
@@ -90,7 +94,11 @@ _leaky_relu.defvjp(lambda g, ans, x, slope: _stepwise(_where(g, g * slope, raw(x
 
 @checked
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """``input`` where positive, else ``negative_slope * input``."""
+    """``input`` where positive, else ``negative_slope * input``.
+
+    >>> F.leaky_relu(torch.tensor([-1.0, 0.0, 1.0]), 0.1)
+    tensor([-0.1000,  0.0000,  1.0000])
+    """
     return _into(input, _leaky_relu(_kept_from(input, inplace), negative_slope), inplace)
 
 
@@ -163,7 +171,11 @@ def _floats(x: Any, name: str) -> Any:
 
 @method("softmax")
 def softmax(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tensor:
-    """exp(input) divided by its sum over ``dim``: non-negative, sums to 1."""
+    """exp(input) divided by its sum over ``dim``: non-negative, sums to 1.
+
+    >>> torch.softmax(torch.tensor([0.0, 0.0]), dim=0)
+    tensor([0.5000, 0.5000])
+    """
     if dtype is not None:
         input = _floats(input.to(dtype), "softmax")
     return _softmax(input, _implicit(dim, ndim_of(input)))
@@ -171,7 +183,11 @@ def softmax(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tenso
 
 @checked
 def softmin(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tensor:
-    """:func:`softmax` of ``-input``."""
+    """:func:`softmax` of ``-input``.
+
+    >>> F.softmin(torch.tensor([0.0, 1.0]), dim=0)
+    tensor([0.7311, 0.2689])
+    """
     return softmax(-input, dim, dtype)
 
 
@@ -194,7 +210,11 @@ _log_softmax.defvjp(
 
 @method("log_softmax")
 def log_softmax(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tensor:
-    """Logarithm of :func:`softmax` over ``dim``, without overflow."""
+    """Logarithm of :func:`softmax` over ``dim``, without overflow.
+
+    >>> torch.log_softmax(torch.tensor([1.0, 1.0]), dim=0)
+    tensor([-0.6931, -0.6931])
+    """
     if dtype is not None:
         input = _floats(input.to(dtype), "log_softmax")
     return _log_softmax(input, _implicit(dim, ndim_of(input)))
@@ -208,7 +228,11 @@ def _special(xp: Any) -> Any:
 @primitive("erf", promote="float")
 @of_floats
 def erf(xp, x):
-    """``erf(input)``: error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0."""
+    """``erf(input)``: error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0.
+
+    >>> torch.erf(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8427])
+    """
     return _special(xp).erf(x)
 
 
@@ -218,7 +242,11 @@ erf.defvjp(lambda g, ans, x: g * exp(x * -x) * (2 / math.sqrt(math.pi)))
 @primitive("erfc", promote="float")
 @of_floats
 def erfc(xp, x):
-    """``erfc(input)``: 1 - erf(input), exact for large inputs."""
+    """``erfc(input)``: 1 - erf(input), exact for large inputs.
+
+    >>> torch.erfc(torch.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.1573])
+    """
     return _special(xp).erfc(x)
 
 
@@ -248,7 +276,11 @@ _gelu.defvjp(_in_wide(_gelu_vjp))
 
 @checked
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
-    """x Phi(x), a Gaussian unit (Hendrycks & Gimpel 2016, arXiv:1606.08415); ``approximate="tanh"`` by tanh."""
+    """x Phi(x), a Gaussian unit (Hendrycks & Gimpel 2016, arXiv:1606.08415); ``approximate="tanh"`` by tanh.
+
+    >>> F.gelu(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.1587,  0.0000,  0.8413])
+    """
     if approximate not in ("none", "tanh"):
         raise RuntimeError(f"approximate argument must be either none or tanh, got {approximate!r}.")
     return _gelu(input, approximate == "tanh")
@@ -278,7 +310,11 @@ _softplus.defvjp(
 
 @checked
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + exp(beta * input)) / beta; the input itself where beta * input > threshold."""
+    """log(1 + exp(beta * input)) / beta; the input itself where beta * input > threshold.
+
+    >>> F.softplus(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([0.3133, 0.6931, 1.3133])
+    """
     return _softplus(input, beta, threshold)
 
 
@@ -293,7 +329,11 @@ _logsigmoid.defvjp(_in_wide(lambda g, ans, x, _: g * sigmoid(-x)))
 
 @checked
 def logsigmoid(input: Tensor) -> Tensor:
-    """log(sigmoid(input)), without overflow."""
+    """log(sigmoid(input)), without overflow.
+
+    >>> F.logsigmoid(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-1.3133, -0.6931, -0.3133])
+    """
     return _logsigmoid(input, None)
 
 
@@ -320,19 +360,31 @@ _elu.defvjp(
 
 @checked
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """``input`` where positive, else alpha (exp(input) - 1) (Clevert et al. 2015, arXiv:1511.07289)."""
+    """``input`` where positive, else alpha (exp(input) - 1) (Clevert et al. 2015, arXiv:1511.07289).
+
+    >>> F.elu(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.6321,  0.0000,  1.0000])
+    """
     return _into(input, _elu(_kept_from(input, inplace), alpha, 1.0, 1.0), inplace)
 
 
 @checked
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """max(0, x) + min(0, alpha (exp(x / alpha) - 1)) (Barron 2017, arXiv:1704.07483)."""
+    """max(0, x) + min(0, alpha (exp(x / alpha) - 1)) (Barron 2017, arXiv:1704.07483).
+
+    >>> torch.celu(torch.tensor([-1.0, 1.0]))
+    tensor([-0.6321,  1.0000])
+    """
     return _into(input, _elu(_kept_from(input, inplace), alpha, 1.0, 1 / alpha), inplace)
 
 
 @checked
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
-    """Scaled exponential linear unit (Klambauer et al. 2017, arXiv:1706.02515)."""
+    """Scaled exponential linear unit (Klambauer et al. 2017, arXiv:1706.02515).
+
+    >>> torch.selu(torch.tensor([-1.0, 1.0]))
+    tensor([-1.1113,  1.0507])
+    """
     return _into(input, _elu(_kept_from(input, inplace), 1.6732632423543772, 1.0507009873554805, 1.0), inplace)
 
 
@@ -352,7 +404,11 @@ _silu.defvjp(_in_wide(_silu_vjp))
 
 @checked
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """x sigmoid(x)."""
+    """x sigmoid(x).
+
+    >>> F.silu(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.2689,  0.0000,  0.7311])
+    """
     return _into(input, _silu(_kept_from(input, inplace), None), inplace)
 
 
@@ -372,13 +428,21 @@ _mish.defvjp(_in_wide(_mish_vjp))
 
 @checked
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x tanh(softplus(x)) (Misra 2019, arXiv:1908.08681)."""
+    """x tanh(softplus(x)) (Misra 2019, arXiv:1908.08681).
+
+    >>> F.mish(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.3034,  0.0000,  0.8651])
+    """
     return _into(input, _mish(_kept_from(input, inplace), None), inplace)
 
 
 @checked
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """``input`` limited to [min_val, max_val]; no gradient at the limits."""
+    """``input`` limited to [min_val, max_val]; no gradient at the limits.
+
+    >>> F.hardtanh(torch.tensor([-4.0, 0.5, 3.0]))
+    tensor([-1.0000,  0.5000,  1.0000])
+    """
     if min_val > max_val:
         raise ValueError(f"min_val cannot be greater than max_val, but they are {min_val} and {max_val}")
     return _into(input, _hardtanh(_kept_from(input, inplace), min_val, max_val), inplace)
@@ -401,7 +465,11 @@ _hardtanh.defvjp(lambda g, ans, x, low, high: _stepwise(_where(0.0, g, raw((x <=
 
 @checked
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """``input`` limited to [0, 6]."""
+    """``input`` limited to [0, 6].
+
+    >>> F.relu6(torch.tensor([-1.0, 3.0, 9.0]))
+    tensor([0., 3., 6.])
+    """
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
@@ -416,7 +484,11 @@ _hardsigmoid.defvjp(lambda g, ans, x, _: _where(g / 6, 0.0, raw((x > -3) & (x < 
 
 @checked
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """relu6(x + 3) / 6."""
+    """relu6(x + 3) / 6.
+
+    >>> F.hardsigmoid(torch.tensor([-4.0, 0.0, 1.5]))
+    tensor([0.0000, 0.5000, 0.7500])
+    """
     return _into(input, _hardsigmoid(_kept_from(input, inplace), None), inplace)
 
 
@@ -431,19 +503,31 @@ _hardswish.defvjp(lambda g, ans, x, _: _where(0.0, _where(g * (x / 3 + 0.5), g, 
 
 @checked
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244)."""
+    """x relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244).
+
+    >>> F.hardswish(torch.tensor([1.0, 3.0]))
+    tensor([0.6667, 3.0000])
+    """
     return _into(input, _hardswish(_kept_from(input, inplace), None), inplace)
 
 
 @checked
 def softsign(input: Tensor) -> Tensor:
-    """x / (1 + |x|)."""
+    """x / (1 + |x|).
+
+    >>> F.softsign(torch.tensor([-1.0, 0.0, 3.0]))
+    tensor([-0.5000,  0.0000,  0.7500])
+    """
     return input / (1 + input.abs())
 
 
 @checked
 def tanhshrink(input: Tensor) -> Tensor:
-    """x - tanh(x)."""
+    """x - tanh(x).
+
+    >>> F.tanhshrink(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.2384,  0.0000,  0.2384])
+    """
     return input - tanh(input)
 
 
@@ -461,7 +545,11 @@ _threshold.defvjp(lambda g, ans, x, threshold, value: _stepwise(_where(0.0, g, r
 
 @checked
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """``input`` where above ``threshold`` (or NaN), else ``value``."""
+    """``input`` where above ``threshold`` (or NaN), else ``value``.
+
+    >>> torch.threshold(torch.tensor([0.0, 1.0]), 0.5, 9.0)
+    tensor([9., 1.])
+    """
     return _into(input, _threshold(_kept_from(input, inplace), threshold, value), inplace)
 
 
@@ -478,7 +566,11 @@ _dropped.defvjp(lambda g, ans, x, mask, scale: _dropped(g, mask, scale))
 
 @checked
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Each element zero with probability ``p``, the others divided by 1 - p (Hinton et al. 2012, arXiv:1207.0580)."""
+    """Each element zero with probability ``p``, the others divided by 1 - p (Hinton et al. 2012, arXiv:1207.0580).
+
+    >>> sorted(set(F.dropout(torch.ones(100), p=0.5).tolist()))
+    [0.0, 2.0]
+    """
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0.0:

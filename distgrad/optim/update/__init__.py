@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
+from distgrad.optim.update.common_sums import Later, totals
 from distgrad.optim.update.contract import refuse_names, refuse_unknown
 from distgrad.optim.update.device_kernel import fused
 from distgrad.optim.update.entries import Entry, SharedEntry, States, Unread, detached, give_back, merged, renew
 from distgrad.optim.update.kernel_trace import Functions, NotTraceable, Program, Traced, replay, source, trace
 from distgrad.optim.update.layout import Layout
-from distgrad.optim.update.segments import (
-    BLOCK_BYTES,
-    SUM_BYTES,
-    Block,
-    Later,
-    Piece,
-    Rule,
-    Segment,
-    Start,
-    segments_of,
-)
+from distgrad.optim.update.segments import BLOCK_BYTES, SUM_BYTES, Block, Piece, Rule, Segment, Start, segments_of
 from distgrad.optim.update.state_dict import must_be_of, must_fit, packed, unpacked
 from distgrad.optim.update.state_views import as_tensor, begin, cast, extend, host, mark, show, take_over, whole_states
 from distgrad.optim.update.stepper import Engine
-from distgrad.optim.update.totals import totals
 
 __all__ = [
     "BLOCK_BYTES",

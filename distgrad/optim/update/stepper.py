@@ -17,11 +17,11 @@ from ...autograd.tensor import TENSORS, Tensor
 from ...backend import Array, ArrayModule
 from ..hooks import Hooked
 from . import state_views
+from .common_sums import Later, totals
 from .contract import refuse_names, refuse_unknown
 from .device_kernel import fused
 from .entries import States, detached, merged
 from .segments import NONE_MADE, SUM_BYTES, Block, Piece, Rule, Segment, Start, segments_of
-from .totals import Later, totals
 
 __all__ = ["Engine"]
 

@@ -56,6 +56,9 @@ def cross_entropy(
     Raises:
         RuntimeError, ValueError: shapes or types that don't fit.  IndexError: a class outside 0 … C-1; on a device,
             where asking would wait for all work before, such a class makes the loss NaN instead.
+
+    >>> F.cross_entropy(torch.zeros(3, 4), torch.tensor([0, 1, 3]))
+    tensor(1.3863)
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
@@ -205,7 +208,11 @@ def nll_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """-input at the target class: the rest of :func:`cross_entropy` after log-softmax; the same shapes and options."""
+    """-input at the target class: the rest of :func:`cross_entropy` after log-softmax; the same shapes and options.
+
+    >>> F.nll_loss(torch.log(torch.tensor([[0.25, 0.75]])), torch.tensor([1]))
+    tensor(0.2877)
+    """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     tensors("nll_loss", input=input, target=target)
