@@ -30,7 +30,16 @@ class PluginError(RuntimeError):
 
 
 class UnknownPluginError(PluginError, LookupError):
-    """No plugin offers the name."""
+    """No plugin offers the name.
+
+    >>> from distgrad import registry
+    >>> try:
+    ...     registry.get("optimizer", "nothing_like_it")
+    ... except registry.UnknownPluginError:
+    ...     print("unknown")
+    ...
+    unknown
+    """
 
 
 class PluginWarning(UserWarning):

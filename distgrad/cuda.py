@@ -14,12 +14,20 @@ __all__ = [
 
 
 def is_available() -> bool:
-    """Whether CuPy is installed and sees a GPU."""
+    """Whether CuPy is installed and sees a GPU.
+
+    >>> torch.cuda.is_available() == (torch.cuda.device_count() > 0)
+    True
+    """
     return backend.device_count() > 0
 
 
 def device_count() -> int:
-    """How many GPUs can be used."""
+    """How many GPUs can be used.
+
+    >>> torch.cuda.device_count() >= 0
+    True
+    """
     return backend.device_count()
 
 

@@ -29,6 +29,9 @@ class dtype:  # noqa: N801 - PyTorch's name
         itemsize: bytes an element.
         is_floating_point, is_complex, is_signed: as in PyTorch.
         category: 0 bool, 1 integer, 2 floating point, 3 complex.
+
+    >>> torch.float32.is_floating_point, torch.int64.itemsize
+    (True, 8)
     """
 
     __slots__ = ("category", "is_complex", "is_floating_point", "is_signed", "itemsize", "name", "np", "tensor_type")
@@ -121,12 +124,22 @@ _default = float32
 
 
 def get_default_dtype() -> dtype:
-    """The floating-point type that Python floats become; float32 at the start."""
+    """The floating-point type that Python floats become; float32 at the start.
+
+    >>> torch.get_default_dtype()
+    torch.float32
+    """
     return _default
 
 
 def set_default_dtype(d: dtype) -> None:
-    """Make ``d``, a floating-point type, the one that Python floats become."""
+    """Make ``d``, a floating-point type, the one that Python floats become.
+
+    >>> torch.set_default_dtype(torch.float64)
+    >>> torch.ones(1).dtype
+    torch.float64
+    >>> torch.set_default_dtype(torch.float32)
+    """
     global _default
     if not isinstance(d, dtype) or not d.is_floating_point:
         raise TypeError(f"only floating-point types are supported as the default type, got {d!r}")
@@ -173,7 +186,11 @@ def _no_dtype(name: str, value: object) -> TypeError:
 
 
 def promote_types(a: dtype, b: dtype) -> dtype:
-    """The smallest type that holds both, by PyTorch's lattice: ``promote_types(int64, float16) is float16``."""
+    """The smallest type that holds both, by PyTorch's lattice: ``promote_types(int64, float16) is float16``.
+
+    >>> torch.promote_types(torch.int64, torch.float32)
+    torch.float32
+    """
     try:
         key = (a.np, b.np)
     except AttributeError:
@@ -209,7 +226,11 @@ def result_type(operands: list[tuple[dtype, int]]) -> dtype:
 
 
 class finfo:  # noqa: N801 - PyTorch's name
-    """``bits, eps, max, min, tiny, smallest_normal, resolution`` of a floating-point type or a complex one's parts."""
+    """``bits, eps, max, min, tiny, smallest_normal, resolution`` of a floating-point type or a complex one's parts.
+
+    >>> torch.finfo(torch.float32).eps
+    1.1920928955078125e-07
+    """
 
     def __init__(self, type: dtype | None = None) -> None:
         if type is not None and not isinstance(type, dtype):
@@ -239,7 +260,11 @@ class finfo:  # noqa: N801 - PyTorch's name
 
 
 class iinfo:  # noqa: N801 - PyTorch's name
-    """Limits of an integer type: ``bits, max, min``."""
+    """Limits of an integer type: ``bits, max, min``.
+
+    >>> torch.iinfo(torch.int8).max
+    127
+    """
 
     def __init__(self, type: dtype) -> None:
         if not isinstance(type, dtype):

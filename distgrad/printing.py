@@ -55,6 +55,11 @@ def set_printoptions(
         profile: ``"default"``, ``"short"`` or ``"full"``: a set of the four values above, each still overridable.
         sci_mode: scientific form always (True), never (False), or where the numbers ask for it (None).  As in PyTorch
             a call that does not name it sets it back to None.
+
+    >>> torch.set_printoptions(precision=2)
+    >>> torch.tensor([1 / 3])
+    tensor([0.33])
+    >>> torch.set_printoptions(profile="default")
     """
     if profile is not None:
         if profile not in _PROFILES:

@@ -40,6 +40,11 @@ def trace(path: str | os.PathLike[str]) -> Iterator[Timeline]:
 
     Raises:
         RuntimeError: a timeline is being recorded already.
+
+    >>> from distgrad import profiler
+    >>> with profiler.trace("trace.json"):
+    ...     nn.Linear(2, 1)(torch.ones(3, 2)).sum().backward()
+    ...
     """
     if across_ranks.current is not None:
         raise RuntimeError(f"a timeline is being recorded already, for {across_ranks.current.path}")

@@ -44,6 +44,11 @@ class Generator:
 
     The samplers return NumPy arrays of the given shape and dtype.  What a seed gives is the same on every machine with
     the same NumPy version; it is not what PyTorch's generators give.
+
+    >>> generator = torch.Generator().manual_seed(3)
+    >>> a = torch.rand(2, generator=generator)
+    >>> a.equal(torch.rand(2, generator=torch.Generator().manual_seed(3)))
+    True
     """
 
     __slots__ = ("_counters", "_seed", "_source", "device")
@@ -363,17 +368,33 @@ default_generator.seed()
 
 
 def manual_seed(seed: int) -> Generator:
-    """Start the default generator anew from ``seed`` and return it."""
+    """Start the default generator anew from ``seed`` and return it.
+
+    >>> generator = torch.manual_seed(3)
+    >>> a = torch.rand(2)
+    >>> generator = torch.manual_seed(3)
+    >>> torch.equal(a, torch.rand(2))
+    True
+    """
     return default_generator.manual_seed(seed)
 
 
 def seed() -> int:
-    """Start the default generator anew from a seed taken from the system, and return that."""
+    """Start the default generator anew from a seed taken from the system, and return that.
+
+    >>> isinstance(torch.seed(), int)
+    True
+    """
     return default_generator.seed()
 
 
 def initial_seed() -> int:
-    """The seed the default generator last started from."""
+    """The seed the default generator last started from.
+
+    >>> generator = torch.manual_seed(3)
+    >>> torch.initial_seed()
+    3
+    """
     return default_generator.initial_seed()
 
 
@@ -389,7 +410,15 @@ def set_rng_state(new_state: np.ndarray) -> None:
 
 @contextlib.contextmanager
 def fork_rng(devices: object = None, enabled: bool = True) -> Iterator[None]:
-    """Put the default generator's state back at the end.  ``devices`` is PyTorch's; one generator serves all here."""
+    """Put the default generator's state back at the end.  ``devices`` is PyTorch's; one generator serves all here.
+
+    >>> generator = torch.manual_seed(3)
+    >>> with torch.random.fork_rng():
+    ...     inside = torch.rand(2)
+    ...
+    >>> torch.equal(inside, torch.rand(2))    # the state of before is there again
+    True
+    """
     if not enabled:
         yield
         return

@@ -73,6 +73,10 @@ class Registry:
         Raises:
             UnknownPluginError: no plugin offers it; the message has the nearest known names, and all of them.
             PluginError: the plugin that bears this name is broken, or two plugins offer it.
+
+        >>> from distgrad import registry
+        >>> registry.get("optimizer", "adam").__name__
+        'Adam'
         """
         self._check_kind(kind)
         if not isinstance(name, str):
@@ -87,6 +91,10 @@ class Registry:
 
         Raises:
             PluginError: the plugin that bears this name is broken, or two plugins offer it.
+
+        >>> from distgrad import registry
+        >>> registry.get_class("loss", "MSELoss").__name__
+        'MSELoss'
         """
         self._check_kind(kind)
         if class_name.startswith("_"):  # probes of the interpreter and of tools, such as __path__
@@ -94,7 +102,12 @@ class Registry:
         return self._find(kind, class_name, by_class_only=True)
 
     def explain(self, kind: str, name: str) -> str:
-        """The message for an unknown ``name``: the nearest known names, all of them, and which plugins are broken."""
+        """The message for an unknown ``name``: the nearest known names, all of them, and which plugins are broken.
+
+        >>> from distgrad import registry
+        >>> registry.explain("optimizer", "adm").partition("?")[0]
+        "unknown optimizer 'adm'; did you mean 'adam' or 'radam' or 'nadam'"
+        """
         known = self.names(kind)
         spellings = {
             spelling.lower(): n for n in known for p in self._by_name[kind, n] for spelling in (n, p.class_name)
@@ -109,24 +122,44 @@ class Registry:
         return text
 
     def broken(self) -> list[str]:
-        """Which plugins could not be loaded, sorted; loads all plugins."""
+        """Which plugins could not be loaded, sorted; loads all plugins.
+
+        >>> from distgrad import registry
+        >>> isinstance(registry.broken(), list)
+        True
+        """
         self._load_all()
         return sorted(self._broken)
 
     def names(self, kind: str) -> list[str]:
-        """The registered names of a kind, sorted; loads all plugins."""
+        """The registered names of a kind, sorted; loads all plugins.
+
+        >>> from distgrad import registry
+        >>> {"mpi", "serial", "shared", "threads"} <= set(registry.names("communicator"))
+        True
+        """
         self._check_kind(kind)
         self._load_all()
         return sorted(name for k, name in self._by_name if k == kind)
 
     def class_names(self, kind: str) -> list[str]:
-        """The names of the registered classes of a kind, sorted; loads all plugins."""
+        """The names of the registered classes of a kind, sorted; loads all plugins.
+
+        >>> from distgrad import registry
+        >>> "Adam" in registry.class_names("optimizer")
+        True
+        """
         self._check_kind(kind)
         self._load_all()
         return sorted(name for k, name in self._by_class if k == kind)
 
     def plugins(self) -> list[Plugin]:
-        """All that is registered and all that is broken, sorted by kind and name; loads all plugins."""
+        """All that is registered and all that is broken, sorted by kind and name; loads all plugins.
+
+        >>> from distgrad import registry
+        >>> {plugin.kind for plugin in registry.plugins()} >= {"optimizer", "loss", "communicator"}
+        True
+        """
         self._load_all(warn=False)
         with self._lock:
             listed = [
@@ -141,7 +174,12 @@ class Registry:
         return sorted(listed, key=lambda p: (p.kind, p.name, p.module))
 
     def digest(self) -> str:
-        """A hash of every plugin's entry point, distribution, version and modules, for ranks to compare; loads none."""
+        """A hash of every plugin's entry point, distribution, version and modules, for ranks to compare; loads none.
+
+        >>> from distgrad import registry
+        >>> len(registry.digest())
+        64
+        """
         lines = [f"{s.name}={s.value} {s.distribution} {s.version} {' '.join(s.children)}" for s in self._discover()]
         with self._lock:
             lines += [f"{p.kind} {p.name} {p.module}" for p in self._records if p.distribution == HERE]

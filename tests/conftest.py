@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -15,9 +16,19 @@ hypothesis.settings.register_profile("distgrad", deadline=None, derandomize=bool
 hypothesis.settings.load_profile("distgrad")
 
 
+gc.disable()  # till all tests are collected: nothing is freed meanwhile, and looking for it takes seconds
+
+
+def pytest_collection_finish() -> None:
+    """The tests themselves stay to the end: no collection need look at them again, and many tests ask for one."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With ``-m mpi``, files without that mark are not even imported: most have none."""
-    if config.option.markexpr == "mpi" and collection_path.suffix == ".py":
+    """With ``-m mpi…``, files without that mark are not even imported: most have none."""
+    if config.option.markexpr.startswith("mpi") and collection_path.suffix == ".py":
         return "mark.mpi" not in collection_path.read_text(encoding="utf-8") or None
     return None
 

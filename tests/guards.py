@@ -132,10 +132,10 @@ def page(results: dict[str, Any]) -> str:
         "# Every guard, seen to fail\n\n"
         "Each test below passes with its guard and fails without it; `python tests/guards.py --write`, run by the\n"
         "Python of an environment, writes this page. Without its guard a job that hangs is killed. The failures are\n"
-        "RELIABILITY's: F1 an exception, F2 a rank that leaves, F3 a thread, F4 a rank that never comes or does\n"
-        "something else, F5 models or training that differ, F6 unused parameters, F7 uneven data, F8 not-a-number,\n"
-        "F13 large messages, F14 fork, F15 thread level, F16 threads, F17 a GPU a rank, F18 device pointers,\n"
-        "F19 another MPI's launcher, F20 standard input and hostfiles.\n"
+        "those of docs/reliability.md: F1 an exception, F2 a rank that leaves, F3 a thread, F4 a rank that never\n"
+        "comes or does something else, F5 models or training that differ, F6 unused parameters, F7 uneven data,\n"
+        "F8 not-a-number, F13 large messages, F14 fork, F15 thread level, F16 threads, F17 a GPU a rank,\n"
+        "F18 device pointers, F19 another MPI's launcher, F20 standard input and hostfiles.\n"
     )
     for name in MPIS:
         if name not in results:

@@ -16,7 +16,11 @@ from ..backend.protocol import Array
 
 
 class layout:  # noqa: N801 - PyTorch's name
-    """How a tensor's elements lie in memory: :data:`strided` or :data:`sparse_coo`."""
+    """How a tensor's elements lie in memory: :data:`strided` or :data:`sparse_coo`.
+
+    >>> torch.ones(1).layout
+    torch.strided
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -19,7 +19,22 @@ from .views import check_writable, follow, rebase, share, wants_grad
 
 
 class FunctionCtx:
-    """What a Function's forward leaves for its backward."""
+    """What a Function's forward leaves for its backward.
+
+    >>> class Twice(torch.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.factor = 2.0                   # ctx keeps what backward needs
+    ...         return ctx.factor * x
+    ...     @staticmethod
+    ...     def backward(ctx, g):
+    ...         return ctx.factor * g
+    ...
+    >>> x = torch.tensor([3.0], requires_grad=True)
+    >>> Twice.apply(x).backward()
+    >>> x.grad
+    tensor([2.])
+    """
 
     def __init__(self) -> None:
         self._saved: tuple[Any, ...] | None = ()
@@ -129,7 +144,23 @@ class _FunctionPrimitive:
 class Function:
     """A differentiable operation of one's own: subclass, write ``forward(ctx, *args)`` and ``backward(ctx, *grads)`` as
     static methods (or ``forward(*args)`` and ``setup_context(ctx, inputs, output)``), call
-    ``MyFunction.apply(...)``."""
+    ``MyFunction.apply(...)``.
+
+    >>> class Square(torch.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x * x
+    ...     @staticmethod
+    ...     def backward(ctx, g):
+    ...         (x,) = ctx.saved_tensors
+    ...         return 2 * x * g
+    ...
+    >>> x = torch.tensor([3.0], requires_grad=True)
+    >>> Square.apply(x).backward()
+    >>> x.grad
+    tensor([6.])
+    """
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -279,7 +310,23 @@ def _packed(
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a Function's backward that must not be differentiated itself: doing so raises."""
+    """Decorate a Function's backward that must not be differentiated itself: doing so raises.
+
+    >>> class Square(torch.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x * x
+    ...     @staticmethod
+    ...     @torch.autograd.function.once_differentiable
+    ...     def backward(ctx, g):
+    ...         return 2 * ctx.saved_tensors[0] * g
+    ...
+    >>> x = torch.tensor([3.0], requires_grad=True)
+    >>> Square.apply(x).backward()
+    >>> x.grad
+    tensor([6.])
+    """
 
     @functools.wraps(backward)
     def wrapped(ctx: Any, *grads: Any) -> Any:

@@ -98,19 +98,43 @@ class _BareDecorator(_Switch):
 
 
 class no_grad(_BareDecorator):  # noqa: N801 - PyTorch's name
-    """Inside, operations are not recorded and their results do not require grad."""
+    """Inside, operations are not recorded and their results do not require grad.
+
+    >>> x = torch.ones(1, requires_grad=True)
+    >>> with torch.no_grad():
+    ...     y = 2 * x
+    ...
+    >>> y.requires_grad
+    False
+    """
 
     enabled = False
 
 
 class enable_grad(_BareDecorator):  # noqa: N801
-    """Inside, operations are recorded again."""
+    """Inside, operations are recorded again.
+
+    >>> x = torch.ones(1, requires_grad=True)
+    >>> with torch.no_grad(), torch.enable_grad():
+    ...     y = 2 * x
+    ...
+    >>> y.requires_grad
+    True
+    """
 
     enabled = True
 
 
 class inference_mode(_Switch):  # noqa: N801
-    """:class:`no_grad` for code that never differentiates; ``inference_mode(False)`` switches back to recording."""
+    """:class:`no_grad` for code that never differentiates; ``inference_mode(False)`` switches back to recording.
+
+    >>> x = torch.ones(1, requires_grad=True)
+    >>> with torch.inference_mode():
+    ...     y = 2 * x
+    ...
+    >>> y.requires_grad
+    False
+    """
 
     def __new__(cls, mode: Any = True) -> Any:
         self = super().__new__(cls)
@@ -129,7 +153,15 @@ class inference_mode(_Switch):  # noqa: N801
 
 
 class set_grad_enabled(_Switch):  # noqa: N801
-    """Switch recording on or off: at once as a statement, for a block in ``with``, for calls as a decorator."""
+    """Switch recording on or off: at once as a statement, for a block in ``with``, for calls as a decorator.
+
+    >>> x = torch.ones(1, requires_grad=True)
+    >>> with torch.set_grad_enabled(False):
+    ...     y = 2 * x
+    ...
+    >>> y.requires_grad
+    False
+    """
 
     def __init__(self, mode: bool) -> None:
         super().__init__()
@@ -154,10 +186,18 @@ class set_grad_enabled(_Switch):  # noqa: N801
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations on tensors that require grad are recorded in this thread."""
+    """Whether operations on tensors that require grad are recorded in this thread.
+
+    >>> torch.is_grad_enabled()
+    True
+    """
     return recording.enabled
 
 
 def is_inference_mode_enabled() -> bool:
-    """Whether this thread is inside :class:`inference_mode`."""
+    """Whether this thread is inside :class:`inference_mode`.
+
+    >>> torch.is_inference_mode_enabled()
+    False
+    """
     return recording.inference

@@ -13,7 +13,11 @@ from .tensor import TENSORS, Tensor
 
 
 class GradcheckError(RuntimeError):
-    """A gradient differs from its finite difference."""
+    """A gradient differs from its finite difference.
+
+    >>> issubclass(torch.autograd.GradcheckError, RuntimeError)
+    True
+    """
 
 
 def _tuple(x: Any) -> tuple[Any, ...]:
@@ -70,6 +74,10 @@ def gradcheck(
         eps: the step.  atol, rtol: the tolerance.  nondet_tol: how far two backward runs may differ.
         raise_exception: raise :class:`GradcheckError` rather than return False.
         check_undefined_grad, fast_mode: accepted for PyTorch's signature; the full check is always made.
+
+    >>> x = torch.tensor([0.5, 1.5], dtype=torch.float64, requires_grad=True)
+    >>> torch.autograd.gradcheck(torch.exp, x)
+    True
     """
     try:
         _check(func, _tuple(inputs), eps, atol, rtol, nondet_tol)
@@ -165,6 +173,10 @@ def gradgradcheck(
     """:func:`gradcheck` of the gradients of ``func``: whether second derivatives are right.
 
     ``grad_outputs`` are the gradients to start from; random ones by default (seeded).
+
+    >>> x = torch.tensor([0.5, 1.5], dtype=torch.float64, requires_grad=True)
+    >>> torch.autograd.gradgradcheck(torch.sin, x)
+    True
     """
     inputs = _tuple(inputs)
     outputs = _differentiable(func(*inputs))

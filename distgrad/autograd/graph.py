@@ -228,7 +228,15 @@ def is_last(hook: Any) -> bool:
 
 
 class RemovableHandle:
-    """What registering a hook returns; ``remove()`` takes the hook out, as does leaving a ``with`` block."""
+    """What registering a hook returns; ``remove()`` takes the hook out, as does leaving a ``with`` block.
+
+    >>> x = torch.tensor([1.0], requires_grad=True)
+    >>> handle = x.register_hook(lambda g: 10 * g)
+    >>> handle.remove()
+    >>> x.sum().backward()
+    >>> x.grad
+    tensor([1.])
+    """
 
     def __init__(self, hooks: Any, hook: Any) -> None:
         self._hooks, self._hook = hooks, hook

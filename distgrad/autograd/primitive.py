@@ -219,6 +219,16 @@ def primitive(
         view: the result may share the first input's memory.
         grad_name: PyTorch's name of the node where it isn't CamelCase + ``Backward0``: a string, or a function of the
             node.
+
+    >>> @torch.autograd.primitive()
+    ... def cube(xp, x):
+    ...     return x**3
+    ...
+    >>> cube.defvjp(lambda g, ans, x: 3 * g * x**2)
+    >>> x = torch.tensor([2.0], requires_grad=True)
+    >>> cube(x).backward()
+    >>> x.grad
+    tensor([12.])
     """
 
     def declare(forward: Callable[..., Any]) -> Any:
@@ -243,7 +253,14 @@ def primitive(
 
 @primitive("clone", grad_name="CloneBackward0")
 def clone(xp: Any, x: Array) -> Array:
-    """A copy with its own memory; gradients flow through it."""
+    """A copy with its own memory; gradients flow through it.
+
+    >>> x = torch.tensor([1.0])
+    >>> y = torch.clone(x)
+    >>> y += 1
+    >>> x
+    tensor([1.])
+    """
     return x.copy()
 
 

@@ -330,6 +330,9 @@ def sparse_coo_tensor(
 
     Raises:
         RuntimeError: sizes that don't fit, an index out of bounds.
+
+    >>> torch.sparse_coo_tensor(torch.tensor([[0, 2]]), torch.tensor([1.0, 3.0]), (4,)).to_dense()
+    tensor([1., 0., 3., 0.])
     """
     where = backend.resolve(device) if device is not None else None
     v = values._data if values.__class__ in TENSORS else _array(values)

@@ -89,6 +89,9 @@ def get_loss(name: str) -> type[Module]:
 
     Raises:
         distgrad.registry.UnknownPluginError: no plugin offers it; the message names those that are.
+
+    >>> nn.get_loss("mse").__name__, nn.get_loss("CrossEntropyLoss").__name__
+    ('MSELoss', 'CrossEntropyLoss')
     """
     return _registry().get("loss", name)
 

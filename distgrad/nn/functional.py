@@ -78,6 +78,9 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
     Raises:
         RuntimeError: another number of weights, of another dtype, or not in a vector.
+
+    >>> F.prelu(torch.tensor([-1.0, 2.0]), torch.tensor([0.5]))
+    tensor([-0.5000,  2.0000])
     """
     n = weight.numel()
     if weight.ndim > 1:
@@ -97,7 +100,11 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
 @checked
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
-    """``input`` divided along ``dim`` by its ``p``-norm, or by ``eps`` where that is larger."""
+    """``input`` divided along ``dim`` by its ``p``-norm, or by ``eps`` where that is larger.
+
+    >>> F.normalize(torch.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
     return input / norm(input, p, dim, True).clamp_min(eps)
 
 
@@ -111,6 +118,10 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 
     Raises:
         RuntimeError: another dtype, an index that is negative or too large, or nothing to count the classes from.
+
+    >>> F.one_hot(torch.tensor([0, 2]))
+    tensor([[1, 0, 0],
+            [0, 0, 1]])
     """
     if tensor.dtype.tensor_type != "LongTensor":
         raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor, got {tensor.dtype}")

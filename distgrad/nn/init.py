@@ -27,6 +27,9 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor on a standard deviation that keeps variance through ``nonlinearity``; ``param`` is leaky_relu's slope.
 
     ValueError for an unknown nonlinearity.
+
+    >>> round(nn.init.calculate_gain("relu"), 4)
+    1.4142
     """
     if nonlinearity in _GAINS:
         return _GAINS[nonlinearity]
@@ -58,34 +61,55 @@ def _fan(tensor: Tensor, mode: str) -> int:
 
 @checked
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
-    """Uniform on [a, b)."""
+    """Uniform on [a, b).
+
+    >>> w = nn.init.uniform_(torch.empty(100), 2.0, 3.0)
+    >>> bool(((w >= 2) & (w < 3)).all())
+    True
+    """
     with no_grad():
         return tensor.uniform_(a, b, generator=generator)
 
 
 @checked
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
-    """Normal."""
+    """Normal.
+
+    >>> nn.init.normal_(torch.empty(3), mean=10.0, std=0.0)
+    tensor([10., 10., 10.])
+    """
     with no_grad():
         return tensor.normal_(mean, std, generator=generator)
 
 
 @checked
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """``val`` everywhere."""
+    """``val`` everywhere.
+
+    >>> nn.init.constant_(torch.empty(2), 0.5)
+    tensor([0.5000, 0.5000])
+    """
     with no_grad():
         return tensor.fill_(val)
 
 
 @checked
 def ones_(tensor: Tensor) -> Tensor:
-    """Ones."""
+    """Ones.
+
+    >>> nn.init.ones_(torch.empty(2))
+    tensor([1., 1.])
+    """
     return constant_(tensor, 1.0)
 
 
 @checked
 def zeros_(tensor: Tensor) -> Tensor:
-    """Zeros."""
+    """Zeros.
+
+    >>> nn.init.zeros_(torch.empty(2))
+    tensor([0., 0.])
+    """
     return constant_(tensor, 0.0)
 
 
@@ -98,7 +122,12 @@ def _overwritten(tensor: Tensor, array: Any) -> Tensor:
 
 @checked
 def eye_(tensor: Tensor) -> Tensor:
-    """Ones on the diagonal of a matrix, zeros elsewhere; ValueError for another rank."""
+    """Ones on the diagonal of a matrix, zeros elsewhere; ValueError for another rank.
+
+    >>> nn.init.eye_(torch.empty(2, 2))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
     if tensor.ndim != 2:
         raise ValueError(f"Only tensors with 2 dimensions are supported; this one has shape {list(tensor.shape)}")
     return _overwritten(tensor, np.eye(*tensor.shape))
@@ -106,14 +135,22 @@ def eye_(tensor: Tensor) -> Tensor:
 
 @checked
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
-    """Uniform with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio 2010)."""
+    """Uniform with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio 2010).
+
+    >>> bool((nn.init.xavier_uniform_(torch.empty(3, 3)).abs() <= 1).all())
+    True
+    """
     bound = gain * math.sqrt(6 / sum(_calculate_fan_in_and_fan_out(tensor)))
     return uniform_(tensor, -bound, bound, generator)
 
 
 @checked
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
-    """Normal with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio 2010)."""
+    """Normal with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio 2010).
+
+    >>> nn.init.xavier_normal_(torch.empty(3, 5)).shape
+    torch.Size([3, 5])
+    """
     return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(_calculate_fan_in_and_fan_out(tensor))), generator)
 
 
@@ -132,7 +169,11 @@ def _is_empty(tensor: Tensor) -> bool:
 def kaiming_uniform_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
 ) -> Tensor:
-    """Uniform with variance gain² / fan (He et al. 2015, arXiv:1502.01852); ``a`` is leaky_relu's slope."""
+    """Uniform with variance gain² / fan (He et al. 2015, arXiv:1502.01852); ``a`` is leaky_relu's slope.
+
+    >>> bool((nn.init.kaiming_uniform_(torch.empty(3, 6)).abs() <= 1).all())
+    True
+    """
     if _is_empty(tensor):
         return tensor
     bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
@@ -143,7 +184,11 @@ def kaiming_uniform_(
 def kaiming_normal_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
 ) -> Tensor:
-    """Normal with variance gain² / fan (He et al. 2015, arXiv:1502.01852); ``a`` is leaky_relu's slope."""
+    """Normal with variance gain² / fan (He et al. 2015, arXiv:1502.01852); ``a`` is leaky_relu's slope.
+
+    >>> nn.init.kaiming_normal_(torch.empty(3, 5)).shape
+    torch.Size([3, 5])
+    """
     if _is_empty(tensor):
         return tensor
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
@@ -153,7 +198,11 @@ def kaiming_normal_(
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
 ) -> Tensor:
-    """Normal, but drawn from [a, b] alone: by the inverse of the cumulative distribution."""
+    """Normal, but drawn from [a, b] alone: by the inverse of the cumulative distribution.
+
+    >>> bool((nn.init.trunc_normal_(torch.empty(100), a=-1.0, b=1.0).abs() <= 1).all())
+    True
+    """
     from scipy.special import ndtr, ndtri  # takes long to import, and few need it
 
     if not a <= b:
@@ -166,7 +215,12 @@ def trunc_normal_(
 @checked
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """A (semi-)orthogonal matrix, evenly distributed (Saxe et al. 2013, arXiv:1312.6120), of (rows, all other
-    dimensions); ValueError for fewer than two dimensions."""
+    dimensions); ValueError for fewer than two dimensions.
+
+    >>> w = nn.init.orthogonal_(torch.empty(3, 3))
+    >>> torch.allclose(w @ w.T, torch.eye(3), atol=1e-6)
+    True
+    """
     if tensor.ndim < 2:
         raise ValueError(
             f"Only tensors with 2 or more dimensions are supported; this one has shape {list(tensor.shape)}"

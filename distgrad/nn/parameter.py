@@ -47,6 +47,10 @@ class Parameter(Tensor):
     Raises:
         TypeError: ``data`` is something else.
         RuntimeError: integers or bools that should require grad.
+
+    >>> nn.Parameter(torch.zeros(2))
+    Parameter containing:
+    tensor([0., 0.], requires_grad=True)
     """
 
     _is_parameter = True
@@ -70,6 +74,14 @@ class Buffer(Tensor):
     Args:
         data: a Tensor or array, whose memory it shares; None for one without elements.
         persistent: whether it belongs to the module's ``state_dict``.
+
+    >>> class Counter(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.count = nn.Buffer(torch.tensor(0))
+    ...
+    >>> list(Counter().state_dict()), list(Counter().parameters())
+    (['count'], [])
     """
 
     persistent: bool

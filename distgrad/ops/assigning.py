@@ -104,7 +104,11 @@ def _mask_and_value(name: str, input: Any, mask: Any, value: Any) -> tuple[Any, 
 
 @method("masked_fill")
 def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
-    """``value``, a number or a tensor of no dimensions, where ``mask`` (bool) is true, else ``input``, in its dtype."""
+    """``value``, a number or a tensor of no dimensions, where ``mask`` (bool) is true, else ``input``, in its dtype.
+
+    >>> torch.masked_fill(torch.tensor([1.0, 2.0]), torch.tensor([True, False]), 0.0)
+    tensor([0., 2.])
+    """
     where, value = _mask_and_value("masked_fill", input, mask, value)
     return watched(_masked_fill(input, value, where), mask)
 

@@ -137,7 +137,11 @@ def cuda(self: Tensor, device: Device = None, non_blocking: bool = False) -> Ten
 
 @checked
 def result_type(tensor1: Operand, tensor2: Operand) -> dtypes.dtype:
-    """The dtype in which an operation on both computes (tensors or numbers)."""
+    """The dtype in which an operation on both computes (tensors or numbers).
+
+    >>> torch.result_type(torch.tensor([1], dtype=torch.int32), 1.5)
+    torch.float32
+    """
     return dtypes.result_type([_kind_and_rank(tensor1), _kind_and_rank(tensor2)])
 
 

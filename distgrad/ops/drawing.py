@@ -34,7 +34,11 @@ def rand(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Uniform on [0, 1)."""
+    """Uniform on [0, 1).
+
+    >>> torch.rand(2, 3).shape
+    torch.Size([2, 3])
+    """
     return _random((generator or random.default_generator).uniform, sizes(size), dtype, device, requires_grad)
 
 
@@ -46,7 +50,11 @@ def randn(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal, mean 0, variance 1."""
+    """Normal, mean 0, variance 1.
+
+    >>> torch.randn(2, 3).shape
+    torch.Size([2, 3])
+    """
     return _random((generator or random.default_generator).normal, sizes(size), dtype, device, requires_grad)
 
 
@@ -61,7 +69,11 @@ def randint(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Integers from ``low`` (default 0, inclusive) to ``high`` (exclusive), equally likely; int64."""
+    """Integers from ``low`` (default 0, inclusive) to ``high`` (exclusive), equally likely; int64.
+
+    >>> sorted(set(torch.randint(0, 3, (100,)).tolist()))
+    [0, 1, 2]
+    """
     if size is None:
         low, high, size = 0, low, high
     low, high = whole(low), whole(high)
@@ -102,7 +114,11 @@ def randperm(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A random order of 0 … n-1; int64."""
+    """A random order of 0 … n-1; int64.
+
+    >>> sorted(torch.randperm(4).tolist())
+    [0, 1, 2, 3]
+    """
     kind = dtypes.as_dtype(dtype or dtypes.int64)
     made = (generator or random.default_generator).permutation(n)
     if n:
@@ -123,6 +139,9 @@ def normal(
     """Normal with the mean(s) and standard deviation(s) given, in their shape or ``size``.
 
     RuntimeError for a standard deviation below 0 (a tensor on a device is not looked at, which would wait).
+
+    >>> torch.normal(0.0, 1.0, (2, 3)).shape
+    torch.Size([2, 3])
     """
     if isinstance(std, Tensor):
         if isinstance(std._data, np.ndarray) and not bool((std._data >= 0).all()):
@@ -143,7 +162,11 @@ randn_like = _like("randn_like", randn, "Standard normal in the shape, dtype and
 @checked
 def bernoulli(input: Tensor, *, generator: random.Generator | None = None) -> Tensor:
     """1 with the probability that ``input`` says, else 0, elementwise; RuntimeError for what is no probability (on a
-    device it is not looked at, which would wait)."""
+    device it is not looked at, which would wait).
+
+    >>> torch.bernoulli(torch.tensor([0.0, 1.0]))
+    tensor([0., 1.])
+    """
     p = input._data
     if isinstance(p, np.ndarray) and not bool(((p >= 0) & (p <= 1)).all()):
         raise RuntimeError("bernoulli expects all elements of the input to be probabilities, in [0, 1]")
@@ -195,11 +218,25 @@ _filler(
 
 @checked
 def get_rng_state() -> Tensor:
-    """The state of the default generator, a uint8 tensor for :func:`set_rng_state`."""
+    """The state of the default generator, a uint8 tensor for :func:`set_rng_state`.
+
+    >>> state = torch.get_rng_state()
+    >>> a = torch.rand(2)
+    >>> torch.set_rng_state(state)
+    >>> torch.equal(a, torch.rand(2))
+    True
+    """
     return from_array(random.get_rng_state())
 
 
 @checked
 def set_rng_state(new_state: Tensor) -> None:
-    """Put the default generator into the state that :func:`get_rng_state` returned."""
+    """Put the default generator into the state that :func:`get_rng_state` returned.
+
+    >>> state = torch.get_rng_state()
+    >>> a = torch.rand(2)
+    >>> torch.set_rng_state(state)
+    >>> torch.equal(a, torch.rand(2))
+    True
+    """
     random.set_rng_state(raw(new_state))

@@ -24,6 +24,9 @@ def einsum(equation: str | Tensor, *operands: Any) -> Tensor:
 
     Or the operands first, each followed by a list of numbers below 52 (and Ellipsis) in place of letters, and at last,
     if need be, that of the output.  RuntimeError for an equation that does not fit.
+
+    >>> torch.einsum("ij,j->i", torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([1.0, 10.0]))
+    tensor([21., 43.])
     """
     if not isinstance(equation, str):
         if equation.__class__ not in TENSORS:

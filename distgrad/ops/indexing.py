@@ -144,13 +144,21 @@ def contains(self: Tensor, element: Operand) -> bool:
 
 @method("select")
 def select(input: Tensor, dim: int, index: int) -> Tensor:
-    """The slice number ``index`` along ``dim``; a view."""
+    """The slice number ``index`` along ``dim``; a view.
+
+    >>> torch.select(torch.tensor([[1, 2], [3, 4]]), 1, 0)
+    tensor([1, 3])
+    """
     return _getitem(input, (slice(None),) * axis(dim, ndim_of(input)) + (int(index),))
 
 
 @method("narrow")
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
-    """``length`` slices along ``dim`` from ``start`` on; a view."""
+    """``length`` slices along ``dim`` from ``start`` on; a view.
+
+    >>> torch.narrow(torch.arange(5), 0, 1, 3)
+    tensor([1, 2, 3])
+    """
     if ndim_of(input) == 0:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     n = raw(input).shape[axis(dim, ndim_of(input))]
@@ -182,6 +190,9 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     Raises:
         RuntimeError: indices of another type.
         IndexError: an index outside 0 … n-1, negative ones too; an index that is no vector.
+
+    >>> torch.index_select(torch.tensor([10, 20, 30]), 0, torch.tensor([2, 0]))
+    tensor([30, 10])
     """
     if index.__class__ not in TENSORS:
         raise TypeError(f"index_select(): argument 'index' (position 3) must be Tensor, not {type(index).__name__}")
@@ -202,7 +213,11 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 @method("masked_select")
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
-    """The elements where ``mask`` (bool, broadcast) is true, in one dimension."""
+    """The elements where ``mask`` (bool, broadcast) is true, in one dimension.
+
+    >>> torch.masked_select(torch.tensor([1.0, 2.0]), torch.tensor([False, True]))
+    tensor([2.])
+    """
     x, where = raw(input), raw(mask)
     if where.dtype != np.bool_:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
@@ -213,7 +228,12 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
 
 @method("nonzero")
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Tensor | tuple[Tensor, ...]:
-    """The indices (int64) of non-zero elements: a matrix with one row each, or a tuple with one vector a dimension."""
+    """The indices (int64) of non-zero elements: a matrix with one row each, or a tuple with one vector a dimension.
+
+    >>> torch.nonzero(torch.tensor([0, 3, 0, 5]))
+    tensor([[1],
+            [3]])
+    """
     x = raw(input)
     xp = backend.array_module(x)
     with backend.where_it_lies(x):
@@ -232,7 +252,12 @@ def _grid(index: Any, dim: int) -> tuple[Any, ...]:
 
 @method("gather")
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """``out[i][j] = input[index[i][j]][j]`` (for ``dim`` 0): one element of ``input`` for each of ``index``."""
+    """``out[i][j] = input[index[i][j]][j]`` (for ``dim`` 0): one element of ``input`` for each of ``index``.
+
+    >>> torch.gather(torch.tensor([[1, 2], [3, 4]]), 1, torch.tensor([[0], [1]]))
+    tensor([[1],
+            [4]])
+    """
     x, at = raw(input), raw(index)
     d = axis(dim, x.ndim)
     if x.ndim == 0 or at.ndim == 0:  # one element is a vector of one
@@ -266,7 +291,12 @@ _gathered.defvjp(lambda g, ans, x, index, dim: _scattered(g, tuple(x.shape), _gr
 @method("take_along_dim")
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """Elements of ``input`` at ``indices`` (int64) along ``dim``, broadcasting the other dimensions; without ``dim`` of
-    the flattened tensors.  A negative index counts from the end."""
+    the flattened tensors.  A negative index counts from the end.
+
+    >>> torch.take_along_dim(torch.tensor([[1, 2], [3, 4]]), torch.tensor([[1], [0]]), dim=1)
+    tensor([[2],
+            [3]])
+    """
     at = raw(indices)
     if at.dtype != np.int64:
         raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {noun(indices)}")

@@ -32,6 +32,9 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
     """``input`` where ``condition`` (bool) is true, else ``other``, with broadcasting.
 
     With ``condition`` alone: the indices of its true elements, one tensor a dimension.
+
+    >>> torch.where(torch.tensor([True, False]), torch.tensor([1.0, 2.0]), 0.0)
+    tensor([1., 0.])
     """
     mask = raw(condition)
     if getattr(mask, "dtype", None) == np.uint8:  # PyTorch's masks before there were bools
@@ -110,7 +113,11 @@ _clamp_numbers.defvjp(lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x,
 
 @method("clamp", "clip")
 def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-    """``input`` limited to [``min``, ``max``]; either may be None, a number or a tensor."""
+    """``input`` limited to [``min``, ``max``]; either may be None, a number or a tensor.
+
+    >>> torch.clamp(torch.tensor([-1.0, 0.5, 2.0]), min=0.0, max=1.0)
+    tensor([0.0000, 0.5000, 1.0000])
+    """
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if input.__class__ in TENSORS and input._data.dtype.kind == "f" and _modest(min) and _modest(max):
@@ -151,13 +158,21 @@ def _held(limit: Any, x: Tensor) -> Any:
 
 @method("clamp_min")
 def clamp_min(input: Tensor, min: Operand) -> Tensor:
-    """``input``, at least ``min``."""
+    """``input``, at least ``min``.
+
+    >>> torch.clamp_min(torch.tensor([-1.0, 2.0]), 1.0)
+    tensor([1., 2.])
+    """
     return clamp(input, min=min)
 
 
 @method("clamp_max")
 def clamp_max(input: Tensor, max: Operand) -> Tensor:
-    """``input``, at most ``max``."""
+    """``input``, at most ``max``.
+
+    >>> torch.clamp_max(torch.tensor([-1.0, 2.0]), 1.0)
+    tensor([-1.,  1.])
+    """
     return clamp(input, max=max)
 
 
@@ -174,7 +189,8 @@ def clamp_(self: Tensor, min: Operand | None = None, max: Operand | None = None)
     return write(chosen.primitive, self, (min, max), {})
 
 
-def _comparison(name: str, ufunc: str, words: str) -> Any:
+def _comparison(name: str, ufunc: str, words: str, answer: str) -> Any:
+    """``answer`` is that of [1, 2, 3] and 2, for the example."""
     ordered = name not in ("eq", "ne")
 
     def forward(xp, x, y):
@@ -183,16 +199,19 @@ def _comparison(name: str, ufunc: str, words: str) -> Any:
         return getattr(xp, ufunc)(x, y)
 
     forward.__name__ = name
-    forward.__doc__ = f"``{name}(input, other)``: whether input {words} other, elementwise (bool)."
+    forward.__doc__ = (
+        f"``{name}(input, other)``: whether input {words} other, elementwise (bool).\n\n"
+        f"    >>> torch.{name}(torch.tensor([1, 2, 3]), 2)\n    tensor([{answer}])\n    "
+    )
     return primitive(name, f"__{name}__", ufunc, promote="same")(forward)
 
 
-eq = _comparison("eq", "equal", "equals")
-ne = _comparison("ne", "not_equal", "differs from")
-lt = _comparison("lt", "less", "is less than")
-le = _comparison("le", "less_equal", "is at most")
-gt = _comparison("gt", "greater", "is greater than")
-ge = _comparison("ge", "greater_equal", "is at least")
+eq = _comparison("eq", "equal", "equals", "False,  True, False")
+ne = _comparison("ne", "not_equal", "differs from", " True, False,  True")
+lt = _comparison("lt", "less", "is less than", " True, False, False")
+le = _comparison("le", "less_equal", "is at most", " True,  True, False")
+gt = _comparison("gt", "greater", "is greater than", "False, False,  True")
+ge = _comparison("ge", "greater_equal", "is at least", "False,  True,  True")
 not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
 
@@ -214,10 +233,28 @@ attach("__ne__", _tolerant(ne.operator, True))
 
 @method("equal")
 def equal(input: Tensor, other: Tensor) -> bool:
-    """Whether both have the same shape and elements, as a Python bool."""
+    """Whether both have the same shape and elements, as a Python bool.
+
+    >>> torch.equal(torch.tensor([1, 2]), torch.tensor([1, 2]))
+    True
+    """
     x, y = raw(input), raw(other)
     with backend.where_it_lies(x):
         return x.shape == y.shape and bool((x == y).all())
+
+
+# Of the examples in docstrings: operands, by how names begin, and answers.
+_GIVEN = {
+    "bi": "torch.tensor([6, 5])", "lo": "torch.tensor([True, False])",
+    "is": "torch.tensor([1.0, torch.inf, torch.nan])",
+}  # fmt: skip
+_OTHER = {"bi": "torch.tensor([3, 4])", "lo": "torch.tensor([True, True])"}
+_SHOWN = {
+    "bitwise_and": "2, 4", "bitwise_or": "7, 5", "bitwise_xor": "5, 1", "bitwise_not": "-7, -6",
+    "logical_and": " True, False", "logical_or": "True, True", "logical_xor": "False,  True",
+    "logical_not": "False,  True", "isfinite": " True, False, False", "isnan": "False, False,  True",
+    "isinf": "False,  True, False",
+}  # fmt: skip
 
 
 def _logic(name: str, methods: tuple[str, ...], ufunc: str, words: str, arity: int) -> Any:
@@ -244,6 +281,9 @@ def _logic(name: str, methods: tuple[str, ...], ufunc: str, words: str, arity: i
 
     forward.__name__ = name
     forward.__doc__ = f"``{name}(input{', other' * (arity - 1)})``: {words}, elementwise."
+    if name in _SHOWN:
+        arguments = _GIVEN[name[:2]] + (f", {_OTHER[name[:2]]}" if arity == 2 else "")
+        forward.__doc__ += f"\n\n    >>> torch.{name}({arguments})\n    tensor([{_SHOWN[name]}])\n    "
     inplace = bits and name + "_"
     made = primitive(name, inplace or name, *methods, promote="same")(forward)
     if name.startswith("logical"):
@@ -289,13 +329,21 @@ isinf = _logic("isinf", (), "isinf", "whether infinite", 1)
 
 
 def is_tensor(obj: Any) -> bool:
-    """Whether ``obj`` is a Tensor."""
+    """Whether ``obj`` is a Tensor.
+
+    >>> torch.is_tensor(torch.ones(1)), torch.is_tensor(1.0)
+    (True, False)
+    """
     return isinstance(obj, Tensor)
 
 
 @method("isclose")
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
-    """Elementwise ``|input - other| <= atol + rtol * |other|`` (bool)."""
+    """Elementwise ``|input - other| <= atol + rtol * |other|`` (bool).
+
+    >>> torch.isclose(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.1]))
+    tensor([ True, False])
+    """
     x, y = raw(input), raw(other)
     if x.dtype != y.dtype:
         raise RuntimeError(f"{noun(input)} did not match {noun(other)}")
@@ -312,5 +360,9 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
 
 @method("allclose")
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
-    """Whether all elements are close (:func:`isclose`), as a Python bool."""
+    """Whether all elements are close (:func:`isclose`), as a Python bool.
+
+    >>> torch.allclose(torch.tensor([1.0]), torch.tensor([1.0 + 1e-9]))
+    True
+    """
     return bool(isclose(input, other, rtol, atol, equal_nan).all())

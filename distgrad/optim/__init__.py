@@ -32,6 +32,9 @@ def get(name: str) -> type[Optimizer]:
     """The optimizer class registered as ``name`` (``"adam"``, or the class's name).
 
     UnknownPluginError, with the nearest known names, if there is none.
+
+    >>> optim.get("adam").__name__, optim.get("AdamW").__name__
+    ('Adam', 'AdamW')
     """
     from .. import registry
 

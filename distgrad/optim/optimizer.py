@@ -78,6 +78,18 @@ class Optimizer(Engine):
     Raises:
         TypeError: an unknown hyperparameter, or something that is no parameter.
         ValueError: no parameters, one in two groups, a hyperparameter out of bounds.
+
+    >>> class Signs(optim.Optimizer):
+    ...     defaults = dict(lr=0.1)
+    ...     def update(self, xp, p, g, *, lr):
+    ...         p -= lr * xp.sign(g)
+    ...
+    >>> w = torch.tensor([1.0, -1.0], requires_grad=True)
+    >>> optimizer = Signs([w])
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([ 0.9000, -0.9000], requires_grad=True)
     """
 
     bounds: ClassVar[dict[str, Bound]] = BOUNDS

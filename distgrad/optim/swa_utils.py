@@ -36,7 +36,12 @@ def _checked(decay: float) -> float:
 
 
 def get_ema_avg_fn(decay: float = 0.999) -> AverageOne:
-    """The exponential average, ``decay * average + (1 - decay) * new``; ValueError for a decay out of [0, 1]."""
+    """The exponential average, ``decay * average + (1 - decay) * new``; ValueError for a decay out of [0, 1].
+
+    >>> average = optim.swa_utils.get_ema_avg_fn(0.9)
+    >>> average(torch.tensor(0.0), torch.tensor(1.0), 1).item() < 0.11
+    True
+    """
     _checked(decay)
 
     @no_grad()
@@ -47,7 +52,12 @@ def get_ema_avg_fn(decay: float = 0.999) -> AverageOne:
 
 
 def get_swa_avg_fn() -> AverageOne:
-    """The mean of all: ``average + (new - average) / (num_averaged + 1)``."""
+    """The mean of all: ``average + (new - average) / (num_averaged + 1)``.
+
+    >>> average = optim.swa_utils.get_swa_avg_fn()
+    >>> average(torch.tensor(0.0), torch.tensor(4.0), 1)
+    tensor(2.)
+    """
 
     @no_grad()
     def average(averaged: Tensor, new: Tensor, num_averaged: Any) -> Tensor:
@@ -57,7 +67,17 @@ def get_swa_avg_fn() -> AverageOne:
 
 
 def get_ema_multi_avg_fn(decay: float = 0.999) -> AverageMany:
-    """:func:`get_ema_avg_fn` over lists, in place."""
+    """:func:`get_ema_avg_fn` over lists, in place.
+
+    >>> model = nn.Linear(1, 1, bias=False)
+    >>> averaged = optim.swa_utils.AveragedModel(model, multi_avg_fn=optim.swa_utils.get_ema_multi_avg_fn(0.5))
+    >>> for value in [0.0, 4.0]:
+    ...     _ = nn.init.constant_(model.weight, value)
+    ...     averaged.update_parameters(model)
+    ...
+    >>> averaged.module.weight.item()
+    2.0
+    """
     one = get_ema_avg_fn(decay)
 
     @no_grad()
@@ -68,7 +88,17 @@ def get_ema_multi_avg_fn(decay: float = 0.999) -> AverageMany:
 
 
 def get_swa_multi_avg_fn() -> AverageMany:
-    """:func:`get_swa_avg_fn` over lists, in place."""
+    """:func:`get_swa_avg_fn` over lists, in place.
+
+    >>> model = nn.Linear(1, 1, bias=False)
+    >>> averaged = optim.swa_utils.AveragedModel(model, multi_avg_fn=optim.swa_utils.get_swa_multi_avg_fn())
+    >>> for value in [0.0, 4.0]:
+    ...     _ = nn.init.constant_(model.weight, value)
+    ...     averaged.update_parameters(model)
+    ...
+    >>> averaged.module.weight.item()
+    2.0
+    """
     one = get_swa_avg_fn()
 
     @no_grad()
@@ -104,6 +134,15 @@ class AveragedModel(Module):
 
     Raises:
         AssertionError: both functions are given.
+
+    >>> model = nn.Linear(1, 1, bias=False)
+    >>> averaged = optim.swa_utils.AveragedModel(model)
+    >>> for value in [1.0, 3.0]:
+    ...     _ = nn.init.constant_(model.weight, value)
+    ...     averaged.update_parameters(model)
+    ...
+    >>> averaged.module.weight.item()
+    2.0
     """
 
     n_averaged: Tensor
@@ -169,6 +208,11 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
     Args:
         loader: batches; of a list or tuple, the first element is the input.
         device: where inputs go before they are given to the model.
+
+    >>> model = nn.Sequential(nn.BatchNorm1d(1))
+    >>> optim.swa_utils.update_bn([torch.tensor([[1.0], [3.0]])], model)
+    >>> model[0].running_mean
+    tensor([2.])
     """
     momenta = {module: module.momentum for module in model.modules() if isinstance(module, _BatchNorm)}
     if not momenta:
@@ -200,6 +244,15 @@ class SWALR(LRScheduler):
 
     Raises:
         ValueError: an unknown strategy, a number that is negative or not whole, or another number of rates than groups.
+
+    >>> optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = optim.swa_utils.SWALR(optimizer, swa_lr=0.1, anneal_epochs=2, anneal_strategy="linear")
+    >>> for epoch in range(2):
+    ...     optimizer.step()
+    ...     scheduler.step()
+    ...
+    >>> [round(rate, 6) for rate in scheduler.get_last_lr()]
+    [0.1]
     """
 
     def __init__(

@@ -34,7 +34,18 @@ FROM_NAME = {name: dtype for dtype, name in TO_NAME.items()}
 
 
 class LoadError(RuntimeError):
-    """A file that cannot be loaded; the message names it and says what is wrong."""
+    """A file that cannot be loaded; the message names it and says what is wrong.
+
+    >>> from distgrad import serialization
+    >>> from pathlib import Path
+    >>> size = Path("not.safetensors").write_bytes(b"nonsense")
+    >>> try:
+    ...     torch.load("not.safetensors")
+    ... except serialization.LoadError as error:
+    ...     print("refused")
+    ...
+    refused
+    """
 
 
 @dataclass(frozen=True)

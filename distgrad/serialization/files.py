@@ -51,6 +51,10 @@ def save(obj: object, f: str | os.PathLike[str] | IO[bytes]) -> None:
         TypeError: something of another type is in ``obj``; the message says where and what is possible.
         RuntimeError: the folder does not exist (it is a FileNotFoundError too).
         OSError: the system refuses; the error names ``f``.
+
+    >>> torch.save([torch.ones(2), ("anything", 1.5)], "file.safetensors")
+    >>> torch.load("file.safetensors")
+    [tensor([1., 1.]), ('anything', 1.5)]
     """
     tensors: dict[str, np.ndarray] = {}
     encoder = Encoder(tensors)
@@ -86,6 +90,10 @@ def load(f: str | os.PathLike[str] | IO[bytes], map_location: MapLocation = None
     Raises:
         LoadError: the file is damaged, cut short, hostile or of another kind; nothing of it is returned.
         FileNotFoundError: there is no such file.
+
+    >>> torch.save({"weight": torch.ones(2), "epoch": 3}, "file.safetensors")
+    >>> torch.load("file.safetensors")
+    {'weight': tensor([1., 1.]), 'epoch': 3}
     """
     where = _mapping(map_location)
     if isinstance(f, (str, os.PathLike)):

@@ -15,6 +15,9 @@ class BCELoss(WeightedLoss):
 
     Args:
         weight: factors of the elements, broadcast to (*).
+
+    >>> nn.BCELoss()(torch.tensor([0.5, 0.5]), torch.tensor([0.0, 1.0]))
+    tensor(0.6931)
     """
 
     inputs = "probabilities"

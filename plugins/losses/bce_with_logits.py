@@ -16,6 +16,9 @@ class BCEWithLogitsLoss(WeightedLoss):
     Args:
         weight: factors of the elements, broadcast to (*).
         pos_weight: factors of the positive part, broadcast to (*).
+
+    >>> nn.BCEWithLogitsLoss()(torch.tensor([0.0, 0.0]), torch.tensor([0.0, 1.0]))
+    tensor(0.6931)
     """
 
     pos_weight: Tensor | None

@@ -15,6 +15,10 @@ class CosineEmbeddingLoss(Loss):
 
     Args:
         margin: the cosine that unlike pairs may have.
+
+    >>> a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    >>> nn.CosineEmbeddingLoss()(a, b, torch.tensor([1]))
+    tensor(1.)
     """
 
     targets = "others"

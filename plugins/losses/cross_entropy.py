@@ -18,6 +18,9 @@ class CrossEntropyLoss(WeightedLoss):
         weight: a factor for each class (C).
         ignore_index: a target that counts nothing; negative where targets are probabilities.
         label_smoothing: in [0, 1]: how much of the target is spread over all classes.
+
+    >>> nn.CrossEntropyLoss()(torch.zeros(3, 4), torch.tensor([0, 1, 3]))
+    tensor(1.3863)
     """
 
     targets = "classes"

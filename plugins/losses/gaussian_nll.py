@@ -16,6 +16,9 @@ class GaussianNLLLoss(Loss):
     Args:
         full: add the constant log(2 pi) / 2.
         eps: the variances count as at least this.
+
+    >>> nn.GaussianNLLLoss()(torch.tensor([0.0]), torch.tensor([2.0]), torch.tensor([1.0]))
+    tensor(2.)
     """
 
     targets = "others"

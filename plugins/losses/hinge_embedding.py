@@ -12,6 +12,9 @@ class HingeEmbeddingLoss(Loss):
     """The input where the target is 1, max(0, margin - input) where it is -1; averaged by default.
 
     ``loss(input, target)``: distances (*), and 1 or -1.
+
+    >>> nn.HingeEmbeddingLoss()(torch.tensor([0.5, 0.5]), torch.tensor([1, -1]))
+    tensor(0.5000)
     """
 
     targets = "others"

@@ -15,6 +15,9 @@ class HuberLoss(Loss):
 
     Args:
         delta: where the square ends, above 0; TypeError if it is no number.
+
+    >>> nn.HuberLoss(reduction="none")(torch.tensor([0.5, 3.0]), torch.zeros(2))
+    tensor([0.1250, 2.5000])
     """
 
     def __init__(

@@ -15,6 +15,10 @@ class KLDivLoss(Loss):
 
     Args:
         log_target: whether the target is log-probabilities too.
+
+    >>> p = torch.tensor([[0.5, 0.5]])
+    >>> nn.KLDivLoss(reduction="batchmean")(torch.log(p), p)
+    tensor(0.)
     """
 
     inputs = "log_probabilities"

@@ -9,7 +9,11 @@ from distgrad.nn.modules.loss import Loss
 
 
 class L1Loss(Loss):
-    """|input - target|, averaged by default; both floating point, of one shape (*)."""
+    """|input - target|, averaged by default; both floating point, of one shape (*).
+
+    >>> nn.L1Loss()(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0]))
+    tensor(1.5000)
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return l1_loss(input, target, reduction=self.reduction)

@@ -12,6 +12,9 @@ class MarginRankingLoss(Loss):
     """max(0, -target (input1 - input2) + margin), averaged by default.
 
     ``loss(input1, input2, target)``: of one rank; the target is 1 where the first should be larger, else -1.
+
+    >>> nn.MarginRankingLoss()(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([1]))
+    tensor(2.)
     """
 
     targets = "others"

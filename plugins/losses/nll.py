@@ -16,6 +16,9 @@ class NLLLoss(WeightedLoss):
     Args:
         weight: a factor for each class (C).
         ignore_index: a target that counts nothing.
+
+    >>> nn.NLLLoss()(torch.log(torch.tensor([[0.25, 0.75]])), torch.tensor([1]))
+    tensor(0.2877)
     """
 
     inputs, targets = "log_probabilities", "classes"

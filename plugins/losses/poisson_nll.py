@@ -17,6 +17,9 @@ class PoissonNLLLoss(Loss):
         log_input: whether the input is logarithms.
         full: add Stirling's approximation of log(target!) for targets above 1.
         eps: keeps the logarithm finite at 0.
+
+    >>> nn.PoissonNLLLoss()(torch.tensor([0.0]), torch.tensor([2.0]))
+    tensor(1.)
     """
 
     def __init__(

@@ -15,6 +15,9 @@ class SmoothL1Loss(Loss):
 
     Args:
         beta: where the square ends, at least 0.
+
+    >>> nn.SmoothL1Loss(reduction="none")(torch.tensor([0.5, 3.0]), torch.zeros(2))
+    tensor([0.1250, 2.5000])
     """
 
     def __init__(

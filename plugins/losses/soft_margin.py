@@ -9,7 +9,11 @@ from distgrad.nn.modules.loss import Loss
 
 
 class SoftMarginLoss(Loss):
-    """log(1 + exp(-target * input)), averaged by default; both of one shape (*)."""
+    """log(1 + exp(-target * input)), averaged by default; both of one shape (*).
+
+    >>> nn.SoftMarginLoss()(torch.tensor([0.0]), torch.tensor([1]))
+    tensor(0.6931)
+    """
 
     targets = "signs"
 

@@ -22,6 +22,13 @@ class Adadelta(Optimizer):
         weight_decay: λ.
         maximize: go up the gradient instead.
         foreach, capturable, differentiable: accepted for PyTorch's signature; one implementation serves all.
+
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = optim.Adadelta([w], lr=10.0)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.9684, 1.9684], requires_grad=True)
     """
 
     state = ("square_avg", "acc_delta")

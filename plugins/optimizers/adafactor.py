@@ -27,6 +27,13 @@ class Adafactor(Optimizer):
         weight_decay: λ, decoupled.
         foreach: accepted for PyTorch's signature; one implementation serves all.
         maximize: go up the gradient instead.
+
+    >>> w = torch.ones(2, 3, requires_grad=True)
+    >>> optimizer = optim.Adafactor([w], lr=0.1)
+    >>> w.sum().backward()
+    >>> optimizer.step()
+    >>> bool((w < 1).all())
+    True
     """
 
     elementwise = False

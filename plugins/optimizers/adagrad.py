@@ -25,6 +25,13 @@ class Adagrad(Optimizer):
         eps: ε.
         maximize: go up the gradient instead.
         foreach, differentiable, fused: accepted for PyTorch's signature; one implementation serves all.
+
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = optim.Adagrad([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.9000, 1.9000], requires_grad=True)
     """
 
     state = {"sum": "initial_accumulator_value"}

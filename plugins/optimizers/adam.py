@@ -28,6 +28,13 @@ class Adam(Optimizer):
         amsgrad: divide by the largest second moment so far.
         maximize: go up the gradient instead.
         foreach, capturable, differentiable, fused: accepted for PyTorch's signature; one implementation serves all.
+
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = optim.Adam([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.9000, 1.9000], requires_grad=True)
     """
 
     scratch = 2

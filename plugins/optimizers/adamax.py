@@ -22,6 +22,13 @@ class Adamax(Optimizer):
         weight_decay: λ.
         maximize: go up the gradient instead.
         foreach, differentiable, capturable: accepted for PyTorch's signature; one implementation serves all.
+
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = optim.Adamax([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.9000, 1.9000], requires_grad=True)
     """
 
     state = ("exp_avg", "exp_inf")

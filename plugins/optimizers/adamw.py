@@ -24,6 +24,13 @@ class AdamW(Adam):
         amsgrad: divide by the largest second moment so far.
         maximize: go up the gradient instead.
         foreach, capturable, differentiable, fused: accepted for PyTorch's signature; one implementation serves all.
+
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = optim.AdamW([w], lr=0.1, weight_decay=0.5)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.8500, 1.8000], requires_grad=True)
     """
 
     def __init__(

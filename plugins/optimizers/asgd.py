@@ -28,6 +28,13 @@ class ASGD(Optimizer):
         weight_decay: λ.
         maximize: go up the gradient instead.
         foreach, differentiable, capturable: accepted for PyTorch's signature; one implementation serves all.
+
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = optim.ASGD([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.8000, 1.6000], requires_grad=True)
     """
 
     state = ("ax",)

@@ -26,6 +26,13 @@ class LAMB(Optimizer):
         clamp_value: φ's largest value.
         bias_correction: divide by 1 − βᵗ, as above; False leaves that out.
         maximize: go up the gradient instead.
+
+    >>> w = torch.tensor([3.0, 4.0], requires_grad=True)
+    >>> optimizer = optim.LAMB([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> bool((w < torch.tensor([3.0, 4.0])).all())
+    True
     """
 
     elementwise = False

@@ -27,6 +27,13 @@ class LARS(Optimizer):
         eps: ε.
         nesterov: look ahead.
         maximize: go up the gradient instead.
+
+    >>> w = torch.tensor([3.0, 4.0], requires_grad=True)
+    >>> optimizer = optim.LARS([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> bool((w < torch.tensor([3.0, 4.0])).all())
+    True
     """
 
     counter = None

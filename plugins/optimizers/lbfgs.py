@@ -30,6 +30,18 @@ class LBFGS(Optimizer):
 
     Raises:
         ValueError: several groups, or a hyperparameter out of bounds.
+
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = optim.LBFGS([w], line_search_fn="strong_wolfe")
+    >>> def closure():
+    ...     optimizer.zero_grad()
+    ...     loss = ((w - 3) ** 2).sum()
+    ...     loss.backward()
+    ...     return loss
+    ...
+    >>> loss = optimizer.step(closure)
+    >>> torch.round(w)
+    tensor([3., 3.], grad_fn=<RoundBackward0>)
     """
 
     elementwise = False

@@ -20,6 +20,13 @@ class Lion(Optimizer):
         betas: β₁ and β₂.
         weight_decay: λ; correspondingly larger than AdamW's.
         maximize: go up the gradient instead.
+
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = optim.Lion([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.9000, 1.9000], requires_grad=True)
     """
 
     defaults = dict(lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0)

@@ -36,6 +36,13 @@ class Muon(Optimizer):
 
     Raises:
         ValueError: a parameter that is no matrix, or a hyperparameter out of bounds.
+
+    >>> w = torch.eye(2, requires_grad=True)
+    >>> optimizer = optim.Muon([w], lr=0.1)
+    >>> w.sum().backward()
+    >>> optimizer.step()
+    >>> w.shape
+    torch.Size([2, 2])
     """
 
     counter = None

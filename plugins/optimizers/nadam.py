@@ -26,6 +26,13 @@ class NAdam(Optimizer):
         momentum_decay: ψ.
         maximize: go up the gradient instead.
         foreach, capturable, differentiable: accepted for PyTorch's signature; one implementation serves all.
+
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = optim.NAdam([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.8944, 1.8944], requires_grad=True)
     """
 
     state = ("exp_avg", "exp_avg_sq")

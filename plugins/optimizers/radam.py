@@ -24,6 +24,13 @@ class RAdam(Optimizer):
         weight_decay: λ, added to the gradient (or, if ``decoupled_weight_decay``, p ← p (1 − lr λ) before the step).
         maximize: go up the gradient instead.
         foreach, capturable, differentiable: accepted for PyTorch's signature; one implementation serves all.
+
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = optim.RAdam([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.8000, 1.6000], requires_grad=True)
     """
 
     state = ("exp_avg", "exp_avg_sq")

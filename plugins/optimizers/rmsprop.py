@@ -28,6 +28,13 @@ class RMSprop(Optimizer):
         centered: divide by the standard deviation instead.
         maximize: go up the gradient instead.
         capturable, foreach, differentiable: accepted for PyTorch's signature; one implementation serves all.
+
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = optim.RMSprop([w], lr=0.01)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.9000, 1.9000], requires_grad=True)
     """
 
     scratch = 2

@@ -22,6 +22,13 @@ class Rprop(Optimizer):
         step_sizes: h_min and h_max.
         maximize: go up the gradient instead.
         capturable, foreach, differentiable: accepted for PyTorch's signature; one implementation serves all.
+
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = optim.Rprop([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.9000, 1.9000], requires_grad=True)
     """
 
     state = {"prev": 0.0, "step_size": "lr"}

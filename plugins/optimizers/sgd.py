@@ -24,6 +24,13 @@ class SGD(Optimizer):
         nesterov: look ahead; needs μ > 0 and τ = 0.
         maximize: go up the gradient instead.
         foreach, differentiable, fused: accepted for PyTorch's signature; one implementation serves all.
+
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = optim.SGD([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.8000, 1.6000], requires_grad=True)
     """
 
     counter = None

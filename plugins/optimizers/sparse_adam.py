@@ -29,6 +29,14 @@ class SparseAdam(Optimizer):
     Raises:
         RuntimeError: from ``step()``, for a dense gradient.
         ValueError: a hyperparameter out of range, a complex or a sparse parameter.
+
+    >>> table = nn.Embedding(3, 2, sparse=True)
+    >>> optimizer = optim.SparseAdam(table.parameters(), lr=0.1)
+    >>> before = table.weight.detach().clone()
+    >>> table(torch.tensor([1])).sum().backward()
+    >>> optimizer.step()
+    >>> (table.weight != before).any(1)
+    tensor([False,  True, False])
     """
 
     gradients = "sparse"

@@ -33,7 +33,7 @@ from tests.distributed.helpers.ranks_as_threads import (
     pretend_nodes,
     set_parameters,
 )
-from tests.helpers.ranks import run_ranks
+from tests.helpers.crew import run_together
 
 ALL = [n for n in registry.names("optimizer") if registry.get("optimizer", n).gradients != "sparse"]
 SHARED_OUT = [n for n in ALL if not registry.get("optimizer", n)._own_step]
@@ -349,7 +349,8 @@ def test_over_mpi(backend: str, size: int) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("per_node", ["1", "2"])
 def test_over_nodes(per_node: str) -> None:
-    run_ranks(4, Path(__file__), "shared", per_node, env=AS_TRAINING if per_node == "2" else AS_PROGRAM).check(equal=8)
+    env = AS_TRAINING if per_node == "2" else AS_PROGRAM
+    run_together(4, Path(__file__), "shared", per_node, env=env).check(equal=8)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every guard of RELIABILITY F1 to F8 and F13 to F20: how it is taken out, and which tests must then fail, and how.
+"""Every guard of docs/reliability.md, F1 to F8 and F13 to F20: how it is taken out, which tests then fail, and how.
 
 Standard library only: Python imports this at its start, in every process of a test whose guard is off.
 """
@@ -56,7 +56,7 @@ class Row:
     """Guards that are off together, since each alone would do; and what is then seen.
 
     Attributes:
-        key: the failure's number in RELIABILITY, and a letter where it has several rows.
+        key: the failure's number in docs/reliability.md, and a letter where it has several rows.
         off: what is missing then, in words.
         guards: what is replaced.
         seen: a regular expression that each test's failure contains.
@@ -223,6 +223,9 @@ _HANGS, _STARTING, _SHARED_TESTS, _DESYNC, _FINITE, _CONSISTENCY, _JOIN, _UNUSED
     for name in ("nothing_hangs", "starting", "shared_mpi", "desync", "finite", "consistency", "join", "unused",
                  "communicators")
 )  # fmt: skip
+_ALONE, _AGAIN = "tests/distributed/reliability/test_alone.py", "tests/distributed/data_parallel/test_share_again.py"
+_ENDS, _UNEQUAL = "tests/distributed/reliability/test_ends.py", "tests/distributed/reliability/test_unequal.py"
+_WAYS = ("messages", "shared")
 
 
 def _ids(file: str, name: str, *cases: object) -> tuple[str, ...]:
@@ -264,6 +267,11 @@ ROWS: tuple[Row, ...] = (
         "F2c", "hooks are not put back when the group is left", (Guard(_GUARD, "Guard._disarm", nothing),),
         r"assert sys.excepthook is sys.__excepthook__",
         _ids(_HANGS, "test_f2_after_destroy_a_rank_may_work_on_alone"),
+    ),
+    Row(
+        "F2d", "nobody is told that a rank has finalized MPI itself",
+        (Guard("distgrad_communicators.mpi.communicator", "_watch_the_end", nothing),), HUNG + r"|exit code|has left",
+        _ids(_ENDS, "test_a_rank_that_finalizes_alone_has_left"),
     ),
     Row(
         "F3", "no exception hook of threads", (Guard(_GUARD, "Guard._thread_failed", pythons_own(1)),), HUNG,
@@ -322,6 +330,15 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Row(
+        "F4h", "ranks that wait in vain do not ask whether their arrays differ",
+        (
+            Guard("distgrad_communicators.mpi.agreement", "Agreement.look", nothing),
+            Guard("distgrad_communicators.mpi.agreement", "Agreement.check", nothing),
+        ),
+        HUNG + r"|exit code",
+        _ids(_UNEQUAL, "test_over_mpi", "mpi-2"),
+    ),
+    Row(
         "F5", "models are not compared when wrapped",
         (Guard("distgrad.nn.parallel.distributed", "check_same_model", nothing),),
         HUNG + r"|assert 0 != 0|wrapped",
@@ -354,6 +371,21 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Row(
+        "F5c", "what was put into a model, or is trained, since it was wrapped is not looked for",
+        (Guard("distgrad.distributed.reliability.model_agreement", "AsWrapped.check", nothing),), r"DID NOT RAISE",
+        _ids(_ALONE, "test_on_threads", "changes_after_wrapping-2-messages", "changes_after_wrapping-2-shared"),
+    ),
+    Row(
+        "F5d", "optimizer states are not compared before memory is shared again",
+        (Guard("distgrad.distributed.data_parallel.gradient_sync", "GradientSync._states_agree", always(True)),), r"assert",
+        _ids(_AGAIN, "test_ranks_with_states_of_their_own_stay_on_messages", "shared"),
+    ),
+    Row(
+        "F5e", "what a rank tells all in shared memory, as that it goes its own way, is not read",
+        (Guard("distgrad.distributed.node_update.progress_counters", "Meeting.told_to_all", always(0)),), r"[Ee]rror|" + HUNG,
+        _ids(_ALONE, "test_on_threads", "gradients_changed_by_rank-2-shared"),
+    ),
+    Row(
         "F6", "unused parameters are not zero-filled: their buckets are left out",
         (Guard("distgrad.distributed.data_parallel.message_reducer", "Reducer._finish", only_what_is_ready),),
         HUNG + r"|ValueError: zip|is used on \d ranks|\[rank\d\]: AssertionError|truncat",
@@ -376,6 +408,15 @@ ROWS: tuple[Row, ...] = (
         (Guard("distgrad.distributed.data_parallel.message_reducer", "Reducer._weight", always(None)),),
         r"Not equal to tolerance",
         _ids(_JOIN, "test_uneven_batches_over_mpi", "mpi-2", "mpi-3", "mpi-4", "shared-2"),
+    ),
+    Row(
+        "F7c", "a number of samples that a rank cannot tell is taken for one",
+        tuple(
+            Guard(f"distgrad.distributed.{module}", "refuse_unknown", nothing)
+            for module in ("reducer", "shared_update", "overlap")
+        ),
+        r"DID NOT RAISE",
+        _ids(_ALONE, "test_on_threads", *(f"samples_that_nobody_told-{n}-{w}" for n in (2, 3) for w in _WAYS)),
     ),
     Row(
         "F8", "gradients are not checked",
@@ -409,6 +450,16 @@ ROWS: tuple[Row, ...] = (
         "F14c", "the loader's workers are made by a fork",
         (Guard("distgrad.utils.data.worker", "ThreadPoolExecutor", forking),), r"AssertionError: \['fork'",
         _ids(_STARTING, "test_f14_the_loaders_workers_are_not_forked"),
+    ),
+    Row(
+        "F14d", "what ranks share goes on changing under a forked child, which may train there",
+        (Guard("distgrad.distributed.data_parallel.gradient_sync", "watch", nothing),), r"AssertionError",
+        _ids(_ALONE, "test_over_mpi", 2),
+    ),
+    Row(
+        "F14e", "a child of a rank is taken for the rank",
+        (Guard("distgrad_communicators.mpi.communicator", "check_no_ranks_child", nothing),), r"exit code|AssertionError|" + HUNG,
+        _ids(_ENDS, "test_a_child_of_a_rank_is_refused", "'mpi'"),
     ),
     Row(
         "F15", "any thread may use MPI", (Guard(_MPI, "MPICommunicator.check_caller", any_thread),),
@@ -473,5 +524,10 @@ ROWS: tuple[Row, ...] = (
         (Guard("distgrad.cli._hosts", "parse_hostfile", always({})),),
         r"assert 0 != 0|'hosts, line 2|is neither slots=N",
         _ids(_STARTING, "test_f20_a_bad_hostfile_is_an_error_that_names_the_line"),
+    ),
+    Row(
+        "F20d", "what a killed job of the same number has left is in a job's way (Open MPI's alone)",
+        (Guard("distgrad.cli.run", "_keep_clear_of_leftovers", nothing),), r"exit code|assert",
+        _ids("tests/cli/test_run.py", "test_what_a_killed_job_has_left_is_in_no_jobs_way", "start0"), only="Open MPI",
     ),
 )  # fmt: skip

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,6 +90,15 @@ def _descendants(pid: int) -> list[int]:
     return found[1:]
 
 
+def kill(job: subprocess.Popen[Any]) -> None:
+    """End a job and whatever it has started."""
+    if job.poll() is None:
+        for pid in [job.pid, *_descendants(job.pid)]:  # Open MPI's ranks lead sessions of their own, and would go on
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        job.wait()
+
+
 def run_job(command: list[str], timeout: float, env: dict[str, str], stdin: int = subprocess.DEVNULL) -> Finished:
     """Run ``command`` in a session and a folder of its own, and kill all of it (and fail) after ``timeout`` seconds."""
     with own_folder(env) as env:
@@ -110,9 +120,7 @@ def _run_job(command: list[str], timeout: float, env: dict[str, str], stdin: int
     try:
         out, err = job.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        for pid in [job.pid, *_descendants(job.pid)]:  # Open MPI's ranks lead sessions of their own, and would go on
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill(job)
         out, err = job.communicate()
         pytest.fail(f"hung: {' '.join(command)}\n{Finished(-9, out, err, time.monotonic() - started)}")
     return Finished(job.returncode, out, err, time.monotonic() - started)

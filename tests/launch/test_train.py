@@ -370,6 +370,7 @@ def test_shares_make_up_the_same_global_batches_on_any_number_of_ranks(samples, 
 
 
 @pytest.mark.mpi
+@pytest.mark.once
 def test_two_ranks_learn_the_digits_and_resume_with_the_same_bits(tmp_path):
     def on_two(*arguments):
         done = run_ranks(2, SCRIPT, "--no-progress", "--lr", "0.001", *arguments, env=COMPILED)
@@ -392,6 +393,7 @@ def test_two_ranks_learn_the_digits_and_resume_with_the_same_bits(tmp_path):
 
 
 @pytest.mark.mpi
+@pytest.mark.once
 def test_the_number_of_ranks_does_not_change_the_result(tmp_path):
     histories = []
     for ranks in (1, 2, 3):
@@ -405,6 +407,7 @@ def test_the_number_of_ranks_does_not_change_the_result(tmp_path):
 
 
 @pytest.mark.mpi
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

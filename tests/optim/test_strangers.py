@@ -16,7 +16,7 @@ from distgrad.distributed.process_groups.default_group import get_group
 from distgrad.nn.parallel import DistributedDataParallel
 from distgrad.optim import Optimizer
 from distgrad.testing import check_optimizer
-from tests.helpers.ranks import run_ranks
+from tests.helpers.crew import run_together
 from tests.optim.strangers import ALL, Prodigy, ScheduleFree, Shampoo, Sophia
 from tests.optim.strangers_training import START, batch, network, same, train
 
@@ -70,6 +70,7 @@ def test_shards_with_copies_of_their_own_train_as_one_process(name: str) -> None
 
 
 @pytest.mark.mpi
+@pytest.mark.once
 @pytest.mark.parametrize("size", [2, 3])
 def test_processes_train_as_one(size: int) -> None:
     program = """
@@ -88,7 +89,7 @@ for name in strangers.ALL:
 print("as one")
 dist.destroy_process_group()
 """
-    run_ranks(size, program).check(**{"as one": size})
+    run_together(size, program).check(**{"as one": size})
 
 
 # --- the mathematics, written out once more -------------------------------------------------------------------------

@@ -74,8 +74,8 @@ def mathematics_of(source: str) -> str:
     return "\n".join(ast.unparse(n) for n in tree.body if isinstance(n, (ast.ClassDef, ast.FunctionDef)))
 
 
-def test_the_readme_shows_it() -> None:
-    readme = (installs.ROOT / "README.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"```python\n(# distgrad_adabelief\.py\n.*?)```", readme, flags=re.DOTALL)
+def test_the_tutorial_shows_it() -> None:
+    page = (installs.ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```python\n(# distgrad_adabelief\.py\n.*?)```", page, flags=re.DOTALL)
     source = (TEMPLATE / "src" / "distgrad_adabelief.py").read_text(encoding="utf-8")
     assert mathematics_of(shown) == mathematics_of(source)

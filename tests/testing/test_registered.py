@@ -7,7 +7,7 @@ import pytest
 from distgrad import registry
 from distgrad.hookspecs import HOOKS
 from distgrad.testing import CHECKS, check
-from tests.helpers.ranks import run_ranks
+from tests.helpers.crew import run_together
 
 BUILT_IN = [(p.kind, p.name) for p in registry.plugins() if p.distribution == "distgrad"]
 PROCESSES = {"mpi", "shared"}  # communicators whose ranks mpirun starts
@@ -53,7 +53,7 @@ import sys
 from distgrad.cli import main
 sys.exit(main(["plugins", "check", "{name}", "--kind", "communicator"]))
 """
-    job = run_ranks(size, program)
+    job = run_together(size, program)
     skipped = 3 if size == 1 else 0  # those of two ranks
     job.check(**{f"{len(CHECKS['communicator']) - skipped} passed, 0 failed, {skipped} skipped": size})
 

@@ -1,4 +1,4 @@
-"""Uneven inputs: ranks that have run out keep taking part in what the others do (F7; PyTorch's ``Join``).
+"""Uneven inputs: ranks that ran out take part in what the others do (docs/reliability.md, F7; PyTorch's ``Join``).
 
 Before each iteration the ranks still at work and those that have run out count together who is left.  Whoever has run
 out then plays the part that each :class:`Joinable` describes, until nobody is left.
@@ -19,7 +19,10 @@ __all__ = ["Join", "JoinHook", "Joinable"]
 
 
 class JoinHook:
-    """What a rank does that has run out of inputs, in place of what it would have done."""
+    """What a rank does that has run out of inputs, in place of what it would have done.
+
+    >>> dist.algorithms.join.JoinHook().main_hook()
+    """
 
     def main_hook(self) -> None:
         """Take part in the collectives of one iteration of the others."""
@@ -35,7 +38,11 @@ class _Config(NamedTuple):
 
 
 class Joinable(ABC):
-    """Something whose iterations are collective and that knows how to take part in them without inputs."""
+    """Something whose iterations are collective and that knows how to take part in them without inputs.
+
+    >>> issubclass(nn.parallel.DistributedDataParallel, dist.algorithms.join.Joinable)
+    True
+    """
 
     _join_config = _Config()
 
@@ -68,6 +75,13 @@ class Join:
 
     Raises:
         ValueError: nothing to join, or process groups that differ.
+
+    >>> model = nn.parallel.DistributedDataParallel(nn.Linear(2, 1))
+    >>> with dist.algorithms.join.Join([model]):
+    ...     model(torch.ones(3, 2)).sum().backward()
+    ...
+    >>> model.module.bias.grad
+    tensor([3.])
     """
 
     def __init__(

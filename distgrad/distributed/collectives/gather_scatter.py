@@ -29,6 +29,11 @@ def all_gather(
 
     Args:
         tensor_list: one tensor a rank, of that rank's shape; shapes may differ between ranks, the dtype may not.
+
+    >>> parts = [torch.empty(2)]                   # one for each rank
+    >>> dist.all_gather(parts, torch.tensor([1.0, 2.0]))
+    >>> parts
+    [tensor([1., 2.])]
     """
     array, arrays = raw(tensor), _raw_list(tensor_list, "tensor_list")
     _check_dtypes(tensor, tensor_list)
@@ -58,6 +63,11 @@ def all_gather_into_tensor(
 
     Args:
         output_tensor: of shape ``(size * n, ...)`` or ``(size, n, ...)`` for an input of shape ``(n, ...)``.
+
+    >>> whole = torch.empty(2)
+    >>> dist.all_gather_into_tensor(whole, torch.tensor([1.0, 2.0]))
+    >>> whole
+    tensor([1., 2.])
     """
     array, out = raw(input_tensor, "input_tensor"), raw(output_tensor, "output_tensor")
     comm = member(group, "all_gather_into_tensor")
@@ -85,7 +95,13 @@ def gather(
     async_op: bool = False,
     group_dst: int | None = None,
 ) -> Work | None:
-    """Write rank ``r``'s ``tensor`` into ``gather_list[r]`` on rank ``dst`` (default 0); the others give no list."""
+    """Write rank ``r``'s ``tensor`` into ``gather_list[r]`` on rank ``dst`` (default 0); the others give no list.
+
+    >>> parts = [torch.empty(2)]                   # one for each rank, on rank 0
+    >>> dist.gather(torch.tensor([1.0, 2.0]), parts, dst=0)
+    >>> parts
+    [tensor([1., 2.])]
+    """
     array = raw(tensor)
     if gather_list:
         _raw_list(gather_list, "gather_list")
@@ -113,7 +129,13 @@ def scatter(
     async_op: bool = False,
     group_src: int | None = None,
 ) -> Work | None:
-    """Write ``scatter_list[r]`` of rank ``src`` (default 0) into rank ``r``'s ``tensor``; the others give no list."""
+    """Write ``scatter_list[r]`` of rank ``src`` (default 0) into rank ``r``'s ``tensor``; the others give no list.
+
+    >>> out = torch.empty(2)
+    >>> dist.scatter(out, [torch.tensor([1.0, 2.0])], src=0)
+    >>> out
+    tensor([1., 2.])
+    """
     array = raw(tensor)
     if scatter_list:
         _raw_list(scatter_list, "scatter_list")
@@ -140,7 +162,13 @@ def reduce_scatter(
     group: ProcessGroup | None = None,
     async_op: bool = False,
 ) -> Work | None:
-    """Write ``op`` over the ranks' ``input_list[r]``, taken in rank order, into rank ``r``'s ``output``."""
+    """Write ``op`` over the ranks' ``input_list[r]``, taken in rank order, into rank ``r``'s ``output``.
+
+    >>> out = torch.empty(2)
+    >>> dist.reduce_scatter(out, [torch.tensor([1.0, 2.0])])
+    >>> out
+    tensor([1., 2.])
+    """
     array = raw(output, "output")
     _raw_list(input_list, "input_list")
     _check_dtypes(output, input_list)
@@ -159,7 +187,13 @@ def reduce_scatter_tensor(
     group: ProcessGroup | None = None,
     async_op: bool = False,
 ) -> Work | None:
-    """:func:`reduce_scatter` of one ``input``, of shape ``(size * n, ...)`` or ``(size, n, ...)``, cut evenly."""
+    """:func:`reduce_scatter` of one ``input``, of shape ``(size * n, ...)`` or ``(size, n, ...)``, cut evenly.
+
+    >>> out = torch.empty(2)
+    >>> dist.reduce_scatter_tensor(out, torch.tensor([1.0, 2.0]))
+    >>> out
+    tensor([1., 2.])
+    """
     array, whole = raw(output, "output"), raw(input, "input")
     comm = member(group, "reduce_scatter_tensor")
     if comm is None:
@@ -180,7 +214,13 @@ def all_to_all(
     group: ProcessGroup | None = None,
     async_op: bool = False,
 ) -> Work | None:
-    """Write rank ``r``'s ``input_tensor_list[rank]`` into this rank's ``output_tensor_list[r]``; sizes may differ."""
+    """Write rank ``r``'s ``input_tensor_list[rank]`` into this rank's ``output_tensor_list[r]``; sizes may differ.
+
+    >>> out = [torch.empty(2)]
+    >>> dist.all_to_all(out, [torch.tensor([1.0, 2.0])])
+    >>> out
+    [tensor([1., 2.])]
+    """
     outs = _raw_list(output_tensor_list, "output_tensor_list")
     ins = _raw_list(input_tensor_list, "input_tensor_list")
     if output_tensor_list and input_tensor_list:
@@ -207,6 +247,11 @@ def all_to_all_single(
 
     Args:
         output_split_sizes, input_split_sizes: rows from and for each rank; None or empty: the same from and for all.
+
+    >>> out = torch.empty(2)
+    >>> dist.all_to_all_single(out, torch.tensor([1.0, 2.0]))
+    >>> out
+    tensor([1., 2.])
     """
     raw(output, "output")
     whole = raw(input, "input")

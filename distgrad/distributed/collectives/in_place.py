@@ -56,6 +56,17 @@ def all_reduce(
 
     Returns:
         None, or with ``async_op`` a :class:`Work` to wait for.
+
+    >>> from distgrad_communicators import threads
+    >>> def main():
+    ...     dist.init_process_group()
+    ...     t = torch.tensor([1.0, 10.0]) * (dist.get_rank() + 1)
+    ...     dist.all_reduce(t)
+    ...     dist.destroy_process_group()
+    ...     return t.tolist()
+    ...
+    >>> threads.run(2, main)
+    [[3.0, 30.0], [3.0, 30.0]]
     """
     array, comm = raw(tensor), member(group, "all_reduce")
     if comm is None:
@@ -81,7 +92,13 @@ def broadcast(
     async_op: bool = False,
     group_src: int | None = None,
 ) -> Work | None:
-    """Overwrite ``tensor`` on every rank with the one of rank ``src`` (``group_src``: by its number in ``group``)."""
+    """Overwrite ``tensor`` on every rank with the one of rank ``src`` (``group_src``: by its number in ``group``).
+
+    >>> t = torch.tensor([1.0])
+    >>> dist.broadcast(t, src=0)
+    >>> t
+    tensor([1.])
+    """
     array, comm = raw(tensor), member(group, "broadcast")
     if comm is None:
         return None
@@ -104,7 +121,13 @@ def reduce(
     async_op: bool = False,
     group_dst: int | None = None,
 ) -> Work | None:
-    """:func:`all_reduce` whose result rank ``dst`` (``group_dst``: by its number in ``group``) alone gets."""
+    """:func:`all_reduce` whose result rank ``dst`` (``group_dst``: by its number in ``group``) alone gets.
+
+    >>> t = torch.tensor([1.0])
+    >>> dist.reduce(t, dst=0)
+    >>> t
+    tensor([1.])
+    """
     array, comm = raw(tensor), member(group, "reduce")
     if comm is None:
         return None
@@ -131,6 +154,8 @@ def barrier(
     Args:
         device_ids: accepted for PyTorch's sake.
         timeout: how long to wait; None is the process group's time-out.
+
+    >>> dist.barrier()
     """
     comm = member(group, "barrier")
     if comm is None:
@@ -155,6 +180,8 @@ def monitored_barrier(
 
     Raises:
         RuntimeError: on rank 0, ranks that did not report; on others, that rank 0 did not answer.
+
+    >>> dist.monitored_barrier()
     """
     comm = member(group, "monitored_barrier")
     if comm is None:

@@ -24,7 +24,13 @@ __all__ = [
 
 
 def all_gather_object(object_list: list[Any], obj: Any, group: ProcessGroup | None = None) -> None:
-    """Write rank ``r``'s ``obj`` into ``object_list[r]``."""
+    """Write rank ``r``'s ``obj`` into ``object_list[r]``.
+
+    >>> found = [None]                             # one for each rank
+    >>> dist.all_gather_object(found, {"rank": dist.get_rank()})
+    >>> found
+    [{'rank': 0}]
+    """
     comm = member(group, "all_gather_object")
     if comm is None:
         return
@@ -45,7 +51,13 @@ def gather_object(
     group: ProcessGroup | None = None,
     group_dst: int | None = None,
 ) -> None:
-    """Write rank ``r``'s ``obj`` into ``object_gather_list[r]`` on rank ``dst`` (default 0); others give no list."""
+    """Write rank ``r``'s ``obj`` into ``object_gather_list[r]`` on rank ``dst`` (default 0); others give no list.
+
+    >>> found = [None]
+    >>> dist.gather_object("mine", found, dst=0)
+    >>> found
+    ['mine']
+    """
     comm = member(group, "gather_object")
     if comm is None:
         return
@@ -77,6 +89,11 @@ def broadcast_object_list(
 
     Args:
         device: accepted for PyTorch's sake.
+
+    >>> objects = ["from rank 0", 1]
+    >>> dist.broadcast_object_list(objects, src=0)
+    >>> objects
+    ['from rank 0', 1]
     """
     comm = member(group, "broadcast_object_list")
     if comm is None:
@@ -99,7 +116,13 @@ def scatter_object_list(
     group: ProcessGroup | None = None,
     group_src: int | None = None,
 ) -> None:
-    """Write ``scatter_object_input_list[r]`` of rank ``src`` (default 0) into rank ``r``'s output list, at 0."""
+    """Write ``scatter_object_input_list[r]`` of rank ``src`` (default 0) into rank ``r``'s output list, at 0.
+
+    >>> out = [None]
+    >>> dist.scatter_object_list(out, ["for rank 0"], src=0)
+    >>> out
+    ['for rank 0']
+    """
     comm = member(group, "scatter_object_list")
     if comm is None:
         return
@@ -132,6 +155,20 @@ def send_object_list(
 
     Args:
         device, use_batch: accepted for PyTorch's sake.
+
+    >>> from distgrad_communicators import threads
+    >>> def main():
+    ...     dist.init_process_group()
+    ...     objects = ["from 0", {"lr": 0.1}] if dist.get_rank() == 0 else [None, None]
+    ...     if dist.get_rank() == 0:
+    ...         dist.send_object_list(objects, dst=1)
+    ...     else:
+    ...         _ = dist.recv_object_list(objects, src=0)
+    ...     dist.destroy_process_group()
+    ...     return objects
+    ...
+    >>> threads.run(2, main)[1]
+    ['from 0', {'lr': 0.1}]
     """
     comm = member(group, "send_object_list")
     if comm is None:
@@ -158,6 +195,20 @@ def recv_object_list(
 
     Returns:
         the sender's number in the default group; -1 on a rank outside ``group``.
+
+    >>> from distgrad_communicators import threads
+    >>> def main():
+    ...     dist.init_process_group()
+    ...     objects = ["from 0", {"lr": 0.1}] if dist.get_rank() == 0 else [None, None]
+    ...     if dist.get_rank() == 0:
+    ...         dist.send_object_list(objects, dst=1)
+    ...     else:
+    ...         _ = dist.recv_object_list(objects, src=0)
+    ...     dist.destroy_process_group()
+    ...     return objects
+    ...
+    >>> threads.run(2, main)[1]
+    ['from 0', {'lr': 0.1}]
     """
     comm = member(group, "recv_object_list")
     if comm is None:

@@ -29,6 +29,17 @@ def send(
 
     Args:
         tag: 0 to 16383.
+
+    >>> from distgrad_communicators import threads
+    >>> def main():
+    ...     dist.init_process_group()
+    ...     t = torch.tensor([7.0]) if dist.get_rank() == 0 else torch.empty(1)
+    ...     _ = dist.send(t, dst=1) if dist.get_rank() == 0 else dist.recv(t, src=0)
+    ...     dist.destroy_process_group()
+    ...     return t.item()
+    ...
+    >>> threads.run(2, main)
+    [7.0, 7.0]
     """
     comm = member(group, "send")
     if comm is None:
@@ -51,6 +62,17 @@ def recv(
 
     Returns:
         the sender's number in the default group; -1 on a rank outside ``group``.
+
+    >>> from distgrad_communicators import threads
+    >>> def main():
+    ...     dist.init_process_group()
+    ...     t = torch.tensor([7.0]) if dist.get_rank() == 0 else torch.empty(1)
+    ...     _ = dist.send(t, dst=1) if dist.get_rank() == 0 else dist.recv(t, src=0)
+    ...     dist.destroy_process_group()
+    ...     return t.item()
+    ...
+    >>> threads.run(2, main)
+    [7.0, 7.0]
     """
     comm = member(group, "recv")
     if comm is None:
@@ -70,7 +92,20 @@ def isend(
     tag: int = 0,
     group_dst: int | None = None,
 ) -> Work | None:
-    """Start :func:`send`; ``tensor`` must not change until the returned work is complete."""
+    """Start :func:`send`; ``tensor`` must not change until the returned work is complete.
+
+    >>> from distgrad_communicators import threads
+    >>> def main():
+    ...     dist.init_process_group()
+    ...     t = torch.tensor([7.0]) if dist.get_rank() == 0 else torch.empty(1)
+    ...     work = dist.isend(t, dst=1) if dist.get_rank() == 0 else dist.irecv(t, src=0)
+    ...     work.wait()
+    ...     dist.destroy_process_group()
+    ...     return t.item()
+    ...
+    >>> threads.run(2, main)
+    [7.0, 7.0]
+    """
     array, comm = raw(tensor), member(group, "isend")
     if comm is None:
         return None
@@ -85,7 +120,20 @@ def irecv(
     tag: int = 0,
     group_src: int | None = None,
 ) -> Work | None:
-    """Start :func:`recv`; the returned work's ``source_rank()`` is what :func:`recv` returns."""
+    """Start :func:`recv`; the returned work's ``source_rank()`` is what :func:`recv` returns.
+
+    >>> from distgrad_communicators import threads
+    >>> def main():
+    ...     dist.init_process_group()
+    ...     t = torch.tensor([7.0]) if dist.get_rank() == 0 else torch.empty(1)
+    ...     work = dist.isend(t, dst=1) if dist.get_rank() == 0 else dist.irecv(t, src=0)
+    ...     work.wait()
+    ...     dist.destroy_process_group()
+    ...     return t.item()
+    ...
+    >>> threads.run(2, main)
+    [7.0, 7.0]
+    """
     array, comm = raw(tensor), member(group, "irecv")
     if comm is None:
         return None
@@ -113,6 +161,19 @@ class P2POp:
         tensor: what is sent or overwritten.
         peer: the other rank, by its number in the default group; or
         group_peer: by its number in ``group``.
+
+    >>> from distgrad_communicators import threads
+    >>> def main():
+    ...     dist.init_process_group()
+    ...     t = torch.tensor([7.0]) if dist.get_rank() == 0 else torch.empty(1)
+    ...     what = dist.isend if dist.get_rank() == 0 else dist.irecv
+    ...     for work in dist.batch_isend_irecv([dist.P2POp(what, t, 1 - dist.get_rank())]):
+    ...         work.wait()
+    ...     dist.destroy_process_group()
+    ...     return t.item()
+    ...
+    >>> threads.run(2, main)
+    [7.0, 7.0]
     """
 
     def __init__(
@@ -141,7 +202,22 @@ class P2POp:
 
 
 def batch_isend_irecv(p2p_op_list: Sequence[P2POp]) -> list[Work]:
-    """Start all messages, in any order among ranks, and return what to wait for."""
+    """Start all messages, in any order among ranks, and return what to wait for.
+
+    >>> from distgrad_communicators import threads
+    >>> def main():
+    ...     dist.init_process_group()
+    ...     other = 1 - dist.get_rank()
+    ...     mine, theirs = torch.tensor([float(dist.get_rank())]), torch.empty(1)
+    ...     operations = [dist.P2POp(dist.isend, mine, other), dist.P2POp(dist.irecv, theirs, other)]
+    ...     for work in dist.batch_isend_irecv(operations):
+    ...         work.wait()
+    ...     dist.destroy_process_group()
+    ...     return theirs.item()
+    ...
+    >>> threads.run(2, main)
+    [1.0, 0.0]
+    """
     if not isinstance(p2p_op_list, list) or not all(isinstance(op, P2POp) for op in p2p_op_list):
         raise ValueError("Invalid ``p2p_op_list``: it must be a list of distributed.P2POp")
     if not p2p_op_list:

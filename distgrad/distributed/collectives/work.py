@@ -33,6 +33,13 @@ class Work:
         request: what to wait for; None where the operation is complete.
         finish: called once, when the request is complete, before :meth:`wait` returns.
         result: the tensors that are then complete, for :meth:`get_future`.
+
+    >>> t = torch.tensor([2.0])
+    >>> work = dist.all_reduce(t, async_op=True)
+    >>> work.wait()
+    True
+    >>> t
+    tensor([2.])
     """
 
     __slots__ = ("_error", "_finish", "_request", "_result", "_source")

@@ -23,6 +23,11 @@ class ReduceOp(enum.Enum):
 
     The bitwise ``BAND``, ``BOR`` and ``BXOR`` are of integers and bool.  ``PREMUL_SUM`` is there for its name: using it
     is an error, as in PyTorch without NCCL.
+
+    >>> t = torch.tensor([2.0])
+    >>> dist.all_reduce(t, dist.ReduceOp.MAX)
+    >>> t
+    tensor([2.])
     """
 
     SUM = 0

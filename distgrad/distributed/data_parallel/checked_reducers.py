@@ -1,4 +1,4 @@
-"""Debug mode for a model's gradients: what each rank is about to reduce or update, by its parameters (RELIABILITY F5).
+"""Debug mode for gradients: what each rank is about to reduce or update, by parameters (docs/reliability.md, F5).
 
 A bucket is bytes, and in shared memory nothing is sent at all.  So with ``DISTGRAD_DEBUG=detail`` a bucket's collective
 carries the names of its parameters, and ranks that share memory compare where they are before each ``backward()`` is

@@ -18,6 +18,23 @@ class GradBucket:
     """A bucket of gradients on its way: this rank's own, already weighed if ranks do not all weigh the same.
 
     A hook makes of it the mean over the ranks: the sum divided by their number.
+
+    >>> from distgrad.distributed.algorithms.ddp_comm_hooks import default_hooks
+    >>> from distgrad_communicators import threads
+    >>> def hook(sizes, bucket):
+    ...     sizes.append(bucket.buffer().numel())
+    ...     return default_hooks.allreduce_hook(None, bucket)
+    ...
+    >>> def main():
+    ...     dist.init_process_group()
+    ...     model, sizes = nn.parallel.DistributedDataParallel(nn.Linear(3, 1, bias=False)), []
+    ...     model.register_comm_hook(sizes, hook)
+    ...     model(torch.ones(2, 3)).sum().backward()
+    ...     dist.destroy_process_group()
+    ...     return sizes
+    ...
+    >>> threads.run(2, main)
+    [[3], [3]]
     """
 
     __slots__ = ("_bucket", "_buffer", "_index", "_last")

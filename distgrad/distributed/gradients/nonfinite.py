@@ -1,4 +1,4 @@
-"""Not-a-number contained: a step in which some rank's gradient is not finite is refused on all ranks alike (F8).
+"""Not-a-number contained: a step in which a rank's gradient is not finite is refused on all (docs/reliability.md, F8).
 
 Each rank looks at its own gradients, so that the rank and the parameter can be named; what it finds travels with what
 the ranks tell each other anyway (which parameters were used).  It takes as long as reading them.  So a large gradient

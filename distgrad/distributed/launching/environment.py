@@ -107,7 +107,7 @@ def _job(environment: Mapping[str, str]) -> str:
 
 
 def leave_stdin_to_rank_0(environment: Mapping[str, str] = os.environ) -> None:
-    """Give every other process of the job an empty standard input (F20), unless it has a terminal of its own.
+    """Give every other process of the job an empty standard input, unless it has a terminal (docs/reliability.md, F20).
 
     MPICH's mpiexec gives those a pipe that nobody writes to or closes, so whoever reads it waits for ever; srun gives
     each of them what is meant for one.

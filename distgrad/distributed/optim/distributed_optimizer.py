@@ -25,7 +25,12 @@ __all__ = ["Compression", "DistributedOptimizer", "broadcast_optimizer_state", "
 
 
 class Compression:
-    """What gradients are sent as; any communication hook will do."""
+    """What gradients are sent as; any communication hook will do.
+
+    >>> from distgrad.distributed.optim import Compression
+    >>> Compression.fp16 is not Compression.none
+    True
+    """
 
     none: CommHook | None = None
     fp16: CommHook = staticmethod(default_hooks.fp16_compress_hook)
@@ -49,6 +54,12 @@ class DistributedOptimizer(Wrapping):
     Raises:
         RuntimeError: the ranks' parameters differ; the message names the first that does.
         ValueError: no process group, or two parameters of one name.
+
+    >>> from distgrad.distributed.optim import DistributedOptimizer
+    >>> model = nn.Linear(2, 1)
+    >>> optimizer = DistributedOptimizer(optim.SGD(model.parameters(), lr=0.1))
+    >>> model(torch.ones(3, 2)).sum().backward()
+    >>> optimizer.step()
     """
 
     def __init__(
@@ -133,7 +144,12 @@ class _AveragesAndSteps(JoinHook):
 def broadcast_parameters(
     params: Mapping[str, Any] | Iterable[tuple[str, Any]], root_rank: int = 0, process_group: ProcessGroup | None = None
 ) -> None:
-    """Give all ranks rank ``root_rank``'s tensors: a ``state_dict()`` or (name, tensor) pairs.  Collective."""
+    """Give all ranks rank ``root_rank``'s tensors: a ``state_dict()`` or (name, tensor) pairs.  Collective.
+
+    >>> from distgrad.distributed.optim import broadcast_parameters
+    >>> model = nn.Linear(2, 1)
+    >>> broadcast_parameters(model.state_dict(), root_rank=0)
+    """
     comm = get_group(process_group).comm
     pairs: Iterable[tuple[str, Any]] = params.items() if isinstance(params, Mapping) else params
     for _, tensor in sorted(pairs, key=lambda pair: pair[0]):
@@ -148,6 +164,10 @@ def broadcast_optimizer_state(
     """Give all ranks rank ``root_rank``'s optimizer state and options.  Collective.
 
     Options must be numbers, texts, None, or lists and tuples of such.
+
+    >>> from distgrad.distributed.optim import broadcast_optimizer_state
+    >>> optimizer = optim.SGD(nn.Linear(2, 1).parameters(), lr=0.1)
+    >>> broadcast_optimizer_state(optimizer, root_rank=0)
     """
     comm = get_group(process_group).comm
     inner = optimizer.optim if isinstance(optimizer, Wrapping) else optimizer

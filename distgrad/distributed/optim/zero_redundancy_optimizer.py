@@ -134,6 +134,14 @@ class ZeroRedundancyOptimizer(Wrapping):
     Raises:
         TypeError: an optimizer with a ``step()`` of its own (LBFGS), which cannot be shared out.
         ValueError: no process group, or ``overlap_with_ddp``.
+
+    >>> from distgrad.distributed.optim import ZeroRedundancyOptimizer
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = ZeroRedundancyOptimizer([w], optim.Adam, lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.9000, 1.9000], requires_grad=True)
     """
 
     def __init__(

@@ -22,33 +22,57 @@ def is_mpi_available() -> bool:
 
 
 def is_gloo_available() -> bool:
-    """False: no backend is made on Gloo."""
+    """False: no backend is made on Gloo.
+
+    >>> dist.is_gloo_available()
+    False
+    """
     return False
 
 
 def is_nccl_available() -> bool:
-    """False: no backend is made on NCCL."""
+    """False: no backend is made on NCCL.
+
+    >>> dist.is_nccl_available() in (False, True)
+    True
+    """
     return False
 
 
 def is_ucc_available() -> bool:
-    """False: no backend is made on UCC."""
+    """False: no backend is made on UCC.
+
+    >>> dist.is_ucc_available()
+    False
+    """
     return False
 
 
 def is_xccl_available() -> bool:
-    """False: no backend is made on XCCL."""
+    """False: no backend is made on XCCL.
+
+    >>> dist.is_xccl_available()
+    False
+    """
     return False
 
 
 def is_backend_available(backend: str) -> bool:
-    """Whether a communicator of that name (in any case) is installed, with what it needs."""
+    """Whether a communicator of that name (in any case) is installed, with what it needs.
+
+    >>> dist.is_backend_available("serial")
+    True
+    """
     name = backend.lower()
     return name in registry.names("communicator") and (name not in _OVER_MPI or is_mpi_available())
 
 
 def is_torchelastic_launched() -> bool:
-    """Whether this process was started by torchrun, which says so in ``TORCHELASTIC_RUN_ID``."""
+    """Whether this process was started by torchrun, which says so in ``TORCHELASTIC_RUN_ID``.
+
+    >>> dist.is_torchelastic_launched()
+    False
+    """
     return os.environ.get("TORCHELASTIC_RUN_ID") is not None
 
 
@@ -60,6 +84,9 @@ def get_node_local_rank(fallback_rank: int | None = None) -> int:
 
     Raises:
         RuntimeError: none of the three tells.
+
+    >>> dist.get_node_local_rank()
+    0
     """
     if is_initialized():
         return get_local_rank()

@@ -48,6 +48,10 @@ class ProcessGroup:
         children: on the default group, those made by :func:`~distgrad.distributed.process_groups.subgroups.new_group`,
             until destroyed.
         destroyed: whether it can be used no longer.
+
+    >>> group = dist.new_group([0])
+    >>> group.rank(), group.size()
+    (0, 1)
     """
 
     __slots__ = ("backend", "children", "comm", "destroyed", "group_desc", "group_name", "guard", "ranks")
@@ -122,12 +126,20 @@ def get_group(group: ProcessGroup | None = None) -> ProcessGroup:
 
 
 def is_available() -> bool:
-    """True: the package is part of every installation (the ``mpi`` backend also needs mpi4py and an MPI)."""
+    """True: the package is part of every installation (the ``mpi`` backend also needs mpi4py and an MPI).
+
+    >>> dist.is_available()
+    True
+    """
     return True
 
 
 def is_initialized() -> bool:
-    """Whether :func:`init_process_group` has been called here (in this thread, where ranks are threads)."""
+    """Whether :func:`init_process_group` has been called here (in this thread, where ranks are threads).
+
+    >>> dist.is_initialized()
+    True
+    """
     return _current() is not None
 
 
@@ -181,6 +193,11 @@ def init_process_group(
         RuntimeError: the launcher's number of processes is not the communicator's (another MPI's launcher), or torchrun
             started this process as one of several, or a rank started it, or there is no GPU of that ``device_id``;
             or ``DISTGRAD_TRACE`` names a file that cannot be written.
+
+    >>> dist.init_process_group()      # MPI under mpirun, else this process alone
+    >>> dist.get_rank(), dist.get_world_size()
+    (0, 1)
+    >>> dist.destroy_process_group()
     """
     global _of_process
     if is_initialized():
@@ -252,6 +269,11 @@ def destroy_process_group(group: ProcessGroup | None = None) -> None:
     """Leave the group; every rank of it calls it.  Leaving the default one returns when all have, and ends all groups.
 
     Another default group may be initialised afterwards.
+
+    >>> dist.init_process_group("serial")
+    >>> dist.destroy_process_group()
+    >>> dist.is_initialized()
+    False
     """
     global _of_process
     if outside(group):
@@ -285,21 +307,37 @@ def destroy_process_group(group: ProcessGroup | None = None) -> None:
 
 
 def get_rank(group: ProcessGroup | None = None) -> int:
-    """This rank's number, 0 to ``get_world_size() - 1``; -1 where it is outside ``group``."""
+    """This rank's number, 0 to ``get_world_size() - 1``; -1 where it is outside ``group``.
+
+    >>> dist.get_rank()
+    0
+    """
     return -1 if outside(group) else get_group(group).comm.rank
 
 
 def get_world_size(group: ProcessGroup | None = None) -> int:
-    """How many ranks there are; -1 where this one is outside ``group``."""
+    """How many ranks there are; -1 where this one is outside ``group``.
+
+    >>> dist.get_world_size()
+    1
+    """
     return -1 if outside(group) else get_group(group).comm.size
 
 
 def get_local_rank(group: ProcessGroup | None = None) -> int:
-    """This rank's number among those on its node; it chooses the GPU."""
+    """This rank's number among those on its node; it chooses the GPU.
+
+    >>> dist.get_local_rank()
+    0
+    """
     return get_group(group).comm.local_rank
 
 
 def get_backend(group: ProcessGroup | None = None) -> str:
-    """The name of the group's communicator."""
+    """The name of the group's communicator.
+
+    >>> dist.get_backend()
+    'serial'
+    """
     return get_group(group).backend
 

@@ -69,6 +69,12 @@ def new_group(
 
     Raises:
         ValueError: ranks that do not exist or come twice, or another backend.
+
+    >>> group = dist.new_group([0])
+    >>> t = torch.tensor([1.0])
+    >>> dist.all_reduce(t, group=group)
+    >>> t
+    tensor([1.])
     """
     default = get_group()
     if ours(backend) not in (None, default.backend):
@@ -106,6 +112,10 @@ def new_subgroups(
 
     Returns:
         this rank's group, and the list of all, in which those of other ranks are ``NON_GROUP_MEMBER``.
+
+    >>> mine, groups = dist.new_subgroups(1)
+    >>> mine.size(), len(groups)
+    (1, 1)
     """
     default = get_group(group)
     size = default.comm.local_size if group_size is None else group_size
@@ -131,6 +141,10 @@ def new_subgroups_by_enumeration(
 
     Returns:
         this rank's group (None where it is in none), and the list of all, as :func:`new_subgroups` does.
+
+    >>> mine, groups = dist.new_subgroups_by_enumeration([[0]])
+    >>> dist.get_process_group_ranks(mine)
+    [0]
     """
     if not ranks_per_subgroup_list:
         raise ValueError("The arg 'ranks_per_subgroup_list' cannot be empty")
@@ -144,12 +158,20 @@ def new_subgroups_by_enumeration(
 
 
 def get_process_group_ranks(group: ProcessGroup | None) -> list[int]:
-    """The members' numbers in the default group, by their numbers in ``group``."""
+    """The members' numbers in the default group, by their numbers in ``group``.
+
+    >>> dist.get_process_group_ranks(dist.new_group([0]))
+    [0]
+    """
     return list(get_group(group).ranks)
 
 
 def get_group_rank(group: ProcessGroup, global_rank: int) -> int:
-    """The number in ``group`` of the rank that is ``global_rank`` in the default group; ValueError where outside."""
+    """The number in ``group`` of the rank that is ``global_rank`` in the default group; ValueError where outside.
+
+    >>> dist.get_group_rank(dist.new_group([0]), 0)
+    0
+    """
     ranks = get_group(group).ranks
     if global_rank not in ranks:
         raise ValueError(f"Global rank {global_rank} is not part of group {group}")
@@ -157,7 +179,11 @@ def get_group_rank(group: ProcessGroup, global_rank: int) -> int:
 
 
 def get_global_rank(group: ProcessGroup, group_rank: int) -> int:
-    """The number in the default group of the rank that is ``group_rank`` in ``group``."""
+    """The number in the default group of the rank that is ``group_rank`` in ``group``.
+
+    >>> dist.get_global_rank(dist.new_group([0]), 0)
+    0
+    """
     ranks = get_group(group).ranks
     if not 0 <= group_rank < len(ranks):
         raise ValueError(f"Group rank {group_rank} is not part of group {group}")

@@ -1,4 +1,4 @@
-"""Debug mode: before a collective runs, the ranks compare what they are about to do (RELIABILITY F4, F5).
+"""Debug mode: before a collective runs, the ranks compare what they are about to do (docs/reliability.md, F4, F5).
 
 With ``DISTGRAD_DEBUG=detail`` every collective of the process group carries a signature: its number, operation, shapes
 and dtype, and where it reduces gradients the parameters' names

@@ -1,4 +1,4 @@
-"""Nothing hangs: a rank that fails or leaves ends the whole job (RELIABILITY F1 to F4).
+"""Nothing hangs: a rank that fails or leaves ends the whole job (docs/reliability.md, F1 to F4).
 
 Left alone, a Python process whose rank raises prints a traceback and waits in ``MPI_Finalize`` for ranks that wait in a
 collective for it.  So an uncaught exception, of the main thread or another, is printed with its rank on every line and

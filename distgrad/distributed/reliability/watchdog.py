@@ -1,4 +1,4 @@
-"""When ranks wait for each other in vain: what every rank was doing, in one report (RELIABILITY F4).
+"""When ranks wait for each other in vain: what every rank was doing, in one report (docs/reliability.md, F4).
 
 Each rank has a daemon thread that makes no MPI call, so it answers under every thread level and while MPI is stuck.  It
 listens on a socket; a rank that gives up waiting asks all others for their last operation and the Python stacks of all
@@ -9,6 +9,7 @@ timeline has recorded.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 import os
@@ -85,9 +86,11 @@ class Watchdog:
             return None, str(error)
 
     def close(self) -> None:
-        """Answer no more.  The thread ends within its next round."""
+        """Answer no more.  The thread ends: closing alone would not wake one that waits without a time-out."""
         self._closed = True
         if self._server is not None:
+            with contextlib.suppress(OSError):  # systems where nobody is connected say so, and wake it when it closes
+                self._server.shutdown(socket.SHUT_RDWR)
             self._server.close()
 
     # --- answering ---------------------------------------------------------------------------------------------------

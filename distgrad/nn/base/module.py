@@ -28,6 +28,18 @@ class Module(StateDict, Movable, Hookable):
 
     Attributes:
         training: True after :meth:`train`, False after :meth:`eval`; layers such as Dropout look at it.
+
+    >>> class Scale(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.factor = nn.Parameter(torch.tensor(2.0))
+    ...     def forward(self, x):
+    ...         return self.factor * x
+    ...
+    >>> Scale()(torch.ones(3))
+    tensor([2., 2., 2.], grad_fn=<MulBackward0>)
+    >>> [name for name, p in Scale().named_parameters()]
+    ['factor']
     """
 
     training: bool

@@ -32,42 +32,66 @@ def _and_inplace(text: str, inplace: bool) -> str:
 
 
 class ReLU(_MaybeInPlace):
-    """max(x, 0)."""
+    """max(x, 0).
+
+    >>> nn.ReLU()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([0., 0., 1.])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return input.relu_() if self.inplace else _relu(input)
 
 
 class ReLU6(_MaybeInPlace):
-    """x limited to [0, 6]."""
+    """x limited to [0, 6].
+
+    >>> nn.ReLU6()(torch.tensor([-1.0, 3.0, 9.0]))
+    tensor([0., 3., 6.])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.relu6(input, self.inplace)
 
 
 class SELU(_MaybeInPlace):
-    """Scaled exponential linear unit (Klambauer et al. 2017, arXiv:1706.02515)."""
+    """Scaled exponential linear unit (Klambauer et al. 2017, arXiv:1706.02515).
+
+    >>> nn.SELU()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-1.1113,  0.0000,  1.0507])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.selu(input, self.inplace)
 
 
 class SiLU(_MaybeInPlace):
-    """x sigmoid(x)."""
+    """x sigmoid(x).
+
+    >>> nn.SiLU()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.2689,  0.0000,  0.7311])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.silu(input, self.inplace)
 
 
 class Mish(_MaybeInPlace):
-    """x tanh(softplus(x)) (Misra 2019, arXiv:1908.08681)."""
+    """x tanh(softplus(x)) (Misra 2019, arXiv:1908.08681).
+
+    >>> nn.Mish()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.3034,  0.0000,  0.8651])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.mish(input, self.inplace)
 
 
 class Hardsigmoid(_MaybeInPlace):
-    """relu6(x + 3) / 6."""
+    """relu6(x + 3) / 6.
+
+    >>> nn.Hardsigmoid()(torch.tensor([-4.0, 0.0, 1.5]))
+    tensor([0.0000, 0.5000, 0.7500])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.hardsigmoid(input, self.inplace)
@@ -77,7 +101,11 @@ class Hardsigmoid(_MaybeInPlace):
 
 
 class Hardswish(_MaybeInPlace):
-    """x relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244)."""
+    """x relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244).
+
+    >>> nn.Hardswish()(torch.tensor([-4.0, 0.0, 3.0]))
+    tensor([-0., 0., 3.])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.hardswish(input, self.inplace)
@@ -87,42 +115,66 @@ class Hardswish(_MaybeInPlace):
 
 
 class Sigmoid(Module):
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)).
+
+    >>> nn.Sigmoid()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([0.2689, 0.5000, 0.7311])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return elementwise.sigmoid(input)
 
 
 class Tanh(Module):
-    """Hyperbolic tangent."""
+    """Hyperbolic tangent.
+
+    >>> nn.Tanh()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.7616,  0.0000,  0.7616])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return elementwise.tanh(input)
 
 
 class LogSigmoid(Module):
-    """log(sigmoid(x)), without overflow."""
+    """log(sigmoid(x)), without overflow.
+
+    >>> nn.LogSigmoid()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-1.3133, -0.6931, -0.3133])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.logsigmoid(input)
 
 
 class Softsign(Module):
-    """x / (1 + |x|)."""
+    """x / (1 + |x|).
+
+    >>> nn.Softsign()(torch.tensor([-1.0, 0.0, 3.0]))
+    tensor([-0.5000,  0.0000,  0.7500])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softsign(input)
 
 
 class Tanhshrink(Module):
-    """x - tanh(x)."""
+    """x - tanh(x).
+
+    >>> nn.Tanhshrink()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.2384,  0.0000,  0.2384])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.tanhshrink(input)
 
 
 class LeakyReLU(Module):
-    """x where positive, else ``negative_slope`` x."""
+    """x where positive, else ``negative_slope`` x.
+
+    >>> nn.LeakyReLU(0.1)(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.1000,  0.0000,  1.0000])
+    """
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
@@ -142,6 +194,9 @@ class PReLU(Module):
     Args:
         num_parameters: 1, or one a for each channel (dimension 1 of the input).
         init: where a starts.
+
+    >>> nn.PReLU(init=0.5)(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.5000,  0.0000,  1.0000], grad_fn=<PreluKernelBackward0>)
     """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
@@ -160,7 +215,11 @@ class PReLU(Module):
 
 
 class ELU(Module):
-    """x where positive, else ``alpha`` (exp(x) - 1) (Clevert et al. 2015, arXiv:1511.07289)."""
+    """x where positive, else ``alpha`` (exp(x) - 1) (Clevert et al. 2015, arXiv:1511.07289).
+
+    >>> nn.ELU()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.6321,  0.0000,  1.0000])
+    """
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
@@ -175,14 +234,22 @@ class ELU(Module):
 
 
 class CELU(ELU):
-    """max(0, x) + min(0, ``alpha`` (exp(x / ``alpha``) - 1)) (Barron 2017, arXiv:1704.07483)."""
+    """max(0, x) + min(0, ``alpha`` (exp(x / ``alpha``) - 1)) (Barron 2017, arXiv:1704.07483).
+
+    >>> nn.CELU()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.6321,  0.0000,  1.0000])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.celu(input, self.alpha, self.inplace)
 
 
 class GELU(Module):
-    """x Phi(x) (Hendrycks & Gimpel 2016, arXiv:1606.08415); ``approximate="tanh"``: by tanh."""
+    """x Phi(x) (Hendrycks & Gimpel 2016, arXiv:1606.08415); ``approximate="tanh"``: by tanh.
+
+    >>> nn.GELU()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.1587,  0.0000,  0.8413])
+    """
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
@@ -196,7 +263,11 @@ class GELU(Module):
 
 
 class Softplus(Module):
-    """log(1 + exp(``beta`` x)) / ``beta``; x itself where ``beta`` x > ``threshold``."""
+    """log(1 + exp(``beta`` x)) / ``beta``; x itself where ``beta`` x > ``threshold``.
+
+    >>> nn.Softplus()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([0.3133, 0.6931, 1.3133])
+    """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
@@ -211,7 +282,11 @@ class Softplus(Module):
 
 
 class Hardtanh(Module):
-    """x limited to [``min_val``, ``max_val``]; ValueError where that is empty."""
+    """x limited to [``min_val``, ``max_val``]; ValueError where that is empty.
+
+    >>> nn.Hardtanh()(torch.tensor([-4.0, 0.5, 3.0]))
+    tensor([-1.0000,  0.5000,  1.0000])
+    """
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
@@ -231,7 +306,11 @@ class Hardtanh(Module):
 
 
 class Threshold(Module):
-    """x where above ``threshold``, else ``value``."""
+    """x where above ``threshold``, else ``value``.
+
+    >>> nn.Threshold(0.5, 9.0)(torch.tensor([0.0, 0.5, 1.0]))
+    tensor([9., 9., 1.])
+    """
 
     def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
         super().__init__()
@@ -258,21 +337,33 @@ class _Along(Module):
 
 
 class Softmax(_Along):
-    """exp(x) divided by its sum along ``dim``."""
+    """exp(x) divided by its sum along ``dim``.
+
+    >>> nn.Softmax(dim=0)(torch.tensor([0.0, 0.0]))
+    tensor([0.5000, 0.5000])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softmax(input, self.dim)
 
 
 class Softmin(_Along):
-    """Softmax of -x along ``dim``."""
+    """Softmax of -x along ``dim``.
+
+    >>> nn.Softmin(dim=0)(torch.tensor([0.0, 1.0]))
+    tensor([0.7311, 0.2689])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softmin(input, self.dim)
 
 
 class LogSoftmax(_Along):
-    """log(softmax(x)) along ``dim``, without overflow."""
+    """log(softmax(x)) along ``dim``, without overflow.
+
+    >>> nn.LogSoftmax(dim=0)(torch.tensor([1.0, 1.0]))
+    tensor([-0.6931, -0.6931])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.log_softmax(input, self.dim)

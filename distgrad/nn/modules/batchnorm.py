@@ -128,15 +128,30 @@ class _BatchNorm(Module):
 
 
 class BatchNorm1d(_BatchNorm):
-    __doc__ = f"Batch normalization of inputs (N, C) or (N, C, L).\n\n    {_BatchNorm.__doc__}"
+    __doc__ = f"""Batch normalization of inputs (N, C) or (N, C, L).
+
+    {_BatchNorm.__doc__}
+    >>> nn.BatchNorm1d(3)(torch.ones(2, 3)).shape
+    torch.Size([2, 3])
+    """
     _dimensions = (2, 3)
 
 
 class BatchNorm2d(_BatchNorm):
-    __doc__ = f"Batch normalization of inputs (N, C, H, W).\n\n    {_BatchNorm.__doc__}"
+    __doc__ = f"""Batch normalization of inputs (N, C, H, W).
+
+    {_BatchNorm.__doc__}
+    >>> nn.BatchNorm2d(3)(torch.ones(2, 3, 4, 4)).shape
+    torch.Size([2, 3, 4, 4])
+    """
     _dimensions = (4,)
 
 
 class BatchNorm3d(_BatchNorm):
-    __doc__ = f"Batch normalization of inputs (N, C, D, H, W).\n\n    {_BatchNorm.__doc__}"
+    __doc__ = f"""Batch normalization of inputs (N, C, D, H, W).
+
+    {_BatchNorm.__doc__}
+    >>> nn.BatchNorm3d(3)(torch.ones(2, 3, 4, 4, 4)).shape
+    torch.Size([2, 3, 4, 4, 4])
+    """
     _dimensions = (5,)

@@ -77,6 +77,12 @@ class Sequential(_Ordered):
     """Modules that each take the last one's output: ``Sequential(a, b)`` or ``Sequential(OrderedDict(one=a, two=b))``.
 
     Has the length, indices and slices of a list; a slice is a Sequential of the same modules.
+
+    >>> model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    >>> model(torch.ones(2, 3)).shape
+    torch.Size([2, 1])
+    >>> len(model), model[1]
+    (3, ReLU())
     """
 
     def __init__(self, *args: Any) -> None:
@@ -116,7 +122,12 @@ class Sequential(_Ordered):
 
 
 class ModuleList(_Ordered):
-    """A list of modules whose parameters are found."""
+    """A list of modules whose parameters are found.
+
+    >>> layers = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 1)])
+    >>> len(layers), len(list(layers.parameters()))
+    (2, 4)
+    """
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
@@ -167,7 +178,12 @@ def pairs(given: Any, name: str) -> Iterator[tuple[Any, Any]]:
 
 
 class ModuleDict(Module):
-    """A dictionary of modules whose parameters are found; keys are strings, in the order they were added."""
+    """A dictionary of modules whose parameters are found; keys are strings, in the order they were added.
+
+    >>> heads = nn.ModuleDict({"a": nn.Linear(2, 1), "b": nn.Linear(2, 3)})
+    >>> heads["b"](torch.ones(1, 2)).shape
+    torch.Size([1, 3])
+    """
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
         super().__init__()

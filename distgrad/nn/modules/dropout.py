@@ -16,6 +16,12 @@ class Dropout(Module):
     Args:
         p: in [0, 1]; ValueError otherwise.
         inplace: overwrite the input.
+
+    >>> dropout = nn.Dropout(0.5)
+    >>> sorted(set(dropout(torch.ones(100)).tolist()))
+    [0.0, 2.0]
+    >>> dropout.eval()(torch.ones(3))
+    tensor([1., 1., 1.])
     """
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:

@@ -28,6 +28,10 @@ class Embedding(Module):
 
     Attributes:
         weight: (num_embeddings, embedding_dim).
+
+    >>> table = nn.Embedding(10, 3)
+    >>> table(torch.tensor([1, 2, 1])).shape
+    torch.Size([3, 3])
     """
 
     def __init__(

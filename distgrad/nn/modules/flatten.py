@@ -8,7 +8,11 @@ from ..base.module import Module
 
 
 class Flatten(Module):
-    """Dimensions ``start_dim`` to ``end_dim`` as one: (N, d1, d2, …) becomes (N, d1·d2·…)."""
+    """Dimensions ``start_dim`` to ``end_dim`` as one: (N, d1, d2, …) becomes (N, d1·d2·…).
+
+    >>> nn.Flatten()(torch.ones(2, 3, 4)).shape
+    torch.Size([2, 12])
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
@@ -23,7 +27,11 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """Dimension ``dim`` as several of the sizes ``unflattened_size``."""
+    """Dimension ``dim`` as several of the sizes ``unflattened_size``.
+
+    >>> nn.Unflatten(1, (2, 3))(torch.ones(4, 6)).shape
+    torch.Size([4, 2, 3])
+    """
 
     def __init__(self, dim: int, unflattened_size: tuple[int, ...] | list[int]) -> None:
         super().__init__()

@@ -15,7 +15,11 @@ from ..parameter import Parameter
 
 
 class Identity(Module):
-    """Its input, whatever arguments it is made with."""
+    """Its input, whatever arguments it is made with.
+
+    >>> nn.Identity()(torch.tensor([1.0, 2.0]))
+    tensor([1., 2.])
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -36,6 +40,10 @@ class Linear(Module):
 
     Attributes:
         weight: (out_features, in_features).  bias: (out_features), or None.
+
+    >>> layer = nn.Linear(3, 2)
+    >>> layer(torch.ones(5, 3)).shape, layer.weight.shape
+    (torch.Size([5, 2]), torch.Size([2, 3]))
     """
 
     def __init__(

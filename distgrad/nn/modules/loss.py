@@ -23,6 +23,13 @@ class Loss(Module):
         targets: what it takes them against, in a task of classes: ``"one_hot"`` vectors (of the outputs' shape),
             ``"classes"`` (their numbers, int64), ``"signs"`` (1 and -1 in place of 1 and 0), or ``"others"``, which no
             class makes.  A training program goes by these two, which a loss states in its class.
+
+    >>> class Count(nn.Loss):
+    ...     def forward(self, input, target):
+    ...         return (input != target).sum()
+    ...
+    >>> Count()(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0]))
+    tensor(1)
     """
 
     inputs: ClassVar[str] = "outputs"
@@ -37,7 +44,11 @@ class Loss(Module):
 
 
 class WeightedLoss(Loss):
-    """A loss with factors, kept as the buffer ``weight``: they move and are saved with the model."""
+    """A loss with factors, kept as the buffer ``weight``: they move and are saved with the model.
+
+    >>> list(nn.WeightedLoss(torch.tensor([1.0, 2.0])).state_dict())
+    ['weight']
+    """
 
     weight: Tensor | None
 

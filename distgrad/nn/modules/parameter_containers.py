@@ -27,7 +27,12 @@ def _line(key: Any, parameter: Parameter, kind: Any) -> str:
 
 
 class ParameterList(Module):
-    """A list of parameters that are found; tensors put in become parameters.  TypeError for anything else."""
+    """A list of parameters that are found; tensors put in become parameters.  TypeError for anything else.
+
+    >>> weights = nn.ParameterList([torch.ones(2), torch.zeros(3)])
+    >>> [p.shape[0] for p in weights]
+    [2, 3]
+    """
 
     def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
@@ -75,7 +80,12 @@ class ParameterList(Module):
 
 
 class ParameterDict(Module):
-    """A dictionary of parameters that are found; tensors put in become parameters.  TypeError for anything else."""
+    """A dictionary of parameters that are found; tensors put in become parameters.  TypeError for anything else.
+
+    >>> weights = nn.ParameterDict({"scale": torch.ones(1)})
+    >>> weights["scale"].requires_grad
+    True
+    """
 
     def __init__(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
         super().__init__()

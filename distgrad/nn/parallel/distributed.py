@@ -79,6 +79,11 @@ class DistributedDataParallel(Module, Joinable):
     Raises:
         RuntimeError: no parameter requires a gradient, or the ranks' models differ (the parameter and ranks are named).
         ValueError: no process group, or an unknown ``weighting`` or ``check_finite``.
+
+    >>> model = nn.parallel.DistributedDataParallel(nn.Linear(3, 1))
+    >>> model(torch.ones(2, 3)).sum().backward()
+    >>> model.module.weight.grad  # the mean over the ranks
+    tensor([[2., 2., 2.]])
     """
 
     def __init__(

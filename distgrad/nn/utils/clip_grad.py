@@ -117,6 +117,9 @@ def get_total_norm(
         norm_type: a number, or inf.
         error_if_nonfinite: RuntimeError where the norm is infinite or NaN.
         foreach: accepted; there is one implementation.
+
+    >>> nn.utils.get_total_norm([torch.tensor([3.0]), torch.tensor([4.0])])
+    tensor(5.)
     """
     arrays = [t._data.coalesce().values if t.is_sparse else t._data for t in _listed(tensors)]
     return _total(arrays, float(norm_type), error_if_nonfinite)
@@ -139,6 +142,12 @@ def clip_grads_with_norm_(
         max_norm: the norm that the gradients shall have at most.
         total_norm: the norm that they have, of one element.
         foreach: accepted; there is one implementation.
+
+    >>> w = torch.zeros(2, requires_grad=True)
+    >>> w.grad = torch.tensor([3.0, 4.0])
+    >>> nn.utils.clip_grads_with_norm_([w], max_norm=1.0, total_norm=torch.tensor(5.0))
+    >>> w.grad
+    tensor([0.6000, 0.8000])
     """
     params = _listed(parameters)
     norm = total_norm._data
@@ -184,6 +193,13 @@ def clip_grad_norm_(
 
     Returns:
         The norm before, of all gradients as one vector: without dimensions, on the device of the first.
+
+    >>> w = torch.zeros(2, requires_grad=True)
+    >>> w.grad = torch.tensor([3.0, 4.0])
+    >>> nn.utils.clip_grad_norm_([w], max_norm=1.0)
+    tensor(5.)
+    >>> w.grad
+    tensor([0.6000, 0.8000])
     """
     params = _listed(parameters)
     if not params and isinstance(parameters, GeneratorType):
@@ -201,6 +217,12 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
     Args:
         parameters: whose gradients; those without one are passed over.
         foreach: accepted; there is one implementation.
+
+    >>> w = torch.zeros(2, requires_grad=True)
+    >>> w.grad = torch.tensor([3.0, -4.0])
+    >>> nn.utils.clip_grad_value_([w], clip_value=1.0)
+    >>> w.grad
+    tensor([ 1., -1.])
     """
     params, most = _listed(parameters), float(clip_value)
     for array in _arrays(params, together=most >= 0):

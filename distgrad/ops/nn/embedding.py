@@ -129,6 +129,10 @@ def embedding(
         IndexError: an index outside 0 … n-1; on a device, where asking would wait for all work before, its row is NaN.
         RuntimeError: indices of another type, a weight that is no matrix, ``scale_grad_by_freq`` with ``sparse``.
         AssertionError: ``padding_idx`` out of range, as in PyTorch.
+
+    >>> F.embedding(torch.tensor([1, 0]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([[3., 4.],
+            [1., 2.]])
     """
     for role, t in (("weight", weight), ("indices", input)):
         if t.__class__ not in TENSORS:

@@ -175,6 +175,10 @@ def batch_norm(
             running statistics that require gradients.
         IndexError: an input without channels.
         NotImplementedError: an input that is not floating.
+
+    >>> F.batch_norm(torch.tensor([[1.0], [3.0]]), torch.tensor([2.0]), torch.tensor([4.0]), eps=0.0)
+    tensor([[-0.5000],
+            [ 0.5000]])
     """
     x = needs_tensor(input, "batch_norm")
     shape, statistics = x.shape, {"running_mean": running_mean, "running_var": running_var}

@@ -133,6 +133,11 @@ class LRScheduler:
     Raises:
         TypeError: no optimizer.
         KeyError: ``last_epoch`` is given and a group has no ``"initial_lr"``.
+
+    >>> optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
+    >>> isinstance(scheduler, optim.lr_scheduler.LRScheduler), scheduler.get_last_lr()
+    (True, [1.0])
     """
 
     optimizer: Optimizer

@@ -59,6 +59,19 @@ class SequentialLR(_Composed):
     Raises:
         TypeError: something that is no scheduler.
         ValueError: no schedulers, one of another optimizer, a ReduceLROnPlateau, or another number of milestones.
+
+    >>> optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> warmup = optim.lr_scheduler.ConstantLR(optimizer, factor=0.1, total_iters=2)
+    >>> decay = optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
+    >>> scheduler = optim.lr_scheduler.SequentialLR(optimizer, [warmup, decay], milestones=[2])
+    >>> rates = []
+    >>> for epoch in range(4):
+    ...     rates += scheduler.get_last_lr()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    ...
+    >>> rates
+    [0.1, 0.1, 1.0, 0.5]
     """
 
     def __init__(
@@ -119,6 +132,17 @@ class ChainedScheduler(_Composed):
     Raises:
         TypeError: something that is no scheduler.
         ValueError: no schedulers, one of another optimizer, or a ReduceLROnPlateau.
+
+    >>> optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> half = optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
+    >>> tenth = optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.1)
+    >>> scheduler = optim.lr_scheduler.ChainedScheduler([half, tenth])
+    >>> for epoch in range(2):
+    ...     optimizer.step()
+    ...     scheduler.step()
+    ...
+    >>> [round(rate, 6) for rate in scheduler.get_last_lr()]
+    [0.025]
     """
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:

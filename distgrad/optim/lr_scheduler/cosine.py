@@ -17,6 +17,17 @@ class CosineAnnealingLR(LRScheduler):
     lr_t = η_min + (lr_0 - η_min) (1 + cos(π t / T_max)) / 2, by Loshchilov and Hutter's equation 5, without restarts;
     each step is computed from the rate before, so that it can be chained with other schedules.  ValueError unless
     ``T_max`` is positive and ``eta_min`` a finite number.
+
+    >>> optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4)
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += scheduler.get_last_lr()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    ...
+    >>> [round(rate, 4) for rate in rates]
+    [1.0, 0.8536, 0.5, 0.1464, 0.0]
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
@@ -52,6 +63,17 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         T_0: steps to the first restart; ValueError unless a positive integer.
         T_mult: how many times longer each period is than the one before; ValueError unless an integer >= 1.
         eta_min: the lowest rate; ValueError unless a number.
+
+    >>> optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=2)
+    >>> rates = []
+    >>> for epoch in range(4):
+    ...     rates += scheduler.get_last_lr()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    ...
+    >>> [round(rate, 4) for rate in rates]
+    [1.0, 0.5, 1.0, 0.5]
     """
 
     def __init__(

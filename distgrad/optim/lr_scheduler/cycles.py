@@ -73,6 +73,17 @@ class CyclicLR(_WithMomentum):
     Raises:
         TypeError: no optimizer.
         ValueError: an unknown mode without ``scale_fn``, or ``cycle_momentum`` of an optimizer that has none.
+
+    >>> optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
+    >>> scheduler = optim.lr_scheduler.CyclicLR(optimizer, base_lr=0.0, max_lr=1.0, step_size_up=2)
+    >>> rates = []
+    >>> for batch in range(5):
+    ...     rates += scheduler.get_last_lr()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    ...
+    >>> rates
+    [0.0, 0.5, 1.0, 0.5, 0.0]
     """
 
     _unsaved = ("optimizer", "_scale_fn_custom")
@@ -178,6 +189,17 @@ class OneCycleLR(_WithMomentum):
         TypeError: no optimizer.
         ValueError: no length, a number out of bounds, an unknown strategy, ``cycle_momentum`` of an optimizer that has
             none; by ``step()``, more steps than ``total_steps``.
+
+    >>> optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
+    >>> scheduler = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=10)
+    >>> rates = []
+    >>> for batch in range(9):
+    ...     rates += scheduler.get_last_lr()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    ...
+    >>> rates.index(max(rates))
+    2
     """
 
     def __init__(

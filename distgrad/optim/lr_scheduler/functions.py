@@ -55,6 +55,13 @@ class LambdaLR(_ByFunction):
 
     Args:
         lr_lambda: the function, or a list of one for each group; ValueError for another number.
+
+    >>> optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 / (1 + epoch))
+    >>> optimizer.step()
+    >>> scheduler.step()
+    >>> scheduler.get_last_lr()
+    [0.5]
     """
 
     def get_lr(self) -> list[Rate]:
@@ -69,6 +76,13 @@ class MultiplicativeLR(_ByFunction):
     Args:
         lr_lambda: the function, or a list of one for each group; ValueError for another number, TypeError for one that
             cannot be called.
+
+    >>> optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = optim.lr_scheduler.MultiplicativeLR(optimizer, lambda epoch: 0.5)
+    >>> optimizer.step()
+    >>> scheduler.step()
+    >>> scheduler.get_last_lr()
+    [0.5]
     """
 
     def get_lr(self) -> list[Rate]:

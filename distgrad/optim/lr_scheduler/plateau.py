@@ -30,6 +30,14 @@ class ReduceLROnPlateau(LRScheduler):
     Raises:
         TypeError: no optimizer.
         ValueError: an unknown mode, or another number of ``min_lr`` than there are groups.
+
+    >>> optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
+    >>> for loss in [3.0, 2.0, 2.0, 2.0]:
+    ...     scheduler.step(loss)
+    ...
+    >>> scheduler.get_last_lr()
+    [0.5]
     """
 
     _better: ClassVar[dict[tuple[str, str], Callable[[float, float, float], bool]]] = {

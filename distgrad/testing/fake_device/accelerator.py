@@ -189,7 +189,15 @@ def _arrays_in(values: Any) -> Iterator[DeviceArray]:
 
 @contextlib.contextmanager
 def device_double(devices: int = 2) -> Iterator[StrictAccelerator]:
-    """Inside the block ``"cuda:0"``, ``"cuda:1"``, … exist and are strict doubles of CuPy devices."""
+    """Inside the block ``"cuda:0"``, ``"cuda:1"``, … exist and are strict doubles of CuPy devices.
+
+    >>> from distgrad import testing
+    >>> with testing.device_double():
+    ...     x = torch.ones(2, device="cuda")
+    ...     print(x.device, (2 * x).sum().item())
+    ...
+    cuda:0 4.0
+    """
     accelerator = StrictAccelerator(devices)
     with backend.accelerator_as(accelerator):
         yield accelerator

@@ -16,7 +16,12 @@ __all__ = ["default_collate", "default_convert"]
 
 
 def default_convert(data: Any) -> Any:
-    """``data`` with its NumPy arrays made tensors; what the loader does with a sample when it makes no batches."""
+    """``data`` with its NumPy arrays made tensors; what the loader does with a sample when it makes no batches.
+
+    >>> import numpy as np
+    >>> torch.utils.data.default_convert(np.ones(2, np.float32))
+    tensor([1., 1.])
+    """
     if isinstance(data, Tensor):
         return data
     if isinstance(data, (np.ndarray, np.generic)):
@@ -30,6 +35,9 @@ def default_collate(batch: Sequence[Any]) -> Any:
     Tensors and arrays are stacked along a new first dimension, in the type that holds them all; so do numbers become a
     tensor (of float64 where the first is a float, as in PyTorch); strings and bytes stay a list; dicts, named tuples,
     tuples and lists are gone through.
+
+    >>> torch.utils.data.default_collate([(1, 2.0), (3, 4.0)])
+    [tensor([1, 3]), tensor([2., 4.], dtype=torch.float64)]
     """
     first = batch[0]
     if isinstance(first, Tensor):

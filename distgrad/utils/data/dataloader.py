@@ -45,6 +45,13 @@ class DataLoader(Generic[T_co]):
         in_order: batches come in order, whatever it says.
 
     An exception in a worker is raised to the consumer as it was, with a note that names the worker.
+
+    >>> data = torch.utils.data.TensorDataset(torch.arange(4.0))
+    >>> for (batch,) in torch.utils.data.DataLoader(data, batch_size=3):
+    ...     print(batch)
+    ...
+    tensor([0., 1., 2.])
+    tensor([3.])
     """
 
     def __init__(

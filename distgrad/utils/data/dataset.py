@@ -36,6 +36,15 @@ class Dataset(Generic[T_co]):
     """A map from indices to samples: subclasses give ``__getitem__`` and, for most samplers, ``__len__``.
 
     A subclass may also give ``__getitems__(indices)``, a list of samples at once; the loader then uses it.
+
+    >>> class Squares(torch.utils.data.Dataset):
+    ...     def __len__(self):
+    ...         return 4
+    ...     def __getitem__(self, i):
+    ...         return i * i
+    ...
+    >>> [Squares()[i] for i in range(4)]
+    [0, 1, 4, 9]
     """
 
     def __getitem__(self, index: Any) -> T_co:
@@ -49,6 +58,13 @@ class IterableDataset(Dataset[T_co]):
     """A stream of samples: subclasses give ``__iter__``.
 
     With several workers each of them walks through the whole stream; use ``get_worker_info()`` to share it out.
+
+    >>> class Count(torch.utils.data.IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter(range(3))
+    ...
+    >>> list(torch.utils.data.DataLoader(Count(), batch_size=2))
+    [tensor([0, 1]), tensor([2])]
     """
 
     def __iter__(self) -> Iterator[T_co]:
@@ -62,6 +78,10 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
     """Sample i is row i of each tensor.
 
     The loader cuts a batch out of each tensor with one indexing operation.
+
+    >>> data = torch.utils.data.TensorDataset(torch.tensor([[1.0], [2.0]]), torch.tensor([0, 1]))
+    >>> data[1]
+    (tensor([2.]), tensor(1))
     """
 
     tensors: tuple[Tensor, ...]
@@ -83,7 +103,12 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
 
 class StackDataset(Dataset[Any]):
-    """Samples put together from several data sets of one length: a tuple of samples, or a dict by keyword."""
+    """Samples put together from several data sets of one length: a tuple of samples, or a dict by keyword.
+
+    >>> data = torch.utils.data.StackDataset([1, 2], ["a", "b"])
+    >>> data[1]
+    (2, 'b')
+    """
 
     def __init__(self, *args: Dataset[Any], **kwargs: Dataset[Any]) -> None:
         if bool(args) == bool(kwargs):
@@ -106,7 +131,12 @@ class StackDataset(Dataset[Any]):
 
 
 class ConcatDataset(Dataset[T_co]):
-    """One data set after another."""
+    """One data set after another.
+
+    >>> both = torch.utils.data.ConcatDataset([[1, 2], [3]])
+    >>> len(both), both[2]
+    (3, 3)
+    """
 
     def __init__(self, datasets: Iterable[Dataset[Any]]) -> None:
         if not hasattr(datasets, "__iter__"):
@@ -130,7 +160,15 @@ class ConcatDataset(Dataset[T_co]):
 
 
 class ChainDataset(IterableDataset[Any]):
-    """One stream after another."""
+    """One stream after another.
+
+    >>> class Count(torch.utils.data.IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter(range(2))
+    ...
+    >>> list(torch.utils.data.ChainDataset([Count(), Count()]))
+    [0, 1, 0, 1]
+    """
 
     def __init__(self, datasets: Iterable[Dataset[Any]]) -> None:
         self.datasets = datasets
@@ -146,7 +184,11 @@ class ChainDataset(IterableDataset[Any]):
 
 
 class Subset(Dataset[T_co]):
-    """The samples of ``dataset`` at ``indices``."""
+    """The samples of ``dataset`` at ``indices``.
+
+    >>> list(torch.utils.data.Subset([10, 20, 30], [2, 0]))
+    [30, 10]
+    """
 
     def __init__(self, dataset: Dataset[T_co], indices: Sequence[int]) -> None:
         if not hasattr(indices, "__getitem__") or not hasattr(indices, "__len__"):
@@ -175,6 +217,10 @@ def random_split(
     """Split at random into data sets of the given lengths, or of given shares where the lengths sum to 1.
 
     What rounding the shares down leaves over is dealt out one by one from the first on.
+
+    >>> parts = torch.utils.data.random_split(range(10), [7, 3])
+    >>> [len(part) for part in parts]
+    [7, 3]
     """
     if not hasattr(dataset, "__len__"):
         raise TypeError(f"random_split: dataset must have a length, but is {kind_of(dataset)}")

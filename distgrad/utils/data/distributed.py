@@ -26,6 +26,10 @@ class DistributedSampler(Sampler[int]):
             that all shares have the same length.
 
     Call :meth:`set_epoch` before each epoch, or all have the same order.
+
+    >>> sampler = torch.utils.data.DistributedSampler(range(5), num_replicas=2, rank=1, shuffle=False)
+    >>> list(sampler)
+    [1, 3, 0]
     """
 
     def __init__(

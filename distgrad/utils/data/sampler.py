@@ -27,7 +27,17 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Sampler(Generic[T_co]):
-    """An iterable of indices (or of lists of them); one pass is an epoch."""
+    """An iterable of indices (or of lists of them); one pass is an epoch.
+
+    >>> class Backwards(torch.utils.data.Sampler):
+    ...     def __init__(self, data):
+    ...         self.data = data
+    ...     def __iter__(self):
+    ...         return reversed(range(len(self.data)))
+    ...
+    >>> list(torch.utils.data.DataLoader([1, 2, 3], sampler=Backwards([1, 2, 3])))
+    [tensor([3]), tensor([2]), tensor([1])]
+    """
 
     def __init__(self, data_source: Sized | None = None) -> None:
         pass
@@ -37,7 +47,11 @@ class Sampler(Generic[T_co]):
 
 
 class SequentialSampler(Sampler[int]):
-    """0, 1, 2, …"""
+    """0, 1, 2, …
+
+    >>> list(torch.utils.data.SequentialSampler("abc"))
+    [0, 1, 2]
+    """
 
     def __init__(self, data_source: Sized) -> None:
         if not hasattr(data_source, "__len__"):
@@ -55,6 +69,9 @@ class RandomSampler(Sampler[int]):
     """All indices in random order, or ``num_samples`` drawn, with replacement where asked.
 
     Without a ``generator`` each epoch takes a seed from the default one.
+
+    >>> sorted(torch.utils.data.RandomSampler("abc"))
+    [0, 1, 2]
     """
 
     def __init__(
@@ -95,7 +112,11 @@ class RandomSampler(Sampler[int]):
 
 
 class SubsetRandomSampler(Sampler[int]):
-    """The given indices in random order."""
+    """The given indices in random order.
+
+    >>> sorted(torch.utils.data.SubsetRandomSampler([5, 7]))
+    [5, 7]
+    """
 
     def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
         must_generate("SubsetRandomSampler", generator)
@@ -112,7 +133,11 @@ class SubsetRandomSampler(Sampler[int]):
 
 
 class WeightedRandomSampler(Sampler[int]):
-    """``num_samples`` indices, each drawn with probability proportional to its weight."""
+    """``num_samples`` indices, each drawn with probability proportional to its weight.
+
+    >>> list(torch.utils.data.WeightedRandomSampler([0.0, 1.0], num_samples=3))
+    [1, 1, 1]
+    """
 
     def __init__(
         self,
@@ -147,7 +172,11 @@ class WeightedRandomSampler(Sampler[int]):
 
 
 class BatchSampler(Sampler[list[int]]):
-    """Lists of ``batch_size`` indices of ``sampler``; the last may be shorter, or is dropped."""
+    """Lists of ``batch_size`` indices of ``sampler``; the last may be shorter, or is dropped.
+
+    >>> list(torch.utils.data.BatchSampler(range(5), batch_size=2, drop_last=False))
+    [[0, 1], [2, 3], [4]]
+    """
 
     def __init__(self, sampler: Sampler[int] | Iterable[int], batch_size: int, drop_last: bool) -> None:
         if not _is_positive(batch_size):

@@ -23,7 +23,11 @@ class LoaderTimeout(RuntimeError):
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """What :func:`get_worker_info` says in a worker: its number, of how many, a seed of its own, the data set."""
+    """What :func:`get_worker_info` says in a worker: its number, of how many, a seed of its own, the data set.
+
+    >>> torch.utils.data.get_worker_info() is None   # it is made in workers
+    True
+    """
 
     id: int
     num_workers: int
@@ -32,7 +36,11 @@ class WorkerInfo:
 
 
 def get_worker_info() -> WorkerInfo | None:
-    """In a loader's worker thread, which one it is; None elsewhere."""
+    """In a loader's worker thread, which one it is; None elsewhere.
+
+    >>> torch.utils.data.get_worker_info() is None
+    True
+    """
     return getattr(_local, "info", None)
 
 

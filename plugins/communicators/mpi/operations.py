@@ -1,7 +1,8 @@
 """Waiting for MPI without hanging: operations under way, and what is known of the ranks that left.
 
 Waiting is polling.  That yields the core to other ranks where there are more ranks than cores, lets every operation
-under way progress, notices at once when a rank that must still answer has left (RELIABILITY F2), and gives time-outs.
+under way progress, notices at once when a rank that must still answer has left (docs/reliability.md, F2), and gives
+time-outs.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from distgrad.autograd import Tensor
 from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.communication.requests import CompletedRequest
 from distgrad.distributed.process_groups.default_group import ProcessGroup
+from tests.helpers.crew import run_together
 from tests.helpers.ranks import run_ranks
 
 Threads: Any = registry.get("communicator", "threads")
@@ -266,7 +267,7 @@ else:
 @pytest.mark.mpi
 def test_f13_every_collective_splits_messages_over_the_limit() -> None:
     """With the limit lowered to 1000 bytes the bits are the same, and no message is longer."""
-    job = run_ranks(3, START + """
+    job = run_together(3, START + """
 sys.path.insert(0, sys.argv[1])
 from tests.distributed.helpers.checks import Recorder, sample
 from distgrad import dtypes

@@ -16,6 +16,7 @@ from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.communication.errors import DistError, DistTimeoutError
 from distgrad.distributed.process_groups.default_group import get_group
 from tests.distributed.helpers.checks import CHECKS
+from tests.helpers.crew import run_together
 from tests.helpers.ranks import run_ranks
 
 HERE = Path(__file__).parents[1] / "helpers"
@@ -46,7 +47,7 @@ def test_threads(name: str, size: int) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_mpi(size: int) -> None:
-    job = run_ranks(size, HERE / "checks.py", "mpi")
+    job = run_together(size, HERE / "checks.py", "mpi")
     assert job.returncode == 0, job
     assert job.stdout.count(f"rank passed {len(CHECKS)} checks") == size, job
 

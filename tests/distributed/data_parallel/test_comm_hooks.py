@@ -20,7 +20,7 @@ from distgrad.distributed.gradients.grad_bucket import GradBucket
 from distgrad.nn.parallel import DistributedDataParallel
 from tests.distributed.helpers.compression import HOOKS, IN, OUT, Regression, losses
 from tests.distributed.helpers.ranks_as_threads import WAYS, counting, on_ranks
-from tests.helpers.ranks import run_ranks
+from tests.helpers.crew import run_together
 
 WEIGHTS, BIASES = IN * OUT, OUT
 # Elements of 4 bytes that a step sends, behind the first two.
@@ -45,7 +45,7 @@ def test_training_converges(hook: str, way: str) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize(("backend", "size"), [("mpi", 2), ("shared", 3)])
 def test_training_converges_over_mpi(backend: str, size: int) -> None:
-    job = run_ranks(size, Path(__file__).parents[1] / "helpers" / "compression.py", backend)
+    job = run_together(size, Path(__file__).parents[1] / "helpers" / "compression.py", backend)
     job.check(converged=size * len(HOOKS))
 
 

@@ -24,7 +24,7 @@ from tests.distributed.helpers.ranks_as_threads import (
     pretend_nodes,
     set_parameters,
 )
-from tests.helpers.ranks import run_ranks
+from tests.helpers.crew import run_together
 
 BATCHES = {1: [7], 2: [5, 7], 3: [2, 0, 3], 4: [1, 3, 2, 3]}
 RNG = np.random.default_rng(5)
@@ -95,7 +95,7 @@ def test_uneven_batches_over_mpi(backend: str, size: int) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("per_node", ["1", "2"])
 def test_over_nodes(per_node: str) -> None:
-    run_ranks(4, Path(__file__), "shared", per_node, env=AS_PROGRAM).check(equal=8)
+    run_together(4, Path(__file__), "shared", per_node, env=AS_PROGRAM).check(equal=8)
 
 
 def test_a_distributed_optimizer_joins_alone() -> None:

@@ -13,7 +13,8 @@ import distgrad
 import distgrad.distributed as dist
 from tests.distributed.helpers import programs
 from tests.distributed.helpers.ranks_as_threads import AS_PROGRAM, on_ranks
-from tests.helpers.ranks import HANG, job_environment, run_job, run_ranks
+from tests.helpers.crew import run_together
+from tests.helpers.ranks import HANG, job_environment, run_job
 
 FILE = Path(programs.__file__)
 
@@ -36,9 +37,10 @@ def test_on_threads(size: int, way: str) -> None:
 
 
 @pytest.mark.mpi
+@pytest.mark.once
 @pytest.mark.parametrize("size", [2, 3])
 def test_over_mpi(size: int) -> None:
-    job = run_ranks(size, FILE, "mpi,shared", "1000", "40", env=AS_PROGRAM)
+    job = run_together(size, FILE, "mpi,shared", "1000", "40", env=AS_PROGRAM)
     job.check(**{"mpi as-pytorch": size, "shared as-pytorch": size})
 
 

@@ -30,7 +30,7 @@ from tests.distributed.helpers.ranks_as_threads import (
     pretend_nodes,
     set_parameters,
 )
-from tests.helpers.ranks import run_ranks
+from tests.helpers.crew import run_together
 
 SHARED = WAYS[1:]
 RNG = np.random.default_rng(8)
@@ -154,12 +154,12 @@ def test_a_joined_model_returns_and_keeps_its_bits(which: str, how: str, size: i
 @pytest.mark.mpi
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_over_mpi(size: int) -> None:
-    run_ranks(size, Path(__file__), env=AS_PROGRAM | compiled_on(size)).check(equal=9 * size)
+    run_together(size, Path(__file__), env=AS_PROGRAM | compiled_on(size)).check(equal=9 * size)
 
 
 @pytest.mark.mpi
 def test_over_nodes() -> None:
-    run_ranks(4, Path(__file__), "2", env=AS_PROGRAM).check(equal=36)
+    run_together(4, Path(__file__), "2", env=AS_PROGRAM).check(equal=36)
 
 
 @pytest.mark.parametrize("way", SHARED)

@@ -27,6 +27,7 @@ from tests.distributed.helpers.ranks_as_threads import (
     pretend_nodes,
     set_parameters,
 )
+from tests.helpers.crew import run_together
 from tests.helpers.ranks import run_ranks
 
 BAD = {"nan": float("nan"), "inf": float("inf")}
@@ -371,7 +372,7 @@ def test_over_mpi(backend: str, size: int) -> None:
 @pytest.mark.parametrize("per_node", ["1", "2"])
 def test_over_nodes(per_node: str) -> None:
     env = AS_TRAINING if per_node == "2" else AS_PROGRAM
-    run_ranks(4, Path(__file__), "shared", per_node, env=env).check(contained=4)
+    run_together(4, Path(__file__), "shared", per_node, env=env).check(contained=4)
 
 
 @pytest.mark.mpi

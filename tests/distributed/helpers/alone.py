@@ -434,12 +434,13 @@ def a_state_loaded_on_one_rank() -> str:
 
 
 def many_optimizers_and_groups() -> int:
-    model = DistributedDataParallel(nn.Sequential(*[nn.Linear(3, 3) for _ in range(80)]))
+    model = DistributedDataParallel(nn.Sequential(*[nn.Linear(3, 3) for _ in range(4)]))
     for _ in range(140):
         optimizer = optim.Adam(model.parameters(), lr=1e-3)
         model(x().expand(1, 3)).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
+    model = DistributedDataParallel(nn.Sequential(*[nn.Linear(3, 3) for _ in range(80)]))
     groups = optim.Adam([{"params": [p]} for p in model.parameters()], lr=1e-3)
     model(x().expand(1, 3)).sum().backward()
     groups.step()

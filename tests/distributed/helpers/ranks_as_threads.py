@@ -18,7 +18,8 @@ from distgrad import nn, registry
 from distgrad.distributed.communication.reduction import ReduceOp
 from distgrad.distributed.process_groups.default_group import get_group
 from distgrad.distributed.shared_memory import region
-from tests.helpers.ranks import COMPILED, Finished, run_ranks
+from tests.helpers.crew import run_together
+from tests.helpers.ranks import COMPILED, Finished
 
 ROOT = Path(__file__).parents[3]
 AS_PROGRAM = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'launch'}"}  # for a test file that is run on ranks itself
@@ -71,8 +72,11 @@ def backends_and_sizes(*sizes: int) -> pytest.MarkDecorator:
 
 @functools.cache
 def over_mpi(size: int, file: Path, compiled: bool = True) -> Finished:
-    """The job of ``file`` that goes through both backends in turn, so that Python and MPI start once for the two."""
-    return run_ranks(size, file, "mpi,shared", env=AS_PROGRAM | (compiled_on(size) if compiled else {}))
+    """The job of ``file`` that goes through both backends in turn, so that Python and MPI start once for the two.
+
+    On one and two ranks it is a job of its own, as a user's; on more a crew does it.
+    """
+    return run_together(size, file, "mpi,shared", env=AS_PROGRAM | (compiled_on(size) if compiled else {}))
 
 
 def pretend_nodes(per_node: str = "") -> None:

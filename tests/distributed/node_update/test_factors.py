@@ -31,7 +31,7 @@ from tests.distributed.helpers.scenarios import (
     reading_alone,
 )
 from tests.distributed.helpers.training import OPTIMIZERS
-from tests.helpers.ranks import run_ranks
+from tests.helpers.crew import run_together
 
 pytestmark = pytest.mark.skipif(region.why_not() is not None, reason=str(region.why_not()))
 
@@ -551,4 +551,4 @@ print("equal")
 @pytest.mark.mpi
 @pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_processes_end_as_one_with_the_whole_batch(ranks: int) -> None:
-    run_ranks(ranks, ON_RANKS, env=compiled_on(ranks)).check(equal=ranks)
+    run_together(ranks, ON_RANKS, env=compiled_on(ranks)).check(equal=ranks)

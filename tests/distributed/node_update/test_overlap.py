@@ -22,7 +22,7 @@ from distgrad import nn
 from distgrad.distributed.shared_memory import region
 from distgrad.nn.parallel import DistributedDataParallel
 from tests.distributed.helpers.ranks_as_threads import AS_PROGRAM, compiled_on, pretend_nodes, set_parameters
-from tests.helpers.ranks import run_ranks
+from tests.helpers.crew import run_together
 
 CAP = 0.0004  # MiB: nearly every parameter is a bucket
 PASSES = 4
@@ -203,7 +203,8 @@ def main(per_node: int) -> None:
 @pytest.mark.skipif(region.why_not() is not None, reason=str(region.why_not()))
 @pytest.mark.parametrize(("ranks", "per_node"), [(2, 1), (3, 1), (4, 2), (4, 1)])
 def test_sums_begin_early_and_change_no_bit(ranks: int, per_node: int) -> None:
-    run_ranks(ranks, Path(__file__), str(per_node), env=AS_PROGRAM | compiled_on(ranks // per_node)).check(equal=ranks)
+    env = AS_PROGRAM | compiled_on(ranks // per_node)
+    run_together(ranks, Path(__file__), str(per_node), env=env).check(equal=ranks)
 
 
 if __name__ == "__main__":

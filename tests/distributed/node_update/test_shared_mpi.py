@@ -10,6 +10,7 @@ from distgrad.distributed.shared_memory import region
 from tests.distributed.helpers.ranks_as_threads import compiled_on
 from tests.distributed.helpers.training import OPTIMIZERS
 from tests.distributed.reliability.test_nothing_hangs import AT_EXIT, DEADLINE, fails
+from tests.helpers.crew import run_together
 from tests.helpers.ranks import COMPILED, LONG, run_ranks
 
 HERE = Path(__file__).parents[1] / "helpers"
@@ -52,7 +53,7 @@ print("trained")
 
 @pytest.mark.parametrize(("ranks", "per_node"), [(4, 2), (4, 1), (3, 1), (2, 1)])
 def test_nodes_end_with_the_parameters_of_one_rank(ranks: int, per_node: int) -> None:
-    job = run_ranks(ranks, HERE / "nodes.py", str(per_node), "shared", env=compiled_on(ranks // per_node))
+    job = run_together(ranks, HERE / "nodes.py", str(per_node), "shared", env=compiled_on(ranks // per_node))
     job.check(equal=ranks * len(OPTIMIZERS))
 
 

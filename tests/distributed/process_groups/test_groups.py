@@ -11,7 +11,7 @@ import pytest
 import distgrad.distributed as dist
 from distgrad import registry
 from tests.distributed.helpers.group_checks import CHECKS
-from tests.helpers.ranks import run_ranks
+from tests.helpers.crew import run_together
 
 PROGRAM = Path(__file__).parents[1] / "helpers" / "group_checks.py"
 
@@ -41,13 +41,13 @@ def test_threads(name: str, size: int) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_mpi(size: int) -> None:
-    job = run_ranks(size, PROGRAM, "mpi")
+    job = run_together(size, PROGRAM, "mpi")
     assert job.returncode == 0, job
     assert job.stdout.count(f"rank passed {len(CHECKS)} checks") == size, job
 
 
 @pytest.mark.mpi
 def test_mpi_with_signatures_compared() -> None:
-    job = run_ranks(3, PROGRAM, "mpi", env={"DISTGRAD_DEBUG": "detail"})
+    job = run_together(3, PROGRAM, "mpi", env={"DISTGRAD_DEBUG": "detail"})
     assert job.returncode == 0, job
     assert job.stdout.count(f"rank passed {len(CHECKS)} checks") == 3, job

@@ -1,4 +1,4 @@
-"""Ranks whose models differ are told so when they wrap them (RELIABILITY F5)."""
+"""Ranks whose models differ are told so when they wrap them (docs/reliability.md, F5)."""
 
 from __future__ import annotations
 

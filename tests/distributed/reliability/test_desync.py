@@ -1,4 +1,4 @@
-"""Debug mode: ranks that are about to run different collectives are told so, on every rank (RELIABILITY F4, F5)."""
+"""Debug mode: ranks about to run different collectives are told so, on every rank (docs/reliability.md, F4, F5)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from distgrad.distributed.reliability import checked_communicator
 from tests.distributed.helpers import desync_mistakes, group_checks
 from tests.distributed.helpers.desync_mistakes import MESSAGES, MISTAKES
 from tests.distributed.helpers.ranks_as_threads import AS_PROGRAM, WAYS, on_ranks, set_parameters
+from tests.helpers.crew import run_together
 from tests.helpers.ranks import run_ranks
 
 Threads: Any = registry.get("communicator", "threads")
@@ -37,7 +38,7 @@ def test_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mpi(name: str) -> None:
-    job = run_ranks(3, PROGRAM, name, "mpi", env={"DISTGRAD_DEBUG": "detail"})
+    job = run_together(3, PROGRAM, name, "mpi", env={"DISTGRAD_DEBUG": "detail"})
     job.check(told=3)
 
 
@@ -65,14 +66,14 @@ def test_right_messages_between_threads(size: int, monkeypatch: pytest.MonkeyPat
 @pytest.mark.mpi
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_right_messages_over_mpi(size: int) -> None:
-    job = run_ranks(size, PROGRAM, "right", "mpi", env={"DISTGRAD_DEBUG": "detail"})
+    job = run_together(size, PROGRAM, "right", "mpi", env={"DISTGRAD_DEBUG": "detail"})
     job.check(told=size)
 
 
 @pytest.mark.mpi
 @pytest.mark.parametrize(("size", "backend"), [(2, "shared"), (3, "mpi"), (4, "shared")])
 def test_every_operation_of_groups_passes_the_comparison(size: int, backend: str) -> None:
-    job = run_ranks(size, GROUPS, backend, env={"DISTGRAD_DEBUG": "detail", **AS_PROGRAM})
+    job = run_together(size, GROUPS, backend, env={"DISTGRAD_DEBUG": "detail", **AS_PROGRAM})
     job.check(**{"rank passed": size})
 
 

@@ -9,7 +9,7 @@ from distgrad_communicators import threads
 
 import distgrad.distributed as dist
 from tests.distributed.helpers import messages
-from tests.helpers.ranks import run_ranks
+from tests.helpers.crew import run_together
 
 ROOT = str(Path(__file__).parents[3])
 
@@ -17,7 +17,7 @@ ROOT = str(Path(__file__).parents[3])
 @pytest.mark.mpi
 @pytest.mark.parametrize(("backend", "ranks"), [("mpi", 2), ("shared", 3)])
 def test_over_mpi(backend: str, ranks: int) -> None:
-    job = run_ranks(ranks, Path(messages.__file__), backend, env={"PYTHONPATH": ROOT})
+    job = run_together(ranks, Path(messages.__file__), backend, env={"PYTHONPATH": ROOT})
     job.check(fits=ranks)
 
 

@@ -9,13 +9,13 @@ from distgrad_communicators import threads
 
 import distgrad.distributed as dist
 from tests.distributed.helpers import unequal
-from tests.helpers.ranks import run_ranks
+from tests.helpers.crew import run_together
 
 
 @pytest.mark.mpi
 @pytest.mark.parametrize(("backend", "ranks"), [("mpi", 2), ("shared", 3)])
 def test_over_mpi(backend: str, ranks: int) -> None:
-    job = run_ranks(ranks, Path(unequal.__file__), backend)
+    job = run_together(ranks, Path(unequal.__file__), backend)
     job.check(**{"all told": ranks})
 
 

@@ -108,6 +108,9 @@ def binary_cross_entropy(
     Raises:
         RuntimeError: a value outside [0, 1] (on a device, where looking would wait for all work before, p then gives
             NaN), or two dtypes.
+
+    >>> F.binary_cross_entropy(torch.tensor([0.5, 0.5]), torch.tensor([0.0, 1.0]))
+    tensor(0.6931)
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
@@ -172,6 +175,9 @@ def binary_cross_entropy_with_logits(
 
     Returns:
         In the target's dtype, as in PyTorch.
+
+    >>> F.binary_cross_entropy_with_logits(torch.tensor([0.0, 0.0]), torch.tensor([0.0, 1.0]))
+    tensor(0.6931)
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
@@ -232,6 +238,9 @@ def soft_margin_loss(
     Args:
         input: x, of any shape.
         target: y, 1 or -1, broadcast; RuntimeError where it requires a gradient: PyTorch defines none.
+
+    >>> F.soft_margin_loss(torch.tensor([0.0]), torch.tensor([1]))
+    tensor(0.6931)
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)

@@ -21,6 +21,9 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-06
     Args:
         x1, x2: vectors (N, D) or (D), broadcast.
         keepdim: (N, 1) instead of (N).
+
+    >>> F.pairwise_distance(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
+    tensor([5.0000])
     """
     tensors("pairwise_distance", x1=x1, x2=x2)
     fits(x1._data.shape, x2._data.shape, "pairwise_distance")
@@ -51,6 +54,9 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-08) 
 
     Raises:
         RuntimeError: integers.  IndexError: no such dimension.
+
+    >>> F.cosine_similarity(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]]))
+    tensor([0.7071])
     """
     tensors("cosine_similarity", x1=x1, x2=x2)
     x1, x2 = promoted(x1, x2)
@@ -72,7 +78,11 @@ def hinge_embedding_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """``input`` where the target is 1, max(0, margin - input) where it is -1; both broadcast."""
+    """``input`` where the target is 1, max(0, margin - input) where it is -1; both broadcast.
+
+    >>> F.hinge_embedding_loss(torch.tensor([0.5, 0.5]), torch.tensor([1, -1]))
+    tensor(0.5000)
+    """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     tensors("hinge_embedding_loss", input=input, target=target)
@@ -97,6 +107,10 @@ def cosine_embedding_loss(
 
     Args:
         input1, input2: (N, D) or (D).  target: (N) or ().
+
+    >>> a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    >>> F.cosine_embedding_loss(a, b, torch.tensor([1]))
+    tensor(1.)
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
@@ -133,6 +147,9 @@ def margin_ranking_loss(
 
     Args:
         input1, input2, target: of one rank, broadcast; RuntimeError for others.
+
+    >>> F.margin_ranking_loss(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([1]))
+    tensor(2.)
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
@@ -170,6 +187,9 @@ def triplet_margin_loss(
 
     Raises:
         ValueError: a margin that is not positive.  RuntimeError: ranks or sizes that don't fit.
+
+    >>> F.triplet_margin_loss(torch.zeros(1, 2), torch.zeros(1, 2), torch.ones(1, 2), margin=2.0)
+    tensor(0.5858)
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)

@@ -33,6 +33,9 @@ def gaussian_nll_loss(
 
     Raises:
         ValueError: a negative variance, variances of another size, an unknown reduction.
+
+    >>> F.gaussian_nll_loss(torch.tensor([0.0]), torch.tensor([2.0]), torch.tensor([1.0]))
+    tensor(2.)
     """
     tensors("gaussian_nll_loss", input=input, target=target)
     if isinstance(var, float):
@@ -78,6 +81,9 @@ def poisson_nll_loss(
     Args:
         input: logarithms of expectations, or expectations, of shape (*).  target: counts, broadcast.
         full: add Stirling's approximation of log(target!) for targets above 1.
+
+    >>> F.poisson_nll_loss(torch.tensor([0.0]), torch.tensor([2.0]))
+    tensor(1.)
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
@@ -112,6 +118,10 @@ def kl_div(
 
     Raises:
         RuntimeError: integers or complex numbers.
+
+    >>> p = torch.tensor([[0.5, 0.5]])
+    >>> F.kl_div(torch.log(p), p, reduction="batchmean")
+    tensor(0.)
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)

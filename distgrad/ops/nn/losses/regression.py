@@ -64,6 +64,9 @@ def mse_loss(
         input, target: floating-point tensors of one shape (*); others are broadcast, with a warning.
         reduction: ``"mean"`` and ``"sum"`` give a number, ``"none"`` the shape (*).
         weight: of the input's shape, or None; a weighted mean divides by the weights' sum.
+
+    >>> F.mse_loss(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
+    tensor(2.)
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
@@ -90,7 +93,11 @@ def l1_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Absolute difference; arguments as of :func:`mse_loss`, complex tensors too."""
+    """Absolute difference; arguments as of :func:`mse_loss`, complex tensors too.
+
+    >>> F.l1_loss(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0]))
+    tensor(1.5000)
+    """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     x, y = compared(input, target, "l1_loss", weight)
@@ -129,7 +136,11 @@ def smooth_l1_loss(
     beta: float = 1.0,
 ) -> Tensor:
     """d² / (2 beta) where the difference d is smaller than ``beta``, else |d| - beta / 2 (Girshick 2015,
-    arXiv:1504.08083); :func:`l1_loss` for ``beta`` 0.  RuntimeError for a negative ``beta``."""
+    arXiv:1504.08083); :func:`l1_loss` for ``beta`` 0.  RuntimeError for a negative ``beta``.
+
+    >>> F.smooth_l1_loss(torch.tensor([0.5, 3.0]), torch.zeros(2), reduction="none")
+    tensor([0.1250, 2.5000])
+    """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     x, y = compared(input, target, "smooth_l1_loss")
@@ -172,6 +183,9 @@ def huber_loss(
 
     Arguments as of :func:`mse_loss`, but a weighted mean divides by the number of elements, as PyTorch's does.
     RuntimeError for a ``delta`` that is not positive.
+
+    >>> F.huber_loss(torch.tensor([0.5, 3.0]), torch.zeros(2), reduction="none")
+    tensor([0.1250, 2.5000])
     """
     x, y = compared(input, target, "huber_loss", weight)
     if delta <= 0:
