@@ -109,6 +109,11 @@ def backward(
 
     Raises:
         RuntimeError: nothing requires grad, a non-scalar without a gradient, or the graph was freed.
+
+    >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> torch.autograd.backward([(x * x).sum(), x.sum()])
+    >>> x.grad
+    tensor([3., 5.])
     """
     tensors = _sequence(tensors)
     roots = _roots(tensors)
@@ -146,6 +151,12 @@ def grad(
 
     Nothing is added to any ``.grad``.  An input that the outputs do not depend on is an error unless ``allow_unused``
     (its gradient is None) or ``materialize_grads`` (zeros).
+
+    >>> x = torch.tensor(3.0, requires_grad=True)
+    >>> (first,) = torch.autograd.grad(x**3, x, create_graph=True)
+    >>> (second,) = torch.autograd.grad(first, x)
+    >>> first.item(), second.item()
+    (27.0, 18.0)
     """
     if is_grads_batched:
         raise NotImplementedError("is_grads_batched=True is not supported; call grad() for each gradient")

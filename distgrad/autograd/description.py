@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 class Size(tuple[int, ...]):
-    """A shape: a tuple that knows how many elements it means."""
+    """A shape: a tuple that knows how many elements it means.
+
+    >>> torch.ones(2, 3).shape, torch.ones(2, 3).shape.numel()
+    (torch.Size([2, 3]), 6)
+    """
 
     __slots__ = ()
 

@@ -27,7 +27,14 @@ _add_reduce = np.add.reduce
 
 
 def queue_callback(callback: Callable[[], None]) -> None:
-    """Run ``callback`` once, when the backward pass that is now running has delivered every gradient; for hooks."""
+    """Run ``callback`` once, when the backward pass that is now running has delivered every gradient; for hooks.
+
+    >>> x = torch.tensor([1.0], requires_grad=True)
+    >>> done = lambda: print("all gradients are there:", x.grad)
+    >>> handle = x.register_hook(lambda g: torch.autograd.queue_callback(done))
+    >>> x.sum().backward()
+    all gradients are there: tensor([1.])
+    """
     if recording.callbacks is None:
         raise RuntimeError("queue_callback() must be called from a hook, during a backward pass")
     recording.callbacks.append(callback)

@@ -88,6 +88,14 @@ class Tensor(Valued, Described):
         _node: the edge its gradient goes to (Node, Output or Leaf); None if it does not require grad.
         _vc: the version Cell of its memory, None as long as nobody needed one.
         _view: of a view, the View that says of what; else None.
+
+    >>> x = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([[2., 4.],
+            [6., 8.]])
+    >>> x.shape, x.dtype, x.device
+    (torch.Size([2, 2]), torch.float32, device(type='cpu'))
     """
 
     __slots__ = ("__dict__", "__weakref__", "_data", "_node", "_vc", "_view")

@@ -9,6 +9,9 @@ class device:  # noqa: N801 - PyTorch's name
     """Where a tensor lies.
 
     ``device("cpu")``; ``device("cuda")``, the current; ``device("cuda:1")``, ``device("cuda", 1)``, ``device(1)``.
+
+    >>> torch.device("cuda:1").type, torch.device("cuda", 1).index
+    ('cuda', 1)
     """
 
     __slots__ = ("index", "type")

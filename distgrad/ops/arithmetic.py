@@ -58,7 +58,11 @@ _sub.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g)
 
 @primitive("__mul__", "__rmul__", "__imul__", "mul", "mul_", "multiply", "multiply_", promote="same")
 def mul(xp, x, y):
-    """``mul(input, other)``: elementwise product, with broadcasting."""
+    """``mul(input, other)``: elementwise product, with broadcasting.
+
+    >>> torch.mul(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
+    tensor([3., 8.])
+    """
     return xp.multiply(x, y)
 
 
@@ -72,7 +76,11 @@ multiply = mul
 
 @primitive("__neg__", "neg", "negative", "neg_")
 def neg(xp, x):
-    """``neg(input)``: ``-input``."""
+    """``neg(input)``: ``-input``.
+
+    >>> torch.neg(torch.tensor([1.0, -2.0]))
+    tensor([-1.,  2.])
+    """
     if x.dtype.kind == "b":
         raise RuntimeError(
             "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
@@ -87,7 +95,11 @@ negative = neg
 
 @method("__pos__", "positive")
 def positive(input: Tensor) -> Tensor:
-    """``positive(input)``: the input itself; RuntimeError for bools."""
+    """``positive(input)``: the input itself; RuntimeError for bools.
+
+    >>> torch.positive(torch.tensor([-1.0]))
+    tensor([-1.])
+    """
     if input.__class__ in TENSORS and input._data.dtype.kind == "b":
         raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
     return input
@@ -133,13 +145,21 @@ _sub_scaled.primitive.refuse = lambda operands: _not_of_bools(operands[:2])
 
 @method("add", check=False)
 def add(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
-    """``input + alpha * other``, elementwise with broadcasting."""
+    """``input + alpha * other``, elementwise with broadcasting.
+
+    >>> torch.add(torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0]), alpha=2)
+    tensor([21., 42.])
+    """
     return _add(input, other) if alpha.__class__ is int and alpha == 1 else _add_scaled(input, other, alpha)
 
 
 @method("sub", "subtract", check=False)
 def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
-    """``input - alpha * other``, elementwise with broadcasting."""
+    """``input - alpha * other``, elementwise with broadcasting.
+
+    >>> torch.sub(torch.tensor([10.0, 20.0]), torch.tensor([1.0, 2.0]), alpha=2)
+    tensor([ 8., 16.])
+    """
     return _sub(input, other) if alpha.__class__ is int and alpha == 1 else _sub_scaled(input, other, alpha)
 
 
@@ -148,7 +168,11 @@ subtract = sub
 
 @checked
 def rsub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
-    """``other - alpha * input``."""
+    """``other - alpha * input``.
+
+    >>> torch.rsub(torch.tensor([1.0, 2.0]), 10)
+    tensor([9., 8.])
+    """
     return sub(other, input, alpha=alpha)
 
 
@@ -170,7 +194,11 @@ def sub_(self: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
 
 @primitive("maximum", promote="same")
 def maximum(xp, x, y):
-    """The larger of each pair; NaN wins; a tie shares its gradient evenly, beside NaN both get it."""
+    """The larger of each pair; NaN wins; a tie shares its gradient evenly, beside NaN both get it.
+
+    >>> torch.maximum(torch.tensor([1.0, 5.0]), torch.tensor([3.0, 2.0]))
+    tensor([3., 5.])
+    """
     if hasattr(x, "dtype") and x.dtype.kind == "c":
         raise unknown("maximum", x)
     return xp.maximum(x, y)
@@ -184,7 +212,11 @@ maximum.defvjp(
 
 @primitive("minimum", promote="same")
 def minimum(xp, x, y):
-    """The smaller of each pair; NaN wins; a tie shares its gradient evenly, beside NaN both get it."""
+    """The smaller of each pair; NaN wins; a tie shares its gradient evenly, beside NaN both get it.
+
+    >>> torch.minimum(torch.tensor([1.0, 5.0]), torch.tensor([3.0, 2.0]))
+    tensor([1., 2.])
+    """
     if hasattr(x, "dtype") and x.dtype.kind == "c":
         raise unknown("minimum", x)
     return xp.minimum(x, y)
@@ -207,7 +239,11 @@ def _check_ends(input: Tensor, end: Tensor, weight: Any) -> None:
 
 @method("lerp")
 def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
-    """``input + weight * (end - input)``, from the nearer end: weight 1 gives ``end``; not of integers."""
+    """``input + weight * (end - input)``, from the nearer end: weight 1 gives ``end``; not of integers.
+
+    >>> torch.lerp(torch.tensor([0.0]), torch.tensor([10.0]), 0.25)
+    tensor([2.5000])
+    """
     _check_ends(input, end, weight)
     return _lerp(input, end, weight)
 
@@ -256,13 +292,21 @@ _addcmul.defvjp(
 
 @method("addcmul")
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    """``input + value * tensor1 * tensor2``, in their common type."""
+    """``input + value * tensor1 * tensor2``, in their common type.
+
+    >>> torch.addcmul(torch.tensor([1.0]), torch.tensor([6.0]), torch.tensor([3.0]), value=0.5)
+    tensor([10.])
+    """
     return _addcmul(input, tensor1, tensor2, value)
 
 
 @primitive("xlogy", promote="float")
 def xlogy(xp, x, y):
-    """``xlogy(input, other)``: input * log(other), 0 where input is 0 (unless other is NaN)."""
+    """``xlogy(input, other)``: input * log(other), 0 where input is 0 (unless other is NaN).
+
+    >>> torch.xlogy(torch.tensor([0.0, 2.0]), torch.tensor([0.0, 1.0]))
+    tensor([0., 0.])
+    """
     given = x if hasattr(x, "dtype") else y
     if given.dtype.kind == "c":
         raise unknown("xlogy", given)
@@ -310,7 +354,11 @@ def _no_integers(tensor1: Tensor, tensor2: Tensor) -> None:
 
 @method("addcdiv")
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    """``input + value * tensor1 / tensor2``, in their common type; RuntimeError where both are integers."""
+    """``input + value * tensor1 / tensor2``, in their common type; RuntimeError where both are integers.
+
+    >>> torch.addcdiv(torch.tensor([1.0]), torch.tensor([6.0]), torch.tensor([3.0]), value=0.5)
+    tensor([2.])
+    """
     _no_integers(tensor1, tensor2)
     return _addcdiv(input, tensor1, tensor2, value)
 

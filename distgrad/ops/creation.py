@@ -121,6 +121,12 @@ def tensor(
     Raises:
         ValueError: ragged sequences, text in one, an integer beyond int64, a tensor of several elements in a sequence.
         TypeError, RuntimeError: no numbers.
+
+    >>> torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    tensor([[1., 2.],
+            [3., 4.]])
+    >>> torch.tensor([1, 2], dtype=torch.float64)
+    tensor([1., 2.], dtype=torch.float64)
     """
     array = _array(data, dtype)
     if device is None and not isinstance(array, np.ndarray):
@@ -136,6 +142,9 @@ def as_tensor(data: Any, dtype: DType = None, device: Device = None) -> Tensor:
 
     TypeError, ValueError: an array of elements that no tensor has, of foreign byte order, or with strides that are
     negative or no multiple of the element.
+
+    >>> torch.as_tensor([1.0, 2.0])
+    tensor([1., 2.])
     """
     if data.__class__ in TENSORS:
         return data if dtype is None and device is None else data.to(device=device, dtype=dtype)
@@ -171,7 +180,12 @@ def _note_read_only(array: Any) -> None:
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor that shares the memory of a NumPy array; errors as of :func:`as_tensor`."""
+    """A tensor that shares the memory of a NumPy array; errors as of :func:`as_tensor`.
+
+    >>> import numpy as np
+    >>> torch.from_numpy(np.array([1.0, 2.0]))
+    tensor([1., 2.], dtype=torch.float64)
+    """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     _note_read_only(ndarray)
@@ -180,7 +194,11 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 @checked
 def scalar_tensor(s: Number, *, dtype: DType = None, device: Device = None) -> Tensor:
-    """A zero-dimensional tensor."""
+    """A zero-dimensional tensor.
+
+    >>> torch.scalar_tensor(2.5)
+    tensor(2.5000)
+    """
     return full((), s, dtype=dtype or dtypes.get_default_dtype(), device=device)
 
 
@@ -213,13 +231,21 @@ def _too_large(shape: Any, error: Exception) -> RuntimeError:
 def zeros(
     *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
-    """Zeros of the shape ``size``."""
+    """Zeros of the shape ``size``.
+
+    >>> torch.zeros(2)
+    tensor([0., 0.])
+    """
     return _filled(sizes(size), 0, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
 @checked
 def ones(*size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
-    """Ones of the shape ``size``."""
+    """Ones of the shape ``size``.
+
+    >>> torch.ones(2)
+    tensor([1., 1.])
+    """
     return _filled(sizes(size), 1, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
@@ -227,7 +253,11 @@ def ones(*size: int | Sequence[int], dtype: DType = None, device: Device = None,
 def empty(
     *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
-    """Uninitialised values of the shape ``size``."""
+    """Uninitialised values of the shape ``size``.
+
+    >>> torch.empty(2, 3).shape
+    torch.Size([2, 3])
+    """
     return _filled(sizes(size), None, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
@@ -240,7 +270,11 @@ def full(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``fill_value`` everywhere, in its own dtype unless one is given; RuntimeError where that cannot hold it."""
+    """``fill_value`` everywhere, in its own dtype unless one is given; RuntimeError where that cannot hold it.
+
+    >>> torch.full((2,), 3.5)
+    tensor([3.5000, 3.5000])
+    """
     fill_value = _number(fill_value)
     return _filled(
         sizes((size,)),
@@ -265,10 +299,26 @@ def _like(name: str, make: Any, doc: str) -> Callable[..., Tensor]:
     return checked(like)
 
 
-zeros_like = _like("zeros_like", zeros, "Zeros in the shape, dtype and device of ``input``.")
-ones_like = _like("ones_like", ones, "Ones in the shape, dtype and device of ``input``.")
-empty_like = _like("empty_like", empty, "Uninitialised values in the shape, dtype and device of ``input``.")
-full_like = _like("full_like", full, "``fill_value`` in the shape, dtype and device of ``input``.")
+zeros_like = _like("zeros_like", zeros, """Zeros in the shape, dtype and device of ``input``.
+
+    >>> torch.zeros_like(torch.ones(2))
+    tensor([0., 0.])
+    """)
+ones_like = _like("ones_like", ones, """Ones in the shape, dtype and device of ``input``.
+
+    >>> torch.ones_like(torch.zeros(2))
+    tensor([1., 1.])
+    """)
+empty_like = _like("empty_like", empty, """Uninitialised values in the shape, dtype and device of ``input``.
+
+    >>> torch.empty_like(torch.ones(2, 3)).shape
+    torch.Size([2, 3])
+    """)
+full_like = _like("full_like", full, """``fill_value`` in the shape, dtype and device of ``input``.
+
+    >>> torch.full_like(torch.ones(2), 3.5)
+    tensor([3.5000, 3.5000])
+    """)
 
 
 def _new(name: str, make: Any) -> None:
@@ -293,7 +343,11 @@ for _name, _make in (("zeros", zeros), ("ones", ones), ("empty", empty), ("full"
 
 @checked
 def numel(input: Tensor) -> int:
-    """The number of elements."""
+    """The number of elements.
+
+    >>> torch.numel(torch.ones(2, 3))
+    6
+    """
     return input.numel()
 
 

@@ -34,7 +34,11 @@ def _divided(self: Tensor, other: Any) -> Tensor:
 
 @method("div", "divide", "true_divide", check=False)
 def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
-    """``input / other``; ``rounding_mode``: None (true division), ``"trunc"`` or ``"floor"`` (without a gradient)."""
+    """``input / other``; ``rounding_mode``: None (true division), ``"trunc"`` or ``"floor"`` (without a gradient).
+
+    >>> torch.div(torch.tensor([7.0, -7.0]), 2, rounding_mode="floor")
+    tensor([ 3., -4.])
+    """
     return _div(input, other) if rounding_mode is None else _rounding(rounding_mode)(input, other)
 
 
@@ -80,7 +84,11 @@ def _integral(*operands: Any) -> bool:
 @primitive("__floordiv__", "__rfloordiv__", "__ifloordiv__", "floor_divide", promote="same")
 def floor_divide(xp, x, y):
     """``floor(input / other)``; integers stay integers, and by 0 give RuntimeError.  Without a gradient, as in PyTorch:
-    ``div(..., rounding_mode="floor")`` has one, 0."""
+    ``div(..., rounding_mode="floor")`` has one, 0.
+
+    >>> torch.floor_divide(torch.tensor([7, -7]), 2)
+    tensor([ 3, -4])
+    """
     _not_by_zero(xp, x, y, "div_floor")
     return xp.floor_divide(x, y)
 
@@ -124,7 +132,11 @@ _trunc_divide.primitive.wide_number = True
 
 @primitive("__mod__", "__rmod__", "__imod__", "remainder", "remainder_", promote="same")
 def remainder(xp, x, y):
-    """``input - floor(input / other) * other``: has the sign of ``other``; of integers by 0 RuntimeError."""
+    """``input - floor(input / other) * other``: has the sign of ``other``; of integers by 0 RuntimeError.
+
+    >>> torch.remainder(torch.tensor([7.0, -7.0]), 4.0)
+    tensor([3., 1.])
+    """
     _not_by_zero(xp, x, y, "remainder")
     return xp.remainder(x, y)
 
@@ -134,7 +146,11 @@ remainder.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _floor_divide
 
 @primitive("fmod", "fmod_", promote="same")
 def fmod(xp, x, y):
-    """``input - trunc(input / other) * other``: has the sign of ``input``; of integers by 0 RuntimeError."""
+    """``input - trunc(input / other) * other``: has the sign of ``input``; of integers by 0 RuntimeError.
+
+    >>> torch.fmod(torch.tensor([7.0, -7.0]), 4.0)
+    tensor([ 3., -3.])
+    """
     _not_by_zero(xp, x, y, "fmod")
     return xp.fmod(x, y)
 

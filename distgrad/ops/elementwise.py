@@ -17,7 +17,11 @@ pi = math.pi
 
 @primitive("exp", "exp_", promote="float")
 def exp(xp, x):
-    """``exp(input)``: e to the power of each element."""
+    """``exp(input)``: e to the power of each element.
+
+    >>> torch.exp(torch.tensor([0.0, 1.0]))
+    tensor([1.0000, 2.7183])
+    """
     return xp.exp(x)
 
 
@@ -26,7 +30,11 @@ exp.defvjp(lambda g, ans, x: g * ans.conj())
 
 @primitive("exp2", promote="float")
 def exp2(xp, x):
-    """``exp2(input)``: 2 to the power of each element."""
+    """``exp2(input)``: 2 to the power of each element.
+
+    >>> torch.exp2(torch.tensor([0.0, 3.0]))
+    tensor([1., 8.])
+    """
     return xp.exp2(x)
 
 
@@ -35,7 +43,11 @@ exp2.defvjp(lambda g, ans, x: g * ans.conj() * math.log(2))
 
 @primitive("expm1", promote="float")
 def expm1(xp, x):
-    """``expm1(input)``: exp(input) - 1, exact near 0."""
+    """``expm1(input)``: exp(input) - 1, exact near 0.
+
+    >>> torch.expm1(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.7183])
+    """
     return xp.expm1(x)
 
 
@@ -44,7 +56,11 @@ expm1.defvjp(lambda g, ans, x: g * (ans + 1).conj())
 
 @primitive("log", "log_", promote="float")
 def log(xp, x):
-    """``log(input)``: natural logarithm."""
+    """``log(input)``: natural logarithm.
+
+    >>> torch.log(torch.tensor([1.0, 2.0]))
+    tensor([0.0000, 0.6931])
+    """
     return xp.log(x)
 
 
@@ -53,7 +69,11 @@ log.defvjp(lambda g, ans, x: g / x.conj())
 
 @primitive("log2", promote="float")
 def log2(xp, x):
-    """``log2(input)``: logarithm to base 2."""
+    """``log2(input)``: logarithm to base 2.
+
+    >>> torch.log2(torch.tensor([1.0, 8.0]))
+    tensor([0., 3.])
+    """
     return xp.log2(x)
 
 
@@ -62,7 +82,11 @@ log2.defvjp(lambda g, ans, x: g / (x.conj() * math.log(2)))
 
 @primitive("log10", promote="float")
 def log10(xp, x):
-    """``log10(input)``: logarithm to base 10."""
+    """``log10(input)``: logarithm to base 10.
+
+    >>> torch.log10(torch.tensor([1.0, 100.0]))
+    tensor([0., 2.])
+    """
     return xp.log10(x)
 
 
@@ -71,7 +95,11 @@ log10.defvjp(lambda g, ans, x: g / (x.conj() * math.log(10)))
 
 @primitive("log1p", promote="float")
 def log1p(xp, x):
-    """``log1p(input)``: log(1 + input), exact near 0."""
+    """``log1p(input)``: log(1 + input), exact near 0.
+
+    >>> torch.log1p(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.6931])
+    """
     return xp.log1p(x)
 
 
@@ -80,7 +108,11 @@ log1p.defvjp(lambda g, ans, x: g / (x + 1).conj())
 
 @primitive("sqrt", "sqrt_", promote="float")
 def sqrt(xp, x):
-    """``sqrt(input)``: square root."""
+    """``sqrt(input)``: square root.
+
+    >>> torch.sqrt(torch.tensor([4.0, 9.0]))
+    tensor([2., 3.])
+    """
     return xp.sqrt(x)
 
 
@@ -89,7 +121,11 @@ sqrt.defvjp(lambda g, ans, x: g / (ans * 2).conj())
 
 @primitive("rsqrt", promote="float")
 def rsqrt(xp, x):
-    """``rsqrt(input)``: 1 / sqrt(input)."""
+    """``rsqrt(input)``: 1 / sqrt(input).
+
+    >>> torch.rsqrt(torch.tensor([4.0, 16.0]))
+    tensor([0.5000, 0.2500])
+    """
     return _reciprocal(xp, xp.sqrt(x))
 
 
@@ -104,13 +140,21 @@ rsqrt.defvjp(lambda g, ans, x: g * (ans * ans * ans * -0.5).conj())
 
 @primitive("sin", promote="float")
 def sin(xp, x):
-    """``sin(input)``: sine, of radians."""
+    """``sin(input)``: sine, of radians.
+
+    >>> torch.sin(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8415])
+    """
     return xp.sin(x)
 
 
 @primitive("cos", promote="float")
 def cos(xp, x):
-    """``cos(input)``: cosine, of radians."""
+    """``cos(input)``: cosine, of radians.
+
+    >>> torch.cos(torch.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.5403])
+    """
     return xp.cos(x)
 
 
@@ -120,7 +164,11 @@ cos.defvjp(lambda g, ans, x: g * -sin(x).conj())
 
 @primitive("tan", promote="float")
 def tan(xp, x):
-    """``tan(input)``: tangent, of radians."""
+    """``tan(input)``: tangent, of radians.
+
+    >>> torch.tan(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.5574])
+    """
     return xp.tan(x)
 
 
@@ -129,7 +177,11 @@ tan.defvjp(lambda g, ans, x: g * (ans * ans + 1).conj())
 
 @primitive("asin", "arcsin", promote="float")
 def asin(xp, x):
-    """``asin(input)``: inverse sine, in radians."""
+    """``asin(input)``: inverse sine, in radians.
+
+    >>> torch.asin(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.5708])
+    """
     return xp.arcsin(x)
 
 
@@ -138,7 +190,11 @@ asin.defvjp(lambda g, ans, x: g * rsqrt(1 - x * x).conj())
 
 @primitive("acos", "arccos", promote="float")
 def acos(xp, x):
-    """``acos(input)``: inverse cosine, in radians."""
+    """``acos(input)``: inverse cosine, in radians.
+
+    >>> torch.acos(torch.tensor([0.0, 1.0]))
+    tensor([1.5708, 0.0000])
+    """
     return xp.arccos(x)
 
 
@@ -147,7 +203,11 @@ acos.defvjp(lambda g, ans, x: -g * rsqrt(1 - x * x).conj())
 
 @primitive("atan", "arctan", promote="float")
 def atan(xp, x):
-    """``atan(input)``: inverse tangent, in radians."""
+    """``atan(input)``: inverse tangent, in radians.
+
+    >>> torch.atan(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.7854])
+    """
     return xp.arctan(x)
 
 
@@ -156,7 +216,11 @@ atan.defvjp(lambda g, ans, x: g / (x * x + 1).conj())
 
 @primitive("atan2", "arctan2", promote="float")
 def atan2(xp, x, y):
-    """``atan2(input, other)``: the angle of the point (other, input), in radians."""
+    """``atan2(input, other)``: the angle of the point (other, input), in radians.
+
+    >>> torch.atan2(torch.tensor([1.0]), torch.tensor([-1.0]))
+    tensor([2.3562])
+    """
     given = x if hasattr(x, "dtype") else y
     if given.dtype.kind == "c":
         raise unknown("atan2", given)
@@ -178,13 +242,21 @@ atan2.defvjp(
 
 @primitive("sinh", promote="float")
 def sinh(xp, x):
-    """``sinh(input)``: hyperbolic sine."""
+    """``sinh(input)``: hyperbolic sine.
+
+    >>> torch.sinh(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.1752])
+    """
     return xp.sinh(x)
 
 
 @primitive("cosh", promote="float")
 def cosh(xp, x):
-    """``cosh(input)``: hyperbolic cosine."""
+    """``cosh(input)``: hyperbolic cosine.
+
+    >>> torch.cosh(torch.tensor([0.0, 1.0]))
+    tensor([1.0000, 1.5431])
+    """
     return xp.cosh(x)
 
 
@@ -194,7 +266,11 @@ cosh.defvjp(lambda g, ans, x: g * sinh(x).conj())
 
 @primitive("tanh", "tanh_", promote="float")
 def tanh(xp, x):
-    """``tanh(input)``: hyperbolic tangent."""
+    """``tanh(input)``: hyperbolic tangent.
+
+    >>> torch.tanh(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.7616])
+    """
     return xp.tanh(x)
 
 
@@ -203,7 +279,11 @@ tanh.defvjp(lambda g, ans, x: g * (1 - ans * ans).conj())
 
 @primitive("asinh", "arcsinh", promote="float")
 def asinh(xp, x):
-    """``asinh(input)``: inverse hyperbolic sine."""
+    """``asinh(input)``: inverse hyperbolic sine.
+
+    >>> torch.asinh(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8814])
+    """
     return xp.arcsinh(x)
 
 
@@ -212,7 +292,11 @@ asinh.defvjp(lambda g, ans, x: g * rsqrt(x * x + 1).conj())
 
 @primitive("acosh", "arccosh", promote="float")
 def acosh(xp, x):
-    """``acosh(input)``: inverse hyperbolic cosine."""
+    """``acosh(input)``: inverse hyperbolic cosine.
+
+    >>> torch.acosh(torch.tensor([1.0, 2.0]))
+    tensor([0.0000, 1.3170])
+    """
     return xp.arccosh(x)
 
 
@@ -223,7 +307,11 @@ acosh.defvjp(
 
 @primitive("atanh", "arctanh", promote="float")
 def atanh(xp, x):
-    """``atanh(input)``: inverse hyperbolic tangent."""
+    """``atanh(input)``: inverse hyperbolic tangent.
+
+    >>> torch.atanh(torch.tensor([0.0, 0.5]))
+    tensor([0.0000, 0.5493])
+    """
     return xp.arctanh(x)
 
 
@@ -232,7 +320,11 @@ atanh.defvjp(lambda g, ans, x: g / (1 - x * x).conj())
 
 @primitive("sigmoid", "sigmoid_", promote="float")
 def sigmoid(xp, x):
-    """``sigmoid(input)``: 1 / (1 + exp(-input)), exact to the last digits far below 0, too."""
+    """``sigmoid(input)``: 1 / (1 + exp(-input)), exact to the last digits far below 0, too.
+
+    >>> torch.sigmoid(torch.tensor([0.0, 1.0]))
+    tensor([0.5000, 0.7311])
+    """
     out = xp.exp(xp.negative(x))
     out += 1
     return xp.reciprocal(out)
@@ -243,7 +335,11 @@ sigmoid.defvjp(lambda g, ans, x: g * (ans * (1 - ans)).conj())
 
 @primitive("conj_physical", "_conj")
 def conj_physical(xp, x):
-    """``conj_physical(input)``: complex conjugate."""
+    """``conj_physical(input)``: complex conjugate.
+
+    >>> torch.conj_physical(torch.tensor([1 + 2j]))
+    tensor([1.-2.j])
+    """
     return xp.conjugate(x) if x.dtype.kind == "c" else x.copy()
 
 
@@ -252,7 +348,11 @@ conj_physical.defvjp(lambda g, ans, x: g.conj())
 
 @primitive("_real_part", grad_name="RealBackward0")
 def real(xp, x):
-    """``real(input)``: the real part; of a real tensor itself."""
+    """``real(input)``: the real part; of a real tensor itself.
+
+    >>> torch.real(torch.tensor([1 + 2j]))
+    tensor([1.])
+    """
     return x.real
 
 
@@ -261,7 +361,11 @@ real.defvjp(lambda g, ans, x: g)
 
 @primitive("_imag_part", grad_name="ImagBackward0")
 def imag(xp, x):
-    """``imag(input)``: the imaginary part of a complex tensor."""
+    """``imag(input)``: the imaginary part of a complex tensor.
+
+    >>> torch.imag(torch.tensor([1 + 2j]))
+    tensor([2.])
+    """
     if x.dtype.kind != "c":
         raise RuntimeError(f"imag is not implemented for tensors with non-complex dtypes. (got {x.dtype})")
     return x.imag
@@ -272,7 +376,11 @@ imag.defvjp(lambda g, ans, x: g * 1j)
 
 @checked
 def conj(input: Tensor) -> Tensor:
-    """``conj(input)``: complex conjugate; of a real tensor the tensor itself."""
+    """``conj(input)``: complex conjugate; of a real tensor the tensor itself.
+
+    >>> torch.conj(torch.tensor([1 + 2j]))
+    tensor([1.-2.j])
+    """
     return conj_physical(input) if raw_dtype(input).kind == "c" else input
 
 

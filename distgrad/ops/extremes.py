@@ -81,13 +81,21 @@ _max, _min = _extreme("max", "max", whole_nan=True), _extreme("min", "min", whol
 
 @method("amax")
 def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
-    """The largest element over dimension(s) ``dim`` (default all); equals share the gradient evenly."""
+    """The largest element over dimension(s) ``dim`` (default all); equals share the gradient evenly.
+
+    >>> torch.amax(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=1)
+    tensor([5., 3.])
+    """
     return _amax(input, axes(dim, ndim_of(input)), keepdim)
 
 
 @method("amin")
 def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
-    """The smallest element over dimension(s) ``dim`` (default all); equals share the gradient evenly."""
+    """The smallest element over dimension(s) ``dim`` (default all); equals share the gradient evenly.
+
+    >>> torch.amin(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=1)
+    tensor([1., 2.])
+    """
     return _amin(input, axes(dim, ndim_of(input)), keepdim)
 
 
@@ -140,20 +148,29 @@ def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
     size = "largest" if name == "max" else "smallest"
     reduce.__doc__ = (
         f"The {size} of all elements; over ``dim`` a named tuple of values and int64 indices (the first of equals); "
-        f"with a second tensor the {size} of each pair."
+        f"with a second tensor the {size} of each pair.\n\n"
+        f"    >>> torch.{name}(torch.tensor([1.0, 5.0, 3.0]))\n    tensor({'5.' if name == 'max' else '1.'})\n    "
     )
     return method(name)(reduce)
 
 
 @method("argmax")
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The index (int64) of the largest element, in the flattened tensor or along ``dim``; of equals the first."""
+    """The index (int64) of the largest element, in the flattened tensor or along ``dim``; of equals the first.
+
+    >>> torch.argmax(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=1)
+    tensor([1, 0])
+    """
     return Tensor._wrap(_arg("argmax", input, None if dim is None else axis(dim, ndim_of(input)), keepdim), None)
 
 
 @method("argmin")
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The index (int64) of the smallest element, in the flattened tensor or along ``dim``; of equals the first."""
+    """The index (int64) of the smallest element, in the flattened tensor or along ``dim``; of equals the first.
+
+    >>> torch.argmin(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=1)
+    tensor([0, 1])
+    """
     return Tensor._wrap(_arg("argmin", input, None if dim is None else axis(dim, ndim_of(input)), keepdim), None)
 
 

@@ -37,7 +37,11 @@ def _tensors(tensors: Any, name: str) -> tuple[Any, ...]:
 
 @checked
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """The tensors one behind the other along ``dim``; their other sizes must agree.  ValueError for none."""
+    """The tensors one behind the other along ``dim``; their other sizes must agree.  ValueError for none.
+
+    >>> torch.cat([torch.tensor([1, 2]), torch.tensor([3])])
+    tensor([1, 2, 3])
+    """
     tensors = tuple(tensors)
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
@@ -91,7 +95,12 @@ _stack.defvjp_each(lambda i, g, ans, *xs, dim: g[(slice(None),) * dim + (i,)])
 
 @checked
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """The tensors, of one shape, along a new dimension ``dim``."""
+    """The tensors, of one shape, along a new dimension ``dim``.
+
+    >>> torch.stack([torch.tensor([1, 2]), torch.tensor([3, 4])])
+    tensor([[1, 2],
+            [3, 4]])
+    """
     tensors = _tensors(tensors, "stack")
     shape = raw(tensors[0]).shape
     for i, x in enumerate(tensors):
@@ -105,14 +114,23 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 @checked
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
-    """Joined along the second dimension (vectors along the first)."""
+    """Joined along the second dimension (vectors along the first).
+
+    >>> torch.hstack([torch.tensor([1, 2]), torch.tensor([3])])
+    tensor([1, 2, 3])
+    """
     tensors = [x if ndim_of(x) else reshape(x, 1) for x in tensors]
     return cat(tensors, 0 if ndim_of(tensors[0]) == 1 else 1)
 
 
 @checked
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
-    """Joined along the first dimension, vectors as rows."""
+    """Joined along the first dimension, vectors as rows.
+
+    >>> torch.vstack([torch.tensor([1, 2]), torch.tensor([3, 4])])
+    tensor([[1, 2],
+            [3, 4]])
+    """
     return cat([x if ndim_of(x) > 1 else reshape(x, 1, -1) for x in tensors], 0)
 
 
@@ -128,7 +146,11 @@ _unbind.defvjp(lambda g, ans, x, dim: np.array(g) if isinstance(g[0], np.floatin
 
 @method("unbind")
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """A tuple of the slices along ``dim``, which is gone from each; views."""
+    """A tuple of the slices along ``dim``, which is gone from each; views.
+
+    >>> torch.unbind(torch.tensor([[1, 2], [3, 4]]))
+    (tensor([1, 2]), tensor([3, 4]))
+    """
     if ndim_of(input) == 0:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     return _unbind(input, axis(dim, ndim_of(input)))
@@ -154,7 +176,11 @@ _split.defvjp(lambda g, ans, x, parts, dim, name: cat(g, dim))
 
 @method("split")
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    """A tuple of pieces along ``dim``: of one size (the last may be smaller), or of the sizes given; views."""
+    """A tuple of pieces along ``dim``: of one size (the last may be smaller), or of the sizes given; views.
+
+    >>> torch.split(torch.arange(5), 2)
+    (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+    """
     if ndim_of(tensor) == 0:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
     d = axis(dim, ndim_of(tensor))
@@ -179,7 +205,11 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
 
 @method("chunk")
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most ``chunks`` pieces along ``dim``, all but the last of one size; views."""
+    """At most ``chunks`` pieces along ``dim``, all but the last of one size; views.
+
+    >>> torch.chunk(torch.arange(5), 2)
+    (tensor([0, 1, 2]), tensor([3, 4]))
+    """
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     if ndim_of(input) == 0:

@@ -27,6 +27,9 @@ def pow(xp, x, y):
     """``pow(input, exponent)``: elementwise power; either may be a number.
 
     Integers to negative powers: RuntimeError for a number, for a tensor of exponents 0 but where the base is 1 or -1.
+
+    >>> torch.pow(torch.tensor([2.0, 3.0]), 2)
+    tensor([4., 9.])
     """
     if hasattr(x, "dtype"):
         if x.dtype.kind in "fcV":
@@ -101,7 +104,11 @@ pow.primitive.fitting_number = True
 
 @primitive("square", grad_name="PowBackward0")
 def square(xp, x):
-    """``input ** 2``; of bools int64."""
+    """``input ** 2``; of bools int64.
+
+    >>> torch.square(torch.tensor([2.0, 3.0]))
+    tensor([4., 9.])
+    """
     return xp.square(x) if x.dtype.kind != "b" else x.astype(np.int64)
 
 
@@ -110,7 +117,11 @@ square.defvjp(lambda g, ans, x: (g + g) * x.conjugate())
 
 @primitive("reciprocal", "reciprocal_", promote="float")
 def reciprocal(xp, x):
-    """``1 / input``."""
+    """``1 / input``.
+
+    >>> torch.reciprocal(torch.tensor([2.0, 4.0]))
+    tensor([0.5000, 0.2500])
+    """
     return _reciprocal(xp, x)
 
 

@@ -26,7 +26,11 @@ def arange(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``start`` (default 0) to ``end`` (exclusive) by ``step``; int64 if all are integers, else the default dtype."""
+    """``start`` (default 0) to ``end`` (exclusive) by ``step``; int64 if all are integers, else the default dtype.
+
+    >>> torch.arange(1, 7, 2)
+    tensor([1, 3, 5])
+    """
     if end is None:
         start, end = 0, start
     start, end, step = _number(start), _number(end), _number(step)
@@ -73,6 +77,9 @@ def linspace(
 
     Raises:
         RuntimeError: ends that the dtype does not hold, a negative number of steps.
+
+    >>> torch.linspace(0, 1, 5)
+    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
     start, end, kind = _ends("linspace", start, end, steps, dtype)
     return _made(_evenly(start, end, int(steps), kind.np).astype(kind.np), device, requires_grad)
@@ -132,7 +139,11 @@ def logspace(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``base`` to the powers of :func:`linspace`; of integers those between the ends, cut to integers, are not cut."""
+    """``base`` to the powers of :func:`linspace`; of integers those between the ends, cut to integers, are not cut.
+
+    >>> torch.logspace(0, 2, 3)
+    tensor([  1.,  10., 100.])
+    """
     first, end, kind = _ends("logspace", start, end, steps, dtype)
     powers = _evenly(_number(start) if steps == 1 else first, end, int(steps), np.dtype(np.float64))
     with np.errstate(all="ignore"):
@@ -143,7 +154,12 @@ def logspace(
 def eye(
     n: int, m: int | None = None, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
-    """The n × m matrix with ones on the diagonal."""
+    """The n × m matrix with ones on the diagonal.
+
+    >>> torch.eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
     for role, size in (("n", n), ("m", 0 if m is None else m)):
         if size < 0:
             raise RuntimeError(f"{role} must be greater or equal to 0, got {size}")
@@ -152,7 +168,14 @@ def eye(
 
 @checked
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Grids of coordinates from vectors, of shape (n0, n1, …), or (n1, n0, …) with ``indexing="xy"``."""
+    """Grids of coordinates from vectors, of shape (n0, n1, …), or (n1, n0, …) with ``indexing="xy"``.
+
+    >>> a, b = torch.meshgrid(torch.tensor([1, 2]), torch.tensor([3, 4]), indexing="ij")
+    >>> a, b
+    (tensor([[1, 1],
+            [2, 2]]), tensor([[3, 4],
+            [3, 4]]))
+    """
     several: Any = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
     n = len(several)
     several = tensors_of(several)

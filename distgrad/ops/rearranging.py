@@ -20,7 +20,11 @@ _flip.defvjp(lambda g, ans, x, dims: _flip(g, dims))
 
 @checked
 def flip(input: Tensor, dims: int | Sequence[int]) -> Tensor:
-    """In reverse order along ``dims``."""
+    """In reverse order along ``dims``.
+
+    >>> torch.flip(torch.tensor([1, 2, 3]), dims=[0])
+    tensor([3, 2, 1])
+    """
     n = ndim_of(input)
     along = tuple([axis(d, n) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
     if len(set(along)) != len(along):
@@ -38,7 +42,11 @@ _roll.defvjp(lambda g, ans, x, shifts, dims: _roll(g, tuple([-s for s in shifts]
 
 @method("roll")
 def roll(input: Tensor, shifts: int | Sequence[int], dims: Dims = None) -> Tensor:
-    """Shifted by ``shifts`` along ``dims`` (or flattened), what falls off entering at the other end."""
+    """Shifted by ``shifts`` along ``dims`` (or flattened), what falls off entering at the other end.
+
+    >>> torch.roll(torch.tensor([1, 2, 3]), 1)
+    tensor([3, 1, 2])
+    """
     by = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
     n = ndim_of(input)
     along = () if dims is None else tuple([axis(d, n) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
@@ -79,7 +87,11 @@ def repeat(self: Tensor, *repeats: int | Sequence[int]) -> Tensor:
 
 @checked
 def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
-    """Repeated so many times along the last dimensions; copies."""
+    """Repeated so many times along the last dimensions; copies.
+
+    >>> torch.tile(torch.tensor([1, 2]), (2,))
+    tensor([1, 2, 1, 2])
+    """
     dims = tuple(dims)
     return _tile(input, (1,) * (ndim_of(input) - len(dims)) + dims)
 
@@ -105,7 +117,9 @@ def _triangle(name: str) -> Any:
 
     triangle.__name__ = triangle.__qualname__ = name
     side = "below or on" if name == "tril" else "above or on"
-    triangle.__doc__ = f"Zero but {side} the ``diagonal``."
+    rows = ("[1., 0.]", "[1., 1.]") if name == "tril" else ("[1., 1.]", "[0., 1.]")
+    example = f"torch.{name}(torch.ones(2, 2))\n    tensor([{rows[0]},\n            {rows[1]}])"
+    triangle.__doc__ = f"Zero but {side} the ``diagonal``.\n\n    >>> {example}\n    "
     return method(name)(triangle)
 
 

@@ -93,7 +93,11 @@ def _in_type(input: Any, dtype: Any) -> Any:
 
 
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None) -> Tensor:
-    """The sum of all elements, or over dimension(s) ``dim``; of bools and integers in int64."""
+    """The sum of all elements, or over dimension(s) ``dim``; of bools and integers in int64.
+
+    >>> torch.sum(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=0)
+    tensor([4., 7.])
+    """
     if dtype is not None:
         return sum(_in_type(input, dtype), dim, keepdim, axis=axis).to(dtype)
     dim = axis if dim is None else dim
@@ -145,7 +149,11 @@ _mean_all.defvjp(lambda g, ans, x: filled(g / (math.prod(x.shape) or 1), x.shape
 
 @method("mean", check=False)
 def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None) -> Tensor:
-    """The mean of all elements, or over dimension(s) ``dim``; of floating-point and complex tensors."""
+    """The mean of all elements, or over dimension(s) ``dim``; of floating-point and complex tensors.
+
+    >>> torch.mean(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=1)
+    tensor([3.0000, 2.5000])
+    """
     if dtype is not None:
         input = _in_type(input, dtype)
     kind = array(input).dtype.kind
@@ -201,7 +209,11 @@ _prod.defvjp(_prod_vjp)
 
 @method("prod")
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
-    """The product of all elements, or over dimension ``dim``."""
+    """The product of all elements, or over dimension ``dim``.
+
+    >>> torch.prod(torch.tensor([2.0, 3.0, 4.0]))
+    tensor(24.)
+    """
     if dtype is not None:
         return prod(_in_type(input, dtype), dim, keepdim).to(dtype)
     return _prod(input, None if dim is None else axes(axis(dim, ndim_of(input)), ndim_of(input)), keepdim)
@@ -225,13 +237,25 @@ def _plain(name: str, doc: str) -> Callable[..., Tensor]:
     return method(name)(reduce)
 
 
-all = _plain("all", "Whether all elements (over ``dim``) are non-zero, as a bool tensor (of uint8 in uint8).")
-any = _plain("any", "Whether one of the elements (over ``dim``) is non-zero, as a bool tensor.")
+all = _plain("all", """Whether all elements (over ``dim``) are non-zero, as a bool tensor (of uint8 in uint8).
+
+    >>> torch.all(torch.tensor([True, False]))
+    tensor(False)
+    """)
+any = _plain("any", """Whether one of the elements (over ``dim``) is non-zero, as a bool tensor.
+
+    >>> torch.any(torch.tensor([True, False]))
+    tensor(True)
+    """)
 
 
 @method("count_nonzero")
 def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
-    """How many elements (over ``dim``) are non-zero, as an int64 tensor."""
+    """How many elements (over ``dim``) are non-zero, as an int64 tensor.
+
+    >>> torch.count_nonzero(torch.tensor([0, 3, 0, 5]))
+    tensor(2)
+    """
     x = raw(input)
     xp = backend.array_module(x)
     with backend.where_it_lies(x):
@@ -240,7 +264,11 @@ def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
 
 @method("cumsum")
 def cumsum(input: Tensor, dim: int, *, dtype: DType = None) -> Tensor:
-    """Running sum along ``dim``."""
+    """Running sum along ``dim``.
+
+    >>> torch.cumsum(torch.tensor([1, 2, 3]), dim=0)
+    tensor([1, 3, 6])
+    """
     if dtype is not None:
         return cumsum(_in_type(input, dtype), dim).to(dtype)
     return _cumsum(input, axis(dim, ndim_of(input)))

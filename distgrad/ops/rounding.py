@@ -16,7 +16,11 @@ from .selection import where
 
 @primitive("abs", "__abs__", "absolute", "abs_")
 def abs(xp, x):
-    """``abs(input)``: absolute value; of complex numbers the modulus."""
+    """``abs(input)``: absolute value; of complex numbers the modulus.
+
+    >>> torch.abs(torch.tensor([-1.5, 2.0]))
+    tensor([1.5000, 2.0000])
+    """
     if x.dtype.kind == "b":
         raise unknown("abs", x)
     return xp.absolute(x)
@@ -27,7 +31,11 @@ absolute = abs
 
 @primitive("sgn")
 def sgn(xp, x):
-    """``sgn(input)``: input / abs(input), 0 at 0."""
+    """``sgn(input)``: input / abs(input), 0 at 0.
+
+    >>> torch.sgn(torch.tensor([-2.0, 0.0, 3.0]))
+    tensor([-1.,  0.,  1.])
+    """
     if x.dtype.kind != "c":
         return _sign(xp, x)
     size = xp.absolute(x)
@@ -49,7 +57,11 @@ sgn.defvjp(_sgn_vjp)
 
 @primitive("sign")
 def sign(xp, x):
-    """``sign(input)``: -1, 0 or 1; of NaN 0."""
+    """``sign(input)``: -1, 0 or 1; of NaN 0.
+
+    >>> torch.sign(torch.tensor([-2.0, 0.0, 3.0]))
+    tensor([-1.,  0.,  1.])
+    """
     if x.dtype.kind == "c":
         raise unknown("sign", x)
     return _sign(xp, x)
@@ -75,7 +87,11 @@ def _whole(x: Any, name: str) -> Any:
 
 @primitive("floor", "floor_")
 def floor(xp, x):
-    """``floor(input)``: the largest integer not above."""
+    """``floor(input)``: the largest integer not above.
+
+    >>> torch.floor(torch.tensor([1.2, -1.2]))
+    tensor([ 1., -2.])
+    """
     return xp.floor(x) if x.dtype.kind in "fV" else _whole(x, "floor")
 
 
@@ -84,7 +100,11 @@ floor.defvjp(lambda g, ans, x: g * 0)
 
 @primitive("ceil", "ceil_")
 def ceil(xp, x):
-    """``ceil(input)``: the smallest integer not below."""
+    """``ceil(input)``: the smallest integer not below.
+
+    >>> torch.ceil(torch.tensor([1.2, -1.2]))
+    tensor([ 2., -1.])
+    """
     return xp.ceil(x) if x.dtype.kind in "fV" else _whole(x, "ceil")
 
 
@@ -93,7 +113,11 @@ ceil.defvjp(lambda g, ans, x: g * 0)
 
 @primitive("trunc", "fix", "trunc_")
 def trunc(xp, x):
-    """``trunc(input)``: rounded towards 0."""
+    """``trunc(input)``: rounded towards 0.
+
+    >>> torch.trunc(torch.tensor([1.7, -1.7]))
+    tensor([ 1., -1.])
+    """
     return xp.trunc(x) if x.dtype.kind in "fV" else _whole(x, "trunc")
 
 
@@ -109,7 +133,11 @@ def _decimals(given: Any) -> int:
 
 @primitive("round", "round_")
 def round(xp, x, *, decimals=0):
-    """``round(input, *, decimals=0)``: to the nearest, halves to even; half precisions by way of float32."""
+    """``round(input, *, decimals=0)``: to the nearest, halves to even; half precisions by way of float32.
+
+    >>> torch.round(torch.tensor([0.5, 1.5, 2.4]))
+    tensor([0., 2., 2.])
+    """
     if decimals.__class__ is not int:
         decimals = _decimals(decimals)
     if x.dtype.kind in "iu" and decimals == 0:
@@ -130,7 +158,11 @@ round.defvjp(lambda g, ans, x, decimals=0: g * 0)
 
 @primitive("frac")
 def frac(xp, x):
-    """``frac(input)``: input - trunc(input)."""
+    """``frac(input)``: input - trunc(input).
+
+    >>> torch.frac(torch.tensor([1.25, -1.25]))
+    tensor([ 0.2500, -0.2500])
+    """
     if x.dtype.kind not in "fV":
         raise unknown("frac", x)
     return x - xp.trunc(x)

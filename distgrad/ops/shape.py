@@ -44,7 +44,12 @@ def any_below(shape: Sequence[int]) -> bool:
 
 @method("reshape", check=False)
 def reshape(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
-    """The same elements in ``shape`` (one size may be -1); a view where the memory allows."""
+    """The same elements in ``shape`` (one size may be -1); a view where the memory allows.
+
+    >>> torch.reshape(torch.arange(6), (2, -1))
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
+    """
     return _reshape(input, _full(sizes(shape), array(input).shape))
 
 
@@ -96,13 +101,21 @@ def reshape_as(self: Tensor, other: Tensor) -> Tensor:
 
 @method("ravel")
 def ravel(input: Tensor) -> Tensor:
-    """All elements in one dimension."""
+    """All elements in one dimension.
+
+    >>> torch.ravel(torch.ones(2, 3)).shape
+    torch.Size([6])
+    """
     return reshape(input, -1)
 
 
 @method("flatten")
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Dimensions ``start_dim`` to ``end_dim`` (inclusive) made into one."""
+    """Dimensions ``start_dim`` to ``end_dim`` (inclusive) made into one.
+
+    >>> torch.flatten(torch.ones(2, 3, 4), 1).shape
+    torch.Size([2, 12])
+    """
     shape = array(input).shape
     if not shape:
         return reshape(input, 1)
@@ -116,7 +129,11 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @method("unflatten")
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    """Dimension ``dim`` split into ``sizes`` (one may be -1)."""
+    """Dimension ``dim`` split into ``sizes`` (one may be -1).
+
+    >>> torch.unflatten(torch.ones(2, 6), 1, (2, 3)).shape
+    torch.Size([2, 2, 3])
+    """
     shape = array(input).shape
     if not shape:
         raise RuntimeError("unflatten: Dimension specified as 0 but tensor has no dimensions")
@@ -134,7 +151,11 @@ _swap.defvjp(lambda g, ans, x, a, b: _swap(g, a, b))
 
 @method("transpose", "swapaxes", "swapdims", check=False)
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Dimensions ``dim0`` and ``dim1`` exchanged; a view."""
+    """Dimensions ``dim0`` and ``dim1`` exchanged; a view.
+
+    >>> torch.swapaxes(torch.ones(2, 3), 0, 1).shape
+    torch.Size([3, 2])
+    """
     n = ndim_of(input)
     return _swap(input, axis(dim0, n), axis(dim1, n))
 
@@ -152,7 +173,11 @@ _t.defvjp(lambda g, ans, x: g.T)
 
 @method("t", check=False)
 def t(input: Tensor) -> Tensor:
-    """The transpose of a matrix (a vector or a number is returned as it is); a view."""
+    """The transpose of a matrix (a vector or a number is returned as it is); a view.
+
+    >>> torch.t(torch.ones(2, 3)).shape
+    torch.Size([3, 2])
+    """
     if ndim_of(input) > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {ndim_of(input)}D")
     return _t(input)
@@ -189,7 +214,11 @@ _permute.defvjp(lambda g, ans, x, dims: _permute(g, tuple(sorted(range(len(dims)
 
 @checked
 def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
-    """Dimensions in the order ``dims``; a view."""
+    """Dimensions in the order ``dims``; a view.
+
+    >>> torch.permute(torch.ones(2, 3, 4), (2, 0, 1)).shape
+    torch.Size([4, 2, 3])
+    """
     n = ndim_of(input)
     if len(dims) != n:
         raise RuntimeError(
@@ -207,7 +236,11 @@ attach("permute", lambda self, *dims: permute(self, sizes(dims)))
 
 @method("movedim", "moveaxis")
 def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """Dimension(s) ``source`` moved to ``destination``; a view."""
+    """Dimension(s) ``source`` moved to ``destination``; a view.
+
+    >>> torch.movedim(torch.ones(2, 3, 4), 0, 2).shape
+    torch.Size([3, 4, 2])
+    """
     n = ndim_of(input)
     source = [axis(s, n) for s in (source if isinstance(source, (tuple, list)) else (source,))]
     destination = [axis(d, n) for d in (destination if isinstance(destination, (tuple, list)) else (destination,))]
@@ -248,7 +281,11 @@ _unsqueezed.defvjp(lambda g, ans, x, shape: g.reshape(x.shape))
 
 @method("squeeze", check=False)
 def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
-    """Without dimensions of size 1 (all, or those in ``dim``); a view."""
+    """Without dimensions of size 1 (all, or those in ``dim``); a view.
+
+    >>> torch.squeeze(torch.ones(1, 2, 1)).shape
+    torch.Size([2])
+    """
     shape = array(input).shape
     n = len(shape)
     chosen = range(n) if dim is None else {axis(d, n) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))}
@@ -258,7 +295,11 @@ def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
 
 @method("unsqueeze", check=False)
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
-    """With a dimension of size 1 put in at ``dim``; a view."""
+    """With a dimension of size 1 put in at ``dim``; a view.
+
+    >>> torch.unsqueeze(torch.ones(2, 3), 1).shape
+    torch.Size([2, 1, 3])
+    """
     shape = array(input).shape
     d = axis(dim, len(shape) + 1)
     return _unsqueezed(input, (*shape[:d], 1, *shape[d:]))
@@ -266,7 +307,12 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 
 @primitive("_broadcast_to", meta="x", view=True, grad_name="ExpandBackward0")
 def broadcast_to(xp, x, shape):
-    """``broadcast_to(input, shape)``: repeated along dimensions of size 1 and new leading ones, without copying."""
+    """``broadcast_to(input, shape)``: repeated along dimensions of size 1 and new leading ones, without copying.
+
+    >>> torch.broadcast_to(torch.tensor([1, 2]), (2, 2))
+    tensor([[1, 2],
+            [1, 2]])
+    """
     if shape == x.shape:
         return x[...]
     try:
@@ -331,7 +377,11 @@ attach("broadcast_to", lambda self, *shape: broadcast_to(self, _expanded(sizes(s
 
 @checked
 def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
-    """The shape to which ``shapes`` broadcast."""
+    """The shape to which ``shapes`` broadcast.
+
+    >>> torch.broadcast_shapes((2, 1), (3,))
+    torch.Size([2, 3])
+    """
     whole = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
     try:
         return Size(np.broadcast_shapes(*whole))
@@ -342,6 +392,10 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
 
 @checked
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """All tensors expanded to their common shape."""
+    """All tensors expanded to their common shape.
+
+    >>> [t.shape for t in torch.broadcast_tensors(torch.ones(2, 1), torch.ones(3))]
+    [torch.Size([2, 3]), torch.Size([2, 3])]
+    """
     shape = broadcast_shapes(*[raw(x).shape for x in tensors])
     return tuple(expand(x, shape) for x in tensors)

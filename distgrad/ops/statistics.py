@@ -91,7 +91,11 @@ def var(
     *,
     correction: float | None = None,
 ) -> Tensor:
-    """Variance over ``dim`` (default all), divided by n - ``correction`` (default 1)."""
+    """Variance over ``dim`` (default all), divided by n - ``correction`` (default 1).
+
+    >>> torch.var(torch.tensor([1.0, 2.0, 3.0]))
+    tensor(1.)
+    """
     return _var(input, *_spread_over(input, dim, unbiased, correction), keepdim)
 
 
@@ -104,7 +108,11 @@ def std(
     *,
     correction: float | None = None,
 ) -> Tensor:
-    """Standard deviation: the square root of :func:`var`; where it is 0 its gradient is 0."""
+    """Standard deviation: the square root of :func:`var`; where it is 0 its gradient is 0.
+
+    >>> torch.std(torch.tensor([1.0, 2.0, 3.0]))
+    tensor(1.)
+    """
     return _std(input, *_spread_over(input, dim, unbiased, correction), keepdim)
 
 
@@ -117,7 +125,11 @@ def var_mean(
     *,
     correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The variance and the mean."""
+    """The variance and the mean.
+
+    >>> torch.var_mean(torch.tensor([1.0, 2.0, 3.0]))
+    (tensor(1.), tensor(2.))
+    """
     over = None if isinstance(dim, bool) else dim
     return var(input, dim, unbiased, keepdim, correction=correction), mean(input, over, keepdim)
 
@@ -131,7 +143,11 @@ def std_mean(
     *,
     correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The standard deviation and the mean."""
+    """The standard deviation and the mean.
+
+    >>> torch.std_mean(torch.tensor([1.0, 2.0, 3.0]))
+    (tensor(1.), tensor(2.))
+    """
     over = None if isinstance(dim, bool) else dim
     return std(input, dim, unbiased, keepdim, correction=correction), mean(input, over, keepdim)
 
@@ -162,7 +178,11 @@ _logsumexp.defvjp(
 
 @method("logsumexp")
 def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
-    """log of the sum of exponentials over ``dim``, without overflow; integers in the default float type."""
+    """log of the sum of exponentials over ``dim``, without overflow; integers in the default float type.
+
+    >>> torch.logsumexp(torch.tensor([0.0, 0.0]), dim=0)
+    tensor(0.6931)
+    """
     if raw(input).dtype.kind in "biu":
         input = input.to(dtypes.get_default_dtype())
     return _logsumexp(input, axes(dim, ndim_of(input)), keepdim)

@@ -91,6 +91,11 @@ class Communicator(Protocol):
         per_thread: whether a rank is a thread (True) or a process (False).
         timeout: seconds an operation may wait for other ranks before :class:`DistTimeoutError`; None: for ever.
         exit_code: what this rank's process is about to end with, where that is known; :meth:`Depart` may tell others.
+
+    >>> from distgrad_communicators.serial import SerialCommunicator
+    >>> comm = SerialCommunicator()
+    >>> comm.rank, comm.size
+    (0, 1)
     """
 
     rank: int

@@ -41,7 +41,11 @@ _SMALL = 0.5  # of a product's elements that its factors may have, for their nor
     ),
 )
 def linear(xp, x, weight, bias=None):
-    """``linear(input, weight, bias=None)``: ``input @ weight.T + bias``; of (*, in), (out, in) and (out): (*, out)."""
+    """``linear(input, weight, bias=None)``: ``input @ weight.T + bias``; of (*, in), (out, in) and (out): (*, out).
+
+    >>> F.linear(torch.tensor([1.0, 2.0]), torch.tensor([[1.0, 1.0], [0.0, 1.0]]))
+    tensor([3., 2.])
+    """
     given = bias
     try:
         if x.dtype.itemsize <= 2:

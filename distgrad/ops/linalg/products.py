@@ -50,7 +50,11 @@ def _matmul_name(node: Any) -> str:
 
 @primitive("__matmul__", "matmul", grad_name=_matmul_name)
 def matmul(xp, x, y):
-    """``matmul(input, other)``: dot product, matrix-vector, matrix-matrix or batched product by the operands' ranks."""
+    """``matmul(input, other)``: dot product, matrix-vector, matrix-matrix or batched product by the operands' ranks.
+
+    >>> torch.matmul(torch.ones(2, 3), torch.ones(3))
+    tensor([3., 3.])
+    """
     try:
         number = x.ndim == 0 or y.ndim == 0
     except AttributeError:
@@ -111,21 +115,46 @@ def _checked(name: str, ranks: tuple[int, int], doc: str) -> Callable[[Tensor, T
     return method(name)(product)
 
 
-mm = _checked("mm", (2, 2), "Product of two matrices (n, m) and (m, p): (n, p).")
-mv = _checked("mv", (2, 1), "Product of a matrix (n, m) and a vector (m): (n).")
-bmm = _checked("bmm", (3, 3), "Products of two batches of matrices (b, n, m) and (b, m, p): (b, n, p).")
-dot = _checked("dot", (1, 1), "Dot product of two vectors.")
+mm = _checked("mm", (2, 2), """Product of two matrices (n, m) and (m, p): (n, p).
+
+    >>> torch.mm(torch.ones(1, 2), torch.tensor([[1.0], [2.0]]))
+    tensor([[3.]])
+    """)
+mv = _checked("mv", (2, 1), """Product of a matrix (n, m) and a vector (m): (n).
+
+    >>> torch.mv(torch.ones(1, 2), torch.tensor([1.0, 2.0]))
+    tensor([3.])
+    """)
+bmm = _checked("bmm", (3, 3), """Products of two batches of matrices (b, n, m) and (b, m, p): (b, n, p).
+
+    >>> torch.bmm(torch.ones(2, 3, 4), torch.ones(2, 4, 5)).shape
+    torch.Size([2, 3, 5])
+    """)
+dot = _checked("dot", (1, 1), """Dot product of two vectors.
+
+    >>> torch.dot(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
+    tensor(11.)
+    """)
 
 
 @method("vdot")
 def vdot(input: Tensor, other: Tensor) -> Tensor:
-    """Dot product of two vectors, the first conjugated."""
+    """Dot product of two vectors, the first conjugated.
+
+    >>> torch.vdot(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
     return dot(input.conj(), other)
 
 
 @method("outer", "ger")
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
-    """Outer product of vectors (n) and (m): (n, m)."""
+    """Outer product of vectors (n) and (m): (n, m).
+
+    >>> torch.outer(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
     for role, x in (("self", input), ("vec2", vec2)):
         if ndim_of(x) != 1:
             raise RuntimeError(f"outer: Expected 1-D argument {role}, but got {ndim_of(x)}-D")
@@ -134,7 +163,11 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 
 @method("inner")
 def inner(input: Tensor, other: Tensor) -> Tensor:
-    """Products summed over the last dimension of both."""
+    """Products summed over the last dimension of both.
+
+    >>> torch.inner(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
     if ndim_of(input) == 0 or ndim_of(other) == 0:
         return input * other
     a, b = list(raw(input).shape), list(raw(other).shape)
@@ -145,7 +178,11 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 
 @checked
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
-    """Products summed over the last ``dims`` dimensions of ``a`` and first of ``b``, or over lists of dimensions."""
+    """Products summed over the last ``dims`` dimensions of ``a`` and first of ``b``, or over lists of dimensions.
+
+    >>> torch.tensordot(torch.ones(2, 3), torch.ones(3, 4), dims=1).shape
+    torch.Size([2, 4])
+    """
     n, m = ndim_of(a), ndim_of(b)
     if not isinstance(dims, int) and not (
         isinstance(dims, tuple | list) and len(dims) == 2 and all(isinstance(d, tuple | list) for d in dims)
@@ -222,26 +259,44 @@ def _blended(
 
 @method("addmm")
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """``beta * input + alpha * (mat1 @ mat2)``; where ``beta`` is 0 whatever ``input`` holds."""
+    """``beta * input + alpha * (mat1 @ mat2)``; where ``beta`` is 0 whatever ``input`` holds.
+
+    >>> torch.addmm(torch.ones(2, 2), torch.eye(2), torch.eye(2))
+    tensor([[2., 1.],
+            [1., 2.]])
+    """
     return _blended("addmm", mm, input, mat1, mat2, beta, alpha)
 
 
 @method("addmv")
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """``beta * input + alpha * (mat @ vec)``; where ``beta`` is 0 whatever ``input`` holds."""
+    """``beta * input + alpha * (mat @ vec)``; where ``beta`` is 0 whatever ``input`` holds.
+
+    >>> torch.addmv(torch.ones(2), torch.eye(2), torch.tensor([1.0, 2.0]))
+    tensor([2., 3.])
+    """
     return _blended("addmv", mv, input, mat, vec, beta, alpha)
 
 
 @method("baddbmm")
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * input + alpha * (batch1 @ batch2)``, for each matrix of the batch; where ``beta`` is 0 whatever
-    ``input`` holds."""
+    ``input`` holds.
+
+    >>> torch.baddbmm(torch.ones(1, 2, 2), torch.eye(2).reshape(1, 2, 2), torch.eye(2).reshape(1, 2, 2))
+    tensor([[[2., 1.],
+             [1., 2.]]])
+    """
     return _blended("baddbmm", bmm, input, batch1, batch2, beta, alpha)
 
 
 @method("trace")
 def trace(input: Tensor) -> Tensor:
-    """Sum of the main diagonal of a matrix."""
+    """Sum of the main diagonal of a matrix.
+
+    >>> torch.trace(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor(5.)
+    """
     if ndim_of(input) != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {ndim_of(input)}")
     return diagonal(input).sum()
@@ -273,7 +328,11 @@ _diagonal.defvjp(lambda g, ans, x, offset, dim1, dim2: _on_diagonal(g, tuple(x.s
 
 @method("diagonal")
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal (``offset`` above the main one) of the matrices in ``dim1`` and ``dim2``, as the last dimension."""
+    """The diagonal (``offset`` above the main one) of the matrices in ``dim1`` and ``dim2``, as the last dimension.
+
+    >>> torch.diagonal(torch.tensor([[1, 2], [3, 4]]))
+    tensor([1, 4])
+    """
     first, second = axis(dim1, ndim_of(input)), axis(dim2, ndim_of(input))
     if first == second:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
@@ -282,7 +341,12 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 
 @method("diag")
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """A matrix's diagonal as a copy (:func:`diagonal` is the view), or a matrix with the vector on its diagonal."""
+    """A matrix's diagonal as a copy (:func:`diagonal` is the view), or a matrix with the vector on its diagonal.
+
+    >>> torch.diag(torch.tensor([1, 2]))
+    tensor([[1, 0],
+            [0, 2]])
+    """
     n = ndim_of(input)
     if n == 2:
         return _diagonal(input, diagonal, 0, 1).clone()

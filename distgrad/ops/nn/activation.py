@@ -47,7 +47,11 @@ def _cast(x: Any, kind: Any = float32) -> Any:
 
 @primitive("relu", "relu_")
 def relu(xp, x):
-    """``relu(input)``: max(input, 0); the gradient at 0 is 0."""
+    """``relu(input)``: max(input, 0); the gradient at 0 is 0.
+
+    >>> torch.relu(torch.tensor([-1.0, 1.0]))
+    tensor([0., 1.])
+    """
     if x.dtype.kind in "cb":
         raise unknown("relu", x)
     return xp.maximum(x, 0)
@@ -88,7 +92,11 @@ _leaky_relu.defvjp(lambda g, ans, x, slope: _stepwise(_where(g, g * slope, raw(x
 
 @checked
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """``input`` where positive, else ``negative_slope * input``."""
+    """``input`` where positive, else ``negative_slope * input``.
+
+    >>> F.leaky_relu(torch.tensor([-1.0, 0.0, 1.0]), 0.1)
+    tensor([-0.1000,  0.0000,  1.0000])
+    """
     return _into(input, _leaky_relu(_kept_from(input, inplace), negative_slope), inplace)
 
 
@@ -134,7 +142,11 @@ def _special(xp: Any) -> Any:
 @primitive("erf", promote="float")
 @of_floats
 def erf(xp, x):
-    """``erf(input)``: error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0."""
+    """``erf(input)``: error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0.
+
+    >>> torch.erf(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8427])
+    """
     return _special(xp).erf(x)
 
 
@@ -144,7 +156,11 @@ erf.defvjp(lambda g, ans, x: g * exp(x * -x) * (2 / math.sqrt(math.pi)))
 @primitive("erfc", promote="float")
 @of_floats
 def erfc(xp, x):
-    """``erfc(input)``: 1 - erf(input), exact for large inputs."""
+    """``erfc(input)``: 1 - erf(input), exact for large inputs.
+
+    >>> torch.erfc(torch.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.1573])
+    """
     return _special(xp).erfc(x)
 
 
@@ -174,7 +190,11 @@ _gelu.defvjp(_in_wide(_gelu_vjp))
 
 @checked
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
-    """x Phi(x), a Gaussian unit (Hendrycks & Gimpel 2016, arXiv:1606.08415); ``approximate="tanh"`` by tanh."""
+    """x Phi(x), a Gaussian unit (Hendrycks & Gimpel 2016, arXiv:1606.08415); ``approximate="tanh"`` by tanh.
+
+    >>> F.gelu(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.1587,  0.0000,  0.8413])
+    """
     if approximate not in ("none", "tanh"):
         raise RuntimeError(f"approximate argument must be either none or tanh, got {approximate!r}.")
     return _gelu(input, approximate == "tanh")
@@ -204,7 +224,11 @@ _softplus.defvjp(
 
 @checked
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + exp(beta * input)) / beta; the input itself where beta * input > threshold."""
+    """log(1 + exp(beta * input)) / beta; the input itself where beta * input > threshold.
+
+    >>> F.softplus(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([0.3133, 0.6931, 1.3133])
+    """
     return _softplus(input, beta, threshold)
 
 
@@ -219,7 +243,11 @@ _logsigmoid.defvjp(_in_wide(lambda g, ans, x, _: g * sigmoid(-x)))
 
 @checked
 def logsigmoid(input: Tensor) -> Tensor:
-    """log(sigmoid(input)), without overflow."""
+    """log(sigmoid(input)), without overflow.
+
+    >>> F.logsigmoid(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-1.3133, -0.6931, -0.3133])
+    """
     return _logsigmoid(input, None)
 
 
@@ -246,19 +274,31 @@ _elu.defvjp(
 
 @checked
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """``input`` where positive, else alpha (exp(input) - 1) (Clevert et al. 2015, arXiv:1511.07289)."""
+    """``input`` where positive, else alpha (exp(input) - 1) (Clevert et al. 2015, arXiv:1511.07289).
+
+    >>> F.elu(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.6321,  0.0000,  1.0000])
+    """
     return _into(input, _elu(_kept_from(input, inplace), alpha, 1.0, 1.0), inplace)
 
 
 @checked
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """max(0, x) + min(0, alpha (exp(x / alpha) - 1)) (Barron 2017, arXiv:1704.07483)."""
+    """max(0, x) + min(0, alpha (exp(x / alpha) - 1)) (Barron 2017, arXiv:1704.07483).
+
+    >>> torch.celu(torch.tensor([-1.0, 1.0]))
+    tensor([-0.6321,  1.0000])
+    """
     return _into(input, _elu(_kept_from(input, inplace), alpha, 1.0, 1 / alpha), inplace)
 
 
 @checked
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
-    """Scaled exponential linear unit (Klambauer et al. 2017, arXiv:1706.02515)."""
+    """Scaled exponential linear unit (Klambauer et al. 2017, arXiv:1706.02515).
+
+    >>> torch.selu(torch.tensor([-1.0, 1.0]))
+    tensor([-1.1113,  1.0507])
+    """
     return _into(input, _elu(_kept_from(input, inplace), 1.6732632423543772, 1.0507009873554805, 1.0), inplace)
 
 
@@ -278,7 +318,11 @@ _silu.defvjp(_in_wide(_silu_vjp))
 
 @checked
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """x sigmoid(x)."""
+    """x sigmoid(x).
+
+    >>> F.silu(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.2689,  0.0000,  0.7311])
+    """
     return _into(input, _silu(_kept_from(input, inplace), None), inplace)
 
 
@@ -298,7 +342,11 @@ _mish.defvjp(_in_wide(_mish_vjp))
 
 @checked
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x tanh(softplus(x)) (Misra 2019, arXiv:1908.08681)."""
+    """x tanh(softplus(x)) (Misra 2019, arXiv:1908.08681).
+
+    >>> F.mish(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.3034,  0.0000,  0.8651])
+    """
     return _into(input, _mish(_kept_from(input, inplace), None), inplace)
 
 

@@ -24,7 +24,11 @@ _dropped.defvjp(lambda g, ans, x, mask, scale: _dropped(g, mask, scale))
 
 @checked
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Each element zero with probability ``p``, the others divided by 1 - p (Hinton et al. 2012, arXiv:1207.0580)."""
+    """Each element zero with probability ``p``, the others divided by 1 - p (Hinton et al. 2012, arXiv:1207.0580).
+
+    >>> sorted(set(F.dropout(torch.ones(100), p=0.5).tolist()))
+    [0.0, 2.0]
+    """
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0.0:

@@ -15,7 +15,11 @@ __all__ = ["hardsigmoid", "hardswish", "hardtanh", "relu6", "softsign", "tanhshr
 
 @checked
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """``input`` limited to [min_val, max_val]; no gradient at the limits."""
+    """``input`` limited to [min_val, max_val]; no gradient at the limits.
+
+    >>> F.hardtanh(torch.tensor([-4.0, 0.5, 3.0]))
+    tensor([-1.0000,  0.5000,  1.0000])
+    """
     if min_val > max_val:
         raise ValueError(f"min_val cannot be greater than max_val, but they are {min_val} and {max_val}")
     return _into(input, _hardtanh(_kept_from(input, inplace), min_val, max_val), inplace)
@@ -38,7 +42,11 @@ _hardtanh.defvjp(lambda g, ans, x, low, high: _stepwise(_where(0.0, g, raw((x <=
 
 @checked
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """``input`` limited to [0, 6]."""
+    """``input`` limited to [0, 6].
+
+    >>> F.relu6(torch.tensor([-1.0, 3.0, 9.0]))
+    tensor([0., 3., 6.])
+    """
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
@@ -53,7 +61,11 @@ _hardsigmoid.defvjp(lambda g, ans, x, _: _where(g / 6, 0.0, raw((x > -3) & (x < 
 
 @checked
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """relu6(x + 3) / 6."""
+    """relu6(x + 3) / 6.
+
+    >>> F.hardsigmoid(torch.tensor([-4.0, 0.0, 1.5]))
+    tensor([0.0000, 0.5000, 0.7500])
+    """
     return _into(input, _hardsigmoid(_kept_from(input, inplace), None), inplace)
 
 
@@ -68,19 +80,31 @@ _hardswish.defvjp(lambda g, ans, x, _: _where(0.0, _where(g * (x / 3 + 0.5), g, 
 
 @checked
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244)."""
+    """x relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244).
+
+    >>> F.hardswish(torch.tensor([1.0, 3.0]))
+    tensor([0.6667, 3.0000])
+    """
     return _into(input, _hardswish(_kept_from(input, inplace), None), inplace)
 
 
 @checked
 def softsign(input: Tensor) -> Tensor:
-    """x / (1 + |x|)."""
+    """x / (1 + |x|).
+
+    >>> F.softsign(torch.tensor([-1.0, 0.0, 3.0]))
+    tensor([-0.5000,  0.0000,  0.7500])
+    """
     return input / (1 + input.abs())
 
 
 @checked
 def tanhshrink(input: Tensor) -> Tensor:
-    """x - tanh(x)."""
+    """x - tanh(x).
+
+    >>> F.tanhshrink(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.2384,  0.0000,  0.2384])
+    """
     return input - tanh(input)
 
 
@@ -98,5 +122,9 @@ _threshold.defvjp(lambda g, ans, x, threshold, value: _stepwise(_where(0.0, g, r
 
 @checked
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """``input`` where above ``threshold`` (or NaN), else ``value``."""
+    """``input`` where above ``threshold`` (or NaN), else ``value``.
+
+    >>> torch.threshold(torch.tensor([0.0, 1.0]), 0.5, 9.0)
+    tensor([9., 1.])
+    """
     return _into(input, _threshold(_kept_from(input, inplace), threshold, value), inplace)

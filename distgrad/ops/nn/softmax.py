@@ -49,7 +49,11 @@ def _floats(x: Any, name: str) -> Any:
 
 @method("softmax")
 def softmax(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tensor:
-    """exp(input) divided by its sum over ``dim``: non-negative, sums to 1."""
+    """exp(input) divided by its sum over ``dim``: non-negative, sums to 1.
+
+    >>> torch.softmax(torch.tensor([0.0, 0.0]), dim=0)
+    tensor([0.5000, 0.5000])
+    """
     if dtype is not None:
         input = _floats(input.to(dtype), "softmax")
     return _softmax(input, _implicit(dim, ndim_of(input)))
@@ -57,7 +61,11 @@ def softmax(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tenso
 
 @checked
 def softmin(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tensor:
-    """:func:`softmax` of ``-input``."""
+    """:func:`softmax` of ``-input``.
+
+    >>> F.softmin(torch.tensor([0.0, 1.0]), dim=0)
+    tensor([0.7311, 0.2689])
+    """
     return softmax(-input, dim, dtype)
 
 
@@ -80,7 +88,11 @@ _log_softmax.defvjp(
 
 @method("log_softmax")
 def log_softmax(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tensor:
-    """Logarithm of :func:`softmax` over ``dim``, without overflow."""
+    """Logarithm of :func:`softmax` over ``dim``, without overflow.
+
+    >>> torch.log_softmax(torch.tensor([1.0, 1.0]), dim=0)
+    tensor([-0.6931, -0.6931])
+    """
     if dtype is not None:
         input = _floats(input.to(dtype), "log_softmax")
     return _log_softmax(input, _implicit(dim, ndim_of(input)))

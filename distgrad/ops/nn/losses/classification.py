@@ -43,6 +43,9 @@ def cross_entropy(
     Raises:
         RuntimeError, ValueError: shapes or types that don't fit.  IndexError: a class outside 0 … C-1; on a device,
             where asking would wait for all work before, such a class makes the loss NaN instead.
+
+    >>> F.cross_entropy(torch.zeros(3, 4), torch.tensor([0, 1, 3]))
+    tensor(1.3863)
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)

@@ -90,7 +90,11 @@ def nll_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """-input at the target class: the rest of :func:`cross_entropy` after log-softmax; the same shapes and options."""
+    """-input at the target class: the rest of :func:`cross_entropy` after log-softmax; the same shapes and options.
+
+    >>> F.nll_loss(torch.log(torch.tensor([[0.25, 0.75]])), torch.tensor([1]))
+    tensor(0.2877)
+    """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     tensors("nll_loss", input=input, target=target)
