@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1]
 WATCHED = ("distgrad", "distgrad_communicators", "distgrad_losses", "distgrad_optimizers", "mpi4py")
 ALSO = ("os", "socket", "subprocess", "threading", "time", "numpy", "signal", "gc")
 

@@ -70,7 +70,6 @@ def test_shards_with_copies_of_their_own_train_as_one_process(name: str) -> None
 
 
 @pytest.mark.mpi
-@pytest.mark.once
 @pytest.mark.parametrize("size", [2, 3])
 def test_processes_train_as_one(size: int) -> None:
     program = """

@@ -18,10 +18,10 @@ from distgrad.optim.update.stepper import Engine
 __all__ = [
     "BLOCK_BYTES",
     "Block",
+    "DeferredGradient",
     "Engine",
     "Entry",
     "Functions",
-    "DeferredGradient",
     "Layout",
     "NotTraceable",
     "Piece",

@@ -37,7 +37,6 @@ def test_on_threads(size: int, way: str) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.once
 @pytest.mark.parametrize("size", [2, 3])
 def test_over_mpi(size: int) -> None:
     job = run_together(size, FILE, "mpi,shared", "1000", "40", env=AS_PROGRAM)

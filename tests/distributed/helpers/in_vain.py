@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,6 @@ def wait_in_vain(case: str) -> str:
         optimizer.step()
 
     step()
-    started = time.monotonic()
     try:
         match case:
             case "step":
@@ -66,7 +64,7 @@ def wait_in_vain(case: str) -> str:
         for _ in range(3):
             step()
     except RuntimeError as error:
-        assert time.monotonic() - started < LIMIT / 3
+        assert not isinstance(error, dist.DistTimeoutError), error
         return str(error)
     return "nothing"
 
