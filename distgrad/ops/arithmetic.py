@@ -17,6 +17,11 @@ from ._numbers import fitting
 from .elementwise import log
 from .selection import where
 
+__all__ = [
+    "add", "addcdiv", "addcmul", "lerp", "maximum", "minimum", "mul", "multiply", "neg", "negative", "positive",
+    "rsub", "sub", "subtract", "xlogy",
+]  # fmt: skip
+
 
 @primitive("__add__", "__radd__", "__iadd__", promote="same", grad_name="AddBackward0")
 def _add(xp, x, y):

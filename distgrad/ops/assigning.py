@@ -21,6 +21,8 @@ from .indexing import _check_indices, _getitem, _put, _read, _setitem
 from .selection import _where
 from .shape import _expanded
 
+__all__ = ["masked_fill"]
+
 _f32, _f64 = np.dtype(np.float32), np.dtype(np.float64)
 _LARGEST = float(np.finfo(np.float32).max)
 

@@ -14,6 +14,8 @@ from ..autograd.tensor import TENSORS
 from ..autograd.views import write
 from ._declare import Device, DType, Operand, method
 
+__all__ = ["result_type"]
+
 
 @primitive(meta="x", grad_name="ToCopyBackward0")
 def _to(xp, x, kind, where):

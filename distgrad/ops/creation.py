@@ -16,6 +16,11 @@ from ..autograd.tensor import TENSORS, taken
 from ._declare import Device, DType, Number, raw, sizes
 from ._numbers import converted, fitting
 
+__all__ = [
+    "as_tensor", "asarray", "empty", "empty_like", "from_numpy", "full", "full_like", "numel", "ones", "ones_like",
+    "scalar_tensor", "tensor", "zeros", "zeros_like",
+]  # fmt: skip
+
 
 def _made(array: Any, device: Any, requires_grad: bool) -> Tensor:
     where = backend.resolve(device)

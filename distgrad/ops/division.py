@@ -11,6 +11,8 @@ from ..autograd.views import write
 from ._declare import Operand, method, unknown
 from .powers import reciprocal
 
+__all__ = ["div", "divide", "floor_divide", "fmod", "remainder", "true_divide"]
+
 
 @primitive("__truediv__", "__itruediv__", promote="float", grad_name="DivBackward0")
 def _div(xp, x, y):

@@ -14,6 +14,11 @@ from ._declare import Device, DType, raw, sizes
 from ._numbers import fitting
 from .creation import _like, _made, _number, _too_large, from_array
 
+__all__ = [
+    "bernoulli", "get_rng_state", "normal", "rand", "rand_like", "randint", "randn", "randn_like", "randperm",
+    "set_rng_state",
+]  # fmt: skip
+
 
 def _random(sample: Any, shape: tuple[int, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())

@@ -15,6 +15,8 @@ from ..dtypes import FROM_NUMPY
 from ._declare import ndim_of, raw, unknown
 from .shape import broadcast_to
 
+__all__ = ["einsum"]
+
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 

@@ -12,6 +12,12 @@ from ..autograd import Tensor, primitive
 from ._declare import attach, in_type_of, unknown
 from .selection import where
 
+__all__ = [
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "conj", "conj_physical", "cos", "cosh", "exp",
+    "exp2", "expm1", "imag", "log", "log10", "log1p", "log2", "real", "rsqrt", "sigmoid", "sin", "sinh", "sqrt",
+    "tan", "tanh",
+]  # fmt: skip
+
 pi = math.pi
 
 

@@ -26,6 +26,8 @@ from .indexing import _grid, _scattered
 from .reduction import _spread, _sum, values_and_indices
 from .selection import where
 
+__all__ = ["amax", "amin", "argmax", "argmin", "max", "min"]
+
 
 def _not_empty(name: str, shape: tuple[int, ...], dims: tuple[int, ...] | None) -> None:
     """IndexError where a dimension to reduce has no element, or all are meant and there is none."""

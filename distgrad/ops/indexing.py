@@ -15,6 +15,8 @@ from ._index import Steps, clean, explain, is_basic
 from ._numbers import fitting
 from .shape import _expanded, broadcast_shapes
 
+__all__ = ["gather", "index_select", "masked_select", "narrow", "nonzero", "select", "take_along_dim"]
+
 _NUMBERS = frozenset({int, float, complex})
 
 

@@ -12,6 +12,8 @@ from ..autograd import Tensor, primitive
 from ._declare import array, attach, axis, method, ndim_of, raw
 from .shape import reshape
 
+__all__ = ["cat", "chunk", "concat", "concatenate", "hstack", "split", "stack", "unbind", "vstack"]
+
 
 @primitive(meta="xs", promote="same", grad_name="CatBackward0")
 def _cat(xp, *xs, dim):

@@ -13,6 +13,8 @@ from .reduction import _count, _spread
 from .rounding import abs as absolute, sgn
 from .selection import _where, where
 
+__all__ = ["norm"]
+
 
 @method("norm")
 def norm(

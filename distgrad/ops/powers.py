@@ -16,6 +16,8 @@ from ._numbers import fitting
 from .elementwise import _reciprocal, log
 from .selection import where
 
+__all__ = ["pow", "reciprocal", "square"]
+
 
 def _pow_name(node: Any) -> str:
     number = node.args is None or not hasattr(node.args[1], "shape")  # a freed node does not know any more

@@ -15,6 +15,8 @@ from ._declare import Device, DType, Number
 from ._numbers import fitting
 from .creation import _made, _number
 
+__all__ = ["arange", "eye", "linspace", "logspace", "meshgrid"]
+
 
 @checked
 def arange(

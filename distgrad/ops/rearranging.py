@@ -9,6 +9,8 @@ from .._arguments import checked
 from ..autograd import Tensor, primitive
 from ._declare import Dims, attach, axis, method, ndim_of, sizes
 
+__all__ = ["flip", "roll", "tile", "tril", "triu"]
+
 
 @primitive(grad_name="FlipBackward0")
 def _flip(xp, x, dims):

@@ -32,6 +32,8 @@ from .joining import cat
 from .rearranging import flip
 from .shape import filled
 
+__all__ = ["all", "any", "count_nonzero", "cumsum", "mean", "prod", "sum"]
+
 values_and_indices: dict[str, Any] = {
     name: namedtuple(name, ["values", "indices"])
     for name in ("max", "min", "median", "sort", "topk", "mode", "kthvalue")

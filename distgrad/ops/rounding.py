@@ -13,6 +13,8 @@ from ._declare import unknown
 from .elementwise import raw_dtype
 from .selection import where
 
+__all__ = ["abs", "absolute", "ceil", "floor", "frac", "round", "sgn", "sign", "trunc"]
+
 
 @primitive("abs", "__abs__", "absolute", "abs_")
 def abs(xp, x):

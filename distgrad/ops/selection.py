@@ -15,6 +15,13 @@ from ..autograd.tensor import TENSORS
 from ._declare import Operand, attach, in_float32, method, noun, raw, unknown
 from ._numbers import fitting
 
+__all__ = [
+    "allclose", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "clamp", "clamp_max", "clamp_min",
+    "clip", "eq", "equal", "ge", "greater", "greater_equal", "gt", "is_tensor", "isclose", "isfinite", "isinf",
+    "isnan", "le", "less", "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor", "lt", "ne",
+    "not_equal", "where",
+]  # fmt: skip
+
 
 @primitive(promote="same", grad_name="WhereBackward0")
 def _where(xp, x, y, condition):

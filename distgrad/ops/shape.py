@@ -15,6 +15,11 @@ from ..autograd.tensor import TENSORS
 from ..dtypes import dtype
 from ._declare import Dims, array, attach, axis, method, ndim_of, raw, sizes
 
+__all__ = [
+    "broadcast_shapes", "broadcast_tensors", "broadcast_to", "flatten", "moveaxis", "movedim", "permute", "ravel",
+    "reshape", "squeeze", "swapaxes", "swapdims", "t", "transpose", "unflatten", "unsqueeze",
+]  # fmt: skip
+
 
 @primitive(meta="x", view=True, grad_name="ViewBackward0")
 def _reshape(xp, x, shape):

@@ -25,6 +25,8 @@ from .elementwise import (
 from .reduction import _count, _mean, _spread, mean
 from .selection import where
 
+__all__ = ["logsumexp", "std", "std_mean", "var", "var_mean"]
+
 
 def _correction(unbiased: Any, correction: Any) -> float:
     return (1 if unbiased is None or unbiased else 0) if correction is None else correction

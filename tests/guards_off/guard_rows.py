@@ -158,7 +158,7 @@ def forgets_the_fork(check: Any) -> Any:
     """A check that takes a forked child for the process it was forked from."""
 
     def run(self: Any) -> None:
-        check.__globals__["_forked"] = False
+        check.__globals__["process"]._forked = False
         check(self)
 
     return run
@@ -270,7 +270,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "F2d", "nobody is told that a rank has finalized MPI itself",
-        (Guard("distgrad_communicators.mpi.communicator", "_watch_the_end", nothing),), HUNG + r"|exit code|has left",
+        (Guard("distgrad_communicators.mpi.process", "_watch_the_end", nothing),), HUNG + r"|exit code|has left",
         _ids(_ENDS, "test_a_rank_that_finalizes_alone_has_left"),
     ),
     Row(
@@ -460,7 +460,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "F14e", "a child of a rank is taken for the rank",
-        (Guard("distgrad_communicators.mpi.communicator", "check_no_ranks_child", nothing),),
+        (Guard("distgrad_communicators.mpi.process", "check_no_ranks_child", nothing),),
         r"exit code|AssertionError|" + HUNG,
         _ids(_ENDS, "test_a_child_of_a_rank_is_refused", "'mpi'"),
     ),

@@ -14,6 +14,11 @@ from ...dtypes import float32, from_numpy_dtype
 from .._declare import attach, axis, in_float32, method, ndim_of, noun, raw, unknown
 from .._numbers import fitting
 
+__all__ = [
+    "addmm", "addmv", "baddbmm", "bmm", "diag", "diagonal", "dot", "inner", "matmul", "mm", "mv", "outer",
+    "tensordot", "trace", "vdot",
+]  # fmt: skip
+
 _f16 = np.dtype(np.float16)
 
 

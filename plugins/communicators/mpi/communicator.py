@@ -1,4 +1,4 @@
-"""Ranks as processes under any MPI, through mpi4py: the only file that imports it.
+"""Ranks as processes under any MPI, through mpi4py.
 
 All traffic is bytes on a private duplicate of the communicator, so every dtype travels alike and no message of the
 user's can meet ours.  Sums are not left to MPI: an all-reduce is a reduce-scatter and an all-gather of messages (what a
@@ -8,17 +8,16 @@ neither on the MPI nor on its choice of algorithm, and float16 and bfloat16, whi
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import itertools
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from distgrad_communicators.mpi import process
 from distgrad_communicators.mpi.agreement import Tags
 from distgrad_communicators.mpi.hops import Bruck, Tree
 from distgrad_communicators.mpi.messages import Receive, start_send
@@ -29,83 +28,16 @@ from distgrad.distributed.communication.communicator import CommState, Communica
 from distgrad.distributed.communication.errors import DistError
 from distgrad.distributed.communication.reduction import ReduceOp, check_op, combine
 from distgrad.distributed.communication.requests import CompletedRequest, Request
-from distgrad.distributed.launching.environment import check_launcher_size, check_no_ranks_child
+from distgrad.distributed.launching.environment import check_launcher_size
 from distgrad.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from mpi4py import MPI  # at run time by _start_mpi: a listing of plugins must not initialise MPI
+    from mpi4py import MPI  # at run time by process.start: a listing of plugins must not initialise MPI
 
 _USER_TAG = 1  # .. 16400: Send and Recv; LEAVE_TAG is 0
 _MEET_TAG = 16448  # the members of a new group; TELL_TAG is 16450.  Collectives have a communicator of their own
 _FEW = 8  # ranks, of which each gives to each
 _LEVELS = ("SINGLE", "FUNNELED", "SERIALIZED", "MULTIPLE")
-_forked = False
-_ended = False  # by MPI.Finalize()
-_at_end: list[Callable[[], None]] = []
-_watched = False
-
-
-def _mark_forked() -> None:
-    global _forked
-    _forked = "mpi4py.MPI" in sys.modules
-
-
-def _why_not() -> str:
-    """Why this process cannot use MPI."""
-    if _forked:
-        return (
-            "this process was forked from one that uses MPI and cannot use it; start workers with multiprocessing's "
-            "'spawn' or 'forkserver' method, and let them work without a process group"
-        )
-    return "MPI.Finalize() has been called in this process: no operation is possible any more"
-
-
-def _start_mpi() -> None:
-    """Import mpi4py, which initialises MPI and asks for THREAD_MULTIPLE (unless MPI4PY_RC_THREAD_LEVEL says less)."""
-    global MPI
-    check_no_ranks_child()
-    try:
-        from mpi4py import MPI
-    except ImportError as error:
-        raise ImportError(
-            f"the mpi communicator needs mpi4py and an MPI library ({error}): python -m pip install 'distgrad[mpi]'"
-        ) from error
-    if MPI.Is_finalized():
-        raise RuntimeError("MPI.Finalize() has been called in this process, and MPI cannot be started again")
-    if not MPI.Is_initialized():  # mpi4py.rc.initialize = False: then mpi4py does not finalise either
-        MPI.Init_thread()
-        atexit.register(lambda: None if MPI.Is_finalized() else MPI.Finalize())
-    _watch_the_end()
-
-
-def _watch_the_end() -> None:
-    """Learn of a ``MPI.Finalize()`` of the user's before it happens: MPI frees COMM_SELF's attributes first."""
-    global _watched
-    if _watched:
-        return
-    _watched = True
-
-    def ends(*_: Any) -> None:
-        global _ended
-        if not forgotten:
-            for leave in _at_end:
-                leave()
-            _ended = True
-
-    forgotten: list[bool] = []
-    key = MPI.Comm.Create_keyval(delete_fn=ends)
-    MPI.COMM_SELF.Set_attr(key, True)
-
-    def forget() -> None:  # the interpreter ends, and MPI with it, when no Python can be called any more
-        if not MPI.Is_finalized():
-            forgotten.append(True)
-            MPI.COMM_SELF.Delete_attr(key)
-
-    atexit.register(forget)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_mark_forked)
 
 
 class MPICommunicator(Communicator):
@@ -122,9 +54,10 @@ class MPICommunicator(Communicator):
     max_count: int = 2**31 - 1
 
     def __init__(self, comm: Any = None) -> None:
-        _start_mpi()
-        if _forked or _ended:
-            raise DistError(_why_not())
+        global MPI
+        MPI = process.start()
+        if (why := process.why_not()) is not None:
+            raise DistError(why)
         if comm is not None and not isinstance(comm, MPI.Intracomm):
             raise TypeError(f"comm must be an mpi4py communicator (an Intracomm) or None, got {type(comm).__name__}")
         library = MPI.Get_library_version().split(",")[0].split("\n")[0].strip()
@@ -363,7 +296,7 @@ class MPICommunicator(Communicator):
         return self.family.depart(timeout, self.exit_code)
 
     def at_end(self, leave: Callable[[], None]) -> None:
-        _at_end.append(leave)
+        process.at_end.append(leave)
 
     def dead(self) -> list[int]:
         return self.family.dead()
@@ -381,7 +314,7 @@ class MPICommunicator(Communicator):
         self._small.free()
 
     def Free(self) -> None:
-        if _forked or _ended:
+        if process.why_not() is not None:
             return
         self.rest()
         self.drain()
@@ -428,8 +361,8 @@ class MPICommunicator(Communicator):
 
     def check_caller(self) -> None:
         """Refuse a call that MPI does not allow from here."""
-        if _forked or _ended:
-            raise DistError(f"rank {self.rank}: {_why_not()}")
+        if (why := process.why_not()) is not None:
+            raise DistError(f"rank {self.rank}: {why}")
         if self._only_thread is not None and threading.get_ident() != self._only_thread:
             raise DistError(
                 f"rank {self.rank}: MPI gives thread level {self.thread_level}, so only the thread that made the "
