@@ -17,7 +17,7 @@ class BCELoss(WeightedLoss):
         weight: factors of the elements, broadcast to (*).
     """
 
-    inputs = "probabilities"
+    inputs, target_range = "probabilities", (0.0, 1.0)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)

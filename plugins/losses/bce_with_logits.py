@@ -18,6 +18,7 @@ class BCEWithLogitsLoss(WeightedLoss):
         pos_weight: factors of the positive part, broadcast to (*).
     """
 
+    target_range = (0.0, 1.0)
     pos_weight: Tensor | None
 
     def __init__(

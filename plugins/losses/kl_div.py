@@ -17,7 +17,8 @@ class KLDivLoss(Loss):
         log_target: whether the target is log-probabilities too.
     """
 
-    inputs = "log_probabilities"
+    inputs, target_range = "log_probabilities", (0.0, 1.0)
+    sample_mean = {"reduction": "batchmean"}
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from distgrad import hookimpl
 from distgrad.autograd import Tensor
 from distgrad.nn.functional import poisson_nll_loss
@@ -18,6 +20,8 @@ class PoissonNLLLoss(Loss):
         full: add Stirling's approximation of log(target!) for targets above 1.
         eps: keeps the logarithm finite at 0.
     """
+
+    target_range = (0.0, math.inf)
 
     def __init__(
         self,

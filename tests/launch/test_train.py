@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ import pytest
 import distgrad as dg
 import train
 import train_loop
+import train_report
 from distgrad import distributed as dist, nn, random, registry
 from tests.helpers.ranks import COMPILED, run_ranks
 from train_data import DATASETS, Data
@@ -78,7 +80,7 @@ def test_it_learns_and_says_where_its_files_lie(capsys):
     assert saved["model"]["1.weight"].shape == (512, 64)
 
 
-LOSSES = [n for n in sorted(registry.names("loss")) if registry.get("loss", n).__name__ not in train.OF_MORE]
+LOSSES = [n for n in sorted(registry.names("loss")) if registry.get("loss", n).targets != "others"]
 REFUSED = ("muon", "sparse_adam")  # matrices alone; sparse gradients alone
 OPTIMIZERS = [n for n in sorted(registry.names("optimizer")) if n not in REFUSED]
 
@@ -335,10 +337,22 @@ def test_help_lists_what_is_there(capsys):
     assert "one of: linear, mlp" in out
 
 
-def test_the_progress_bar_counts_batches(capsys):
-    arguments = ["--dataset", "blobs", "--model", "linear", "--batch-size", "16", "--epochs", "1"]
+@pytest.mark.usefixtures("_undrawn")
+def test_the_progress_bar_counts_batches(capsys, monkeypatch):
+    arguments = ["--dataset", "blobs", "--model", "linear", "--batch-size", "16", "--epochs", "2"]
+    monkeypatch.setattr(train_report, "tqdm", functools.partial(train_report.tqdm, mininterval=0, miniters=1))
+    assert train.main([*arguments, "--progress"]) == 0
+    said = capsys.readouterr().err
+    assert "epoch 1/2:   0%" in said  # one bar for the whole run, of 2 x 4 batches
+    assert re.search(r"epoch 2/2: +75%.* 6/8 \[\d+:\d+<\d+:\d+, +[\d.]+batch/s, loss \d\.\d{4}\]", said), said
+    for quiet in ([], ["--no-progress"], ["--quiet"], ["--quiet", "--progress"]):  # the output is no terminal
+        assert train.main([*arguments, *quiet]) == 0
+        caught = capsys.readouterr()
+        assert caught.err == ""
+        assert ("epoch 1/2" in caught.out) == ("--quiet" not in quiet)
+    monkeypatch.setattr(train, "at_a_terminal", lambda: True)
     assert train.main(arguments) == 0
-    assert "epoch 1/1" in capsys.readouterr().err
+    assert "epoch 1/2:   0%" in capsys.readouterr().err
     assert train.main([*arguments, "--no-progress"]) == 0
     assert capsys.readouterr().err == ""
 
