@@ -22,13 +22,14 @@ class Asked:
 
     Attributes:
         CODES: by signal, the exit code of a run that it has ended (75: try again).
-        code: of the signal that came; 0 before.
+        code: of the signal that some rank had noted when all ranks last asked each other; 0 before.
     """
 
     CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 75}
 
     def __init__(self) -> None:
-        self.code = 0
+        self.code = 0  # the same on all ranks
+        self._noted = 0  # on this one, at any moment
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Asked:
@@ -44,12 +45,12 @@ class Asked:
             signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        self.code = self.CODES[signal.Signals(number)]
+        self._noted = self.CODES[signal.Signals(number)]
         signal.signal(number, self._before[number])
 
     def everywhere(self) -> bool:
         """Whether some rank has been asked; the same answer, and then the same code, on all.  Collective."""
-        found = dg.tensor([self.code])
+        found = dg.tensor([self._noted])
         dist.all_reduce(found, dist.ReduceOp.MAX)
         self.code = int(found.item())
         return bool(self.code)

@@ -230,7 +230,7 @@ def _classes(values: np.ndarray, where: str, loss: str) -> tuple[np.ndarray, lis
 
 def _values(values: np.ndarray, where: str, loss: str, bounds: tuple[float, float]) -> np.ndarray:
     if values.dtype.kind == "U":
-        raise Refused(f"{where} holds text ({values.flat[0]!r}), where {loss} needs numbers")
+        raise Refused(f"{where} holds text ({str(values.flat[0])!r}), where {loss} needs numbers")
     outside = (values < bounds[0]) | (values > bounds[1])
     if outside.any():
         raise Refused(f"{where} holds {values[outside].flat[0]:g}; {loss} takes {bounds[0]:g} to {bounds[1]:g}")
