@@ -291,10 +291,13 @@ def _train(options: argparse.Namespace, asked: Asked) -> int:
     folder: Path = options.checkpoint_dir
     if options.plot is not None:
         need_matplotlib(options.plot)
+    if options.tensorboard is not None:
+        Events.need_writer(options.tensorboard)
     trainer, data = _trainer(options)
     _prepare_folder(folder, "--checkpoint-dir")
-    if options.save is not None:
-        _prepare_folder(options.save.parent, "--save in")
+    for option, path in (("--save", options.save), ("--plot", options.plot)):
+        if path is not None:
+            _prepare_folder(path.parent, f"{option} in")
     if options.resume:
         _resume(trainer, folder)
     reports = _Reports(options, trainer)

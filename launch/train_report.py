@@ -124,9 +124,8 @@ class _EventFile:
         self._event = importlib.import_module("tensorboard.compat.proto.event_pb2")
         self._summary = importlib.import_module("tensorboard.compat.proto.summary_pb2")
         self._file = writer.EventFileWriter(str(folder))
-        if first > 1:  # TensorBoard then forgets what an earlier run has written of these steps
-            start = self._event.SessionLog(status=self._event.SessionLog.START)
-            self._file.add_event(self._event.Event(wall_time=time.time(), step=first, session_log=start))
+        start = self._event.SessionLog(status=self._event.SessionLog.START)
+        self._file.add_event(self._event.Event(wall_time=time.time(), step=first, session_log=start))
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
         summary = self._summary.Summary(value=[self._summary.Summary.Value(tag=tag, simple_value=value)])
@@ -139,41 +138,63 @@ class _EventFile:
         self._file.close()
 
 
+def _writer() -> Callable[[Path, int], Any]:
+    """What makes a writer of a folder and the first step, by whichever library is installed."""
+    try:
+        make = importlib.import_module("tensorboardX").SummaryWriter
+        return lambda folder, first: make(str(folder), purge_step=first)
+    except ImportError:
+        pass
+    try:
+        importlib.import_module("tensorboard.summary.writer.event_file_writer")
+        return _EventFile
+    except ImportError as error:
+        raise Refused(f"needs a writer: pip install tensorboardX (or tensorboard) ({error})") from None
+
+
 class Events:
-    """TensorBoard event files by whichever writer is installed: tensorboardX's, or tensorboard's own."""
+    """TensorBoard event files by tensorboardX's writer or tensorboard's own.
+
+    TensorBoard then forgets what an earlier run has written to the folder of the first step and of later ones.
+
+    Raises:
+        Refused: neither is installed, or the folder cannot be written to; on all ranks.
+    """
 
     def __init__(self, folder: Path, first: int) -> None:
-        self._writer: Any = None
+        self._file: Any = None
         self.folder = folder
 
         def start() -> None:
+            make = _writer()
             folder.mkdir(parents=True, exist_ok=True)
-            try:
-                make = importlib.import_module("tensorboardX").SummaryWriter
-                self._writer = make(str(folder), purge_step=first if first > 1 else None)
-            except ImportError:
-                try:
-                    self._writer = _EventFile(folder, first)
-                except ImportError as error:
-                    needed = "needs a writer: pip install tensorboardX (or tensorboard)"
-                    raise Refused(f"{needed} ({error})") from None
+            self._file = make(folder, first)
 
         _at(folder, "--tensorboard", start)
+
+    @staticmethod
+    def need_writer(folder: Path) -> None:
+        """See on rank 0 that there is a writer, before anything is trained."""
+
+        def look() -> None:
+            _writer()
+
+        _at(folder, "--tensorboard", look)
 
     def add(self, scalars: dict[str, float], epoch: int) -> None:
         """Write an epoch's numbers; every rank calls it."""
 
         def write() -> None:
             for tag, value in scalars.items():
-                self._writer.add_scalar(tag, value, epoch)
-            self._writer.flush()
+                self._file.add_scalar(tag, value, epoch)
+            self._file.flush()
 
         _at(self.folder, "--tensorboard", write)
 
     def close(self) -> None:
         """Write what is left, and close the file."""
-        if self._writer is not None:
-            self._writer.close()
+        if self._file is not None:
+            self._file.close()
 
 
 # ---------------------------------------------------------------------------------------------- curve and summary
@@ -191,7 +212,6 @@ def need_matplotlib(path: Path) -> None:
             importlib.import_module("matplotlib")
         except ImportError as error:
             raise Refused(f"needs matplotlib: pip install 'distgrad[demo]' ({error})") from None
-        path.parent.mkdir(parents=True, exist_ok=True)
 
     _at(path, "--plot", look)
 
