@@ -6,6 +6,7 @@ import csv
 import difflib
 import math
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,7 @@ def _read_npz(wanted: Wanted) -> tuple[dict[str, np.ndarray], str]:
             for name in file.files:
                 if name not in ignored:
                     found[name] = file[name]
-    except (ValueError, zipfile.BadZipFile, AttributeError, EOFError) as error:  # no archive, or of objects
+    except (ValueError, zipfile.BadZipFile, zlib.error, AttributeError, EOFError) as error:  # no archive, or of objects
         raise Refused(f"--data {path}: not an NPZ file of numbers ({error})") from None
     for name, array in found.items():
         where = f"--data {path}: array {name!r}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import signal
@@ -16,7 +15,6 @@ import pytest
 import distgrad as dg
 import train
 import train_loop
-import train_report
 from distgrad import distributed as dist, nn, random, registry
 from tests.helpers.ranks import COMPILED, run_ranks
 from train_data import DATASETS, Data
@@ -335,49 +333,6 @@ def test_help_lists_what_is_there(capsys):
     out = capsys.readouterr().out
     assert "one of: blobs, digits" in out
     assert "one of: linear, mlp" in out
-
-
-@pytest.mark.usefixtures("_undrawn")
-def test_the_progress_bar_counts_batches(capsys, monkeypatch):
-    arguments = ["--dataset", "blobs", "--model", "linear", "--batch-size", "16", "--epochs", "2"]
-    monkeypatch.setattr(train_report, "tqdm", functools.partial(train_report.tqdm, mininterval=0, miniters=1))
-    assert train.main([*arguments, "--progress"]) == 0
-    said = capsys.readouterr().err
-    assert "epoch 1/2:   0%" in said  # one bar for the whole run, of 2 x 4 batches
-    assert re.search(r"epoch 2/2: +75%.* 6/8 \[\d+:\d+<\d+:\d+, +[\d.]+batch/s, loss \d\.\d{4}\]", said), said
-    for quiet in ([], ["--no-progress"], ["--quiet"], ["--quiet", "--progress"]):  # the output is no terminal
-        assert train.main([*arguments, *quiet]) == 0
-        caught = capsys.readouterr()
-        assert caught.err == ""
-        assert ("epoch 1/2" in caught.out) == ("--quiet" not in quiet)
-    monkeypatch.setattr(train, "at_a_terminal", lambda: True)
-    assert train.main(arguments) == 0
-    assert "epoch 1/2:   0%" in capsys.readouterr().err
-    assert train.main([*arguments, "--no-progress"]) == 0
-    assert capsys.readouterr().err == ""
-
-
-# ---------------------------------------------------------------------------------------------------------- shares
-
-
-@pytest.mark.parametrize(("samples", "batch"), [(50, 16), (50, 50), (49, 16), (7, 3)])
-def test_shares_make_up_the_same_global_batches_on_any_number_of_ranks(samples, batch, monkeypatch):
-    def batches(ranks):
-        shares = []
-        for rank in range(ranks):
-            monkeypatch.setattr(train_loop.dist, "get_rank", lambda rank=rank: rank)
-            monkeypatch.setattr(train_loop.dist, "get_world_size", lambda: ranks)
-            mine = train_loop.Shares(samples, batch, seed=1)
-            mine.epoch = 4
-            shares.append(list(mine))
-            assert len(mine) == len(shares[-1])
-            assert all(shares[-1])  # no rank is ever without a sample
-        return [sorted(sum(parts, [])) for parts in zip(*shares, strict=True)]  # noqa: RUF017 - short lists
-
-    alone = batches(1)
-    assert sorted(i for b in alone for i in b) == list(range(samples))
-    assert batches(2) == alone if samples % batch != 1 else len(batches(2)) == len(alone) - 1
-    assert sorted(i for b in batches(3) for i in b) == list(range(samples))
 
 
 # ---------------------------------------------------------------------------------------------------------- on ranks

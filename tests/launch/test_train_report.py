@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -50,6 +52,29 @@ def run(*arguments: str) -> int:
 
 def lines(path: str = "m.jsonl") -> list[dict[str, object]]:
     return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+# ------------------------------------------------------------------------------------------------------ progress bar
+
+
+@pytest.mark.usefixtures("_undrawn")
+def test_the_progress_bar_counts_batches(capsys, monkeypatch):
+    arguments = [*OPTIONS, "--epochs", "2"]
+    monkeypatch.setattr(train_report, "tqdm", functools.partial(train_report.tqdm, mininterval=0, miniters=1))
+    assert train.main([*arguments, "--progress"]) == 0
+    said = capsys.readouterr().err
+    assert "epoch 1/2:   0%" in said  # one bar for the whole run, of 2 x 3 batches
+    assert re.search(r"epoch 2/2: +67%.* 4/6 \[\d+:\d+<\d+:\d+, +[\d.]+batch/s, loss \d\.\d{4}\]", said), said
+    for quiet in ([], ["--no-progress"], ["--quiet"], ["--quiet", "--progress"]):  # the output is no terminal
+        assert train.main([*arguments, *quiet]) == 0
+        caught = capsys.readouterr()
+        assert caught.err == ""
+        assert ("epoch 1/2" in caught.out) == ("--quiet" not in quiet)
+    monkeypatch.setattr(train, "at_a_terminal", lambda: True)
+    assert train.main(arguments) == 0
+    assert "epoch 1/2:   0%" in capsys.readouterr().err
+    assert train.main([*arguments, "--no-progress"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 # ----------------------------------------------------------------------------------------------------------- metrics
