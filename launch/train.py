@@ -298,6 +298,8 @@ def _train(options: argparse.Namespace, asked: Asked) -> int:
     for option, path in (("--save", options.save), ("--plot", options.plot)):
         if path is not None:
             _prepare_folder(path.parent, f"{option} in")
+            if from_rank_0(path.is_dir):
+                raise Refused(f"{option} {path}: is a folder, where a file is to be written")
     if options.resume:
         _resume(trainer, folder)
     reports = _Reports(options, trainer)

@@ -112,6 +112,8 @@ def test_metrics_of_an_earlier_run_are_kept_and_other_files_refused(capsys):
     assert Path("mine.txt").read_text(encoding="utf-8") == "my notes\nof today\n"
     assert run("--epochs", "1", "--metrics", "logs") == 2
     assert "--metrics logs: is no file" in capsys.readouterr().err
+    assert run("--epochs", "1", "--save", "logs") == 2
+    assert "--save logs: is a folder, where a file is to be written" in capsys.readouterr().err
 
 
 def test_a_loss_that_is_no_number_is_null_in_the_metrics():
