@@ -44,7 +44,8 @@ def distgrad_losses() -> dict[str, type]:  # type: ignore[empty-body]
     """Losses, ``{"mse": MSELoss}``: subclasses of :class:`distgrad.nn.Module` called as ``loss(input, target)``.
 
     A loss of class numbers says ``targets = "classes"`` in its class, one of probabilities ``inputs =
-    "probabilities"``: see :class:`distgrad.nn.modules.loss.Loss`.
+    "probabilities"``, one of targets from 0 to 1 ``target_range = (0.0, 1.0)``: see
+    :class:`distgrad.nn.modules.loss.Loss`.
 
     Called once in a process, when the plugin is loaded, as for :func:`distgrad_optimizers`.
     """

@@ -19,6 +19,7 @@ import local
 
 RANKS = 2
 OPTIONS = ["--dataset", "digits", "--model", "mlp", "--optimizer", "adam", "--lr", "0.001", "--epochs", "30"]
+OPTIONS += ["--progress"]  # whatever becomes of what it writes
 
 
 def _run(line: list[str], environ: dict[str, str]) -> int:

@@ -1,9 +1,13 @@
-"""The data sets that ``train.py`` knows.  To add one: a function that returns :class:`Data`, and a row in DATASETS."""
+"""The data sets that ``train.py`` knows.  To add one: a function that returns :class:`Data`, and a row in DATASETS.
+
+A user's own table, ``--data``, is read by ``train_table.py``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -14,21 +18,33 @@ __all__ = ["DATASETS", "Data", "digits"]
 
 @dataclass(frozen=True)
 class Data:
-    """A classification task on the host.
+    """Samples on the host, and what is to be learned of them.
 
     Attributes:
-        train, validation: inputs, float32 of shape (n, *shape), and labels, int64 of shape (n,).
-        classes: how many; labels are 0 to classes - 1.
+        train, validation: inputs, float32 of shape (n, *shape), and labels, int64 of shape (n,), or, where values are
+            to be learned, float32 of shape (n, k).
+        classes: how many; labels are 0 to classes - 1.  0: values.
+        single: whether one output is to tell two classes.
+        facts: what is kept with a trained model: names of columns and classes, the scaling.
+        note: the data in a line, for people; empty where its name says it all.
     """
 
     train: tuple[np.ndarray, np.ndarray]
     validation: tuple[np.ndarray, np.ndarray]
     classes: int
+    single: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one input."""
         return self.train[0].shape[1:]
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a model gives for one input."""
+        return 1 if self.single else self.classes or self.train[1].shape[1]
 
 
 def digits() -> Data:

@@ -5,87 +5,22 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import distgrad as dg
 from distgrad import distributed as dist, nn
 from distgrad.random import Generator, default_generator
 from distgrad.utils.data import DataLoader, Sampler, TensorDataset
+from train_ranks import Asked, Refused, on_rank_0
+from train_report import beside
+from train_task import Task
 
-__all__ = ["Asked", "CURVES", "FILE", "Refused", "Shares", "Sums", "Trainer", "beside", "draw", "on_rank_0"]
+__all__ = ["FILE", "Shares", "Sums", "Trainer"]
 
 FILE = "checkpoint.safetensors"
-CURVES = "learning-curve.png"
-METRICS = ("train loss", "train accuracy", "validation loss", "validation accuracy")
-
-
-class Refused(Exception):
-    """What cannot be, raised on all ranks; the message says what was given and what was possible."""
-
-
-class Asked:
-    """Signals that ask a run to end: noted, and acted on where all ranks do.  A second one ends the process as usual.
-
-    Attributes:
-        CODES: by signal, the exit code of a run that it has ended (75: try again).
-        code: of the signal that came; 0 before.
-    """
-
-    CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 75}
-
-    def __init__(self) -> None:
-        self.code = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Asked:
-        for number in self.CODES:
-            try:
-                self._before[number] = signal.signal(number, self._note)
-            except ValueError:  # not the main thread
-                break
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self.code = self.CODES[signal.Signals(number)]
-        signal.signal(number, self._before[number])
-
-    def everywhere(self) -> bool:
-        """Whether some rank has been asked; the same answer, and then the same code, on all.  Collective."""
-        found = dg.tensor([self.code])
-        dist.all_reduce(found, dist.ReduceOp.MAX)
-        self.code = int(found.item())
-        return bool(self.code)
-
-
-def on_rank_0(action: Callable[[], Any]) -> None:
-    """Do on rank 0 what touches files; every rank calls it.
-
-    Raises:
-        Refused: the system refuses; on all ranks.
-    """
-    told = [""]
-    if dist.get_rank() == 0:
-        try:
-            action()
-        except OSError as error:
-            told = [str(error)]
-    dist.broadcast_object_list(told)
-    if told[0]:
-        raise Refused(told[0])
-
-
-def beside(path: Path) -> Path:
-    """A name beside ``path`` that is free: ``checkpoint-1.safetensors``, or the next number."""
-    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(1))
-    return next(name for name in names if not name.exists())
 
 
 class Shares(Sampler[list[int]]):
@@ -112,30 +47,33 @@ class Shares(Sampler[list[int]]):
     def __len__(self) -> int:
         return len(self._bounds) - 1
 
+    def samples_before(self, batch: int) -> int:
+        """How many samples of all ranks the batches before this one hold."""
+        return self._bounds[batch]
+
 
 class Sums:
-    """Loss and hits over the samples of all ranks."""
+    """Loss and score (hits, or absolute errors) over the samples of all ranks."""
 
     def __init__(self) -> None:
-        self.loss, self.hits, self.count = 0.0, 0.0, 0.0
+        self.loss, self.score, self.count = 0.0, 0.0, 0.0
 
-    def add(self, loss: dg.Tensor, outputs: dg.Tensor, labels: dg.Tensor) -> None:
-        """One batch: its mean loss, the outputs (n, classes) and the labels (n,)."""
-        n = len(labels)
-        self.loss += loss.item() * n
-        self.hits += (outputs.argmax(1) == labels).sum().item()
-        self.count += n
+    def add(self, loss: dg.Tensor, score: float, samples: int) -> None:
+        """One batch: its mean loss, and the metric's sum over its samples."""
+        self.loss += loss.item() * samples
+        self.score += score
+        self.count += samples
 
     def tensor(self) -> dg.Tensor:
         """The sums of this rank: (3,), float64."""
-        return dg.tensor([self.loss, self.hits, self.count], dtype=dg.float64)
+        return dg.tensor([self.loss, self.score, self.count], dtype=dg.float64)
 
     def means(self) -> tuple[float, float]:
-        """Mean loss and accuracy over what all ranks have added; every rank calls it and gets the same."""
+        """Mean loss and metric over what all ranks have added; every rank calls it and gets the same."""
         total = self.tensor()
         dist.all_reduce(total)
-        loss, hits, count = total.tolist()
-        return loss / count, hits / count
+        loss, score, count = total.tolist()
+        return loss / count, score / count
 
 
 class Trainer:
@@ -145,6 +83,7 @@ class Trainer:
         model: on its device.
         optimizer: over the model's parameters.
         loss: called as ``loss(outputs, target)``, averaging over samples.
+        task: what the loss is called with.
         train, validation: inputs and labels on the model's device, all of them on every rank.
         batch_size: over all ranks together.
         folder: where the checkpoint is kept.
@@ -152,6 +91,8 @@ class Trainer:
 
     Attributes:
         epoch, batch: how many epochs, and batches of the next one, are done.
+        history: the metrics of each epoch.
+        trained: samples of all ranks, and seconds, that the last epoch (or its part) trained.
     """
 
     def __init__(
@@ -159,6 +100,7 @@ class Trainer:
         model: nn.Module,
         optimizer: Any,
         loss: Any,
+        task: Task,
         train: tuple[dg.Tensor, dg.Tensor],
         validation: tuple[dg.Tensor, dg.Tensor],
         batch_size: int,
@@ -168,18 +110,20 @@ class Trainer:
     ) -> None:
         # Ranks' shares of a batch differ by a sample: each weighs as much as its share.
         self.model = nn.parallel.DistributedDataParallel(model, weighting="samples")
-        self.optimizer, self.loss = optimizer, loss
+        self.optimizer, self.loss, self.task = optimizer, loss, task
         self.searches = any(group.get("line_search_fn") for group in optimizer.param_groups)
-        self.targets: str = getattr(loss, "targets", "one_hot")
         self.shares = Shares(len(train[0]), batch_size, seed)
         self.batches: DataLoader[Any] = DataLoader(TensorDataset(*train), batch_sampler=self.shares)
         rank, size = dist.get_rank(), dist.get_world_size()
+        self.sample = tuple(t[:2] for t in train)
         self.validation = tuple(t[rank::size] for t in validation)
         self.seed, self.folder, self.options = seed, folder, options
         self.epoch, self.batch, self.sums = 0, 0, Sums()
         self._stream: Any = None  # the default generator's state in the middle of an epoch
         self._is_ours = False  # the checkpoint in the folder
-        self.history: dict[str, list[float]] = {name: [] for name in METRICS}
+        self.metrics = [f"{part} {what}" for part in ("train", "validation") for what in ("loss", task.metric)]
+        self.history: dict[str, list[float]] = {name: [] for name in self.metrics}
+        self.trained = (0, 0.0)
         self._own_stream()
 
     def _own_stream(self) -> None:
@@ -190,6 +134,9 @@ class Trainer:
     def run_epoch(self, bar: Any, asked: Asked | None = None) -> dict[str, float]:
         """Train on all batches once, then validate; the metrics are over all ranks, and the same on each.
 
+        Args:
+            bar: a tqdm bar, which counts batches and shows the epoch's mean loss so far on this rank.
+
         Returns:
             the metrics; empty where the run was asked to end before the epoch did.
         """
@@ -199,34 +146,41 @@ class Trainer:
         if self._stream is not None:  # behind what a loader draws at its start
             default_generator.set_state(self._stream)
             self._stream = None
+        started, before = time.perf_counter(), self.shares.samples_before(self.batch)
         for x, labels in batches:
-            first: list[dg.Tensor] = []
-
-            def evaluate(x: dg.Tensor = x, labels: dg.Tensor = labels, first: list[dg.Tensor] = first) -> dg.Tensor:
-                self.optimizer.zero_grad()
-                outputs = self.model(x)
-                loss = self._loss(outputs, labels)
-                loss.backward()
-                first.extend([loss, outputs] if not first else [])
-                return self._of_all(loss, len(labels)) if self.searches else loss
-
-            try:
-                self.optimizer.step(evaluate)  # L-BFGS evaluates several times
-            except ArithmeticError as error:  # of numbers that are the same on all ranks
-                name = type(self.optimizer).__name__
-                raise Refused(f"a step of {name} failed ({error}); try a smaller --lr") from None
-            loss, outputs = first
-            self.sums.add(loss, outputs, labels)
+            loss, outputs = self._step(x, labels)
+            self.sums.add(loss, self.task.score(outputs, labels), len(labels))
             self.batch += 1
+            bar.set_postfix_str(f"loss {self.sums.loss / self.sums.count:.4f}", refresh=False)
             bar.update()
+            self.trained = self.shares.samples_before(self.batch) - before, time.perf_counter() - started
             if asked is not None and asked.everywhere() and self.batch < len(self.shares):
                 return {}
         train = self.sums.means()
-        found = dict(zip(METRICS, (*train, *self.validate()), strict=True))
+        found = dict(zip(self.metrics, (*train, *self.validate()), strict=True))
         for name, value in found.items():
             self.history[name].append(value)
         self.epoch, self.batch, self.sums = self.epoch + 1, 0, Sums()
         return found
+
+    def _step(self, x: dg.Tensor, labels: dg.Tensor) -> list[dg.Tensor]:
+        """One step of the optimizer; the loss and the outputs before it."""
+        first: list[dg.Tensor] = []
+
+        def evaluate() -> dg.Tensor:
+            self.optimizer.zero_grad()
+            outputs = self.model(x)
+            loss = self.task.loss(self.loss, outputs, labels)
+            loss.backward()
+            first.extend([loss, outputs] if not first else [])
+            return self._of_all(loss, len(labels)) if self.searches else loss
+
+        try:
+            self.optimizer.step(evaluate)  # L-BFGS evaluates several times
+        except ArithmeticError as error:  # of numbers that are the same on all ranks
+            name = type(self.optimizer).__name__
+            raise Refused(f"a step of {name} failed ({error}); try a smaller --lr") from None
+        return first
 
     def _of_all(self, loss: dg.Tensor, samples: int) -> dg.Tensor:
         """The mean loss over the batch of all ranks, by which they search along a line alike."""
@@ -241,41 +195,34 @@ class Trainer:
             Refused: it cannot be called so, or gives no single number.
         """
         self.model.eval()
-        x, labels = (t[:2] for t in self.validation)
+        x, labels = self.sample  # the same on all ranks, so that all refuse
         problem = ""
         with dg.no_grad():
             outputs = self.model.module(x)
             try:
-                loss = self._loss(outputs, labels)
+                loss = self.task.loss(self.loss, outputs, labels)
                 if not isinstance(loss, dg.Tensor) or loss.numel() != 1:
                     shape = f"shape {tuple(loss.shape)}" if isinstance(loss, dg.Tensor) else type(loss).__name__
                     problem = f"it gave {shape}, where a mean over samples, one number, is needed"
             except Exception as error:  # a stranger's
                 problem = f"it raised {type(error).__name__}: {error}"
         if problem:
-            given = {"classes": "class numbers, int64", "signs": "1 and -1"}.get(self.targets, "one-hot vectors")
             raise Refused(
-                f"the loss {type(self.loss).__name__} was called with outputs {tuple(outputs.shape)} and {given}: "
-                f"{problem}. A loss says in its class what it takes: targets = 'classes' (or 'one_hot', 'signs')"
+                f"the loss {type(self.loss).__name__} was called with outputs {tuple(outputs.shape)} and "
+                f"{self.task.given}: {problem}. "
+                "A loss says in its class what it takes: targets = 'classes' (or 'one_hot', 'signs')"
             )
 
     def validate(self) -> tuple[float, float]:
-        """Mean loss and accuracy over the validation data of all ranks."""
+        """Mean loss and metric over the validation data of all ranks."""
         self.model.eval()
         sums = Sums()
         x, labels = self.validation
         with dg.no_grad():
             for lo in range(0, len(x), 1024):
                 outputs, some = self.model(x[lo : lo + 1024]), labels[lo : lo + 1024]
-                sums.add(self._loss(outputs, some), outputs, some)
+                sums.add(self.task.loss(self.loss, outputs, some), self.task.score(outputs, some), len(some))
         return sums.means()
-
-    def _loss(self, outputs: dg.Tensor, labels: dg.Tensor) -> dg.Tensor:
-        if self.targets == "classes":
-            return self.loss(outputs, labels)
-        classes = dg.arange(outputs.shape[1], device=labels.device)
-        targets = (labels.unsqueeze(1) == classes).to(outputs.dtype)
-        return self.loss(outputs, targets * 2 - 1 if self.targets == "signs" else targets)
 
     # ------------------------------------------------------------------------------------------------- checkpoints
 
@@ -337,7 +284,7 @@ class Trainer:
                 raise ValueError(f"{path} was made with {name} {saved.get(name)}, not {self.options.get(name)}")
         self.model.module.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.history = state["epoch"], {name: list(state["history"][name]) for name in METRICS}
+        self.epoch, self.history = state["epoch"], {name: list(state["history"][name]) for name in self.metrics}
         self._is_ours = True
         rank, as_many = dist.get_rank(), len(state["rng"]) == dist.get_world_size()
         if as_many:
@@ -349,7 +296,7 @@ class Trainer:
             self._stream = default_generator.get_state()
             parts = state["sums"]
             mine = parts[rank] if as_many else sum(parts) if rank == 0 else dg.zeros(3)
-            self.sums.loss, self.sums.hits, self.sums.count = mine.tolist()
+            self.sums.loss, self.sums.score, self.sums.count = mine.tolist()
 
 
 NEEDED = {"options": dict, "epoch": int, "model": dict, "optimizer": dict, "rng": list, "history": dict}
@@ -359,23 +306,3 @@ def _everyones(mine: dg.Tensor) -> list[dg.Tensor]:
     found = [dg.zeros_like(mine) for _ in range(dist.get_world_size())]
     dist.all_gather(found, mine)
     return found
-
-
-def draw(history: dict[str, list[float]], path: Path, title: str) -> None:
-    """Write a picture of losses and accuracies by epoch to ``path``, a PNG file."""
-    import matplotlib
-
-    matplotlib.use("Agg")  # no display is needed
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    epochs = range(1, len(history[METRICS[0]]) + 1)
-    for panel, what, scale in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
-        for part in ("train", "validation"):
-            panel.plot(epochs, [scale * v for v in history[f"{part} {what}"]], marker=".", label=part)
-        panel.set(xlabel="epoch", ylabel=f"{what}, %" if scale == 100 else what)
-        panel.grid(alpha=0.3)
-        panel.legend()
-    figure.suptitle(title)
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)

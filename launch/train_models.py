@@ -1,4 +1,4 @@
-"""The models that ``train.py`` knows.  To add one: a function of input shape and classes, and its row in MODELS."""
+"""The models that ``train.py`` knows.  To add one: a function of input shape and outputs, and its row in MODELS."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from distgrad import nn
 __all__ = ["MODELS", "linear", "mlp"]
 
 
-def linear(shape: tuple[int, ...], classes: int) -> nn.Module:
+def linear(shape: tuple[int, ...], outputs: int) -> nn.Module:
     """Logistic regression."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), classes))
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), outputs))
 
 
-def mlp(shape: tuple[int, ...], classes: int) -> nn.Module:
+def mlp(shape: tuple[int, ...], outputs: int) -> nn.Module:
     """Two hidden layers, of 512 and 256, with dropout."""
     return nn.Sequential(
         nn.Flatten(),
@@ -25,7 +25,7 @@ def mlp(shape: tuple[int, ...], classes: int) -> nn.Module:
         nn.Linear(512, 256),
         nn.ReLU(),
         nn.Dropout(0.3),
-        nn.Linear(256, classes),
+        nn.Linear(256, outputs),
     )
 
 

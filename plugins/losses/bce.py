@@ -20,7 +20,7 @@ class BCELoss(WeightedLoss):
     tensor(0.6931)
     """
 
-    inputs = "probabilities"
+    inputs, target_range = "probabilities", (0.0, 1.0)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)

@@ -21,6 +21,7 @@ class BCEWithLogitsLoss(WeightedLoss):
     tensor(0.6931)
     """
 
+    target_range = (0.0, 1.0)
     pos_weight: Tensor | None
 
     def __init__(

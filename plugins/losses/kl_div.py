@@ -21,7 +21,8 @@ class KLDivLoss(Loss):
     tensor(0.)
     """
 
-    inputs = "log_probabilities"
+    inputs, target_range = "log_probabilities", (0.0, 1.0)
+    sample_mean = {"reduction": "batchmean"}
 
     def __init__(
         self,

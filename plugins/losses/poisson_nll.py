@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from distgrad import hookimpl
 from distgrad.autograd import Tensor
 from distgrad.nn.functional import poisson_nll_loss
@@ -21,6 +23,8 @@ class PoissonNLLLoss(Loss):
     >>> nn.PoissonNLLLoss()(torch.tensor([0.0]), torch.tensor([2.0]))
     tensor(1.)
     """
+
+    target_range = (0.0, math.inf)
 
     def __init__(
         self,

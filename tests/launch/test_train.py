@@ -78,7 +78,7 @@ def test_it_learns_and_says_where_its_files_lie(capsys):
     assert saved["model"]["1.weight"].shape == (512, 64)
 
 
-LOSSES = [n for n in sorted(registry.names("loss")) if registry.get("loss", n).__name__ not in train.OF_MORE]
+LOSSES = [n for n in sorted(registry.names("loss")) if registry.get("loss", n).targets != "others"]
 REFUSED = ("muon", "sparse_adam")  # matrices alone; sparse gradients alone
 OPTIMIZERS = [n for n in sorted(registry.names("optimizer")) if n not in REFUSED]
 
@@ -333,37 +333,6 @@ def test_help_lists_what_is_there(capsys):
     out = capsys.readouterr().out
     assert "one of: blobs, digits" in out
     assert "one of: linear, mlp" in out
-
-
-def test_the_progress_bar_counts_batches(capsys):
-    arguments = ["--dataset", "blobs", "--model", "linear", "--batch-size", "16", "--epochs", "1"]
-    assert train.main(arguments) == 0
-    assert "epoch 1/1" in capsys.readouterr().err
-    assert train.main([*arguments, "--no-progress"]) == 0
-    assert capsys.readouterr().err == ""
-
-
-# ---------------------------------------------------------------------------------------------------------- shares
-
-
-@pytest.mark.parametrize(("samples", "batch"), [(50, 16), (50, 50), (49, 16), (7, 3)])
-def test_shares_make_up_the_same_global_batches_on_any_number_of_ranks(samples, batch, monkeypatch):
-    def batches(ranks):
-        shares = []
-        for rank in range(ranks):
-            monkeypatch.setattr(train_loop.dist, "get_rank", lambda rank=rank: rank)
-            monkeypatch.setattr(train_loop.dist, "get_world_size", lambda: ranks)
-            mine = train_loop.Shares(samples, batch, seed=1)
-            mine.epoch = 4
-            shares.append(list(mine))
-            assert len(mine) == len(shares[-1])
-            assert all(shares[-1])  # no rank is ever without a sample
-        return [sorted(sum(parts, [])) for parts in zip(*shares, strict=True)]  # noqa: RUF017 - short lists
-
-    alone = batches(1)
-    assert sorted(i for b in alone for i in b) == list(range(samples))
-    assert batches(2) == alone if samples % batch != 1 else len(batches(2)) == len(alone) - 1
-    assert sorted(i for b in batches(3) for i in b) == list(range(samples))
 
 
 # ---------------------------------------------------------------------------------------------------------- on ranks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -20,6 +21,9 @@ def test_every_loss_states_what_it_takes(name: str) -> None:
     assert loss.targets in ("one_hot", "classes", "signs", "others")
     if name in ORDINARY:
         assert (loss.inputs, loss.targets) == ("outputs", "one_hot")
+    ranges = {"bce": (0, 1), "bce_with_logits": (0, 1), "kl_div": (0, 1), "poisson_nll": (0, math.inf)}
+    assert loss.target_range == ranges.get(name, (-math.inf, math.inf))
+    loss(**loss.sample_mean)  # options that it has
 
 
 class Theirs(nn.MSELoss):

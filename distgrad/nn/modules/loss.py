@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from typing import Any, ClassVar
 
 from ...autograd import Tensor
 from ...ops.nn.losses import legacy_reduction
@@ -22,7 +23,13 @@ class Loss(Module):
             ``"log_probabilities"``.
         targets: what it takes them against, in a task of classes: ``"one_hot"`` vectors (of the outputs' shape),
             ``"classes"`` (their numbers, int64), ``"signs"`` (1 and -1 in place of 1 and 0), or ``"others"``, which no
-            class makes.  A training program goes by these two, which a loss states in its class.
+            class makes.
+        target_range: the least and the greatest number that a target of the outputs' shape may be; of (0, 1), targets
+            are probabilities, made from classes, while a wider range is one of measured values too.
+        sample_mean: options with which the loss averages over samples, where its defaults do not.
+
+    A training program goes by these, which a loss states in its class: it knows no loss by its name.  One that states
+    nothing takes any outputs against any numbers of their shape.
 
     >>> class Count(nn.Loss):
     ...     def forward(self, input, target):
@@ -34,6 +41,8 @@ class Loss(Module):
 
     inputs: ClassVar[str] = "outputs"
     targets: ClassVar[str] = "one_hot"
+    target_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    sample_mean: ClassVar[dict[str, Any]] = {}
     reduction: str
 
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
