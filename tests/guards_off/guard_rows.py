@@ -214,14 +214,20 @@ def from_the_host(transfer: Any) -> Any:
 
 # --- the table -------------------------------------------------------------------------------------------------------
 
-_GUARD, _WATCHDOG, _PROCESS_GROUP = (f"distgrad.distributed.{name}" for name in ("guard", "watchdog", "process_group"))
+_GUARD, _WATCHDOG, _PROCESS_GROUP = (
+    f"distgrad.distributed.{name}"
+    for name in ("reliability.job_guard", "reliability.watchdog", "process_groups.default_group")
+)
 _MPI, _WAITING, _SHARED = (
     f"distgrad_communicators.{name}" for name in ("mpi.communicator", "mpi.operations", "shared")
 )
 _HANGS, _STARTING, _SHARED_TESTS, _DESYNC, _FINITE, _CONSISTENCY, _JOIN, _UNUSED, _COMMUNICATORS = (
-    f"tests/distributed/test_{name}.py"
-    for name in ("nothing_hangs", "starting", "shared_mpi", "desync", "finite", "consistency", "join", "unused",
-                 "communicators")
+    f"tests/distributed/{room}/test_{name}.py"
+    for room, name in (
+        ("reliability", "nothing_hangs"), ("process_groups", "starting"), ("node_update", "shared_mpi"),
+        ("reliability", "desync"), ("gradients", "nonfinite"), ("reliability", "consistency"),
+        ("data_parallel", "join"), ("data_parallel", "unused"), ("communication", "communicators"),
+    )
 )  # fmt: skip
 _ALONE, _AGAIN = "tests/distributed/reliability/test_alone.py", "tests/distributed/data_parallel/test_share_again.py"
 _ENDS, _UNEQUAL = "tests/distributed/reliability/test_ends.py", "tests/distributed/reliability/test_unequal.py"
@@ -415,7 +421,9 @@ ROWS: tuple[Row, ...] = (
         "F7c", "a number of samples that a rank cannot tell is taken for one",
         tuple(
             Guard(f"distgrad.distributed.{module}", "refuse_unknown", nothing)
-            for module in ("reducer", "shared_update", "overlap")
+            for module in (
+                "data_parallel.message_reducer", "node_update.node_gradients", "node_update.internode_overlap",
+            )
         ),
         r"DID NOT RAISE",
         _ids(_ALONE, "test_on_threads", *(f"samples_that_nobody_told-{n}-{w}" for n in (2, 3) for w in _WAYS)),

@@ -24,6 +24,18 @@ _ROOM = 2**20  # bytes of memory in which small arrays lie together: a file desc
 _LINE = 64  # bytes: what an array begins at a multiple of
 
 
+class _Regions(list[NodeMemory]):
+    """A rank's tables; when nobody has them any more, the others are told that there is nothing to read."""
+
+    def __init__(self, tables: np.ndarray, rank: int) -> None:
+        super().__init__()
+        weakref.finalize(self, _tell_gone, tables, rank).atexit = False
+
+
+def _tell_gone(tables: np.ndarray, rank: int) -> None:
+    tables[rank, 0] = 0
+
+
 class SharedState:
     """The state that optimizers keep for one storage.  Making it is collective.
 
@@ -39,7 +51,7 @@ class SharedState:
         self._comm = comm
         words = NodeMemory.common(comm, comm.size * 3 * 8).bytes.view(np.int64)
         self._tables = words.reshape(comm.size, 3)  # of each rank's table: process, file descriptor, rows told of
-        self._regions: list[NodeMemory] = []  # this rank's tables, the last in use; others may be reading earlier ones
+        self._regions = _Regions(self._tables, comm.rank)  # the last is in use; others may be reading earlier ones
         self._rows = np.empty((0, 4), np.int64)  # process, file descriptor, first byte, elements
         self._arrays: dict[int, tuple[weakref.ref[np.ndarray], NodeMemory]] = {}
         self._dead: list[int] = []  # numbers of arrays that nobody here uses any more
@@ -130,15 +142,27 @@ class SharedState:
             if r == self._comm.rank:
                 found.append(part)
                 continue
-            table = NodeMemory((number + 1) * 4 * 8, (pid, fd)).bytes.view(np.int64).reshape(-1, 4)
-            pid, fd, first, n = table[number].tolist()
-            if pid == 0:
+            try:
+                part_of_r = self._read_of(pid, fd, number, part.dtype)
+            except OSError:  # it has just closed it
+                part_of_r = None
+            if part_of_r is None:
                 raise DistError(
                     f"rank {self._comm.rank} has an optimizer whose state rank {r} has no more: it dropped its own"
                 )
-            nbytes = n * part.dtype.itemsize
-            found.append(NodeMemory(first + max(nbytes, 1), (pid, fd)).bytes[first : first + nbytes].view(part.dtype))
+            found.append(part_of_r)
         return np.concatenate(found)
+
+    def _read_of(self, pid: int, fd: int, number: int, dtype: np.dtype) -> Array | None:
+        """The part of array ``number`` of the rank whose table is that; None where it has it no more."""
+        if pid == 0:
+            return None
+        table = NodeMemory((number + 1) * 4 * 8, (pid, fd)).bytes.view(np.int64).reshape(-1, 4)
+        pid, fd, first, n = table[number].tolist()
+        if pid == 0:
+            return None
+        nbytes = n * dtype.itemsize
+        return NodeMemory(first + max(nbytes, 1), (pid, fd)).bytes[first : first + nbytes].view(dtype)
 
     def keep_open(self) -> Callable[[], bool]:
         """Hold on to this rank's part and to nothing else; the function returned tells whether it is still in use."""

@@ -179,3 +179,27 @@ def test_two_wrappers_in_turn(size: int, way: str) -> None:
 
     for weights in on_ranks(size, main, way):
         assert weights == pytest.approx(alone(size, False), rel=1e-5, abs=1e-6)
+
+
+def test_a_group_ends_where_one_rank_has_dropped_its_model_already() -> None:
+    """The other keeps what it has; optimizer state that is gone is an error for who asks for it, not for the end."""
+
+    def main() -> str:
+        model: Any = DistributedDataParallel(nn.Linear(3, 2))
+        optimizer: Any = optim.Adam(model.parameters(), lr=0.1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(dg.ones(4, 3)).sum().backward()
+            optimizer.step()
+        dist.barrier()
+        if dist.get_rank() == 1:
+            del model, optimizer
+            gc.collect()
+        dist.barrier()
+        dist.destroy_process_group()
+        if "optimizer" in locals():
+            with pytest.raises(RuntimeError, match="whose state rank 1 has no more: it dropped its own"):
+                optimizer.state_dict()
+        return "ended"
+
+    assert on_ranks(2, main, "shared") == ["ended"] * 2
