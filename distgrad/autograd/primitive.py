@@ -64,6 +64,7 @@ class Primitive:
     """
 
     refuse: Callable[[Any], None] | None = None  # raises for operands, as given, of types that it does not take
+    public: tuple[str, tuple[str, ...]] | None = None  # the function that users call in its place, and its arguments
 
     def __init__(self, forward: Callable[..., Any], promote: str | None, meta: str, view: bool, grad_name: Any) -> None:
         self.forward = forward
