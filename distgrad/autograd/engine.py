@@ -287,7 +287,7 @@ class _Pass:
         results = primitive.pull_tensors(node, g, edges) if self.as_tensor else primitive.pull(node, g, edges)
         if not keep and (node.ans is not None or any(a.__class__ in TENSORS for a in node.args or ())):
             node.ans = node.args = None
-        return results  # type: ignore[no-any-return]
+        return results
 
 
 def _run(

@@ -71,7 +71,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return unbiased(input, weight) if bias is None else biased(bias, input, weight)
 
 
-for _form in (biased, unbiased):
+for _form in (biased, unbiased):  # errors name what users call
+    _form.primitive.name = "linear"
     _form.primitive.public = "linear", ("input", "weight", "bias")
 
 
@@ -136,7 +137,7 @@ def _unbiased_backward(xp, g, ans, kept, wanted, x, weight, outs=(None, None)):
 def _into(xp: Any, g: Any, x: Any, leaf: Leaf, out: Any) -> Any:
     """gᵀ x, the gradient of ``leaf``, in ``out``, its slot; or, where the two factors are kept, the slot as it is."""
     if leaf.bound is not None and g.size + x.size < _SMALL * out.size:
-        leaf.bound = _bound_of_product(xp, g, x)  # ahead of the product, which then finds both in the cache
+        leaf.tell_bound(_bound_of_product(xp, g, x))  # ahead of the product, which then finds both in the cache
     if leaf.factors is not None and leaf.factors(g, x):
         return out
     return xp.dot(g.T, x, out) if out.size < _ZEROED else xp.matmul(g.T, x, out=out)
