@@ -276,9 +276,13 @@ def _told(frame: FrameType, value: Any) -> tuple[str, str, int | None] | None:
         args = there["args"] if "args" in there else [there.get(k) for k in code.co_varnames[: code.co_argcount]]
         for k, a in enumerate(args):
             if a is value:
-                names = there["prim"].inputs
-                name = names[k] if k < len(names) else "input"
-                return there["prim"].name.strip("_"), {"x": "input", "y": "other"}.get(name, name), k + 1
+                prim = there["prim"]
+                name = prim.inputs[k] if k < len(prim.inputs) else "input"
+                name = {"x": "input", "y": "other"}.get(name, name)
+                if prim.public is None:
+                    return prim.name.strip("_"), name, k + 1
+                function, names = prim.public
+                return function, name, names.index(name) + 1
         return None
     if code.co_name.startswith("_") or code.co_name in ("checking", "forward", "settled", "elsewhere"):
         return None

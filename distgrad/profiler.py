@@ -3,6 +3,10 @@
 ``DISTGRAD_TRACE=trace.json mpirun -n 4 python train.py`` records the whole program, :func:`trace` a block.  Open the
 file in chrome://tracing or ui.perfetto.dev.  While nothing is recorded nothing is attached, and nothing is paid.  A
 rank that ends the job, by an exception or because it has waited too long, writes what all ranks have recorded so far.
+
+What is attached, for as long as a timeline is recorded, replaces functions of whole classes.  These are all of them:
+those of :data:`REPLACED`, and ``Iallreduce`` of the class of each communicator that is recorded
+(:meth:`Timeline.attach`); tests/distributed/timeline/test_profiler.py sees that each is put back.
 """
 
 from __future__ import annotations
@@ -93,9 +97,8 @@ def start_from_environment(path: str) -> None:
 
 def _attach(made: Timeline) -> None:
     across_ranks.current = made
-    _replace(Module, "__call__", _outermost(made))
-    _replace(Tensor, "backward", _backward(made))
-    _replace(autograd, "backward", _backward(made))
+    for owner, name, wrapped in REPLACED:
+        _replace(owner, name, wrapped(made))
     started: dict[int, int] = {}
 
     def before(optimizer: Any, args: Any, kwargs: Any) -> None:
@@ -149,3 +152,13 @@ def _backward(made: Timeline) -> Callable[[Callable[..., Any]], Callable[..., An
         return call
 
     return wrap
+
+
+_Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+# Whose functions are replaced while a timeline is recorded, and what makes the new of a timeline and the plain.
+REPLACED: tuple[tuple[Any, str, Callable[[Timeline], _Wrapper]], ...] = (
+    (Module, "__call__", _outermost),
+    (Tensor, "backward", _backward),
+    (autograd, "backward", _backward),
+)

@@ -24,14 +24,14 @@ import numpy as np
 
 from . import aliases, backend
 from .autograd import Tensor
-from .autograd.gradient_slots import held, slot_over, unshared
+from .autograd.gradient_slots import held, inherited, place, settle, slot_over, unshared
 from .autograd.graph import Leaf
 from .backend.protocol import Array
 
 if TYPE_CHECKING:
     from .jit import Mean
 
-__all__ = ["Allocate", "FlatStorage", "Sharing", "allocate", "changes", "flatten", "home", "seen_elsewhere"]
+__all__ = ["Allocate", "FlatStorage", "Sharing", "allocate", "changes", "flatten", "home", "place", "seen_elsewhere"]
 
 # How a buffer is made: (number of elements, NumPy dtype, device) -> zeroed one-dimensional array.
 Allocate = Callable[[int, np.dtype, backend.device], Array]
@@ -196,7 +196,7 @@ class FlatStorage:
                 p._data = view
             self.views.append(p._data)
             self.slots.append(backend.carve(self.grad, lo, shape))
-            p.__dict__["_flat"] = (self, i)
+            settle(p, self, i)
             if type(p._node) is Leaf:
                 self.grad_slot(i)
                 grad = p._grad
@@ -246,11 +246,7 @@ class FlatStorage:
             return Tensor._wrap(self.slots[i], None)
         if leaf.slot is None or leaf.slot._data is not self.slots[i]:
             before, self._leaves[i] = self._leaves[i], leaf
-            leaf.slot = None
-            if before is not None and before is not leaf:  # frozen and thawed: somebody may have kept a gradient
-                leaf.slot, before.slot = before.slot, None
-            if leaf.slot is None or leaf.slot._data is not self.slots[i]:
-                slot_over(leaf, self.slots[i])
+            inherited(leaf, self.slots[i], before)
         return leaf.slot  # type: ignore[return-value]
 
     def share(self, sharing: Sharing, owned: tuple[int, int], assemble: Callable[[Array], Array | None]) -> None:
@@ -330,12 +326,15 @@ class FlatStorage:
 
 
 changes = 0
-"""How often a storage was made or shared: who keeps what follows from them looks whether it has moved on."""
+"""How often a storage was made or shared: who keeps what follows from them looks whether it has moved on.
+
+Written here alone; read as ``storage.changes``, for a function would cost every step a call.
+"""
 
 
 def home(p: Tensor) -> FlatStorage | None:
     """The storage that ``p`` lives in, if it still does."""
-    flat = p.__dict__.get("_flat")
+    flat = place(p)
     if flat is None:
         return None
     storage, i = flat
@@ -374,5 +373,5 @@ def seen_elsewhere(params: Sequence[Tensor]) -> list[bool]:
 
 def _known(p: Tensor) -> int | None:
     """How many refer to the array of ``p`` that are told when it moves; None where it lies in no storage."""
-    flat = home(p)
-    return None if flat is None else 1 + flat.referring(p.__dict__["_flat"][1])
+    flat, spot = home(p), place(p)
+    return None if flat is None or spot is None else 1 + flat.referring(spot[1])

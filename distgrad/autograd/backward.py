@@ -125,16 +125,18 @@ def backward(
     wanted = _sequence(inputs)
     if not wanted:
         raise RuntimeError("'inputs' argument to backward() cannot be empty.")
-    captured = _guarded(roots, start, keep, create_graph, set(_roots(wanted)))
-    for t in wanted:
-        g = captured.get(t._node)
+    edges = set(_roots(wanted))
+    once = {id(t): t for t in wanted}.values()
+    for edge, g in _guarded(roots, start, keep, create_graph, edges).items():  # as they were complete, not as asked for
         if g is None:
             continue
-        if type(t._node) is Leaf:
-            _deliver(t._node, g, create_graph)
-        else:
-            g = g if create_graph else tensor_of(g)
-            t._grad = g.clone() if t._grad is None else t._grad + g  # its own memory
+        if type(edge) is Leaf:
+            _deliver(edge, g, create_graph)
+            continue
+        g = g if create_graph else tensor_of(g)
+        for t in once:
+            if t._node is edge:
+                t._grad = g.clone() if t._grad is None else t._grad + g  # its own memory
 
 
 def grad(

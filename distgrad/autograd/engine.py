@@ -1,8 +1,18 @@
 """The backward pass: iterative, each edge visited once, when all of its gradient has arrived.
 
-First the graph below the roots is walked and each edge's uses are counted; then edges whose count is used up are taken
-from a stack.  The order depends on the graph alone, so it is the same in every run and on every rank.  The engine, not
-the rules, sums a gradient back over broadcast axes, casts it to its input's dtype, and adds up several.
+First the graph below the roots is walked and each edge's uses are counted; then nodes whose count is used up are taken
+from a stack.  The engine, not the rules, sums a gradient back over broadcast axes, casts it to its input's dtype, and
+adds up several.
+
+The order is one, whatever is asked for (``backward``, ``create_graph``, ``inputs``, ``grad``), and depends on the graph
+alone, so it is the same in every run and on every rank.  A node's gradients are complete in the order of its edges: a
+leaf is given its own, and its hooks run, at once, before any other node runs.  Of nodes that are ready, the one that
+became so last runs first: of ``f(v) + g(w)`` that of ``g``.  PyTorch, too, serves leaves at once, in the order of
+edges, but runs the node first that was *recorded* last: the same where operands are made in the order in which they are
+used.  To number nodes for that would cost every operation a counter and every backward pass a heap.
+
+:func:`_run_plain` is :func:`_run` on arrays and to all leaves, straightened: tests/autograd/test_fast_paths.py holds
+the two together.
 """
 
 from __future__ import annotations
@@ -18,7 +28,7 @@ from ..backend.protocol import Array
 from .coo import Coo
 from .grad_mode import recording
 from .gradient_slots import unshared
-from .graph import Leaf, Node, Output
+from .graph import Leaf, Node
 from .sparse import tensor_of
 from .tensor import TENSORS, DeferredGrad, Tensor
 
@@ -220,6 +230,66 @@ def _outs(node: Node, pending: dict[Any, list[Any]]) -> list[Any] | None:
     return found
 
 
+class _Pass:
+    """What a general backward pass (:func:`_run`) knows: whom it is for, and what has arrived.
+
+    Attributes:
+        targets: the edges whose gradients are captured, in place of delivery to leaves; None: deliver.
+        needed: the edges on the way to targets; None: all.
+        pending: see :func:`_count`.
+        ready: the nodes whose gradient is complete, to be taken from the end.
+        captured: the gradients of targets, in the order in which they were complete.
+    """
+
+    def __init__(self, roots: Sequence[Any], as_tensor: bool, targets: Any) -> None:
+        self.as_tensor, self.targets = as_tensor, targets
+        self.needed = None if targets is None else _needed(roots, targets)
+        self.pending = _count(roots, self.needed)
+        self.ready: list[Node] = []
+        self.captured: dict[Any, Any] = {}
+
+    def complete(self, edge: Any) -> None:
+        """All of the gradient of ``edge`` has arrived."""
+        if edge.__class__ is Node:
+            self.ready.append(edge)
+            return
+        g = self.hooked(edge, self.pending.pop(edge)[1])
+        if edge.__class__ is Leaf:
+            if g is not None and self.targets is None:
+                _deliver(edge, g, self.as_tensor)
+            return
+        node = edge.edges[0]
+        if self.needed is None or node in self.needed:
+            entry = self.pending[node]
+            if g is not None:
+                if entry[1] is None:
+                    entry[1] = [None] * len(node.shape)
+                entry[1][edge.nr] = g
+            entry[0] -= 1
+            if entry[0] == 0:
+                self.ready.append(node)
+
+    def hooked(self, edge: Any, g: Any) -> Any:
+        """The complete gradient ``g`` of ``edge`` after the hooks of ``edge``; captured if somebody asked for it."""
+        if edge.hooks and g is not None:
+            g = _run_hooks(edge.hooks, g, self.as_tensor)
+        if self.targets is not None and edge in self.targets:
+            self.captured[edge] = g
+        return g
+
+    def pulled(self, node: Node, g: Any, edges: Sequence[Any], keep: bool) -> Sequence[Any]:
+        """The gradients of the inputs of ``node``, of which ``edges`` are wanted, from that of its output."""
+        if g is None:
+            return (None,) * len(edges)
+        primitive = node.primitive
+        if g.__class__ is list and primitive.materialize:
+            g = [_zeros(node, i, g, self.as_tensor) if part is None else part for i, part in enumerate(g)]
+        results = primitive.pull_tensors(node, g, edges) if self.as_tensor else primitive.pull(node, g, edges)
+        if not keep and (node.ans is not None or any(a.__class__ in TENSORS for a in node.args or ())):
+            node.ans = node.args = None
+        return results
+
+
 def _run(
     roots: Sequence[Any],
     root_grads: Sequence[Any],
@@ -231,58 +301,31 @@ def _run(
     """Send ``root_grads`` (arrays, or Tensors to be recorded) down from ``roots``.
 
     Without ``targets`` leaves' gradients are delivered to them; with it, nothing is, and the gradients of those edges
-    are returned.  ``switch``, where there are several devices, makes that of a gradient the current one.
+    are returned, in the order in which they were complete.  ``switch``, where there are several devices, makes that of
+    a gradient the current one.
     """
-    needed = None if targets is None else _needed(roots, targets)
-    pending = _count(roots, needed)
-    captured: dict[Any, Any] = {}
+    run = _Pass(roots, as_tensor, targets)
+    pending, ready, needed = run.pending, run.ready, run.needed
     for e, g in zip(roots, root_grads):  # noqa: B905 - of one length
         entry = pending[e]
         entry[1] = g if entry[1] is None else entry[1] + g
-    ready = [e for e in dict.fromkeys(roots) if pending[e][0] == 0]
+    for e in dict.fromkeys(roots):
+        if pending[e][0] == 0:
+            if switch is not None:
+                switch(_some_array(pending[e][1]))
+            run.complete(e)
     while ready:
-        edge = ready.pop()
-        entry = pending[edge]
-        g = entry[1]
-        entry[1] = None
+        node = ready.pop()
+        g = pending.pop(node)[1]
         if switch is not None and g is not None:
             switch(_some_array(g))
-        kind = edge.__class__
-        if edge.hooks and g is not None:
-            g = _run_hooks(edge.hooks, g, as_tensor)
-        if targets is not None and edge in targets:
-            captured[edge] = g
-        if kind is Leaf:
-            if g is not None and targets is None:
-                _deliver(edge, g, as_tensor)
-            continue
-        if kind is Output:
-            node = edge.edges[0]
-            if needed is None or node in needed:
-                entry = pending[node]
-                if g is not None:
-                    if entry[1] is None:
-                        entry[1] = [None] * len(node.shape)
-                    entry[1][edge.nr] = g
-                entry[0] -= 1
-                if entry[0] == 0:
-                    ready.append(node)
-            continue
-        edges = edge.edges
+        g = run.hooked(node, g)
+        edges = node.edges
         if needed is not None:
-            edges = [e if e in needed else None for e in edges]
+            edges = tuple([e if e in needed else None for e in edges])
             if not any(e is not None for e in edges):
                 continue
-        primitive = edge.primitive
-        if g is None:
-            results: Any = (None,) * len(edges)
-        else:
-            if edge.shape.__class__ is list and primitive.materialize:
-                g = [_zeros(edge, i, g, as_tensor) if part is None else part for i, part in enumerate(g)]
-            results = primitive.pull_tensors(edge, g, edges) if as_tensor else primitive.pull(edge, g, edges)
-            if not keep and (edge.ans is not None or any(a.__class__ in TENSORS for a in edge.args or ())):
-                edge.ans = edge.args = None
-        for e, d in zip(edges, results, strict=True):
+        for e, d in zip(edges, run.pulled(node, g, edges, keep), strict=True):
             if e is None:
                 continue
             entry = pending[e]
@@ -291,10 +334,12 @@ def _run(
                     switch(_some_array(d))
                 d = _fit_tensor(d, e) if as_tensor else _fit(d, e)
                 entry[1] = d if entry[1] is None else entry[1] + d
-            n = entry[0] = entry[0] - 1
-            if n == 0:
-                ready.append(e)
-    return captured
+            entry[0] -= 1
+            if entry[0] == 0:
+                if switch is not None and entry[1] is not None:
+                    switch(_some_array(entry[1]))
+                run.complete(e)
+    return run.captured
 
 
 def _some_array(g: Any) -> Array:
@@ -344,10 +389,10 @@ def _run_plain(roots: Sequence[Any], root_grads: Sequence[Any], keep: bool) -> N
             if e.__class__ is Node:
                 ready.append(e)
             else:
-                _arrive(e, pending[e][1], pending, ready)
+                _arrive(e, pending.pop(e)[1], pending, ready)
     while ready:
         node = ready.pop()
-        g = pending[node][1]
+        g = pending.pop(node)[1]  # and let go of it: a pass holds the gradients of its front alone
         edges = node.edges
         if g is None:
             results: Any = (None,) * len(edges)
@@ -381,4 +426,4 @@ def _run_plain(roots: Sequence[Any], root_grads: Sequence[Any], keep: bool) -> N
                 elif e.__class__ is Node:
                     ready.append(e)
                 else:
-                    _arrive(e, entry[1], pending, ready)
+                    _arrive(e, pending.pop(e)[1], pending, ready)

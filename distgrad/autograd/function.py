@@ -197,7 +197,6 @@ class Function:
             recording.enabled = before
         bare = not isinstance(out, (tuple, list))
         outputs = (out,) if bare else tuple(out)
-        single = bare or (len(outputs) == 1 and outputs[0].__class__ in TENSORS)
         recorded = recording.enabled and any(e is not None for e in edges)
         given = {id(a) for a in args if a.__class__ in TENSORS}
         dirty = {id(t) for t in ctx._dirty}
@@ -216,33 +215,50 @@ class Function:
         for t in ctx._dirty:
             t._bump()
         if recorded:
-            tensors = [t if t.__class__ in TENSORS else None for t in results]
-            node = record(_FunctionPrimitive(cls, ctx, single), np.zeros(()), (), edges, None, False)
-            if single:
-                if tensors[0] is None:
-                    raise TypeError(f"{cls.__name__}.forward must return Tensors, got {type(out).__name__}")
-                node.shape, node.dtype = tensors[0]._data.shape, tensors[0]._data.dtype
-            else:
-                node.shape = [None if t is None else t._data.shape for t in tensors]
-                node.dtype = [None if t is None else t._data.dtype for t in tensors]
-            fixed = {id(t) for t in ctx._fixed}
-            written = {}
-            for i, (made, t) in enumerate(zip(outputs, tensors, strict=True)):
-                if t is None or id(made) in fixed or t.dtype.category < 2:
-                    continue
-                if id(t) in dirty:
-                    _check_dirty(t, id(t) in given, len(outputs))
-                    written[i] = t
-                else:
-                    t._node = node if single else output_of(node, i, t._data)
-            node.args, ctx._saved = _packed(ctx, outputs, results, written), None
-            for i, t in written.items():
-                at = next((k for k, a in enumerate(args) if a is t), None)
-                if t._view is None or at is None:
-                    rebase(t, node if single else output_of(node, i, t._data))
-                else:
-                    follow(t, node, at)
+            single = bare or (len(outputs) == 1 and outputs[0].__class__ in TENSORS)
+            _record(cls, ctx, args, edges, outputs, results, single)
         return results[0] if bare else tuple(results)
+
+
+def _record(
+    cls: type[Function],
+    ctx: FunctionCtx,
+    args: tuple[Any, ...],
+    edges: tuple[Any, ...],
+    outputs: tuple[Any, ...],
+    results: list[Any],
+    single: bool,
+) -> None:
+    """Make ``results``, over the memory of what forward returned (``outputs``), those of one node; ``single``: it has
+    one output, not a tuple of them."""
+    given = {id(a) for a in args if a.__class__ in TENSORS}
+    dirty = {id(t) for t in ctx._dirty}
+    tensors = [t if t.__class__ in TENSORS else None for t in results]
+    node = record(_FunctionPrimitive(cls, ctx, single), np.zeros(()), (), edges, None, False)
+    if single:
+        if tensors[0] is None:
+            raise TypeError(f"{cls.__name__}.forward must return Tensors, got {type(outputs[0]).__name__}")
+        node.shape, node.dtype = tensors[0]._data.shape, tensors[0]._data.dtype
+    else:
+        node.shape = [None if t is None else t._data.shape for t in tensors]
+        node.dtype = [None if t is None else t._data.dtype for t in tensors]
+    fixed = {id(t) for t in ctx._fixed}
+    written = {}
+    for i, (made, t) in enumerate(zip(outputs, tensors, strict=True)):
+        if t is None or id(made) in fixed or t.dtype.category < 2:
+            continue
+        if id(t) in dirty:
+            _check_dirty(t, id(t) in given, len(outputs))
+            written[i] = t
+        else:
+            t._node = node if single else output_of(node, i, t._data)
+    node.args, ctx._saved = _packed(ctx, outputs, results, written), None
+    for i, t in written.items():
+        at = next((k for k, a in enumerate(args) if a is t), None)
+        if t._view is None or at is None:
+            rebase(t, node if single else output_of(node, i, t._data))
+        else:
+            follow(t, node, at)
 
 
 def _output(t: Any, given: bool, dirty: bool, recorded: bool, n: int) -> Any:

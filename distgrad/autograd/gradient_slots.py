@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from typing import Any
 
 import numpy as np
 
@@ -24,14 +25,43 @@ def slot_over(leaf: Leaf, array: Array) -> Tensor:
     slot = Tensor._wrap(array, None)
     mine = weakref.ref(leaf)
 
-    def replaced(t: Tensor) -> None:
+    def moved(t: Tensor) -> None:
         leaf = mine()
         if leaf is not None and leaf.slot is t:
             leaf.slot = None
 
-    slot.__dict__["_when_replaced"] = replaced
+    slot.__dict__["_when_replaced"] = moved
     leaf.slot = slot
     return slot
+
+
+def inherited(leaf: Leaf, array: Array, before: Leaf | None) -> None:
+    """Make the slot of ``leaf`` one over ``array``: that of ``before``, who had the place until now, if it is."""
+    leaf.slot = None
+    if before is not None and before is not leaf:  # frozen and thawed: somebody may have kept a gradient
+        leaf.slot, before.slot = before.slot, None
+    if leaf.slot is None or leaf.slot._data is not array:
+        slot_over(leaf, array)
+
+
+def replaced(p: Tensor, leaf: Leaf, slot: Tensor) -> None:
+    """``slot``, over the same memory, replaces the slot of ``leaf``, and the gradient of ``p`` if it is that."""
+    if p._grad is leaf.slot:
+        p._grad = slot
+    leaf.slot = slot
+
+
+def place(p: Tensor) -> tuple[Any, int] | None:
+    """The flat storage that ``p`` was last put into and its number there; None if there is none.
+
+    It may have been given other memory since: :func:`distgrad.storage.home` tells.
+    """
+    return p.__dict__.get("_flat")
+
+
+def settle(p: Tensor, storage: Any, number: int) -> None:
+    """``p`` is number ``number`` of ``storage``."""
+    p.__dict__["_flat"] = (storage, number)
 
 
 def unshared(leaf: Leaf) -> Tensor:
@@ -58,7 +88,7 @@ def _renewed(leaf: Leaf) -> Tensor:
     """The leaf's slot in the new gradient buffer of its storage."""
     t, slot = leaf.tensor(), leaf.slot
     assert slot is not None
-    home = None if t is None else t.__dict__.get("_flat")
+    home = None if t is None else place(t)
     if home is None or not home[0].renew_gradients():
         return Tensor._wrap(slot._data.copy(), None)
     return leaf.slot  # type: ignore[return-value]

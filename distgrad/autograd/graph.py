@@ -7,6 +7,7 @@ weakly for the same reason.
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -107,11 +108,17 @@ class Output:
 class Leaf:
     """Where the gradient of a tensor that the user made arrives.
 
-    ``slot`` is a tensor over the parameter's part of flat gradient storage, if it has one: the first gradient is
-    written there.  ``post_hooks`` run with the tensor after its gradient is complete.  ``bound``: None, or, for a post
-    hook that asks by a number, what no element of the gradient just made exceeds in magnitude: infinite, unless the
-    operation that wrote it into the slot knows better.  ``factors``: None, or asked by an operation whose gradient is
-    a product gᵀ x, with the two: True if they are kept instead, and the slot left as it is.
+    Three fields say more than that, and this room alone writes them; others call the functions named here.
+
+    Attributes:
+        post_hooks: run with the tensor after its gradient is complete.
+        slot: a tensor over the parameter's part of flat gradient storage, if it has one: the first gradient is written
+            there.  Given, passed on and replaced by the functions of gradient_slots.py.
+        bound: None, or, for a post hook that asks, what no element of the gradient just made exceeds in magnitude:
+            infinite, unless the operation that wrote it into the slot knows better.  The hook calls :meth:`take_bound`,
+            the operation :meth:`tell_bound`.
+        factors: None, or asked by an operation whose gradient is a product gᵀ x, with the two: True if they are kept
+            instead, and the slot left as it is.  Set by :meth:`offer_factors`.
     """
 
     __slots__ = ("__weakref__", "bound", "dtype", "factors", "hooks", "post_hooks", "shape", "slot", "tensor")
@@ -130,6 +137,24 @@ class Leaf:
     @property
     def ndim(self) -> int:
         return len(self.shape)
+
+    def take_bound(self) -> float:
+        """What no element of the gradient just made exceeds, infinite if nobody knows; asks for that of the next."""
+        bound, self.bound = self.bound, math.inf
+        return math.inf if bound is None else bound
+
+    def tell_bound(self, bound: float) -> None:
+        """No element of the gradient that is being made exceeds ``bound``; where somebody asks."""
+        if self.bound is not None:
+            self.bound = bound
+
+    def ask_no_bound(self) -> None:
+        """Nobody asks any longer."""
+        self.bound = None
+
+    def offer_factors(self, keep: Callable[[Any, Any], bool] | None) -> None:
+        """Have the operation that makes the gradient ask ``keep`` whether its two factors are kept; None: no longer."""
+        self.factors = keep
 
 
 def _nobody() -> None:

@@ -7,22 +7,24 @@
         return xp.multiply(x, y)
 
     mul.defvjp(lambda g, ans, x, y: g * y,
-               lambda g, ans, x, y: g * x)
+               lambda g, ans, x, y: g * x,
+               saves=("y", "x"))
 
 ``xp`` is the array module of the inputs.  A rule takes the gradient of the result, the result and the inputs, and
 returns the gradient of one input, before broadcasting is summed back (the engine does that).  It runs on raw arrays in
 an ordinary backward pass and on recorded Tensors under ``create_graph=True``; whatever it calls must take both, as
 every primitive does: called on raw arrays, a primitive returns raw arrays.
 
-What a node must keep follows from the rules: an input (or the result, ``ans``) is saved only where a rule that will run
-reads it.  Inputs named in ``meta`` are read for their shape and dtype alone: their rules are given the edge, which has
-both, and nothing is kept alive.
+What a node must keep is declared beside the rules: ``saves`` names, for each rule, the inputs and the result (``ans``)
+that it reads, and one is saved only where a rule that will run reads it; in the place of another the rule is given
+None.  Where ``saves`` is left out everything is kept, which is never wrong, but holds memory.  Inputs named in ``meta``
+are read for their shape and dtype alone: their rules are given the edge, which has both, and nothing is kept alive.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,7 @@ from ..backend.protocol import Array
 from .dispatch import NO_OPTIONS, binary_call, binary_pull, general_call, unary_call, unary_pull, view_call
 from .errors import mismatched, narrower
 from .graph import Node
-from .recording import Plan, Rule, code_of, names_read, parameters_of, saved_arrays
+from .recording import Plan, Rule, code_of, parameters_of, saved_arrays
 from .tensor import Tensor
 from .views import inplace
 
@@ -56,11 +58,13 @@ class Primitive:
 
     Attributes:
         rules: for each differentiable input its gradient rule or None.
+        saves: for each rule the names of the inputs, and ``ans`` for the result, that it reads.
         takes_out: for each differentiable input whether its rule can write into ``out``.
         plans: for each set of inputs that want a gradient (a bit mask) what to save.
     """
 
     refuse: Callable[[Any], None] | None = None  # raises for operands, as given, of types that it does not take
+    public: tuple[str, tuple[str, ...]] | None = None  # the function that users call in its place, and its arguments
 
     def __init__(self, forward: Callable[..., Any], promote: str | None, meta: str, view: bool, grad_name: Any) -> None:
         self.forward = forward
@@ -83,7 +87,7 @@ class Primitive:
         self.one_kind = True  # whether its first argument tells if it is called on tensors or on arrays
         self.call: Callable[..., Any] = forward
         self.plans = Plans(self)
-        self._reads_of: dict[int, frozenset[str]] = {}
+        self.saves: tuple[frozenset[str], ...] = ()
 
     def ignores(self, node: Node, i: int) -> bool:
         """Whether the backward pass does not need the value of saved input ``i`` of ``node`` after all."""
@@ -94,41 +98,59 @@ class Primitive:
             return self.grad_name(node)
         return self.grad_name or "".join(w.capitalize() for w in self.name.strip("_").split("_")) + "Backward0"
 
-    def defvjp(self, *rules: Rule | None) -> None:
-        """Give the gradient rule of each differentiable input, in order; None where there is no gradient."""
+    def defvjp(self, *rules: Rule | None, saves: str | Sequence[str] | None = None) -> None:
+        """Give the gradient rule of each differentiable input, in order; None where there is no gradient.
+
+        Args:
+            saves: what the rules read of the inputs with rules (by the names that forward gives them) and of the result
+                (``"ans"``): names separated by spaces, for all rules alike or in a sequence for each.  By default
+                everything.
+
+        Raises:
+            ValueError: ``saves`` names something else, or is not one for each rule.
+        """
         self.rules = rules
+        self._declare(saves)
         self.takes_out = tuple([r is not None and "out" in parameters_of(r) for r in rules])
         self.any_out = True in self.takes_out
         self.one_kind = self.variadic is not None or len(rules) <= 1
         if len(rules) == 1 and not self.any_out:
             self.pull = unary_pull(self)  # type: ignore[method-assign]
 
-    def defvjp_each(self, rule: Callable[..., Any]) -> None:
+    def defvjp_each(self, rule: Callable[..., Any], saves: str | None = None) -> None:
         """Give one rule for all inputs of a variadic primitive: ``rule(i, g, ans, *inputs, **kwargs)``.
 
-        It saves nothing but its inputs' shapes, or all of them unless the variadic parameter is named in ``meta``.
+        ``saves`` may name the variadic parameter and ``ans``, as for :meth:`defvjp`.
         """
         self.rules = (rule,)
+        self._declare(saves)
 
-    def reads(self, i: int) -> frozenset[str]:
-        """The parameters that rule ``i`` reads."""
-        if i not in self._reads_of:
-            rule = self.rules[i]
-            self._reads_of[i] = names_read(rule) if rule is not None else frozenset()
-        return self._reads_of[i]
+    def _declare(self, saves: str | Sequence[str] | None) -> None:
+        """Take note of what each rule reads."""
+        known = ("ans", self.variadic) if self.variadic else ("ans", *self.inputs[: len(self.rules)])
+        if saves is None:
+            saves = " ".join(known)
+        each = [saves] * len(self.rules) if isinstance(saves, str) else list(saves)
+        if len(each) != len(self.rules):
+            raise ValueError(f"{self.name}: saves has {len(each)} entries for {len(self.rules)} rules")
+        self.saves = tuple([frozenset(names.split()) for names in each])
+        for name in frozenset().union(*self.saves):
+            if name not in known:
+                raise ValueError(f"{self.name}: saves names {name!r}, but may name {', '.join(known)}")
+        self.plans.clear()
 
     def plan(self, mask: int) -> Plan | None:
         """What to save when the inputs of the bits of ``mask`` want a gradient; None if none of them has a rule."""
         wanted = [i for i, r in enumerate(self.rules) if r is not None and mask >> i & 1]
         if not wanted:
             return None
-        read = frozenset().union(*[self.reads(i) for i in wanted])
+        read = frozenset().union(*[self.saves[i] for i in wanted])
         kinds = [0 if n not in read else 2 if n in self.meta else 1 for n in self.inputs[: len(self.rules)]]
         return Plan("ans" in read, tuple(kinds), tuple([(i, k) for i, k in enumerate(kinds) if k != 1]))
 
     def plan_variadic(self, n: int, mask: int) -> Plan:
         """What to save of ``n`` variadic inputs."""
-        read = self.reads(0)
+        read = self.saves[0]
         kind = 0 if self.variadic not in read else 2 if self.variadic in self.meta else 1
         kinds = [kind] * n
         if self.multilinear and mask & (mask - 1) == 0:  # only one is wanted
@@ -224,7 +246,7 @@ def primitive(
     ... def cube(xp, x):
     ...     return x**3
     ...
-    >>> cube.defvjp(lambda g, ans, x: 3 * g * x**2)
+    >>> cube.defvjp(lambda g, ans, x: 3 * g * x**2, saves="x")
     >>> x = torch.tensor([2.0], requires_grad=True)
     >>> cube(x).backward()
     >>> x.grad
@@ -264,7 +286,7 @@ def clone(xp: Any, x: Array) -> Array:
     return x.copy()
 
 
-clone.defvjp(lambda g, ans, x: g)
+clone.defvjp(lambda g, ans, x: g, saves="")
 
 
 @primitive("copy_", promote=None, grad_name="CopyBackwards")
@@ -284,7 +306,7 @@ def zeros_as(g: Any) -> Any:
     return Tensor._wrap(zeros, None) if isinstance(g, Tensor) else zeros
 
 
-copy.defvjp(lambda g, ans, x, source: zeros_as(g), lambda g, ans, x, source: g)
+copy.defvjp(lambda g, ans, x, source: zeros_as(g), lambda g, ans, x, source: g, saves="")
 
 
 @primitive(grad_name="AliasBackward0")
@@ -293,4 +315,4 @@ def alias(xp: Any, x: Array) -> Array:
     return x
 
 
-alias.defvjp(lambda g, ans, x: g)
+alias.defvjp(lambda g, ans, x: g, saves="")

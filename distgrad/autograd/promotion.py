@@ -96,6 +96,56 @@ def placed(forward: Any, raw: Any) -> Any:
     return elsewhere
 
 
+def _on_one_device(prim: Any, operands: Any, raw: list[Any], arrays: list[Any], first: Any) -> tuple[Any, list[Any]]:
+    """For :func:`unify` where ``first`` of the ``arrays`` among ``raw`` is on a device: the module and ``raw``."""
+    where = backend.device_of(first)
+    strangers = [i for i, a in enumerate(raw) if backend.is_array(a) and backend.device_of(a) != where]
+    if not strangers:
+        return backend.array_module(first), raw
+    moved = list(operands)
+    for i in strangers:
+        if not isinstance(raw[i], np.ndarray) or raw[i].ndim or operands[i].__class__ not in TENSORS:
+            raise mixed(arrays, prim.name)
+        moved[i] = operands[i].to(where)
+    return None, moved
+
+
+def _of_one_dtype(prim: Any, xp: Any, raw: list[Any], arrays: list[Any]) -> list[Any]:
+    """``raw``, of which ``arrays`` are those of module ``xp``, cast by the primitive's promotion rule."""
+    seen = []
+    for a in raw:
+        if a is None:
+            continue
+        if isinstance(a, (bool, int, float, complex)):
+            seen.append((dtypes.scalar_dtype(a), 0))
+        else:
+            seen.append((dtypes.from_numpy_dtype(a.dtype), 2 if a.ndim else 1))
+    common = dtypes.result_type(seen)
+    if prim.promote == "float" and common.category < 2:
+        common = dtypes.get_default_dtype()
+    if common.itemsize == 2 and common.category == 2:
+        with backend.where_it_lies(arrays[0]):
+            if prim.wide_number and len(raw) == 2:
+                wide = _with_wide_number(xp, prim, raw, common.np)
+                if wide is not None:
+                    return wide
+            if not prim.wide_number or len(raw) == 2:
+                fits = prim.fitting_number  # of a power the exponent; the base is rounded there
+                first = 1 if fits else 0
+                raw = [
+                    as_held(a, common, fits) if a.__class__ in _REALS and i >= first else a for i, a in enumerate(raw)
+                ]
+    if common.category == 1 and prim.promote != "power":  # an exponent is not of the base's type
+        raw = [_wrapped(a, common) if a.__class__ is int else a for a in raw]
+    if xp is np:
+        return [
+            a if a is None or isinstance(a, (bool, int, float, complex)) else a.astype(common.np, copy=False)
+            for a in raw
+        ]
+    with backend.where_it_lies(arrays[0]):
+        return [a.astype(common.np) if backend.is_array(a) and a.dtype != common.np else a for a in raw]
+
+
 def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
     """The common array module of ``raw`` and ``raw`` cast by the primitive's promotion rule.
 
@@ -126,49 +176,7 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
     if prim.refuse is not None:
         prim.refuse(raw)
     xp = np
-    device = [a for a in arrays if not isinstance(a, np.ndarray)]
-    if device:
-        xp = backend.array_module(device[0])
-        where = backend.device_of(device[0])
-        strangers = [i for i, a in enumerate(raw) if backend.is_array(a) and backend.device_of(a) != where]
-        if strangers:
-            moved = list(operands)
-            for i in strangers:
-                if not isinstance(raw[i], np.ndarray) or raw[i].ndim or operands[i].__class__ not in TENSORS:
-                    raise mixed(arrays, prim.name)
-                moved[i] = operands[i].to(where)
-            return None, moved
-    if prim.promote is None:
-        return xp, raw
-    seen = []
-    for a in raw:
-        if a is None:
-            continue
-        if isinstance(a, (bool, int, float, complex)):
-            seen.append((dtypes.scalar_dtype(a), 0))
-        else:
-            seen.append((dtypes.from_numpy_dtype(a.dtype), 2 if a.ndim else 1))
-    common = dtypes.result_type(seen)
-    if prim.promote == "float" and common.category < 2:
-        common = dtypes.get_default_dtype()
-    if common.itemsize == 2 and common.category == 2:
-        with backend.where_it_lies(arrays[0]):
-            if prim.wide_number and len(raw) == 2:
-                wide = _with_wide_number(xp, prim, raw, common.np)
-                if wide is not None:
-                    return xp, wide
-            if not prim.wide_number or len(raw) == 2:
-                fits = prim.fitting_number  # of a power the exponent; the base is rounded there
-                first = 1 if fits else 0
-                raw = [
-                    as_held(a, common, fits) if a.__class__ in _REALS and i >= first else a for i, a in enumerate(raw)
-                ]
-    if common.category == 1 and prim.promote != "power":  # an exponent is not of the base's type
-        raw = [_wrapped(a, common) if a.__class__ is int else a for a in raw]
-    if xp is np:
-        return xp, [
-            a if a is None or isinstance(a, (bool, int, float, complex)) else a.astype(common.np, copy=False)
-            for a in raw
-        ]
-    with backend.where_it_lies(device[0]):
-        return xp, [a.astype(common.np) if backend.is_array(a) and a.dtype != common.np else a for a in raw]
+    device = next((a for a in arrays if not isinstance(a, np.ndarray)), None)
+    if device is not None:
+        xp, raw = _on_one_device(prim, operands, raw, arrays, device)
+    return xp, raw if xp is None or prim.promote is None else _of_one_dtype(prim, xp, raw, arrays)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dis
 from collections.abc import Callable
 from types import CodeType
 from typing import Any, NamedTuple
@@ -28,16 +27,6 @@ def parameters_of(function: Callable[..., Any]) -> tuple[str, ...]:
     """The names of the parameters of a Python function."""
     code = code_of(function)
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-
-
-def names_read(rule: Rule) -> frozenset[str]:
-    """The parameters that ``rule`` reads; of a decorated one what it decorates reads."""
-    code = code_of(rule)
-    read = set(code.co_cellvars)  # read by an inner function
-    for step in dis.get_instructions(code):
-        if step.opname.startswith("LOAD_FAST"):
-            read.update(step.argval if isinstance(step.argval, tuple) else (step.argval,))
-    return frozenset(read)
 
 
 class Plan(NamedTuple):

@@ -251,11 +251,29 @@ def _put_changed(data: Any, ans: Any) -> None:
     _writable(data)[changed] = ans[changed]
 
 
+def _saved(inputs: Any, raw: list[Any], kinds: Any, edges: tuple[Any, ...], old: Tensor | None) -> tuple[Any, ...]:
+    """What the node of a write keeps: of input number i by ``kinds[i]`` (see :class:`Plan`), as it was used (``raw``);
+    in the place of the one that is written, ``old``; options as they are."""
+    from .recording import Shape
+
+    saved = []
+    for i, a in enumerate(inputs):
+        if i >= len(kinds):
+            saved.append(a)
+        elif a.__class__ not in TENSORS:
+            saved.append(raw[i])
+        elif kinds[i] == 1:
+            saved.append(old if i == 0 else a)
+        else:
+            saved.append(None if kinds[i] == 0 else edges[i] if edges[i] is not None else Shape(a))
+    return tuple(saved)
+
+
 def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], watch: Any = ()) -> Tensor:
     """``x`` becomes ``prim(x, *args)``, in its own memory, recorded if anything involved requires grad; options in
     ``args`` may be of the tensors to ``watch``."""
     from .promotion import placed, unify
-    from .recording import Shape, Watching, record, versions_of
+    from .recording import Watching, record, versions_of
 
     inputs = (x, *args)
     n = len(prim.rules) or len(prim.inputs)
@@ -304,17 +322,8 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], w
     assert cell is not None
     if not recorded:
         return x
-    saved = []
-    for i, a in enumerate(inputs):
-        if i >= n:
-            saved.append(a)
-        elif a.__class__ not in TENSORS:
-            saved.append(raw[i])  # as it was used
-        elif kinds[i] == 1:
-            saved.append(old if i == 0 else a)
-        else:
-            saved.append(None if kinds[i] == 0 else edges[i] if edges[i] is not None else Shape(a))
-    node = record(prim, data, tuple(saved), edges, kwargs or None, save_ans)
+    saved = _saved(inputs, raw, kinds, edges, old)
+    node = record(prim, data, saved, edges, kwargs or None, save_ans)
     node.versions = versions
     if watch:
         node.primitive = Watching(prim, tuple(watch))

@@ -28,7 +28,7 @@ def _add(xp, x, y):
     return xp.add(x, y)
 
 
-_add.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: g)
+_add.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: g, saves="")
 
 
 def _sub_name(node: Any) -> str:
@@ -58,7 +58,7 @@ def _not_of_bools(operands: Any) -> None:
 
 
 _sub.primitive.refuse = _not_of_bools
-_sub.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g)
+_sub.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g, saves="")
 
 
 @primitive("__mul__", "__rmul__", "__imul__", "mul", "mul_", "multiply", "multiply_", promote="same")
@@ -74,6 +74,7 @@ def mul(xp, x, y):
 mul.defvjp(
     lambda g, ans, x, y: g * y.conjugate(),
     lambda g, ans, x, y: g * x.conjugate(),
+    saves=("y", "x"),
 )
 mul.primitive.wide_number = True
 multiply = mul
@@ -94,7 +95,7 @@ def neg(xp, x):
     return xp.negative(x)
 
 
-neg.defvjp(lambda g, ans, x: -g)
+neg.defvjp(lambda g, ans, x: -g, saves="")
 negative = neg
 
 
@@ -135,7 +136,7 @@ def _times(xp: Any, x: Any, y: Any, alpha: Number) -> Any:
     return (y if hasattr(y, "dtype") else xp.asarray(y).astype(kind)) * xp.asarray(_factor(alpha, kind), kind)
 
 
-_add_scaled.defvjp(lambda g, ans, x, y, alpha: g, lambda g, ans, x, y, alpha: mul(g, alpha.conjugate()))
+_add_scaled.defvjp(lambda g, ans, x, y, alpha: g, lambda g, ans, x, y, alpha: mul(g, alpha.conjugate()), saves="")
 
 
 @primitive(promote="same", grad_name="SubBackward0")
@@ -144,7 +145,7 @@ def _sub_scaled(xp, x, y, alpha):
     return x - _times(xp, x, y, alpha)
 
 
-_sub_scaled.defvjp(lambda g, ans, x, y, alpha: g, lambda g, ans, x, y, alpha: -mul(g, alpha.conjugate()))
+_sub_scaled.defvjp(lambda g, ans, x, y, alpha: g, lambda g, ans, x, y, alpha: -mul(g, alpha.conjugate()), saves="")
 _sub_scaled.primitive.refuse = lambda operands: _not_of_bools(operands[:2])
 
 
@@ -212,6 +213,7 @@ def maximum(xp, x, y):
 maximum.defvjp(
     lambda g, ans, x, y: where(x < y, 0.0, where(x == y, g / 2, g)),
     lambda g, ans, x, y: where(x > y, 0.0, where(x == y, g / 2, g)),
+    saves="x y",
 )
 
 
@@ -230,6 +232,7 @@ def minimum(xp, x, y):
 minimum.defvjp(
     lambda g, ans, x, y: where(x > y, 0.0, where(x == y, g / 2, g)),
     lambda g, ans, x, y: where(x < y, 0.0, where(x == y, g / 2, g)),
+    saves="x y",
 )
 
 
@@ -269,6 +272,7 @@ _lerp.defvjp(
     lambda g, ans, x, end, weight: g * (1 - weight).conjugate(),
     lambda g, ans, x, end, weight: g * weight.conjugate(),
     lambda g, ans, x, end, weight: g * (end - x).conj(),
+    saves=("weight", "weight", "x end"),
 )
 _lerp.primitive.wide_number = True
 
@@ -292,6 +296,7 @@ _addcmul.defvjp(
     lambda g, ans, x, a, b, value: g,
     lambda g, ans, x, a, b, value: mul(g, _by(in_type_of(g, b), value).conj()),
     lambda g, ans, x, a, b, value: mul(g, _by(in_type_of(g, a), value).conj()),
+    saves=("", "b", "a"),
 )
 
 
@@ -329,6 +334,7 @@ xlogy.defvjp(
         where((x == 0) & (y <= 0), 0.0, g * log(in_type_of(g, y))) if hasattr(y, "dtype") else _xlogy_first(g, x, y)
     ),
     lambda g, ans, x, y: g * x / y,
+    saves="x y",
 )
 
 
@@ -342,6 +348,7 @@ _addcdiv.defvjp(
     lambda g, ans, x, a, b, value: g,
     lambda g, ans, x, a, b, value: mul(g, (value / in_type_of(g, b)).conj()),
     lambda g, ans, x, a, b, value: mul(-g, _addcdiv_slope(in_type_of(g, a), in_type_of(g, b), value).conj()),
+    saves=("", "b", "a b"),
 )
 
 

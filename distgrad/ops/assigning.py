@@ -33,7 +33,7 @@ def fill(xp, x, value):
     return xp.broadcast_to(xp.asarray(value).astype(x.dtype), x.shape)
 
 
-fill.defvjp(lambda g, ans, x, value: zeros_as(g), lambda g, ans, x, value: g)
+fill.defvjp(lambda g, ans, x, value: zeros_as(g), lambda g, ans, x, value: g, saves="")
 
 
 @primitive(grad_name="ZeroBackward0")
@@ -42,7 +42,7 @@ def zero(xp, x):
     return xp.zeros(x.shape, x.dtype)
 
 
-zero.defvjp(lambda g, ans, x: zeros_as(g))
+zero.defvjp(lambda g, ans, x: zeros_as(g), saves="")
 
 
 def _no_combination(name: str, given: str, expected: str) -> TypeError:
@@ -80,6 +80,7 @@ def _masked_fill(xp, x, value, mask):
 _masked_fill.defvjp(
     lambda g, ans, x, value, mask: _where(0.0, g, mask),
     lambda g, ans, x, value, mask: _where(g, 0.0, mask),
+    saves="",
 )
 
 

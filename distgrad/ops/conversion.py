@@ -29,7 +29,7 @@ def _back(g: Any, ans: Any, x: Any, kind: Any, where: Any) -> Any:
     return _to(g, x.dtype, None)
 
 
-_to.defvjp(_back)
+_to.defvjp(_back, saves="x")
 
 
 @primitive()
@@ -43,7 +43,7 @@ def _move(xp, x, source, target):
     return backend.to_device(x, target)
 
 
-_move.defvjp(lambda g, ans, x, source, target: _move(g, target, source))
+_move.defvjp(lambda g, ans, x, source, target: _move(g, target, source), saves="")
 
 
 @method("to", check=False)

@@ -22,6 +22,7 @@ def _div(xp, x, y):
 _div.defvjp(
     lambda g, ans, x, y: g / y.conjugate(),
     lambda g, ans, x, y: -g * (x / y / y).conjugate(),
+    saves=("y", "x y"),
 )
 
 
@@ -99,7 +100,7 @@ def _no_gradient(g, ans, x, y):
     raise RuntimeError("derivative for floor_divide is not implemented; div(..., rounding_mode='floor') has one")
 
 
-floor_divide.defvjp(_no_gradient, _no_gradient)
+floor_divide.defvjp(_no_gradient, _no_gradient, saves="")
 
 
 floor_divide.primitive.wide_number = True
@@ -111,7 +112,7 @@ def _floor_divide(xp, x, y):
     return xp.floor_divide(x, y)
 
 
-_floor_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0)
+_floor_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0, saves="")
 
 
 _floor_divide.primitive.wide_number = True
@@ -126,7 +127,7 @@ def _trunc_divide(xp, x, y):
     return xp.trunc(xp.true_divide(x, y))
 
 
-_trunc_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0)
+_trunc_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0, saves="")
 
 
 _trunc_divide.primitive.wide_number = True
@@ -143,7 +144,7 @@ def remainder(xp, x, y):
     return xp.remainder(x, y)
 
 
-remainder.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _floor_divide(x, y))
+remainder.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _floor_divide(x, y), saves=("", "x y"))
 
 
 @primitive("fmod", "fmod_", promote="same")
@@ -157,4 +158,4 @@ def fmod(xp, x, y):
     return xp.fmod(x, y)
 
 
-fmod.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _trunc_divide(x, y))
+fmod.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _trunc_divide(x, y), saves=("", "x y"))

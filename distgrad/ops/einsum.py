@@ -197,5 +197,5 @@ def _identity(n: int, like: Any) -> Any:
     return matrix if like is x else Tensor._wrap(matrix, None)
 
 
-_einsum.defvjp_each(_einsum_vjp)
+_einsum.defvjp_each(_einsum_vjp, saves="xs")
 _einsum.primitive.multilinear = True

@@ -31,7 +31,7 @@ def exp(xp, x):
     return xp.exp(x)
 
 
-exp.defvjp(lambda g, ans, x: g * ans.conj())
+exp.defvjp(lambda g, ans, x: g * ans.conj(), saves="ans")
 
 
 @primitive("exp2", promote="float")
@@ -44,7 +44,7 @@ def exp2(xp, x):
     return xp.exp2(x)
 
 
-exp2.defvjp(lambda g, ans, x: g * ans.conj() * math.log(2))
+exp2.defvjp(lambda g, ans, x: g * ans.conj() * math.log(2), saves="ans")
 
 
 @primitive("expm1", promote="float")
@@ -57,7 +57,7 @@ def expm1(xp, x):
     return xp.expm1(x)
 
 
-expm1.defvjp(lambda g, ans, x: g * (ans + 1).conj())
+expm1.defvjp(lambda g, ans, x: g * (ans + 1).conj(), saves="ans")
 
 
 @primitive("log", "log_", promote="float")
@@ -70,7 +70,7 @@ def log(xp, x):
     return xp.log(x)
 
 
-log.defvjp(lambda g, ans, x: g / x.conj())
+log.defvjp(lambda g, ans, x: g / x.conj(), saves="x")
 
 
 @primitive("log2", promote="float")
@@ -83,7 +83,7 @@ def log2(xp, x):
     return xp.log2(x)
 
 
-log2.defvjp(lambda g, ans, x: g / (x.conj() * math.log(2)))
+log2.defvjp(lambda g, ans, x: g / (x.conj() * math.log(2)), saves="x")
 
 
 @primitive("log10", promote="float")
@@ -96,7 +96,7 @@ def log10(xp, x):
     return xp.log10(x)
 
 
-log10.defvjp(lambda g, ans, x: g / (x.conj() * math.log(10)))
+log10.defvjp(lambda g, ans, x: g / (x.conj() * math.log(10)), saves="x")
 
 
 @primitive("log1p", promote="float")
@@ -109,7 +109,7 @@ def log1p(xp, x):
     return xp.log1p(x)
 
 
-log1p.defvjp(lambda g, ans, x: g / (x + 1).conj())
+log1p.defvjp(lambda g, ans, x: g / (x + 1).conj(), saves="x")
 
 
 @primitive("sqrt", "sqrt_", promote="float")
@@ -122,7 +122,7 @@ def sqrt(xp, x):
     return xp.sqrt(x)
 
 
-sqrt.defvjp(lambda g, ans, x: g / (ans * 2).conj())
+sqrt.defvjp(lambda g, ans, x: g / (ans * 2).conj(), saves="ans")
 
 
 @primitive("rsqrt", promote="float")
@@ -141,7 +141,7 @@ def _reciprocal(xp: Any, x: Any) -> Any:
     return out if x.dtype.kind != "c" else xp.where(x == 0, x.dtype.type(complex(math.inf, math.nan)), out)
 
 
-rsqrt.defvjp(lambda g, ans, x: g * (ans * ans * ans * -0.5).conj())
+rsqrt.defvjp(lambda g, ans, x: g * (ans * ans * ans * -0.5).conj(), saves="ans")
 
 
 @primitive("sin", promote="float")
@@ -164,8 +164,8 @@ def cos(xp, x):
     return xp.cos(x)
 
 
-sin.defvjp(lambda g, ans, x: g * cos(x).conj())
-cos.defvjp(lambda g, ans, x: g * -sin(x).conj())
+sin.defvjp(lambda g, ans, x: g * cos(x).conj(), saves="x")
+cos.defvjp(lambda g, ans, x: g * -sin(x).conj(), saves="x")
 
 
 @primitive("tan", promote="float")
@@ -178,7 +178,7 @@ def tan(xp, x):
     return xp.tan(x)
 
 
-tan.defvjp(lambda g, ans, x: g * (ans * ans + 1).conj())
+tan.defvjp(lambda g, ans, x: g * (ans * ans + 1).conj(), saves="ans")
 
 
 @primitive("asin", "arcsin", promote="float")
@@ -191,7 +191,7 @@ def asin(xp, x):
     return xp.arcsin(x)
 
 
-asin.defvjp(lambda g, ans, x: g * rsqrt(1 - x * x).conj())
+asin.defvjp(lambda g, ans, x: g * rsqrt(1 - x * x).conj(), saves="x")
 
 
 @primitive("acos", "arccos", promote="float")
@@ -204,7 +204,7 @@ def acos(xp, x):
     return xp.arccos(x)
 
 
-acos.defvjp(lambda g, ans, x: -g * rsqrt(1 - x * x).conj())
+acos.defvjp(lambda g, ans, x: -g * rsqrt(1 - x * x).conj(), saves="x")
 
 
 @primitive("atan", "arctan", promote="float")
@@ -217,7 +217,7 @@ def atan(xp, x):
     return xp.arctan(x)
 
 
-atan.defvjp(lambda g, ans, x: g / (x * x + 1).conj())
+atan.defvjp(lambda g, ans, x: g / (x * x + 1).conj(), saves="x")
 
 
 @primitive("atan2", "arctan2", promote="float")
@@ -243,6 +243,7 @@ def _inverse_square(g: Any, x: Any, y: Any) -> Any:
 atan2.defvjp(
     lambda g, ans, x, y: g * y * _inverse_square(g, x, y),
     lambda g, ans, x, y: g * -x * _inverse_square(g, x, y),
+    saves="x y",
 )
 
 
@@ -266,8 +267,8 @@ def cosh(xp, x):
     return xp.cosh(x)
 
 
-sinh.defvjp(lambda g, ans, x: g * cosh(x).conj())
-cosh.defvjp(lambda g, ans, x: g * sinh(x).conj())
+sinh.defvjp(lambda g, ans, x: g * cosh(x).conj(), saves="x")
+cosh.defvjp(lambda g, ans, x: g * sinh(x).conj(), saves="x")
 
 
 @primitive("tanh", "tanh_", promote="float")
@@ -280,7 +281,7 @@ def tanh(xp, x):
     return xp.tanh(x)
 
 
-tanh.defvjp(lambda g, ans, x: g * (1 - ans * ans).conj())
+tanh.defvjp(lambda g, ans, x: g * (1 - ans * ans).conj(), saves="ans")
 
 
 @primitive("asinh", "arcsinh", promote="float")
@@ -293,7 +294,7 @@ def asinh(xp, x):
     return xp.arcsinh(x)
 
 
-asinh.defvjp(lambda g, ans, x: g * rsqrt(x * x + 1).conj())
+asinh.defvjp(lambda g, ans, x: g * rsqrt(x * x + 1).conj(), saves="x")
 
 
 @primitive("acosh", "arccosh", promote="float")
@@ -307,7 +308,8 @@ def acosh(xp, x):
 
 
 acosh.defvjp(
-    lambda g, ans, x: g / (sqrt(x - 1) * sqrt(x + 1)).conj() if raw_dtype(x).kind == "c" else g * rsqrt(x * x - 1)
+    lambda g, ans, x: g / (sqrt(x - 1) * sqrt(x + 1)).conj() if raw_dtype(x).kind == "c" else g * rsqrt(x * x - 1),
+    saves="x",
 )
 
 
@@ -321,7 +323,7 @@ def atanh(xp, x):
     return xp.arctanh(x)
 
 
-atanh.defvjp(lambda g, ans, x: g / (1 - x * x).conj())
+atanh.defvjp(lambda g, ans, x: g / (1 - x * x).conj(), saves="x")
 
 
 @primitive("sigmoid", "sigmoid_", promote="float")
@@ -336,7 +338,7 @@ def sigmoid(xp, x):
     return xp.reciprocal(out)
 
 
-sigmoid.defvjp(lambda g, ans, x: g * (ans * (1 - ans)).conj())
+sigmoid.defvjp(lambda g, ans, x: g * (ans * (1 - ans)).conj(), saves="ans")
 
 
 @primitive("conj_physical", "_conj")
@@ -349,7 +351,7 @@ def conj_physical(xp, x):
     return xp.conjugate(x) if x.dtype.kind == "c" else x.copy()
 
 
-conj_physical.defvjp(lambda g, ans, x: g.conj())
+conj_physical.defvjp(lambda g, ans, x: g.conj(), saves="")
 
 
 @primitive("_real_part", grad_name="RealBackward0")
@@ -362,7 +364,7 @@ def real(xp, x):
     return x.real
 
 
-real.defvjp(lambda g, ans, x: g)
+real.defvjp(lambda g, ans, x: g, saves="")
 
 
 @primitive("_imag_part", grad_name="ImagBackward0")
@@ -377,7 +379,7 @@ def imag(xp, x):
     return x.imag
 
 
-imag.defvjp(lambda g, ans, x: g * 1j)
+imag.defvjp(lambda g, ans, x: g * 1j, saves="")
 
 
 @checked

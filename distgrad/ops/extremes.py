@@ -66,7 +66,7 @@ def _extreme(name: str, ufunc: str, whole_nan: bool = False) -> Any:
         share = _sum(here * 1.0, dims, True).astype(x.dtype) if not isinstance(x, Tensor) else raw_count(here, dims, x)
         return where(here, _spread(g, x.shape, dims, keepdim), 0.0) / share
 
-    reduce.defvjp(rule)
+    reduce.defvjp(rule, saves="ans x")
     return reduce
 
 
@@ -123,7 +123,8 @@ def _picked(xp, x, index, dim, shape, name):
 
 
 _picked.defvjp(
-    lambda g, ans, x, index, dim, shape, name: _scattered(g.reshape(index.shape), tuple(x.shape), _grid(index, dim))
+    lambda g, ans, x, index, dim, shape, name: _scattered(g.reshape(index.shape), tuple(x.shape), _grid(index, dim)),
+    saves="x",
 )
 
 

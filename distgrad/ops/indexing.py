@@ -111,8 +111,8 @@ def _scattered(xp, x, shape, index):
     return out
 
 
-_getitem.defvjp(lambda g, ans, x, index: _scattered(g, tuple(x.shape), index))
-_scattered.defvjp(lambda g, ans, x, shape, index: _getitem(g, index))
+_getitem.defvjp(lambda g, ans, x, index: _scattered(g, tuple(x.shape), index), saves="x")
+_scattered.defvjp(lambda g, ans, x, shape, index: _getitem(g, index), saves="")
 
 
 @method("__getitem__", check=False)
@@ -134,7 +134,7 @@ def _erase(g, ans, x, value, index):
     return _setitem(g, 0.0, index)
 
 
-_setitem.defvjp(_erase, lambda g, ans, x, value, index: _getitem(g, index))
+_setitem.defvjp(_erase, lambda g, ans, x, value, index: _getitem(g, index), saves="")
 
 
 @method("__contains__")
@@ -287,7 +287,7 @@ def _gathered(xp, x, index, dim):
     return x[_grid(index, dim)]
 
 
-_gathered.defvjp(lambda g, ans, x, index, dim: _scattered(g, tuple(x.shape), _grid(index, dim)))
+_gathered.defvjp(lambda g, ans, x, index, dim: _scattered(g, tuple(x.shape), _grid(index, dim)), saves="x")
 
 
 @method("take_along_dim")

@@ -27,7 +27,7 @@ def _part(i, g, ans, *xs, dim):
     return g[(slice(None),) * dim + (slice(start, start + xs[i].shape[dim]),)]
 
 
-_cat.defvjp_each(_part)
+_cat.defvjp_each(_part, saves="xs")
 
 
 def _tensors(tensors: Any, name: str) -> tuple[Any, ...]:
@@ -92,7 +92,7 @@ def _stack(xp, *xs, dim):
     return xp.stack(xs, axis=dim)
 
 
-_stack.defvjp_each(lambda i, g, ans, *xs, dim: g[(slice(None),) * dim + (i,)])
+_stack.defvjp_each(lambda i, g, ans, *xs, dim: g[(slice(None),) * dim + (i,)], saves="")
 
 
 @checked
@@ -143,7 +143,7 @@ def _unbind(xp, x, dim):
     return tuple([x[(*(slice(None),) * dim, i, ...)] for i in range(x.shape[dim])])
 
 
-_unbind.defvjp(lambda g, ans, x, dim: np.array(g) if isinstance(g[0], np.floating) else _stack(*g, dim=dim))
+_unbind.defvjp(lambda g, ans, x, dim: np.array(g) if isinstance(g[0], np.floating) else _stack(*g, dim=dim), saves="")
 
 
 @method("unbind")
@@ -173,7 +173,7 @@ def _split(xp, x, parts, dim, name):
     return tuple(out)
 
 
-_split.defvjp(lambda g, ans, x, parts, dim, name: cat(g, dim))
+_split.defvjp(lambda g, ans, x, parts, dim, name: cat(g, dim), saves="")
 
 
 @method("split")

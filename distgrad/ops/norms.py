@@ -59,7 +59,7 @@ def _norm2_vjp(g, ans, x, dims, keepdim):
     return x * where(size == 0, 0.0, _spread(g, x.shape, dims, keepdim) / where(size == 0, 1.0, size))
 
 
-_norm2.defvjp(_norm2_vjp)
+_norm2.defvjp(_norm2_vjp, saves="ans x")
 
 
 @primitive(grad_name="LinalgVectorNormBackward0")
@@ -99,4 +99,4 @@ def _norm_p_vjp(g, ans, x, p, dims, keepdim):
     return (sgn(x) * size ** (p - 1) if p < 2 else x * size ** (p - 2)) * scale
 
 
-_norm_p.defvjp(_norm_p_vjp)
+_norm_p.defvjp(_norm_p_vjp, saves="ans x")

@@ -98,7 +98,7 @@ def _pow_exponent(g, ans, x, y):
     return g * where((x == 0) & (y.real >= 0), 0.0, ans * log(x)).conj()
 
 
-pow.defvjp(_pow_base, _pow_exponent)
+pow.defvjp(_pow_base, _pow_exponent, saves=("x y", "ans x y"))
 
 
 pow.primitive.fitting_number = True
@@ -114,7 +114,7 @@ def square(xp, x):
     return xp.square(x) if x.dtype.kind != "b" else x.astype(np.int64)
 
 
-square.defvjp(lambda g, ans, x: (g + g) * x.conjugate())
+square.defvjp(lambda g, ans, x: (g + g) * x.conjugate(), saves="x")
 
 
 @primitive("reciprocal", "reciprocal_", promote="float")
@@ -127,4 +127,4 @@ def reciprocal(xp, x):
     return _reciprocal(xp, x)
 
 
-reciprocal.defvjp(lambda g, ans, x: -g * (ans * ans).conj())
+reciprocal.defvjp(lambda g, ans, x: -g * (ans * ans).conj(), saves="ans")

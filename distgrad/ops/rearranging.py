@@ -17,7 +17,7 @@ def _flip(xp, x, dims):
     return xp.flip(x, dims).copy() if x.ndim else x.copy()
 
 
-_flip.defvjp(lambda g, ans, x, dims: _flip(g, dims))
+_flip.defvjp(lambda g, ans, x, dims: _flip(g, dims), saves="")
 
 
 @checked
@@ -39,7 +39,7 @@ def _roll(xp, x, shifts, dims):
     return xp.roll(x, shifts[0] if dims is None else shifts, dims)
 
 
-_roll.defvjp(lambda g, ans, x, shifts, dims: _roll(g, tuple([-s for s in shifts]), dims))
+_roll.defvjp(lambda g, ans, x, shifts, dims: _roll(g, tuple([-s for s in shifts]), dims), saves="")
 
 
 @method("roll")
@@ -72,7 +72,7 @@ def _tile_vjp(g, ans, x, reps):
     return g.reshape(tuple(shape)).sum(tuple(range(0, len(shape), 2))).reshape(x.shape)
 
 
-_tile.defvjp(_tile_vjp)
+_tile.defvjp(_tile_vjp, saves="x")
 
 
 @method("repeat")
@@ -110,7 +110,7 @@ def _triangle(name: str) -> Any:
 
     forward.__name__ = "_" + name
     keep = primitive()(forward)
-    keep.defvjp(lambda g, ans, x, diagonal: keep(g, diagonal))
+    keep.defvjp(lambda g, ans, x, diagonal: keep(g, diagonal), saves="")
 
     def triangle(input: Tensor, diagonal: int = 0) -> Tensor:
         if ndim_of(input) < 2:

@@ -63,7 +63,7 @@ def _sum(xp, x, dims, keepdim):
     return xp.sum(x, axis=dims, keepdims=keepdim) if xp is not np else _add_reduce(x, dims, None, None, keepdim)
 
 
-_sum.defvjp(lambda g, ans, x, dims, keepdim: filled(_spread(g, x.shape, dims, keepdim), x.shape))
+_sum.defvjp(lambda g, ans, x, dims, keepdim: filled(_spread(g, x.shape, dims, keepdim), x.shape), saves="x")
 
 
 def _sum_others(xp: Any, x: Any, dims: Any, keepdim: bool) -> Any:
@@ -80,7 +80,7 @@ def _sum_all(xp, x):
     return np.add.reduce(x, None) if xp is np else xp.sum(x)
 
 
-_sum_all.defvjp(lambda g, ans, x: filled(g, x.shape))
+_sum_all.defvjp(lambda g, ans, x: filled(g, x.shape), saves="x")
 
 
 def _in_type(input: Any, dtype: Any) -> Any:
@@ -133,7 +133,8 @@ def _mean(xp, x, dims, keepdim):
 
 
 _mean.defvjp(
-    lambda g, ans, x, dims, keepdim: filled(_spread(g / (_count(x.shape, dims) or 1), x.shape, dims, keepdim), x.shape)
+    lambda g, ans, x, dims, keepdim: filled(_spread(g / (_count(x.shape, dims) or 1), x.shape, dims, keepdim), x.shape),
+    saves="x",
 )
 
 
@@ -146,7 +147,7 @@ def _mean_all(xp, x):
     return xp.mean(x)
 
 
-_mean_all.defvjp(lambda g, ans, x: filled(g / (math.prod(x.shape) or 1), x.shape))
+_mean_all.defvjp(lambda g, ans, x: filled(g / (math.prod(x.shape) or 1), x.shape), saves="x")
 
 
 @method("mean", check=False)
@@ -206,7 +207,7 @@ def _prod_others(x: Any, dim: int) -> Any:
     return cat(parts_left, dim) * cat(parts_right[::-1], dim)
 
 
-_prod.defvjp(_prod_vjp)
+_prod.defvjp(_prod_vjp, saves="ans x")
 
 
 @method("prod")
@@ -284,4 +285,4 @@ def _cumsum(xp, x, dim):
     return xp.cumsum(x, axis=dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
 
 
-_cumsum.defvjp(lambda g, ans, x, dim: flip(_cumsum(flip(g, dim), dim), dim))
+_cumsum.defvjp(lambda g, ans, x, dim: flip(_cumsum(flip(g, dim), dim), dim), saves="")

@@ -31,6 +31,7 @@ def _where(xp, x, y, condition):
 _where.defvjp(
     lambda g, ans, x, y, condition: _where(g, 0.0, condition),
     lambda g, ans, x, y, condition: _where(0.0, g, condition),
+    saves="",
 )
 
 
@@ -103,6 +104,7 @@ _clamp.defvjp(
     lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x, low, high))),
     lambda g, ans, x, low, high: _where(g, 0.0, raw(x < low if high is None else (x < low) & (low < high))),
     lambda g, ans, x, low, high: _where(g, 0.0, raw(x > high if low is None else (x > high) | (high < low))),
+    saves="x low high",
 )
 _clamp.primitive.fitting_number = True
 
@@ -115,7 +117,7 @@ def _clamp_numbers(xp, x, low, high):
     return x if high is None else xp.minimum(x, high)
 
 
-_clamp_numbers.defvjp(lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x, low, high))))
+_clamp_numbers.defvjp(lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x, low, high))), saves="x")
 
 
 @method("clamp", "clip")

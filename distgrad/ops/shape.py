@@ -26,7 +26,7 @@ def _reshape(xp, x, shape):
     return x.reshape(shape)
 
 
-_reshape.defvjp(lambda g, ans, x, shape: g.reshape(x.shape))
+_reshape.defvjp(lambda g, ans, x, shape: g.reshape(x.shape), saves="x")
 
 
 def _full(shape: tuple[int, ...], have: tuple[int, ...]) -> tuple[int, ...]:
@@ -151,7 +151,7 @@ def _swap(xp, x, a, b):
     return x.swapaxes(a, b) if x.ndim else x
 
 
-_swap.defvjp(lambda g, ans, x, a, b: _swap(g, a, b))
+_swap.defvjp(lambda g, ans, x, a, b: _swap(g, a, b), saves="")
 
 
 @method("transpose", "swapaxes", "swapdims", check=False)
@@ -173,7 +173,7 @@ def _t(xp, x):
     return x.T
 
 
-_t.defvjp(lambda g, ans, x: g.T)
+_t.defvjp(lambda g, ans, x: g.T, saves="")
 
 
 @method("t", check=False)
@@ -214,7 +214,7 @@ def _permute(xp, x, dims):
     return x.transpose(dims)
 
 
-_permute.defvjp(lambda g, ans, x, dims: _permute(g, tuple(sorted(range(len(dims)), key=dims.__getitem__))))
+_permute.defvjp(lambda g, ans, x, dims: _permute(g, tuple(sorted(range(len(dims)), key=dims.__getitem__))), saves="")
 
 
 @checked
@@ -273,7 +273,7 @@ def _squeezed(xp, x, shape, form):
     return x.reshape(shape)
 
 
-_squeezed.defvjp(lambda g, ans, x, shape, form: g.reshape(x.shape))
+_squeezed.defvjp(lambda g, ans, x, shape, form: g.reshape(x.shape), saves="x")
 
 
 @primitive(meta="x", view=True, grad_name="UnsqueezeBackward0")
@@ -281,7 +281,7 @@ def _unsqueezed(xp, x, shape):
     return x.reshape(shape)
 
 
-_unsqueezed.defvjp(lambda g, ans, x, shape: g.reshape(x.shape))
+_unsqueezed.defvjp(lambda g, ans, x, shape: g.reshape(x.shape), saves="x")
 
 
 @method("squeeze", check=False)
@@ -329,7 +329,7 @@ def broadcast_to(xp, x, shape):
     return out
 
 
-broadcast_to.defvjp(lambda g, ans, x, shape: g)  # the engine sums it back
+broadcast_to.defvjp(lambda g, ans, x, shape: g, saves="")  # the engine sums it back
 
 
 @primitive(meta="x", grad_name="ExpandBackward0")
@@ -340,7 +340,7 @@ def filled(xp, x, shape):
     return out
 
 
-filled.defvjp(lambda g, ans, x, shape: g)
+filled.defvjp(lambda g, ans, x, shape: g, saves="")
 
 
 def _expanded(shape: tuple[int, ...], have: tuple[int, ...]) -> tuple[int, ...]:

@@ -63,7 +63,9 @@ def _var(xp, x, dims, divisor, keepdim):
     return _variance(xp, x, dims, divisor, keepdim)
 
 
-_var.defvjp(lambda g, ans, x, dims, divisor, keepdim: _off(_spread(g, x.shape, dims, keepdim) * 2, x, dims, divisor))
+_var.defvjp(
+    lambda g, ans, x, dims, divisor, keepdim: _off(_spread(g, x.shape, dims, keepdim) * 2, x, dims, divisor), saves="x"
+)
 
 
 @primitive(grad_name="StdBackward0")
@@ -80,7 +82,8 @@ def _std(xp, x, dims, divisor, keepdim):
 _std.defvjp(
     lambda g, ans, x, dims, divisor, keepdim: _off(
         _spread(where(ans == 0, 0.0, g / where(ans == 0, 1.0, ans)), x.shape, dims, keepdim), x, dims, divisor
-    )
+    ),
+    saves="ans x",
 )
 
 
@@ -174,7 +177,8 @@ def _logsumexp(xp, x, dims, keepdim):
 _logsumexp.defvjp(
     lambda g, ans, x, dims, keepdim: (
         _spread(g, x.shape, dims, keepdim) * exp(x - _spread(ans, x.shape, dims, keepdim)).conj()
-    )
+    ),
+    saves="ans x",
 )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import distgrad
 from distgrad import nn, optim
+from distgrad.storage import place
 
 OPTIMIZERS = ["SGD", "Adam", "RMSprop", "Adagrad", "Muon", "LBFGS"]
 
@@ -113,7 +114,7 @@ def test_aliases_cost_only_those_that_have_them_their_place() -> None:
     m = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
     kept = m[0].weight.detach()
     optim.SGD(m.parameters(), lr=0.1)
-    (flat,) = {p.__dict__["_flat"][0] for p in m.parameters()}
+    (flat,) = {place(p)[0] for p in m.parameters()}
     assert flat.apart == {0}
     assert m[0].weight.data_ptr() == kept.data_ptr()
 
@@ -121,7 +122,7 @@ def test_aliases_cost_only_those_that_have_them_their_place() -> None:
 def test_slices_that_parameters_divide_among_them_move_together() -> None:
     params = [nn.Parameter(t) for t in distgrad.arange(12.0).split(4)]
     optim.SGD(params, lr=0.1)
-    assert not params[0].__dict__["_flat"][0].apart
+    assert not place(params[0])[0].apart
     assert [p.tolist() for p in params] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
 
 
@@ -230,7 +231,7 @@ def test_a_gradient_that_nobody_keeps_is_written_in_place() -> None:
     m = model()
     o = optim.SGD(m.parameters(), lr=0.1)
     step(m, o)
-    storage = m.weight.__dict__["_flat"][0]
+    storage = place(m.weight)[0]
     buffer = weakref.ref(storage.grad)
     for _ in range(3):
         m.weight.grad.detach().numpy()[0].sum()  # seen, and forgotten

@@ -93,15 +93,14 @@ class FiniteSearch:
         for i in self.large:
             leaf = self._params[i]._node
             if type(leaf) is Leaf:
-                leaf.bound = None
+                leaf.ask_no_bound()
 
     def bound(self, p: Tensor) -> float:
         """What no element of the gradient of ``p`` just made exceeds; to be asked for behind each, used or not."""
         leaf = p._node
         if type(leaf) is not Leaf:
             return math.inf
-        bound, leaf.bound = leaf.bound, math.inf
-        return math.inf if bound is None else bound
+        return leaf.take_bound()
 
     def finish(self) -> bool:
         """At the end of the pass, with all gradients in their slots, whether all are finite."""

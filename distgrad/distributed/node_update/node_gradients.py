@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from distgrad.autograd import Tensor
-from distgrad.autograd.gradient_slots import elements, held
+from distgrad.autograd.gradient_slots import elements, held, place, replaced
 from distgrad.autograd.graph import Leaf
 from distgrad.autograd.tensor import DeferredGrad
 from distgrad.backend import carve
@@ -131,9 +131,7 @@ class NodeGradients:
                 continue
             slot = DeferredGrad(self.storage.slots[i])
             slot.settle, slot.open = self._arrive, self.gate
-            if p._grad is leaf.slot:
-                p._grad = slot
-            leaf.slot = slot
+            replaced(p, leaf, slot)
 
     def expect(self, reduces: bool) -> None:
         """A forward pass begins, whose backward pass will be reduced or not; where there are :attr:`factors`."""
@@ -291,7 +289,7 @@ class NodeGradients:
 
     def _arrive(self, p: Tensor) -> Tensor:
         """The gradient of ``p`` for somebody who asks for it: where it is shared, the mean, in memory of its own."""
-        storage, i = p.__dict__["_flat"]
+        storage, i = place(p) or (None, 0)
         if not self._pending or storage is not self.storage:
             if self.factors is not None and storage is self.storage:
                 self.factors.make(i)  # in the midst of a pass, or of one that failed

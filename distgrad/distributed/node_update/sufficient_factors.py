@@ -84,14 +84,14 @@ class Factors:
         """Have the operation that makes the gradient of parameter ``i`` ask :meth:`keep`, if that is served."""
         leaf = self._storage.params[i]._node
         if i in self._column and type(leaf) is Leaf:
-            leaf.factors = functools.partial(self.keep, i)
+            leaf.offer_factors(functools.partial(self.keep, i))
 
     def leave(self) -> None:
         """Be asked no longer."""
         for i in self.which:
             leaf = self._storage.params[i]._node
             if type(leaf) is Leaf:
-                leaf.factors = None
+                leaf.offer_factors(None)
 
     def clear(self) -> None:
         """A pass begins: nothing is kept."""

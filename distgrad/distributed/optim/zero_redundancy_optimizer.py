@@ -174,7 +174,8 @@ class ZeroRedundancyOptimizer(Wrapping):
     def _flats(self) -> list[FlatStorage]:
         """Where the parameters lie.  Not :func:`flatten`, which would rehouse what a user has moved."""
         params = (p for group in self.param_groups for p in group["params"])
-        return list({id(flat): flat for flat in (p.__dict__["_flat"][0] for p in params)}.values())
+        spots = [storage.place(p) for p in params]
+        return list({id(spot[0]): spot[0] for spot in spots if spot is not None}.values())
 
     def _meet(self) -> None:
         """In a step, before the first update: see that all ranks make the same.  Collective."""

@@ -67,7 +67,8 @@ class Linear(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         own = self._parameters  # faster than two attributes
-        return affine.linear(input, own["weight"], own["bias"])
+        bias = own["bias"]
+        return affine.unbiased(input, own["weight"]) if bias is None else affine.biased(bias, input, own["weight"])
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -16,6 +16,7 @@ import numpy as np
 
 from ... import backend, dtypes
 from ...autograd import Tensor
+from ...autograd.gradient_slots import place
 from ...autograd.tensor import TENSORS
 from ...backend.protocol import Array
 
@@ -39,7 +40,7 @@ def _arrays(params: Iterable[Tensor], together: bool = True) -> Iterator[Array]:
         grad = p.grad
         if grad is None:
             continue
-        storage, i = p.__dict__.get("_flat", (None, 0)) if together else (None, 0)
+        storage, i = (place(p) if together else None) or (None, 0)
         buffer = None if storage is None or grad.is_sparse else storage.buffer_of(i, grad._data)
         if run is not None and buffer is run[1] and i == hi:
             hi += 1

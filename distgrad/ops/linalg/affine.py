@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 
 from ..._arguments import wrong
-from ...autograd import fused
+from ...autograd import Tensor, fused
+from ...autograd.graph import Leaf
 from .._declare import noun
 from .products import _blas, matmul
 
 
-def _linear_reference(x: Any, weight: Any, bias: Any = None) -> Any:
-    product = matmul(x, weight.t())
-    return product if bias is None else product + bias
+def _linear_reference(x: Any, weight: Any) -> Any:
+    return matmul(x, weight.t())
+
+
+def _biased_reference(bias: Any, x: Any, weight: Any) -> Any:
+    return matmul(x, weight.t()) + bias
 
 
 # OpenBLAS takes 0.55 to 0.95 of the time (AVX2 kernels 0.9 to 1.05) for W xᵀ instead of x Wᵀ where W is at least so
@@ -31,21 +35,48 @@ _ZEROED = 2**14
 _SMALL = 0.5  # of a product's elements that its factors may have, for their norms to be found sooner than its largest
 
 
+# The bias comes first, as in PyTorch's addmm: a layer's leaves are given their gradients in this order.
 @fused(
-    reference=_linear_reference,
+    reference=_biased_reference,
     inputs=3,
     linear="bias",
     product="x weight",
-    grad_name=lambda node: (
-        "ViewBackward0" if node.ndim != 2 else "AddmmBackward0" if len(node.edges) == 3 else "MmBackward0"
-    ),
+    grad_name=lambda node: "AddmmBackward0" if node.ndim == 2 else "ViewBackward0",
 )
-def linear(xp, x, weight, bias=None):
-    """``linear(input, weight, bias=None)``: ``input @ weight.T + bias``; of (*, in), (out, in) and (out): (*, out).
+def biased(xp, bias, x, weight):
+    """:func:`linear` with a bias."""
+    return _product(xp, x, weight, bias), None
+
+
+@fused(
+    reference=_linear_reference,
+    inputs=2,
+    product="x weight",
+    grad_name=lambda node: "MmBackward0" if node.ndim == 2 else "ViewBackward0",
+)
+def unbiased(xp, x, weight):
+    """:func:`linear` without a bias."""
+    return _product(xp, x, weight, None), None
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input @ weight.T + bias``; of (*, in), (out, in) and (out): (*, out).
+
+    Raises:
+        RuntimeError: shapes or dtypes that do not fit.
 
     >>> F.linear(torch.tensor([1.0, 2.0]), torch.tensor([[1.0, 1.0], [0.0, 1.0]]))
     tensor([3., 2.])
     """
+    return unbiased(input, weight) if bias is None else biased(bias, input, weight)
+
+
+for _form in (biased, unbiased):  # errors name what users call
+    _form.primitive.name = "linear"
+    _form.primitive.public = "linear", ("input", "weight", "bias")
+
+
+def _product(xp, x, weight, bias):
     given = bias
     try:
         if x.dtype.itemsize <= 2:
@@ -68,39 +99,48 @@ def linear(xp, x, weight, bias=None):
         error = _linear_error(x, weight, given)
         if error is not None:
             raise error
-    return ans, None
+    return ans
 
 
-@linear.defbackward
-def _linear_backward(xp, g, ans, kept, wanted, x, weight, bias=None, outs=(None, None, None)):
-    """g W for the input, gᵀ x for the weight, g's column sums for the bias; the last two into ``outs`` if given."""
-    gx = gw = gb = None
+@biased.defbackward
+def _biased_backward(xp, g, ans, kept, wanted, bias, x, weight, outs=(None, None, None)):
+    """g's column sums for the bias, g W for the input, gᵀ x for the weight; first and last into ``outs`` if given."""
+    gb = gx = gw = None
     half = g.dtype.itemsize <= 2
     if weight.ndim == 1:  # one output, which is no dimension of its own
         g = np.reshape(g, (*g.shape, 1)) if xp is np else g.reshape((*g.shape, 1))
-        gx, gw, gb = (*_linear_backward(xp, g, ans, kept, wanted, x, weight[None], bias), None)[:3]
-        return (gx, None if gw is None else gw[0], gb)[: len(wanted)]
+        gb, gx, gw = _biased_backward(xp, g, ans, kept, wanted, bias, x, weight[None])
+        return gb, gx, None if gw is None else gw[0]
     if g.dtype.kind == "c":
         x, weight = x.conj(), weight.conj()
-    if wanted[0] is not None:
+    if wanted[1] is not None:
         gx = _blas(xp, g, weight) if half or g.ndim != 2 else xp.dot(g, weight)
     if g.ndim != 2:
         rows = math.prod(g.shape[:-1])  # -1 would not do where a dimension is 0
         g, x = g.reshape(rows, g.shape[-1]), x.reshape(rows, x.shape[-1])
-    if wanted[1] is not None:
-        out, leaf = outs[1], wanted[1]
+    if wanted[2] is not None:
+        out = outs[2]
         if half or out is None:
             gw = _blas(xp, g.T, x) if half else xp.dot(g.T, x)
         else:
-            if leaf.bound is not None and g.size + x.size < _SMALL * out.size:
-                leaf.bound = _bound_of_product(xp, g, x)  # ahead of the product, which then finds both in the cache
-            if leaf.factors is not None and leaf.factors(g, x):
-                gw = out
-            else:
-                gw = xp.dot(g.T, x, out) if out.size < _ZEROED else xp.matmul(g.T, x, out=out)
-    if len(wanted) == 3 and wanted[2] is not None:
-        gb = _column_sums(xp, g, outs[2])
-    return (gx, gw, gb)[: len(wanted)]
+            gw = _into(xp, g, x, wanted[2], out)
+    if wanted[0] is not None:
+        gb = _column_sums(xp, g, outs[0])
+    return gb, gx, gw
+
+
+@unbiased.defbackward
+def _unbiased_backward(xp, g, ans, kept, wanted, x, weight, outs=(None, None)):
+    return _biased_backward(xp, g, ans, kept, (None, *wanted), None, x, weight, (None, *outs))[1:]
+
+
+def _into(xp: Any, g: Any, x: Any, leaf: Leaf, out: Any) -> Any:
+    """gᵀ x, the gradient of ``leaf``, in ``out``, its slot; or, where the two factors are kept, the slot as it is."""
+    if leaf.bound is not None and g.size + x.size < _SMALL * out.size:
+        leaf.tell_bound(_bound_of_product(xp, g, x))  # ahead of the product, which then finds both in the cache
+    if leaf.factors is not None and leaf.factors(g, x):
+        return out
+    return xp.dot(g.T, x, out) if out.size < _ZEROED else xp.matmul(g.T, x, out=out)
 
 
 def _bound_of_product(xp: Any, g: Any, x: Any) -> float:

@@ -96,7 +96,7 @@ def _matmul_y(g, ans, x, y):
     return matmul(x.swapaxes(-1, -2), g)
 
 
-matmul.defvjp(_matmul_x, _matmul_y)
+matmul.defvjp(_matmul_x, _matmul_y, saves=("y", "x"))
 attach("__rmatmul__", lambda self, other: matmul.operator(other, self))
 
 
@@ -234,7 +234,7 @@ def _scaled(xp, x, factor):
     return x * factor if factor else xp.zeros_like(x)
 
 
-_scaled.defvjp(lambda g, ans, x, factor: g * factor.conjugate())
+_scaled.defvjp(lambda g, ans, x, factor: g * factor.conjugate(), saves="")
 
 
 def _blended(
@@ -327,8 +327,8 @@ def _on_diagonal(xp, x, shape, offset, dim1, dim2):
     return out
 
 
-_on_diagonal.defvjp(lambda g, ans, x, shape, offset, dim1, dim2: _diagonal(g, offset, dim1, dim2))
-_diagonal.defvjp(lambda g, ans, x, offset, dim1, dim2: _on_diagonal(g, tuple(x.shape), offset, dim1, dim2))
+_on_diagonal.defvjp(lambda g, ans, x, shape, offset, dim1, dim2: _diagonal(g, offset, dim1, dim2), saves="")
+_diagonal.defvjp(lambda g, ans, x, offset, dim1, dim2: _on_diagonal(g, tuple(x.shape), offset, dim1, dim2), saves="x")
 
 
 @method("diagonal")

@@ -9,7 +9,6 @@ from typing import Any
 from ... import backend
 from ..._arguments import checked
 from ...autograd import Tensor, primitive
-from ...autograd.recording import names_read
 from ...autograd.tensor import TENSORS
 from ...dtypes import as_dtype, float32
 from .._declare import attach, in_float32, of_floats, raw, unknown
@@ -25,19 +24,13 @@ __all__ = [
 def _in_wide(rule: Any) -> Any:
     """A rule of one input and one option that computes half precisions in float32, as the forward function does."""
 
-    @functools.wraps(rule)  # what it reads is what is saved
+    @functools.wraps(rule)
     def widened(g, ans, x, option):
         if g.dtype.itemsize != 2:
             return rule(g, ans, x, option)
         return _cast(rule(_cast(g), _cast(ans), _cast(x), option), g.dtype)
 
-    # what must be saved is read from the rule that is called: tell it what the one inside reads
-    read = names_read(rule)
-    if "ans" in read and "x" in read:
-        return widened
-    if "ans" in read:
-        return lambda g, ans, x, option: widened(g, ans, None, option)
-    return lambda g, ans, x, option: widened(g, None, x, option)
+    return widened
 
 
 def _cast(x: Any, kind: Any = float32) -> Any:
@@ -64,8 +57,8 @@ def positive_part(xp, x):
     return x != 0
 
 
-relu.defvjp(lambda g, ans, x: g * positive_part(ans))
-positive_part.defvjp(lambda g, ans, x: g * 0)  # so that relu's gradient has a gradient, 0, as in PyTorch
+relu.defvjp(lambda g, ans, x: g * positive_part(ans), saves="ans")
+positive_part.defvjp(lambda g, ans, x: g * 0, saves="")  # so that relu's gradient has a gradient, 0, as in PyTorch
 
 
 @primitive("_leaky_relu", grad_name="LeakyReluBackward0")
@@ -79,7 +72,7 @@ def _tied(xp, g, x):
     return g
 
 
-_tied.defvjp(lambda g, ans, d, x: g, lambda g, ans, d, x: g * 0)
+_tied.defvjp(lambda g, ans, d, x: g, lambda g, ans, d, x: g * 0, saves="")
 
 
 def _stepwise(g: Any, x: Any) -> Any:
@@ -87,7 +80,7 @@ def _stepwise(g: Any, x: Any) -> Any:
     return _tied(g, x) if g.__class__ in TENSORS else g
 
 
-_leaky_relu.defvjp(lambda g, ans, x, slope: _stepwise(_where(g, g * slope, raw(x > 0)), x))
+_leaky_relu.defvjp(lambda g, ans, x, slope: _stepwise(_where(g, g * slope, raw(x > 0)), x), saves="x")
 
 
 @checked
@@ -118,10 +111,12 @@ _prelu_slope.defvjp(
     lambda g, ans, upper, x, weight: _where(g, g * weight, raw(x > 0)),
     lambda g, ans, upper, x, weight: g * 0,
     lambda g, ans, upper, x, weight: _where(0.0, g * upper, raw(x >= 0)),
+    saves=("x weight", "", "upper x"),
 )
 prelu_of.defvjp(
     lambda g, ans, x, weight: _prelu_slope(g, x, weight),
     lambda g, ans, x, weight: _where(0.0, g * x, raw(x >= 0)),
+    saves=("x weight", "x"),
 )
 
 
@@ -150,7 +145,7 @@ def erf(xp, x):
     return _special(xp).erf(x)
 
 
-erf.defvjp(lambda g, ans, x: g * exp(x * -x) * (2 / math.sqrt(math.pi)))
+erf.defvjp(lambda g, ans, x: g * exp(x * -x) * (2 / math.sqrt(math.pi)), saves="x")
 
 
 @primitive("erfc", promote="float")
@@ -164,7 +159,7 @@ def erfc(xp, x):
     return _special(xp).erfc(x)
 
 
-erfc.defvjp(lambda g, ans, x: g * exp(x * -x) * (-2 / math.sqrt(math.pi)))
+erfc.defvjp(lambda g, ans, x: g * exp(x * -x) * (-2 / math.sqrt(math.pi)), saves="x")
 
 
 _CUBIC, _TANH = 0.044715, math.sqrt(2 / math.pi)
@@ -185,7 +180,7 @@ def _gelu_vjp(g, ans, x, by_tanh):
     return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * (exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))))
 
 
-_gelu.defvjp(_in_wide(_gelu_vjp))
+_gelu.defvjp(_in_wide(_gelu_vjp), saves="x")
 
 
 @checked
@@ -216,9 +211,11 @@ def _rising(xp, x, beta, threshold):
 
 _rising.defvjp(
     lambda g, ans, x, beta, threshold: _where(0.0, g * (ans * (1 - ans) * beta), raw(x * beta >= threshold)),
+    saves="ans x",
 )
 _softplus.defvjp(
     lambda g, ans, x, beta, threshold: _where(g, g * _rising(x, beta, threshold), raw(x * beta > threshold)),
+    saves="x",
 )
 
 
@@ -238,7 +235,7 @@ def _logsigmoid(xp, x, _):
     return xp.minimum(x, 0) - xp.log1p(xp.exp(-xp.abs(x)))
 
 
-_logsigmoid.defvjp(_in_wide(lambda g, ans, x, _: g * sigmoid(-x)))
+_logsigmoid.defvjp(_in_wide(lambda g, ans, x, _: g * sigmoid(-x)), saves="x")
 
 
 @checked
@@ -264,11 +261,12 @@ def _below(xp, x, slope):
     return xp.exp(xp.minimum(x, 0) * slope)
 
 
-_below.defvjp(lambda g, ans, x, slope: _where(g * ans * slope, 0.0, raw(x < 0)))
+_below.defvjp(lambda g, ans, x, slope: _where(g * ans * slope, 0.0, raw(x < 0)), saves="ans x")
 _elu.defvjp(
     lambda g, ans, x, alpha, scale, slope: _where(
         g * _below(x, slope) * (alpha * scale * slope), g * scale, raw(x <= 0)
-    )
+    ),
+    saves="x",
 )
 
 
@@ -313,7 +311,7 @@ def _silu_vjp(g, ans, x, _):
     return g * (s * (1 + x * (1 - s)))
 
 
-_silu.defvjp(_in_wide(_silu_vjp))
+_silu.defvjp(_in_wide(_silu_vjp), saves="x")
 
 
 @checked
@@ -337,7 +335,7 @@ def _mish_vjp(g, ans, x, _):
     return g * (t + x * sigmoid(x) * (1 - t * t))
 
 
-_mish.defvjp(_in_wide(_mish_vjp))
+_mish.defvjp(_in_wide(_mish_vjp), saves="x")
 
 
 @checked

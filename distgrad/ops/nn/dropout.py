@@ -19,7 +19,7 @@ def _dropped(xp, x, mask, scale):
     return out
 
 
-_dropped.defvjp(lambda g, ans, x, mask, scale: _dropped(g, mask, scale))
+_dropped.defvjp(lambda g, ans, x, mask, scale: _dropped(g, mask, scale), saves="")
 
 
 @checked

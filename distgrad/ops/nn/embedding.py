@@ -54,7 +54,7 @@ def _to_rows(xp, x, index, shape):
     return _added(xp, x, index, shape, None)
 
 
-_to_rows.defvjp(lambda g, ans, x, index, shape: _embedding(g, index, -1, False, False))
+_to_rows.defvjp(lambda g, ans, x, index, shape: _embedding(g, index, -1, False, False), saves="")
 
 
 def _share(index: Any, n: int, padding_idx: int, by_frequency: bool, dtype: Any) -> Any:
@@ -83,7 +83,7 @@ def _gradient(g, ans, weight, index, padding_idx, by_frequency, sparse, out=None
     return _to_rows(g, index, (n, d))
 
 
-_embedding.defvjp(_gradient)
+_embedding.defvjp(_gradient, saves="weight")
 
 
 def _renormalise(weight: Tensor, index: Any, max_norm: float, norm_type: float) -> None:

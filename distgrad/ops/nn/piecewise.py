@@ -37,7 +37,7 @@ def _hardtanh(xp, x, low, high):
     return xp.minimum(xp.maximum(x, low), high)
 
 
-_hardtanh.defvjp(lambda g, ans, x, low, high: _stepwise(_where(0.0, g, raw((x <= low) | (x >= high))), x))
+_hardtanh.defvjp(lambda g, ans, x, low, high: _stepwise(_where(0.0, g, raw((x <= low) | (x >= high))), x), saves="x")
 
 
 @checked
@@ -56,7 +56,7 @@ def _hardsigmoid(xp, x, _):
     return xp.minimum(xp.maximum(x + 3, 0), 6) / 6
 
 
-_hardsigmoid.defvjp(lambda g, ans, x, _: _where(g / 6, 0.0, raw((x > -3) & (x < 3))))
+_hardsigmoid.defvjp(lambda g, ans, x, _: _where(g / 6, 0.0, raw((x > -3) & (x < 3))), saves="x")
 
 
 @checked
@@ -75,7 +75,7 @@ def _hardswish(xp, x, _):
     return x * xp.minimum(xp.maximum(x + 3, 0), 6) / 6
 
 
-_hardswish.defvjp(lambda g, ans, x, _: _where(0.0, _where(g * (x / 3 + 0.5), g, raw(x < 3)), raw(x <= -3)))
+_hardswish.defvjp(lambda g, ans, x, _: _where(0.0, _where(g * (x / 3 + 0.5), g, raw(x < 3)), raw(x <= -3)), saves="x")
 
 
 @checked
@@ -117,7 +117,7 @@ def _threshold(xp, x, threshold, value):
     return xp.where(x <= threshold, x.dtype.type(fitting(value, x.dtype)), x)
 
 
-_threshold.defvjp(lambda g, ans, x, threshold, value: _stepwise(_where(0.0, g, raw(x <= threshold)), x))
+_threshold.defvjp(lambda g, ans, x, threshold, value: _stepwise(_where(0.0, g, raw(x <= threshold)), x), saves="x")
 
 
 @checked

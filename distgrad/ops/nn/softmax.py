@@ -27,7 +27,9 @@ def _softmax(xp, x, dim):
     return out
 
 
-_softmax.defvjp(_in_wide(lambda g, ans, x, dim: ans * (g - (g * ans).sum(dim).reshape(_kept(ans.shape, dim)))))
+_softmax.defvjp(
+    _in_wide(lambda g, ans, x, dim: ans * (g - (g * ans).sum(dim).reshape(_kept(ans.shape, dim)))), saves="ans"
+)
 
 
 def _kept(shape: tuple[int, ...], dim: int) -> tuple[int, ...]:
@@ -82,7 +84,8 @@ def _log_softmax(xp, x, dim):
 
 
 _log_softmax.defvjp(
-    _in_wide(lambda g, ans, x, dim: g - exp(ans) * (g.sum(dim).reshape(_kept(ans.shape, dim)) if ans.shape else g))
+    _in_wide(lambda g, ans, x, dim: g - exp(ans) * (g.sum(dim).reshape(_kept(ans.shape, dim)) if ans.shape else g)),
+    saves="ans",
 )
 
 

@@ -18,6 +18,7 @@ from distgrad.distributed.algorithms.ddp_comm_hooks.topk_hook import TopKState, 
 from distgrad.distributed.communication.futures import Future
 from distgrad.distributed.gradients.grad_bucket import GradBucket
 from distgrad.nn.parallel import DistributedDataParallel
+from distgrad.storage import place
 from tests.distributed.helpers.compression import HOOKS, IN, OUT, Regression, losses
 from tests.distributed.helpers.ranks_as_threads import WAYS, counting, on_ranks
 from tests.helpers.crew import run_together
@@ -119,7 +120,7 @@ def test_error_feedback_loses_nothing(hook: str) -> None:
                 applied = np.zeros_like(got)
             if i >= 1:
                 applied += got
-        storage, k = training.bare.weight.__dict__["_flat"]
+        storage, k = place(training.bare.weight)
         lo, hi = storage.ranges[k]
         kept = state.error_dict[0][lo:hi].reshape(wanted.shape).astype(float)
         dist.all_reduce(Tensor._wrap(kept, None))

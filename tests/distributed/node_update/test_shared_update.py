@@ -82,7 +82,7 @@ def test_a_compiled_update_adds_up_what_it_reads(
 
 
 def test_more_ranks_than_one_loop_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("shared_update", "reduction"):
+    for module in ("node_update.single_node", "communication.reduction"):
         monkeypatch.setattr(f"distgrad.distributed.{module}.MOST_PARTS", 2)
 
     def body() -> Any:
@@ -189,7 +189,7 @@ def test_memory_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parameters once, gradients whole, Adam's two moments by share: at two ranks 5/8 of one rank's."""
 
     for name in ("pieces.BLOCK_BYTES", "calling.SUM_BYTES"):
-        monkeypatch.setattr(f"distgrad.optim.{name}", 1024)
+        monkeypatch.setattr(f"distgrad.optim.update.{name}", 1024)
 
     def body() -> Any:
         t = Training(adam)

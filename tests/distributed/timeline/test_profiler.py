@@ -224,11 +224,14 @@ def test_ranks_that_are_threads(tmp_path: Path) -> None:
 def test_nothing_is_left_attached(tmp_path: Path) -> None:
     def attached() -> tuple[Any, ...]:
         return (
-            nn.Module.__call__, vars(Tensor)["backward"], autograd.backward,
+            *(vars(owner)[name] for owner, name, _ in profiler.REPLACED),
             dict(hooks.EVERY_PRE), dict(hooks.EVERY_POST),
             vars(serial.SerialCommunicator)["Iallreduce"], across_ranks.current,
         )  # fmt: skip
 
+    assert [(owner, name) for owner, name, _ in profiler.REPLACED] == [
+        (nn.Module, "__call__"), (Tensor, "backward"), (autograd, "backward"),
+    ]  # fmt: skip
     before = attached()
     dist.init_process_group("serial")
     try:

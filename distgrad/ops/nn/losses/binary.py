@@ -34,11 +34,13 @@ def _spread(p: Any) -> Any:
 _bce_values.defvjp(
     lambda g, ans, p, y: _bce_slope(g, p, y),
     lambda g, ans, p, y: g * (log1p(-p) - log(p)),
+    saves=("p y", "p"),
 )
 _bce_slope.defvjp(
     lambda g, ans, upper, p, y: g * (p - y) / _spread(p),
     lambda g, ans, upper, p, y: g * upper * (p * p - 2 * p * y + y) / _spread(p) ** 2,
     lambda g, ans, upper, p, y: -g * upper / _spread(p),
+    saves=("p y", "upper p y", "upper p"),
 )
 
 

@@ -118,7 +118,9 @@ def _smooth(ops: Any, off: Any, beta: float) -> Any:
     return _smooth_values(off, beta) if ops is OPS else _smooth_values.primitive.forward(ops, off, beta)
 
 
-_smooth_values.defvjp(lambda g, ans, off, beta: g * _hardtanh(off / beta, -1.0, 1.0))  # no infinity times 0, nor again
+_smooth_values.defvjp(
+    lambda g, ans, off, beta: g * _hardtanh(off / beta, -1.0, 1.0), saves="off"
+)  # no infinity times 0, nor again
 
 
 _smooth_l1 = of_difference(
@@ -162,7 +164,7 @@ def _huber_values(ops: Any, off: Any, delta: float) -> Any:
     return _huber_of_difference(off, delta) if ops is OPS else _huber_of_difference.primitive.forward(ops, off, delta)
 
 
-_huber_of_difference.defvjp(lambda g, ans, off, delta: g * _hardtanh(off, -delta, delta))
+_huber_of_difference.defvjp(lambda g, ans, off, delta: g * _hardtanh(off, -delta, delta), saves="off")
 
 
 _huber = of_difference(
