@@ -22,6 +22,9 @@ LINKED = ("benchmarks", "examples", "launch", "plugins", "tests", "docs", "distg
 
 # Commands that this test does not run, and why.
 UNRUN = {
+    "mpirun -n 2 python launch/train.py --data houses.csv --target price --loss mse --metrics houses.jsonl": (
+        "there is no such table; tests/launch/test_train_table.py trains on others"
+    ),
     ".venv-mpich/bin/python -m pytest -q -m mpi tests/distributed": "tests/run.py does",
     ".venv/bin/python -m distgrad run -n 2 program.py": "there is no such program",
     ".venv/bin/python -m pytest -q -m mpi tests/distributed": "tests/run.py does",
