@@ -10,7 +10,6 @@ from .._names import absent as _absent
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS as _TENSORS
 from ..ops.elementwise import sigmoid, tanh
-from ..ops.linalg.affine import linear
 from ..ops.nn.activation import (
     celu,
     elu,
@@ -26,6 +25,7 @@ from ..ops.nn.activation import (
 )
 from ..ops.nn.dropout import dropout
 from ..ops.nn.embedding import embedding
+from ..ops.nn.linear import linear
 from ..ops.nn.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,

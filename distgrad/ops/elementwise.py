@@ -1,4 +1,4 @@
-"""Functions of one real or complex number: exponentials, logarithms, roots, trigonometry, rounding."""
+"""Functions of one real or complex number: exponentials, logarithms, roots, trigonometry."""
 
 from __future__ import annotations
 

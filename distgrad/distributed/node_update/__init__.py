@@ -7,11 +7,11 @@ from distgrad.distributed.node_update.internode_overlap import Overlap
 from distgrad.distributed.node_update.multi_node import ClusterUpdate
 from distgrad.distributed.node_update.node_gradients import Parted, scaled
 from distgrad.distributed.node_update.optimizer_state import SharedState
-from distgrad.distributed.node_update.own_ways import Withdrawn
 from distgrad.distributed.node_update.parameters import SharedParameters
 from distgrad.distributed.node_update.progress_counters import Awaited, Meeting
 from distgrad.distributed.node_update.single_node import SharedUpdate
 from distgrad.distributed.node_update.sufficient_factors import Factors
+from distgrad.distributed.node_update.withdrawing import Withdrawn
 
 __all__ = [
     "Awaited",

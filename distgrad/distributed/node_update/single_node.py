@@ -29,7 +29,7 @@ import numpy as np
 
 from distgrad.autograd.tensor import DeferredGrad
 from distgrad.backend.protocol import Array
-from distgrad.distributed.node_update.own_ways import OwnWays
+from distgrad.distributed.node_update.withdrawing import Withdrawing
 from distgrad.distributed.node_update.words import (
     DIRTY,
     DONE,
@@ -49,7 +49,7 @@ __all__ = ["SharedUpdate"]
 _KEPT = 256  # means that are kept for loops: an update of a whole group asks for the same at each step
 
 
-class SharedUpdate(OwnWays):
+class SharedUpdate(Withdrawing):
     """The ranks of a node as they share the update of one storage.
 
     Args:
@@ -58,8 +58,6 @@ class SharedUpdate(OwnWays):
     """
 
     readable = True
-
-    # --- gradients --------------------------------------------------------------------------------------------------
 
     # --- the update -------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..._arguments import sizes_of
 from ...autograd import Tensor
 from ...ops import creation
-from ...ops.linalg import affine
+from ...ops.nn import linear as of_arrays
 from .. import init
 from ..base.module import Module
 from ..parameter import Parameter
@@ -67,8 +67,8 @@ class Linear(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         own = self._parameters  # faster than two attributes
-        bias = own["bias"]
-        return affine.unbiased(input, own["weight"]) if bias is None else affine.biased(bias, input, own["weight"])
+        bias, weight = own["bias"], own["weight"]
+        return of_arrays.unbiased(input, weight) if bias is None else of_arrays.biased(bias, input, weight)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import affine, products
+from . import products
 
-__all__ = ["affine", "products"]
+__all__ = ["products"]

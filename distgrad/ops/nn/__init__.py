@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import activation, dropout, embedding, losses, normalization, piecewise, softmax
+from . import activation, dropout, embedding, linear, losses, normalization, piecewise, softmax
 
-__all__ = ["activation", "dropout", "embedding", "losses", "normalization", "piecewise", "softmax"]
+__all__ = ["activation", "dropout", "embedding", "linear", "losses", "normalization", "piecewise", "softmax"]

@@ -18,7 +18,7 @@ from distgrad.distributed.node_update import sufficient_factors
 from distgrad.distributed.node_update.sufficient_factors import Factors
 from distgrad.distributed.shared_memory import region
 from distgrad.nn.parallel import DistributedDataParallel
-from distgrad.ops.linalg import affine
+from distgrad.ops.nn import linear
 from tests.distributed.helpers.ranks_as_threads import compiled_on, set_parameters
 from tests.distributed.helpers.scenarios import (
     SCENARIOS,
@@ -51,7 +51,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
     monkeypatch.setattr(sufficient_factors, "LEAST", 1)
     monkeypatch.setattr(sufficient_factors, "ROOM", 32)
     monkeypatch.setattr(nonfinite, "LARGE", 1)
-    monkeypatch.setattr(affine, "_SMALL", 32)
+    monkeypatch.setattr(linear, "_SMALL", 32)
     count, keep, lock = Kept(), Factors.keep, threading.Lock()
 
     def counted(self: Factors, *given: Any) -> bool:

@@ -11,7 +11,7 @@ from ..._arguments import wrong
 from ...autograd import Tensor, fused
 from ...autograd.graph import Leaf
 from .._declare import noun
-from .products import _blas, matmul
+from ..linalg.products import _blas, matmul
 
 
 def _linear_reference(x: Any, weight: Any) -> Any:

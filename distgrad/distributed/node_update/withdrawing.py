@@ -13,12 +13,12 @@ from distgrad.distributed.gradients.nonfinite import PRESENT
 from distgrad.distributed.node_update.node_gradients import NodeGradients
 from distgrad.distributed.node_update.words import COMPARED, DIRTY, DONE, LEFT, OWNED, PARTED, RELEASED, STANDS
 
-__all__ = ["OwnWays", "Withdrawn"]
+__all__ = ["Withdrawing", "Withdrawn"]
 
 _FOR_GOOD = 2**62
 
 
-class OwnWays(NodeGradients):
+class Withdrawing(NodeGradients):
     """Of a rank."""
 
     def _is_alone(self) -> bool:
