@@ -116,6 +116,7 @@ GRAPHS: dict[str, Callable[[Any], Made]] = {
 }
 
 
+@pytest.mark.slow
 def test_every_operation_leaves_the_same_by_the_fast_and_by_the_general_way() -> None:
     """Bits of results and gradients, fields of nodes, the order of hooks, what is freed, who still refers to inputs."""
     root = Path(__file__).parents[2]

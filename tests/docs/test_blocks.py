@@ -96,12 +96,14 @@ def check_outputs(printed: dict[str, str], pages: dict[str, Path]) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.slow
 def test_python_blocks_run_on_one_process(tmp_path: Path) -> None:
     pages, report = written(tmp_path, 1), tmp_path / "report"
     command = [sys.executable, str(RUNNER), str(report), str(tmp_path), *pages]
     check_outputs(report_of(run_job(command, HANG, job_environment(1)), report), pages)
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_python_blocks_run_on_ranks(tmp_path: Path) -> None:
     pages, report = written(tmp_path, RANKS), tmp_path / "report"

@@ -31,12 +31,14 @@ def check(printed: dict[str, str]) -> None:
         assert matches(expected_of(path), printed[str(path)]), f"{path.name} printed\n{printed[str(path)]}"
 
 
+@pytest.mark.slow
 def test_on_one_process(tmp_path: Path) -> None:
     report = tmp_path / "report"
     command = [sys.executable, str(RUNNER), str(report), str(tmp_path), *map(str, EXAMPLES)]
     check(report_of(run_job(command, HANG, job_environment(1)), report))
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_on_two_ranks(tmp_path: Path) -> None:
     report = tmp_path / "report"
