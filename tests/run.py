@@ -2,12 +2,10 @@
 
 Two environments are made, ``.venv`` with Open MPI and, beside it and with its packages, ``.venv-mpich`` with MPICH.
 Linter, type checker and all tests run in the first; the tests that start ranks (marker ``mpi``) run in the second as
-well, but for those whose subject is above the communicator (marker ``once``): the training program and its demo, which
-is made with Open MPI, random programs, and optimizers of strangers.  Tests are dealt out to one process more than there
-are cores, since those that start ranks wait now and then.
+well.  Tests are dealt out to one process more than there are cores, since those that start ranks wait now and then.
 
-``--quick`` answers in less than two minutes on two cores, once the first environment is there: the linter, the tests
-in one process that are not slow, and a job or two of ranks (marker ``smoke``).  Other arguments are handed to pytest,
+``--quick`` answers in two to three minutes on two cores, once the first environment is there: the linter, the tests in
+one process that are not slow, and a job or two of ranks (marker ``smoke``).  Other arguments are handed to pytest,
 in one process, and then only pytest runs: ``python3 tests/run.py -x tests/plugins``.
 
 Standard library only.
@@ -32,7 +30,6 @@ import environment  # noqa: E402 - found through the line above
 
 PLUGIN_FOLDERS = {f"distgrad_{kind}": f"plugins/{kind}" for kind in ("optimizers", "losses", "communicators", "pytest")}
 NOTHING_COLLECTED = 5  # pytest's exit code
-MPICH = "mpi and not once"
 QUICK = "not (mpi or packaging or slow) or smoke"
 
 
@@ -57,12 +54,12 @@ def main(arguments: list[str]) -> int:
         mpich = _mpich(openmpi)
         return _report([
             _pytest("tests, Open MPI", openmpi, arguments, partial=True),
-            _pytest("mpi tests, MPICH", mpich, ["-m", MPICH, *arguments], partial=True),
+            _pytest("mpi tests, MPICH", mpich, ["-m", "mpi", *arguments], partial=True),
         ])
     with ThreadPoolExecutor() as meanwhile:
         made, checks = meanwhile.submit(_mpich, openmpi), meanwhile.submit(_checks, openmpi)
         tests = _pytest("tests, Open MPI", openmpi, _dealt_out())
-        mpi_tests = _pytest("mpi tests, MPICH", made.result(), ["-m", MPICH, *_dealt_out()])
+        mpi_tests = _pytest("mpi tests, MPICH", made.result(), ["-m", "mpi", *_dealt_out()])
         return _report([*checks.result(), tests, mpi_tests])
 
 

@@ -104,7 +104,6 @@ def test_digits_sets_up_runs_and_passes_the_exit_code_on(python, monkeypatch, ca
 
 
 @pytest.mark.mpi
-@pytest.mark.once
 def test_digits_ends_above_97_percent(tmp_path):
     script = (
         "import sys, environment, digits; from pathlib import Path; "
@@ -139,7 +138,6 @@ def test_local_gives_each_rank_its_threads(tmp_path):
 
 
 @pytest.mark.mpi
-@pytest.mark.once
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_an_interrupt_of_digits_ends_the_ranks_without_a_traceback(tmp_path, number):
     """Ctrl-C saves, in the middle of an epoch too, and names --resume; SIGTERM ends the job."""

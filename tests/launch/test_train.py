@@ -339,7 +339,6 @@ def test_help_lists_what_is_there(capsys):
 
 
 @pytest.mark.mpi
-@pytest.mark.once
 def test_two_ranks_learn_the_digits_and_resume_with_the_same_bits(tmp_path):
     def on_two(*arguments):
         done = run_ranks(2, SCRIPT, "--no-progress", "--lr", "0.001", *arguments, env=COMPILED)
@@ -362,7 +361,6 @@ def test_two_ranks_learn_the_digits_and_resume_with_the_same_bits(tmp_path):
 
 
 @pytest.mark.mpi
-@pytest.mark.once
 def test_the_number_of_ranks_does_not_change_the_result(tmp_path):
     histories = []
     for ranks in (1, 2, 3):
@@ -376,7 +374,6 @@ def test_the_number_of_ranks_does_not_change_the_result(tmp_path):
 
 
 @pytest.mark.mpi
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -38,7 +38,7 @@ def test_all_steps_are_summed(steps: dict[str, Any], capsys: pytest.CaptureFixtu
     assert sorted(ran[:-1]) == [(".venv", name) for name in ("mypy", "mypy", "pytest", "ruff")]
     assert [c[2] for c in steps["seen"] if c[2] != "pytest"] == ["ruff", "mypy", "mypy"]
     (last,) = [c for c in steps["seen"] if ".venv-mpich" in c[0]]
-    assert last[4:6] == ["-m", run.MPICH]
+    assert last[4:6] == ["-m", "mpi"]
     assert capsys.readouterr().out.splitlines()[-1] == "7 passed, 0 failed, 2 skipped"
 
 
@@ -58,7 +58,7 @@ def test_arguments_are_handed_to_both_in_one_process(steps: dict[str, Any]) -> N
     assert run.main(["-x", "tests/plugins"]) == 0
     first, second = steps["seen"]
     assert first[4:] == ["-x", "tests/plugins"]
-    assert second[4:] == ["-m", run.MPICH, "-x", "tests/plugins"]
+    assert second[4:] == ["-m", "mpi", "-x", "tests/plugins"]
 
 
 def test_a_step_beside_others_says_all_at_its_end(capfd: pytest.CaptureFixture[str]) -> None:
