@@ -41,7 +41,7 @@ class Size(tuple[int, ...]):
 
 
 class Described:
-    """Of a tensor."""
+    """What :class:`Tensor` inherits: its shape, element type, device and layout.  Nothing here writes to it."""
 
     __slots__ = ()
     _data: Any

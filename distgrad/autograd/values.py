@@ -11,7 +11,7 @@ from .grad_mode import recording
 
 
 class Valued:
-    """Of a tensor."""
+    """What :class:`Tensor` inherits: conversions, which copy from a device and refuse what PyTorch refuses."""
 
     __slots__ = ()
     _data: Any

@@ -49,7 +49,12 @@ _PAGE = 4096
 
 
 class NodeGradients:
-    """Of one storage."""
+    """The gradients of one flat storage on all ranks of a node.  Making it is collective.
+
+    Args:
+        comm: the ranks; all of one node.
+        params: parameters of one real floating-point dtype on the CPU, the same on all ranks; rank 0's values count.
+    """
 
     def __init__(self, comm: Communicator, params: Sequence[Tensor]) -> None:
         self.comm, self.rank, self.size = comm, comm.rank, comm.size

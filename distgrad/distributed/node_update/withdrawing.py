@@ -19,7 +19,7 @@ _FOR_GOOD = 2**62
 
 
 class Withdrawing(NodeGradients):
-    """Of a rank."""
+    """What a rank does when ranks no longer step alike: it finds out, tells the others, and takes its values along."""
 
     def _is_alone(self) -> bool:
         """Whether this rank may make a step that others do not: with gradients for which it needs nobody any more."""

@@ -33,7 +33,7 @@ class Rule:
 
 
 class Pieces:
-    """Of a segment."""
+    """What :class:`Segment` inherits: its parameters, gradients and state as blocks for ``update()``."""
 
     __slots__ = ()
     storage: Any
