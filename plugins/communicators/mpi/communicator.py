@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _USER_TAG = 1  # .. 16400: Send and Recv; LEAVE_TAG is 0
 _MEET_TAG = 16448  # the members of a new group; TELL_TAG is 16450.  Collectives have a communicator of their own
 _FEW = 8  # ranks, of which each gives to each
+# Operations that nobody waits for any more, kept to the process's end: MPI may still write to their arrays, and ranks
+# that leave later than this one still read them.
+_LOST: list[Operation] = []
 _LEVELS = ("SINGLE", "FUNNELED", "SERIALIZED", "MULTIPLE")
 
 
@@ -69,7 +72,6 @@ class MPICommunicator(Communicator):
         self._comm, self.family, self._path, self.ranks = comm, family, path, tuple(ranks)
         self.wire, self.tags = comm.Dup(), Tags(MPI.COMM_WORLD.Get_attr(MPI.TAG_UB) or 32767)
         self._broken = ""  # in what the ranks of this communicator disagreed
-        self._lost: list[Operation] = []
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         node = comm.Split_type(MPI.COMM_TYPE_SHARED, key=self.rank)
         self.local_rank, self.local_size = node.Get_rank(), node.Get_size()
@@ -344,7 +346,7 @@ class MPICommunicator(Communicator):
 
     def break_up(self, why: str) -> None:
         """From here on nothing is done on this communicator: messages that nobody awaits are on their way in it."""
-        self._lost = self.family.give_up(self)  # kept, since MPI may still write there
+        _LOST.extend(self.family.give_up(self))
         self._broken = why
 
         def refuse() -> None:
