@@ -43,7 +43,7 @@ def _test(array: Array) -> Callable[[], bool]:
     flat = array.reshape(-1)
     loop: Any = compiled(_largest_exponent, flat)
     if loop is None:  # large elements may overflow in the square
-        return lambda: math.isfinite(np.dot(flat, flat)) or bool(np.isfinite(flat).all())
+        return lambda: math.isfinite(flat.dot(flat)) or bool(np.isfinite(flat).all())
     exponent: Any = _EXPONENT[flat.dtype.char]
     bits, all_set = flat.view(exponent.dtype), int(exponent)
     return lambda: loop(bits, exponent) < all_set

@@ -99,6 +99,7 @@ class Meeting:
         come = reached if unless is None else lambda: reached() or bool(unless())
         return Awaited(come, lambda: self.missing(what, value), alone)
 
+
 class Awaited:
     """What a rank waits for in memory that ranks share, by words that others tell.
 

@@ -39,7 +39,7 @@ def _mse(xp, x, y, reduction):
     if reduction == "none":
         return off * off, off
     flat = off.reshape(-1)
-    total = xp.dot(flat, flat)
+    total = flat.dot(flat)
     return total / off.size if reduction == "mean" else total, off
 
 
