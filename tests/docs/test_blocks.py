@@ -54,6 +54,7 @@ UNRUN = {
     "python -m pytest benchmarks": "takes minutes",
     "python -m sphinx -W --keep-going docs build/docs": "tests/docs/test_pages.py does",
     "python benchmarks/all_reduce.py": "takes minutes",
+    "python benchmarks/builds.py HEAD~1": "takes minutes",
     "python benchmarks/compare.py": "takes minutes",
     "python benchmarks/cost_model.py --scaling SCALING.json --all-reduce ALL_REDUCE.json": "takes minutes",
     "python benchmarks/guards.py": "takes minutes",
