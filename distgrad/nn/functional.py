@@ -64,7 +64,11 @@ __all__ = [
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """max(input, 0); the gradient at 0 is 0."""
+    """max(input, 0); the gradient at 0 is 0.
+
+    >>> F.relu(torch.tensor([-1.0, 0.0, 2.0]))
+    tensor([0., 0., 2.])
+    """
     return input.relu_() if inplace and input.__class__ in _TENSORS else _relu(input)
 
 
