@@ -28,8 +28,12 @@ from .autograd.coo import (
     sparse_coo,
     strided,
 )
-from .autograd.primitive import (
-    clone,
+from .autograd.memory_format import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    memory_format,
+    preserve_format,
 )
 from .autograd.sparse import (
     sparse_coo_tensor,
@@ -75,6 +79,7 @@ from .ops.drawing import *
 from .ops.einsum import *
 from .ops.elementwise import *
 from .ops.extremes import *
+from .ops.in_place import publish as _publish_in_place
 from .ops.indexing import *
 from .ops.joining import *
 from .ops.linalg.products import *
@@ -104,6 +109,8 @@ from .random import (
     manual_seed,
     seed,
 )
+
+_publish_in_place()
 
 # PyTorch is silent where floating point overflows or divides by 0; NumPy's warnings are, too, but only from our own
 # files.
@@ -140,15 +147,15 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "celu", "cfloat", "clone",
-    "complex128", "complex64", "cosine_similarity", "cuda", "default_generator", "device", "distributed", "double",
-    "dtype", "e", "enable_grad", "erf", "erfc", "finfo", "float", "float16", "float32", "float64",
-    "get_default_dtype", "half", "hookimpl", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16",
-    "int32", "int64", "int8", "is_grad_enabled", "is_inference_mode_enabled", "layout", "load", "log_softmax",
-    "long", "manual_seed", "nan", "nn", "no_grad", "optim", "pairwise_distance", "pi", "promote_types", "random",
-    "relu", "save", "seed", "selu", "set_default_dtype", "set_grad_enabled", "set_printoptions", "short",
-    "softmax", "sparse_coo", "sparse_coo_tensor", "strided", "threshold", "uint16", "uint32", "uint64", "uint8",
-    "utils",
+    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "celu", "cfloat", "channels_last",
+    "channels_last_3d", "complex128", "complex64", "contiguous_format", "cosine_similarity", "cuda",
+    "default_generator", "device", "distributed", "double", "dtype", "e", "enable_grad", "erf", "erfc", "finfo",
+    "float", "float16", "float32", "float64", "get_default_dtype", "half", "hookimpl", "iinfo", "inf",
+    "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8", "is_grad_enabled",
+    "is_inference_mode_enabled", "layout", "load", "log_softmax", "long", "manual_seed", "memory_format", "nan", "nn",
+    "no_grad", "optim", "pairwise_distance", "pi", "preserve_format", "promote_types", "random", "relu", "save",
+    "seed", "selu", "set_default_dtype", "set_grad_enabled", "set_printoptions", "short", "softmax", "sparse_coo",
+    "sparse_coo_tensor", "strided", "threshold", "uint16", "uint32", "uint64", "uint8", "utils",
 ]  # fmt: skip
 __all__ += _ops.arithmetic.__all__
 __all__ += _ops.assigning.__all__

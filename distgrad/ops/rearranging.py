@@ -7,9 +7,11 @@ from typing import Any
 
 from .._arguments import checked
 from ..autograd import Tensor, primitive
+from ..autograd.memory_format import contiguous_format, laid, preserve_format
+from ..autograd.primitive import clone as _clone
 from ._declare import Dims, attach, axis, method, ndim_of, sizes
 
-__all__ = ["flip", "roll", "tile", "tril", "triu"]
+__all__ = ["clone", "flip", "roll", "tile", "tril", "triu"]
 
 
 @primitive(grad_name="FlipBackward0")
@@ -98,10 +100,35 @@ def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
     return _tile(input, (1,) * (ndim_of(input) - len(dims)) + dims)
 
 
+@primitive(grad_name="CloneBackward0")
+def _laid(xp, x, kind):
+    return laid(xp, x, kind)
+
+
+_laid.defvjp(lambda g, ans, x, kind: g, saves="")
+
+
+@method("clone", check=False)
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy with its own memory; gradients flow through it.  ``memory_format``: the order of its elements there.
+
+    >>> x = torch.tensor([1.0])
+    >>> y = torch.clone(x)
+    >>> y += 1
+    >>> x
+    tensor([1.])
+    """
+    if memory_format is None or memory_format is preserve_format:
+        return _clone(input)
+    return _laid(input, memory_format)
+
+
 @method("contiguous", check=False)
-def contiguous(self: Tensor) -> Tensor:
-    """Itself if its elements lie in row-major order, else a copy that does."""
-    return self if self.is_contiguous() else self.clone()
+def contiguous(self: Tensor, memory_format: Any = contiguous_format) -> Tensor:
+    """Itself if its elements lie in row-major order, or in ``memory_format``, else a copy that does."""
+    if memory_format is preserve_format:
+        raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
+    return self if self.is_contiguous(memory_format) else clone(self, memory_format=memory_format)
 
 
 def _triangle(name: str) -> Any:
