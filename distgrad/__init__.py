@@ -23,6 +23,10 @@ from .autograd import (
     no_grad,
     set_grad_enabled,
 )
+from .autograd.anomaly_mode import (
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
+)
 from .autograd.coo import (
     layout,
     sparse_coo,
@@ -151,7 +155,8 @@ __all__ = [
     "channels_last_3d", "complex128", "complex64", "contiguous_format", "cosine_similarity", "cuda",
     "default_generator", "device", "distributed", "double", "dtype", "e", "enable_grad", "erf", "erfc", "finfo",
     "float", "float16", "float32", "float64", "get_default_dtype", "half", "hookimpl", "iinfo", "inf",
-    "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8", "is_grad_enabled",
+    "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8", "is_anomaly_check_nan_enabled",
+    "is_anomaly_enabled", "is_grad_enabled",
     "is_inference_mode_enabled", "layout", "load", "log_softmax", "long", "manual_seed", "memory_format", "nan", "nn",
     "no_grad", "optim", "pairwise_distance", "pi", "preserve_format", "promote_types", "random", "relu", "save",
     "seed", "selu", "set_default_dtype", "set_grad_enabled", "set_printoptions", "short", "softmax", "sparse_coo",
