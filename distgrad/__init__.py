@@ -66,6 +66,7 @@ from .dtypes import (
     uint32,
     uint64,
 )
+from .ops.angles import *
 from .ops.arithmetic import *
 from .ops.assigning import *
 from .ops.conversion import *
@@ -76,6 +77,7 @@ from .ops.einsum import *
 from .ops.elementwise import *
 from .ops.extremes import *
 from .ops.indexing import *
+from .ops.infinities import *
 from .ops.joining import *
 from .ops.linalg.products import *
 from .ops.nn.activation import celu, erf, erfc, relu, selu
@@ -86,6 +88,7 @@ from .ops.nn.losses import (
 from .ops.nn.piecewise import threshold
 from .ops.nn.softmax import log_softmax, softmax
 from .ops.norms import *
+from .ops.pairs import *
 from .ops.powers import *
 from .ops.ranges import *
 from .ops.rearranging import *
@@ -93,6 +96,7 @@ from .ops.reduction import *
 from .ops.rounding import *
 from .ops.selection import *
 from .ops.shape import *
+from .ops.special import *
 from .ops.statistics import *
 from .printing import (
     set_printoptions,
@@ -150,6 +154,7 @@ __all__ = [
     "softmax", "sparse_coo", "sparse_coo_tensor", "strided", "threshold", "uint16", "uint32", "uint64", "uint8",
     "utils",
 ]  # fmt: skip
+__all__ += _ops.angles.__all__
 __all__ += _ops.arithmetic.__all__
 __all__ += _ops.assigning.__all__
 __all__ += _ops.conversion.__all__
@@ -160,9 +165,11 @@ __all__ += _ops.einsum.__all__
 __all__ += _ops.elementwise.__all__
 __all__ += _ops.extremes.__all__
 __all__ += _ops.indexing.__all__
+__all__ += _ops.infinities.__all__
 __all__ += _ops.joining.__all__
 __all__ += _ops.linalg.products.__all__
 __all__ += _ops.norms.__all__
+__all__ += _ops.pairs.__all__
 __all__ += _ops.powers.__all__
 __all__ += _ops.ranges.__all__
 __all__ += _ops.rearranging.__all__
@@ -170,6 +177,7 @@ __all__ += _ops.reduction.__all__
 __all__ += _ops.rounding.__all__
 __all__ += _ops.selection.__all__
 __all__ += _ops.shape.__all__
+__all__ += _ops.special.__all__
 __all__ += _ops.statistics.__all__
 __all__.sort()
 
