@@ -11,7 +11,7 @@ import os as _os
 import typing as _typing
 import warnings as _warnings
 
-from . import autograd, cuda, nn, ops as _ops, optim, random
+from . import autograd, cuda, fft, linalg, nn, ops as _ops, optim, random
 from ._names import absent as _absent
 from .autograd import (
     Size,
@@ -79,7 +79,11 @@ from .ops.extremes import *
 from .ops.indexing import *
 from .ops.infinities import *
 from .ops.joining import *
+from .ops.linalg.building import *
+from .ops.linalg.decompositions import cholesky, qr, svd
+from .ops.linalg.norms import cdist, dist
 from .ops.linalg.products import *
+from .ops.linalg.solving import det, inverse, logdet, matrix_power, pinverse, slogdet
 from .ops.nn.activation import celu, erf, erfc, relu, selu
 from .ops.nn.losses import (
     cosine_similarity,
@@ -144,15 +148,16 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "celu", "cfloat", "clone",
-    "complex128", "complex64", "cosine_similarity", "cuda", "default_generator", "device", "distributed", "double",
-    "dtype", "e", "enable_grad", "erf", "erfc", "finfo", "float", "float16", "float32", "float64",
-    "get_default_dtype", "half", "hookimpl", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16",
-    "int32", "int64", "int8", "is_grad_enabled", "is_inference_mode_enabled", "layout", "load", "log_softmax",
-    "long", "manual_seed", "nan", "nn", "no_grad", "optim", "pairwise_distance", "pi", "promote_types", "random",
-    "relu", "save", "seed", "selu", "set_default_dtype", "set_grad_enabled", "set_printoptions", "short",
-    "softmax", "sparse_coo", "sparse_coo_tensor", "strided", "threshold", "uint16", "uint32", "uint64", "uint8",
-    "utils",
+    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "cdist", "cdouble", "celu", "cfloat",
+    "cholesky", "clone", "complex128", "complex64", "cosine_similarity", "cuda", "default_generator", "det",
+    "device", "dist", "distributed", "double", "dtype", "e", "enable_grad", "erf", "erfc", "fft", "finfo",
+    "float", "float16", "float32", "float64", "get_default_dtype", "half", "hookimpl", "iinfo", "inf",
+    "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8", "inverse", "is_grad_enabled",
+    "is_inference_mode_enabled", "layout", "linalg", "load", "log_softmax", "logdet", "long", "manual_seed",
+    "matrix_power", "nan", "nn", "no_grad", "optim", "pairwise_distance", "pi", "pinverse", "promote_types",
+    "qr", "random", "relu", "save", "seed", "selu", "set_default_dtype", "set_grad_enabled", "set_printoptions",
+    "short", "slogdet", "softmax", "sparse_coo", "sparse_coo_tensor", "strided", "svd", "threshold", "uint16",
+    "uint32", "uint64", "uint8", "utils",
 ]  # fmt: skip
 __all__ += _ops.angles.__all__
 __all__ += _ops.arithmetic.__all__
@@ -167,6 +172,7 @@ __all__ += _ops.extremes.__all__
 __all__ += _ops.indexing.__all__
 __all__ += _ops.infinities.__all__
 __all__ += _ops.joining.__all__
+__all__ += _ops.linalg.building.__all__
 __all__ += _ops.linalg.products.__all__
 __all__ += _ops.norms.__all__
 __all__ += _ops.pairs.__all__
