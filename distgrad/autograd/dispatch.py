@@ -33,7 +33,10 @@ _PLAIN = frozenset({int, float, bool, complex})
 _OF_NUMBERS = frozenset({"_add", "_sub", "mul", "_div", "floor_divide"})  # PyTorch takes two numbers as tensors here
 
 # where PyTorch takes no number: in the place of either operand, and of the first
-_BOTH = frozenset({"atan2", "logical_and", "logical_or", "logical_xor", "maximum", "minimum"})
+_BOTH = frozenset({
+    "atan2", "fmax", "fmin", "heaviside", "hypot", "logaddexp", "logaddexp2", "logical_and", "logical_or",
+    "logical_xor", "maximum", "minimum",
+})  # fmt: skip
 _FIRST = _BOTH | {"eq", "fmod", "ge", "gt", "le", "lt", "ne"}
 makers.append(globals())
 
