@@ -70,6 +70,7 @@ from .ops.arithmetic import *
 from .ops.assigning import *
 from .ops.conversion import *
 from .ops.creation import *
+from .ops.distinct import *
 from .ops.division import *
 from .ops.drawing import *
 from .ops.einsum import *
@@ -86,14 +87,22 @@ from .ops.nn.losses import (
 from .ops.nn.piecewise import threshold
 from .ops.nn.softmax import log_softmax, softmax
 from .ops.norms import *
+from .ops.ordering import *
 from .ops.powers import *
+from .ops.quantiles import *
 from .ops.ranges import *
 from .ops.rearranging import *
 from .ops.reduction import *
+from .ops.replacing import *
 from .ops.rounding import *
+from .ops.running import *
+from .ops.scatter_reducing import *
+from .ops.scattering import *
 from .ops.selection import *
 from .ops.shape import *
+from .ops.splitting import *
 from .ops.statistics import *
+from .ops.windows import *
 from .printing import (
     set_printoptions,
 )
@@ -154,6 +163,7 @@ __all__ += _ops.arithmetic.__all__
 __all__ += _ops.assigning.__all__
 __all__ += _ops.conversion.__all__
 __all__ += _ops.creation.__all__
+__all__ += _ops.distinct.__all__
 __all__ += _ops.division.__all__
 __all__ += _ops.drawing.__all__
 __all__ += _ops.einsum.__all__
@@ -163,14 +173,22 @@ __all__ += _ops.indexing.__all__
 __all__ += _ops.joining.__all__
 __all__ += _ops.linalg.products.__all__
 __all__ += _ops.norms.__all__
+__all__ += _ops.ordering.__all__
 __all__ += _ops.powers.__all__
+__all__ += _ops.quantiles.__all__
 __all__ += _ops.ranges.__all__
 __all__ += _ops.rearranging.__all__
 __all__ += _ops.reduction.__all__
+__all__ += _ops.replacing.__all__
 __all__ += _ops.rounding.__all__
+__all__ += _ops.running.__all__
+__all__ += _ops.scatter_reducing.__all__
+__all__ += _ops.scattering.__all__
 __all__ += _ops.selection.__all__
 __all__ += _ops.shape.__all__
+__all__ += _ops.splitting.__all__
 __all__ += _ops.statistics.__all__
+__all__ += _ops.windows.__all__
 __all__.sort()
 
 if "DISTGRAD_TRACE" in _os.environ:

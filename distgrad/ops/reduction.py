@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
@@ -33,12 +32,6 @@ from .rearranging import flip
 from .shape import filled
 
 __all__ = ["all", "any", "count_nonzero", "cumsum", "mean", "prod", "sum"]
-
-values_and_indices: dict[str, Any] = {
-    name: namedtuple(name, ["values", "indices"])
-    for name in ("max", "min", "median", "sort", "topk", "mode", "kthvalue")
-}
-
 
 # Its arguments by position, which is quicker, and unknown to NumPy's stubs.
 _add_reduce: Any = np.add.reduce
