@@ -88,6 +88,7 @@ from .ops.nn.piecewise import threshold
 from .ops.nn.softmax import log_softmax, softmax
 from .ops.norms import *
 from .ops.ordering import *
+from .ops.positions import *
 from .ops.powers import *
 from .ops.quantiles import *
 from .ops.ranges import *
@@ -174,6 +175,7 @@ __all__ += _ops.joining.__all__
 __all__ += _ops.linalg.products.__all__
 __all__ += _ops.norms.__all__
 __all__ += _ops.ordering.__all__
+__all__ += _ops.positions.__all__
 __all__ += _ops.powers.__all__
 __all__ += _ops.quantiles.__all__
 __all__ += _ops.ranges.__all__

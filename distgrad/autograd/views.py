@@ -90,6 +90,11 @@ def refresh(t: Tensor, asked: bool = False) -> None:
             return
         if view.made is not None:
             raise unfollowed(view, node, t.output_nr, True)
+        if base._view is not None:  # only what had views already and was then given another shape in place
+            raise RuntimeError(
+                "a view's base was given another shape in place (squeeze_, t_, …), and then it or another view of it "
+                "was modified inplace: the view's history cannot follow. Take views after the change of shape."
+            )
         before, recording.enabled = recording.enabled, True
         try:
             rebase(t, stepped(base, view.steps())._node)

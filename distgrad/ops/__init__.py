@@ -10,6 +10,7 @@ from . import (
     drawing,
     einsum,
     elementwise,
+    in_place,
     indexing,
     linalg,
     nn,
@@ -20,6 +21,6 @@ from . import (
 )
 
 __all__ = [
-    "arithmetic", "assigning", "conversion", "creation", "drawing", "einsum", "elementwise", "indexing", "linalg", "nn",
-    "norms", "reduction", "selection", "shape",
+    "arithmetic", "assigning", "conversion", "creation", "drawing", "einsum", "elementwise", "in_place", "indexing",
+    "linalg", "nn", "norms", "reduction", "selection", "shape",
 ]  # fmt: skip

@@ -55,9 +55,7 @@ def _collected(input: Tensor, dim: int | None, inverse: bool, counts: bool, orde
     with backend.where_it_lies(x):
         d = None if dim is None else axis(dim, x.ndim)
         if d is not None and x.ndim and not x.size and x.shape[d]:
-            raise RuntimeError(
-                "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied"
-            )
+            raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
         rows = x.reshape(-1, 1) if d is None or x.ndim == 0 else _as_rows(xp, x, d)
         n = len(rows)
         index = _lexicographic(xp, rows) if ordered else xp.arange(n)
@@ -134,9 +132,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 
 
 @checked
-def isin(
-    elements: Operand, test_elements: Operand, *, assume_unique: bool = False, invert: bool = False
-) -> Tensor:
+def isin(elements: Operand, test_elements: Operand, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Of each element whether it is one of ``test_elements`` (bool); either may be a number, one a tensor.
 
     >>> torch.isin(torch.tensor([1, 2, 3]), torch.tensor([2, 5]))

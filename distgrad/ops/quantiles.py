@@ -6,15 +6,16 @@ from typing import Any
 
 from .. import backend, return_types
 from .._arguments import checked
-from ..autograd import Tensor
+from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import Dims, DType, attach, axis, method, ndim_of, raw, unknown
+from ._declare import Dims, DType, attach, axes, axis, method, ndim_of, raw, unknown
 from .creation import tensor
 from .extremes import amax, amin
 from .indexing import gather
 from .ordering import sort
-from .reduction import _in_type, sum
+from .reduction import _in_type, _spread, _sum, sum
 from .selection import where
+from .shape import filled
 
 __all__ = ["aminmax", "nanmean", "nanquantile", "nansum", "quantile"]
 
@@ -34,7 +35,7 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
     if x.dtype.kind == "c":
         raise unknown("aminmax", x)
     if dim is None and not x.size:
-        raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity.")
+        raise RuntimeError("aminmax(): cannot compute over an empty dimension as the operation has no identity.")
     if dim is not None and x.ndim and not x.shape[axis(dim, x.ndim)]:
         raise IndexError(f"aminmax(): Expected reduction dim {axis(dim, x.ndim)} to have non-zero size.")
     dims: Dims = () if dim is None else dim
@@ -42,6 +43,18 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
 
 attach("aminmax", aminmax)
+
+
+@primitive(grad_name="NansumBackward0")
+def _nansum(xp, x, dims, keepdim):
+    return _sum_forward(xp, xp.where(x == x, x, x.dtype.type(0)), dims, keepdim)
+
+
+_sum_forward = _sum.primitive.forward
+_nansum.defvjp(
+    lambda g, ans, x, dims, keepdim: filled(_spread(g, x.shape, dims, keepdim), x.shape) * (x == x),
+    saves="x",
+)
 
 
 @method("nansum")
@@ -57,7 +70,7 @@ def nansum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DTy
         input = _in_type(input, dtype)
     if raw(input).dtype.kind in "biu":
         return sum(input, dim, keepdim)
-    return sum(where(input.isnan(), 0.0, input), dim, keepdim)
+    return _nansum(input, axes(dim, ndim_of(input)), keepdim)
 
 
 @method("nanmean")
@@ -69,14 +82,11 @@ def nanmean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DT
     """
     if raw(input).dtype.kind in "biu":
         raise RuntimeError(
-            "nanmean(): expected input to have floating point or complex dtype but got "
-            f"{input.dtype.tensor_type[:-6]}"
+            f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype.tensor_type[:-6]}"
         )
     if dtype is not None:
         input = _in_type(input, dtype)
-    number = ~input.detach().isnan()
-    total = sum(where(number, input, 0.0), dim, keepdim)
-    return total / sum(number, dim, keepdim)
+    return nansum(input, dim, keepdim) / sum(~input.detach().isnan(), dim, keepdim)
 
 
 _WAYS = ("linear", "lower", "higher", "midpoint", "nearest")

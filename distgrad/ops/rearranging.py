@@ -10,6 +10,7 @@ import numpy as np
 from .. import backend
 from .._arguments import checked
 from ..autograd import Tensor, primitive
+from ..autograd.views import write
 from ._declare import Dims, attach, axis, method, ndim_of, raw, sizes
 from .indexing import _getitem
 
@@ -121,6 +122,12 @@ def _triangle(name: str) -> Any:
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
         return keep(input, diagonal)
 
+    def inplace(self: Tensor, diagonal: int = 0) -> Tensor:
+        return write(keep.primitive, self, (diagonal,), {})
+
+    inplace.__name__ = inplace.__qualname__ = name + "_"
+    inplace.__doc__ = f"In-place version of :func:`{name}`."
+    attach(name + "_", inplace)
     triangle.__name__ = triangle.__qualname__ = name
     side = "below or on" if name == "tril" else "above or on"
     rows = ("[1., 0.]", "[1., 1.]") if name == "tril" else ("[1., 1.]", "[0., 1.]")

@@ -13,6 +13,7 @@ from .._arguments import misfit
 from ..autograd import Tensor, primitive
 from ..autograd.grad_mode import recording
 from ..autograd.tensor import TENSORS
+from ..autograd.views import write
 from ._declare import (
     Dims,
     DType,
@@ -279,3 +280,9 @@ def _cumsum(xp, x, dim):
 
 
 _cumsum.defvjp(lambda g, ans, x, dim: flip(_cumsum(flip(g, dim), dim), dim), saves="")
+
+
+@method("cumsum_")
+def cumsum_(self: Tensor, dim: int, *, dtype: DType = None) -> Tensor:
+    """In-place version of :func:`cumsum`."""
+    return write(_cumsum.primitive, self, (axis(dim, ndim_of(self)),), {})

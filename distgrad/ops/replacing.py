@@ -34,9 +34,7 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
     n = x.shape[d]
     if not -n <= index < n:
-        raise IndexError(
-            f"select(): index {index} out of range for tensor of size {list(x.shape)} at dimension {d}"
-        )
+        raise IndexError(f"select(): index {index} out of range for tensor of size {list(x.shape)} at dimension {d}")
     _fits("slice", (*x.shape[:d], *x.shape[d + 1 :]), src)
     return _written(input, src.to(input.dtype), (*(slice(None),) * d, index), "SelectScatterBackward0")
 

@@ -9,6 +9,7 @@ import numpy as np
 from .. import backend, return_types
 from ..autograd import Tensor, primitive
 from ..autograd.recording import watched
+from ..autograd.views import write
 from ._declare import DType, axis, in_float32, method, ndim_of, raw, unknown, wide
 from .elementwise import exp, log
 from .indexing import _grid, _scattered
@@ -75,6 +76,12 @@ _so_far.defvjp(
     lambda g, ans, x, index, dim, name: _scattered(g, tuple(x.shape), _grid(index, dim)),
     saves="x",
 )
+
+
+@method("cumprod_")
+def cumprod_(self: Tensor, dim: int, *, dtype: DType = None) -> Tensor:
+    """In-place version of :func:`cumprod`."""
+    return write(_cumprod.primitive, self, (axis(dim, ndim_of(self)),), {})
 
 
 def _extreme_so_far(name: str, ufunc: str) -> Any:

@@ -10,11 +10,10 @@ from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.recording import watched
 from ._declare import attach, method, raw, wide
-from ._index import is_basic
-from .division import div
 from .creation import ones_like, zeros_like
+from .division import div
 from .indexing import _getitem
-from .scattering import _increased, _written, addressed, slices, ufunc_at
+from .scattering import _increased, _written, add_at, addressed, combine_at, slices
 from .selection import _where
 
 __all__ = ["index_reduce", "scatter_reduce"]
@@ -39,10 +38,7 @@ def _neutral(kind: Any, reduce: str) -> Any:
 def _put_together(xp: Any, x: Any, source: Any, index: Any, reduce: str) -> Any:
     out = xp.array(wide(x))
     source = wide(source)
-    if is_basic(index):
-        out[index] = getattr(xp, _UFUNCS[reduce])(out[index], source)
-    else:
-        ufunc_at(xp, _UFUNCS[reduce])(out, index, source)
+    combine_at(xp, _UFUNCS[reduce], out, index, source)
     return out.astype(x.dtype, copy=False)
 
 
@@ -59,10 +55,7 @@ def _share(g: Any, ans: Any, x: Any, source: Any, index: Any) -> Any:
         same = (raw(x) == raw(ans)).astype(raw(ans).dtype)
         equal = (raw(source) == raw(ans)[index]).astype(raw(ans).dtype)
         count = xp.array(same)  # NumPy may have made a scalar
-        if is_basic(index):
-            count[index] += equal
-        else:
-            xp.add.at(count, index, equal)
+        add_at(xp, count, index, equal)
     return g / (count if not isinstance(g, Tensor) else Tensor._wrap(count, None))
 
 
@@ -92,10 +85,7 @@ def _product_vjp_source(g, ans, x, source, index, name):
     with backend.where_it_lies(raw(source)):
         zero = raw(source) == 0
         zeros = xp.zeros(raw(ans).shape, np.int64)
-        if is_basic(index):
-            zeros[index] += zero
-        else:
-            xp.add.at(zeros, index, zero.astype(np.int64))
+        add_at(xp, zeros, index, zero.astype(np.int64))
         single = zero & (zeros[index] == 1)
     if not bool(zero.any()):
         return _getitem(g * ans.conj(), index) / source.conj()

@@ -163,8 +163,8 @@ def scatter(
     """``out[index[i][j]][j] = src[i][j]`` (for ``dim`` 0): ``input`` with the elements of ``src``, or one number, put
     where ``index`` (int64) says.
 
-    With ``reduce`` ``"add"`` or ``"multiply"`` they are added to, or multiplied with, what is there, without a
-    gradient for ``src`` in the second case.  Of several for one place the last counts.  RuntimeError for shapes that
+    With ``reduce`` ``"add"`` or ``"multiply"`` they are added to, or multiplied with, what is there; of this there is
+    no gradient, as in PyTorch.  Of several for one place the last counts.  RuntimeError for shapes that
     do not fit, an index out of bounds, and another dtype of ``src``.
 
     >>> torch.scatter(torch.zeros(2, 3), 1, torch.tensor([[0], [2]]), 1.0)
@@ -183,29 +183,47 @@ def scatter(
     if reduce is None:
         tensor = source.__class__ in TENSORS
         return Plan(_written, source, at, "ScatterBackward0" if tensor else "ScatterBackward1", index)
-    if reduce == "add":
-        return Plan(_increased, source, at, "ScatterBackward2", index)
-    if reduce == "multiply":
-        return Plan(_multiplied, source, at, "ScatterBackward2", index)
+    if reduce in ("add", "multiply"):
+        return Plan(_combined, source, at, reduce, index)
     raise RuntimeError("reduce argument must be either add or multiply.")
 
 
-@primitive(meta="value", grad_name=_node("ScatterBackward2"))
-def _multiplied(xp, x, value, index, name):
+@primitive(meta="value", grad_name="NotImplemented")
+def _combined(xp, x, value, index, name):
+    """``x`` with ``value`` added to or multiplied with (``name``) what is at ``index``."""
     out = xp.array(x)
-    if is_basic(index):
-        out[index] *= value
-    else:
-        ufunc_at(xp, "multiply")(out, index, value)
+    combine_at(xp, name, out, index, value)
     return out
 
 
-def ufunc_at(xp: Any, name: str) -> Any:
-    """``ufunc.at``; NotImplementedError, which says so, where the array library has none."""
-    found = getattr(getattr(xp, name), "at", None)
-    if found is None:
-        raise NotImplementedError(f"scattering with '{name}' is not implemented on this device")
-    return found
+def _no_rule(g, ans, x, value, index, name):
+    raise RuntimeError("derivative for aten::scatter is not implemented: use scatter_add or scatter_reduce")
+
+
+_combined.defvjp(_no_rule, _no_rule, saves="")
+
+
+def combine_at(xp: Any, name: str, out: Any, index: Any, value: Any) -> None:
+    """``out[index] = ufunc(out[index], value)``, where every occurrence counts, ``name`` being the ufunc's."""
+    ufunc = getattr(xp, name)
+    if is_basic(index):
+        out[index] = ufunc(out[index], value)
+        return
+    if xp is np:
+        ufunc.at(out, index, value)
+        return
+    # CuPy knows this of few functions: here the first occurrences of all places are written, then the second ones, …
+    places = xp.arange(out.size).reshape(out.shape)[index].reshape(-1)
+    values = xp.broadcast_to(xp.asarray(value, out.dtype), out[index].shape).reshape(-1)
+    order = xp.argsort(places)
+    ordered = places[order]
+    counted = xp.arange(ordered.size)
+    which = counted - xp.searchsorted(ordered, ordered, side="left")
+    flat = out.reshape(-1)
+    for k in range(int(which.max()) + 1 if which.size else 0):
+        chosen = order[which == k]
+        flat[places[chosen]] = ufunc(flat[places[chosen]], values[chosen])
+    out[...] = flat.reshape(out.shape)
 
 
 @writes
@@ -238,8 +256,10 @@ def slices(name: str, input: Tensor, dim: int, index: Tensor, source: Tensor) ->
     x, at, y = raw(input), _vector(name, index), raw(source)
     d = axis(dim, x.ndim)
     if x.dtype != y.dtype:
-        raise RuntimeError(f"{name}(): self and source expected to have the same dtype, but got (self) "
-                           f"{input.dtype.tensor_type[:-6]} and (source) {source.dtype.tensor_type[:-6]}")
+        raise RuntimeError(
+            f"{name}(): self and source expected to have the same dtype, but got (self) "
+            f"{input.dtype.tensor_type[:-6]} and (source) {source.dtype.tensor_type[:-6]}"
+        )
     n = y.shape[d] if y.ndim and d < y.ndim else 1
     if at.size != n and not (x.ndim == 0 or y.ndim == 0):
         raise RuntimeError(
@@ -304,7 +324,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Operand) -> Plan |
     tensor = value.__class__ in TENSORS
     if tensor and ndim_of(value):
         raise RuntimeError(
-            f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {ndim_of(value)} dimension(s)."
+            "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+            f"{ndim_of(value)} dimension(s)."
         )
     if not tensor:
         value = _number(value, x)
@@ -322,9 +343,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Operand) -> Plan |
 
 
 @writes
-def index_put(
-    input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
-) -> Plan | None:
+def index_put(input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Plan | None:
     """``input`` with ``input[indices] = values``, or, to ``accumulate``, with them added, every occurrence by itself.
 
     >>> torch.index_put(torch.zeros(3), (torch.tensor([0, 0]),), torch.tensor(1.0), accumulate=True)

@@ -91,12 +91,11 @@ def _evenly_split(name: str, dims: int, least: int, doc: str) -> Any:
             )
         d = dims if n > 1 else 0
         size = array(input).shape[d]
-        if isinstance(what, int | np.integer):
-            if what <= 0 or size % what:
-                raise RuntimeError(
-                    f"torch.{name} attempted to split along dimension {d}, but the size of the dimension {size} is "
-                    f"not divisible by the split_size {what}!"
-                )
+        if isinstance(what, int | np.integer) and (what <= 0 or size % what):
+            raise RuntimeError(
+                f"torch.{name} attempted to split along dimension {d}, but the size of the dimension {size} is "
+                f"not divisible by the split_size {what}!"
+            )
         return tensor_split(input, what, d)
 
     split.__name__ = split.__qualname__ = name
@@ -156,7 +155,8 @@ atleast_1d = _at_least("atleast_1d", _in_1d, """The tensor, of no dimensions as 
     >>> torch.atleast_1d(torch.tensor(2.0))
     tensor([2.])
     """)  # fmt: skip
-atleast_2d = _at_least("atleast_2d", _in_2d, """The tensor with leading dimensions of size 1 up to two; of several a tuple.
+atleast_2d = _at_least("atleast_2d", _in_2d, """The tensor with dimensions of size 1 in front, up to two; of several a
+    tuple.
 
     >>> torch.atleast_2d(torch.tensor([1, 2]))
     tensor([[1, 2]])

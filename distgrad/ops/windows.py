@@ -18,7 +18,9 @@ def _over(xp: Any, x: Any, shape: tuple[int, ...], strides: tuple[int, ...], off
     bytes: an array whose memory's owner is that of ``x``, as a view's has to be."""
     if xp is not np:
         if offset:
-            raise NotImplementedError("as_strided with another offset is not implemented on this device")
+            if offset < 0 or not x.flags.c_contiguous:
+                raise NotImplementedError("as_strided at this offset of a view is not implemented on this device")
+            x = x.reshape(-1)[offset // x.itemsize :]
         return xp.lib.stride_tricks.as_strided(x, shape, strides)
     if 0 in shape:
         return x.reshape(-1)[:0].reshape(shape)
@@ -183,9 +185,7 @@ def _room(x: Any) -> int:
 
 
 @method("as_strided")
-def as_strided(
-    input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
-) -> Tensor:
+def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
     """The memory of ``input`` read with other sizes and strides, from its element ``storage_offset`` on (default: the
     first of ``input``); a view.
 
@@ -201,7 +201,9 @@ def as_strided(
     if len(shape) != len(strides):
         raise RuntimeError("mismatch in length of strides and shape")
     if any(s < 0 for s in strides):
-        raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(strides)}")
+        raise RuntimeError(
+            f"as_strided: Negative strides are not supported at the moment, got strides: {list(strides)}"
+        )
     if any(n < 0 for n in shape):
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
     start = _own_offset(x)
