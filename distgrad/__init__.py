@@ -79,6 +79,7 @@ from .ops.arithmetic import *
 from .ops.assigning import *
 from .ops.conversion import *
 from .ops.creation import *
+from .ops.distinct import *
 from .ops.division import *
 from .ops.drawing import *
 from .ops.einsum import *
@@ -101,16 +102,25 @@ from .ops.nn.losses import (
 from .ops.nn.piecewise import threshold
 from .ops.nn.softmax import log_softmax, softmax
 from .ops.norms import *
+from .ops.ordering import *
 from .ops.pairs import *
+from .ops.positions import *
 from .ops.powers import *
+from .ops.quantiles import *
 from .ops.ranges import *
 from .ops.rearranging import *
 from .ops.reduction import *
+from .ops.replacing import *
 from .ops.rounding import *
+from .ops.running import *
+from .ops.scatter_reducing import *
+from .ops.scattering import *
 from .ops.selection import *
 from .ops.shape import *
 from .ops.special import *
+from .ops.splitting import *
 from .ops.statistics import *
+from .ops.windows import *
 from .printing import (
     set_printoptions,
 )
@@ -176,6 +186,7 @@ __all__ += _ops.arithmetic.__all__
 __all__ += _ops.assigning.__all__
 __all__ += _ops.conversion.__all__
 __all__ += _ops.creation.__all__
+__all__ += _ops.distinct.__all__
 __all__ += _ops.division.__all__
 __all__ += _ops.drawing.__all__
 __all__ += _ops.einsum.__all__
@@ -187,16 +198,25 @@ __all__ += _ops.joining.__all__
 __all__ += _ops.linalg.building.__all__
 __all__ += _ops.linalg.products.__all__
 __all__ += _ops.norms.__all__
+__all__ += _ops.ordering.__all__
 __all__ += _ops.pairs.__all__
+__all__ += _ops.positions.__all__
 __all__ += _ops.powers.__all__
+__all__ += _ops.quantiles.__all__
 __all__ += _ops.ranges.__all__
 __all__ += _ops.rearranging.__all__
 __all__ += _ops.reduction.__all__
+__all__ += _ops.replacing.__all__
 __all__ += _ops.rounding.__all__
+__all__ += _ops.running.__all__
+__all__ += _ops.scatter_reducing.__all__
+__all__ += _ops.scattering.__all__
 __all__ += _ops.selection.__all__
 __all__ += _ops.shape.__all__
 __all__ += _ops.special.__all__
+__all__ += _ops.splitting.__all__
 __all__ += _ops.statistics.__all__
+__all__ += _ops.windows.__all__
 __all__.sort()
 
 if "DISTGRAD_TRACE" in _os.environ:

@@ -15,7 +15,7 @@ from ..autograd.tensor import TENSORS
 from ..autograd.views import write
 from ._declare import Device, DType, Operand, method
 
-__all__ = ["result_type"]
+__all__ = ["is_nonzero", "result_type"]
 
 
 @primitive(meta="x", grad_name="ToCopyBackward0")
@@ -139,6 +139,16 @@ def cpu(self: Tensor) -> Tensor:
 def cuda(self: Tensor, device: Device = None, non_blocking: bool = False) -> Tensor:
     """On a GPU, by default the current one."""
     return to(self, device="cuda" if device is None else device)
+
+
+@method("is_nonzero")
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the one element of ``input`` is not 0; RuntimeError for more or none.
+
+    >>> torch.is_nonzero(torch.tensor([0.0]))
+    False
+    """
+    return bool(input)
 
 
 @checked

@@ -11,10 +11,16 @@ import distgrad
 from distgrad.autograd import gradcheck, gradgradcheck
 from distgrad.autograd.fused import Fused
 from distgrad.autograd.primitive import REGISTRY
-from tests.ops import array_rows, elementwise_rows
+from tests.ops import array_rows, elementwise_rows, ordering_rows, scattering_rows, shape_rows
 from tests.ops.case import Row, differentiable, outputs
 
-ROWS = [*elementwise_rows.ROWS, *array_rows.ROWS]
+ROWS = [
+    *elementwise_rows.ROWS,
+    *array_rows.ROWS,
+    *ordering_rows.ROWS,
+    *scattering_rows.ROWS,
+    *shape_rows.ROWS,
+]
 # Primitives that no call on one device reaches as a recorded node, and where they are tested.
 ELSEWHERE = {
     "_bce_values": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",
@@ -22,8 +28,10 @@ ELSEWHERE = {
     "_smooth_values": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",
     "_cross_entropy_there": "tests/devices/test_rows.py: it is _cross_entropy on a device",
     "_dropped": "tests/ops/test_by_hand.py: it is random",
+    "_combined": "tests/ops/test_scattering.py: it refuses to be differentiated",
     "_move": "tests/ops/test_by_hand.py: it needs two devices",
     "floor_divide": "tests/ops/exceptional.py: it refuses to be differentiated",
+    "_taken_again": "tests/ops/test_windows.py: it is met in third derivatives",
     "copy": "tests/autograd/test_inplace.py: it is in-place alone",
     "fill": "tests/autograd/test_inplace.py: it is in-place alone",
     "zero": "tests/autograd/test_inplace.py: it is in-place alone",
