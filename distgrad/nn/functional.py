@@ -23,8 +23,10 @@ from ..ops.nn.activation import (
     silu,
     softplus,
 )
+from ..ops.nn.convolution import *
 from ..ops.nn.dropout import dropout
 from ..ops.nn.embedding import embedding
+from ..ops.nn.layer_normalization import group_norm, instance_norm, layer_norm, rms_norm
 from ..ops.nn.linear import linear
 from ..ops.nn.losses import (
     binary_cross_entropy,
@@ -46,8 +48,10 @@ from ..ops.nn.losses import (
     soft_margin_loss,
     triplet_margin_loss,
 )
+from ..ops.nn.max_pooling import *
 from ..ops.nn.normalization import batch_norm
 from ..ops.nn.piecewise import hardsigmoid, hardswish, hardtanh, relu6, softsign, tanhshrink, threshold
+from ..ops.nn.pooling import *
 from ..ops.nn.softmax import log_softmax, softmax, softmin
 from ..ops.norms import norm
 from ..ops.ranges import arange
