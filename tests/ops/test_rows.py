@@ -11,12 +11,13 @@ import distgrad
 from distgrad.autograd import gradcheck, gradgradcheck
 from distgrad.autograd.fused import Fused
 from distgrad.autograd.primitive import REGISTRY
-from tests.ops import array_rows, elementwise_rows
+from tests.ops import array_rows, elementwise_rows, normalization_rows, spatial_rows
 from tests.ops.case import Row, differentiable, outputs
 
-ROWS = [*elementwise_rows.ROWS, *array_rows.ROWS]
+ROWS = [*elementwise_rows.ROWS, *array_rows.ROWS, *normalization_rows.ROWS, *spatial_rows.ROWS]
 # Primitives that no call on one device reaches as a recorded node, and where they are tested.
 ELSEWHERE = {
+    "_taken": "tests/ops/test_spatial.py: it is the reference of a fused one",
     "_bce_values": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",
     "_huber_of_difference": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",
     "_smooth_values": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",

@@ -82,8 +82,8 @@ class _Layout:
         self.rows = (geo.out[0], *geo.padded[1:]) if self.flat else geo.out  # of one row of columns
         self.length = math.prod(self.rows)
         # the last windows of a flat layout read over the end of the last plane
-        self.slack = sum(d * (k - 1) * s for k, d, s in zip(geo.kernel, geo.dilation, _strides(geo.padded), strict=True))
-        self.slack = self.slack if self.flat else 0
+        reach = zip(geo.kernel, geo.dilation, _strides(geo.padded), strict=True)
+        self.slack = sum(d * (k - 1) * s for k, d, s in reach) if self.flat else 0
 
     def padded(self, xp: Any, x: Any) -> Any:
         """(N, C, *sizes) with zeros around, and some behind for a flat layout."""
@@ -156,7 +156,7 @@ def correlate(xp: Any, x: Any, weight: Any, bias: Any, geo: Geometry) -> Any:
 
 
 def spread(xp: Any, g: Any, weight: Any, bias: Any, geo: Geometry) -> Any:
-    """The transposed convolution (N, C, *sizes) of g (N, O, *out) with weight (O, C / groups, *kernel), plus bias (C)."""
+    """The transposed convolution (N, C, *sizes) of g (N, O, *out) with weight (O, C / groups, *kernel), bias (C)."""
     n, o, groups = g.shape[0], weight.shape[0], geo.groups
     lay = _Layout(xp, geo)
     channels = weight.shape[1] * groups
@@ -223,4 +223,5 @@ def of_columns(xp: Any, columns: Any, geo: Geometry) -> Any:
     lay = _Layout(xp, geo)
     lay.flat, lay.rows, lay.length, lay.slack = False, geo.out, math.prod(geo.out), 0
     taps = math.prod(geo.kernel)
-    return xp.ascontiguousarray(folded(xp, columns.reshape(columns.shape[0], columns.shape[1] // taps, taps, lay.length), lay))
+    apart = columns.reshape(columns.shape[0], columns.shape[1] // taps, taps, lay.length)
+    return xp.ascontiguousarray(folded(xp, apart, lay))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..._arguments import is_number
+from ..._arguments import is_number, kind_of
 from ...autograd import Tensor
 from ...autograd.tensor import TENSORS
 from .._declare import needs_tensor
@@ -29,9 +29,10 @@ def whole(function: str, name: str, value: Any) -> int:
     """An integer; TypeError, naming the argument, for anything else."""
     if value.__class__ is int:
         return value
-    if isinstance(value, bool) or isinstance(value, float) or not (is_number(value) and hasattr(value, "__index__")):
-        kind = type(value).__name__
-        raise TypeError(f"{function}(): argument '{name}' must be int or tuple of ints, but found element of type {kind}")
+    if isinstance(value, (bool, float)) or not (is_number(value) and hasattr(value, "__index__")):
+        raise TypeError(
+            f"{function}(): argument '{name}' must be int or tuple of ints, but found element of type {kind_of(value)}"
+        )
     return int(value.__index__())
 
 

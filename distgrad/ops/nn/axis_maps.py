@@ -101,7 +101,7 @@ def _occurrence(values: np.ndarray) -> np.ndarray:
     return out
 
 
-def of_entries(sizes: tuple[int, int], there: np.ndarray, here: np.ndarray, weight: np.ndarray | None = None) -> AxisMap:
+def of_entries(sizes: tuple[int, int], there: np.ndarray, here: np.ndarray, weight: Any = None) -> AxisMap:
     """The matrix with ``weight`` (1 by default) at ``[there, here]``, entries at one place added up."""
     steps = []
     if len(there):
@@ -150,7 +150,8 @@ def of_windows(n: int, kernel: int, stride: int, padding: int, dilation: int, ou
 
 @functools.lru_cache(maxsize=512)
 def of_shares(n: int, out: int) -> AxisMap:
-    """The sum over each of ``out`` windows that cover ``n`` elements evenly: floor(i n / out) to ceil((i + 1) n / out)."""
+    """The sum over each of ``out`` windows that cover ``n`` elements evenly: from floor(i n / out) to
+    ceil((i + 1) n / out)."""
     if out and n % out == 0:
         return of_windows(n, n // out, n // out, 0, 1, out)
     starts, counts = shares(n, out)
@@ -191,6 +192,4 @@ def _beside(xp: Any, factor: Any, x: Any) -> Any:
     return xp.asarray(np.asarray(factor, x.real.dtype))
 
 
-mapped.defvjp(
-    lambda g, ans, x, maps, before, after, name: mapped(g, maps.transposed, after, before, name), saves=""
-)
+mapped.defvjp(lambda g, ans, x, maps, before, after, name: mapped(g, maps.transposed, after, before, name), saves="")

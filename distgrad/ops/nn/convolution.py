@@ -72,8 +72,8 @@ def _numbers(name: str, word: str, value: Any, n: int) -> tuple[int, ...]:
     """``value`` for each dimension, in the words of convolutions."""
     if isinstance(value, (tuple, list)) and len(value) not in (1, n):
         raise RuntimeError(
-            f"expected {word} to be a single integer value or a list of {n} values to match the convolution dimensions, "
-            f"but got {word}={list(value)}"
+            f"expected {word} to be a single integer value or a list of {n} values to match the convolution "
+            f"dimensions, but got {word}={list(value)}"
         )
     found = each(name, word, value, n)
     if word == "stride" and min(found) <= 0:
@@ -89,7 +89,8 @@ def _check(name: str, n: int, x: Tensor, weight: Tensor, bias: Tensor | None, gr
     """The checks of ranks, channels and dtypes that all have in common."""
     if x.ndim not in (n + 1, n + 2):
         raise RuntimeError(
-            f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of size: {list(x.shape)}"
+            f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of size: "
+            f"{list(x.shape)}"
         )
     if groups <= 0:
         raise RuntimeError("non-positive groups is not supported")
@@ -106,8 +107,8 @@ def _check(name: str, n: int, x: Tensor, weight: Tensor, bias: Tensor | None, gr
         )
     if kernel[0] % groups:
         raise RuntimeError(
-            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of size "
-            f"[{kernel}] instead"
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of "
+            f"size [{kernel}] instead"
         )
     channels = shape[-n - 1]
     expected = kernel[0] if transposed else kernel[1] * groups
@@ -125,15 +126,20 @@ def _check(name: str, n: int, x: Tensor, weight: Tensor, bias: Tensor | None, gr
     if x.dtype != weight.dtype:
         raise RuntimeError(f"expected scalar type {noun(x)} but found {noun(weight)}")
     if bias is not None and bias.dtype != x.dtype:
-        raise RuntimeError(f"Input type ({_plain(x)}) and bias type ({_plain(bias)}) should be the same")
+        raise RuntimeError(f"Input type ({plain_name(x)}) and bias type ({plain_name(bias)}) should be the same")
     if x._data.dtype.kind == "b":
         raise NotImplementedError(f"\"{name}\" not implemented for 'Bool'")
 
 
-def _plain(x: Tensor) -> str:
+WORDS = {
+    "float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16", "int64": "long int",
+}  # fmt: skip
+
+
+def plain_name(x: Tensor) -> str:
     """C++'s name of a dtype."""
     name = str(x.dtype).removeprefix("torch.")
-    return {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16"}.get(name, name)
+    return WORDS.get(name, name)
 
 
 def _conv(
@@ -151,8 +157,8 @@ def _conv(
     extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     if any(e > p for e, p in zip(extent, geo.padded, strict=True)) or min(kernel) == 0:
         raise RuntimeError(
-            f"Calculated padded input size per channel: ({listed(geo.padded)}). Kernel size: ({listed(extent)}). Kernel "
-            "size can't be greater than actual input size"
+            f"Calculated padded input size per channel: ({listed(geo.padded)}). Kernel size: ({listed(extent)}). "
+            "Kernel size can't be greater than actual input size"
         )
     return batched(lambda x: _convolution(x, weight, bias, geo), x, n)
 
@@ -170,8 +176,16 @@ def _named(padding: str, kernel: Any, stride: Any, dilation: Any) -> tuple[tuple
 
 
 def _conv_transpose(
-    n: int, x: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any
-) -> Tensor:  # fmt: skip
+    n: int,
+    x: Tensor,
+    weight: Tensor,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+) -> Tensor:
     name = f"conv_transpose{n}d"
     _check(name, n, x, weight, bias, groups, True)
     kernel = tuple(weight.shape[2:])

@@ -73,7 +73,11 @@ def _seen(a: Any, view: tuple[int, int, int]) -> Any:
     return a.reshape(-1, *(view[1:2] if view[2] == 1 else view[1:])) if a.size else a.reshape(0, *view[1:])
 
 
-@fused(reference=_reference, inputs=3, grad_name=lambda node: (node.kwargs or {}).get("name", "NativeLayerNormBackward0"))
+def _name(node: Any) -> str:
+    return (node.kwargs or {}).get("name", "NativeLayerNormBackward0")
+
+
+@fused(reference=_reference, inputs=3, grad_name=_name)
 def _normalized(xp, x, weight, bias, rows, view, eps, centre, notice=None, name=""):
     """``x`` as (rows, n) brought to variance 1, and to mean 0 if ``centre``; then, seen as (A, B, L) = ``view``, scaled
     and shifted by the numbers of B.  ``notice(mean, var, n)`` is told of the rows' statistics.
@@ -115,8 +119,8 @@ def _normalized(xp, x, weight, bias, rows, view, eps, centre, notice=None, name=
 def _normalized_backward(
     xp, g, ans, kept, wanted, x, weight, bias, rows, view, eps, centre, notice=None, name=""
 ):  # fmt: skip
-    """With x̂ the normalized input: g x̂ summed for the weight, g summed for the bias, and for the input, of h = weight g,
-    (h - mean(h) - x̂ mean(h x̂)) / σ, without the first mean if there was no centring."""
+    """With x̂ the normalized input: g x̂ summed for the weight, g summed for the bias, and for the input, of
+    h = weight g, (h - mean(h) - x̂ mean(h x̂)) / σ, without the first mean if there was no centring."""
     mean, inverse = kept
     grad, a = _flat(g, rows), _flat(x, rows)
     gx = xp.empty(a.shape, a.dtype)
@@ -303,7 +307,8 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """(x - mean) / sqrt(var + eps) * weight + bias, each channel of each sample (Ulyanov et al. 2016, arXiv:1607.08022).
+    """(x - mean) / sqrt(var + eps) * weight + bias, each channel of each sample by itself (Ulyanov et al. 2016,
+    arXiv:1607.08022).
 
     Args:
         input: (N, C, *), floating.

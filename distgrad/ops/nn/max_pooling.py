@@ -11,8 +11,8 @@ from ... import backend
 from ..._arguments import checked
 from ...autograd import Tensor, fused, primitive
 from ...autograd.grad_mode import recording
-from .._declare import noun, raw
-from ._spatial import batched, tensor_of
+from .._declare import noun, raw, wide
+from ._spatial import tensor_of
 from .axis_maps import Maps, of_shares
 from .pooling import Sizes, Windows, adaptive_sizes, in_turn
 
@@ -103,7 +103,7 @@ def _pool_reference(x: Any, maps: Maps, apart: bool, name: str, found: list[Any]
 @fused(reference=_pool_reference, inputs=1, grad_name=lambda node: node.args[3] if node.args is not None else "")
 def _max_pooled(xp, x, maps, apart, name, found):
     """The largest elements of windows, which are ``apart`` or overlap; where they are is put into ``found``."""
-    value, index = _largest(xp, x.astype(np.float32) if x.dtype.itemsize == 2 and x.dtype.kind in "fV" else x, maps, True)
+    value, index = _largest(xp, wide(x), maps, True)
     found.append(index)
     return value.astype(x.dtype, copy=False), tuple(x.shape[x.ndim - len(maps) :])
 
@@ -122,12 +122,11 @@ def _pool(x: Tensor, maps: Maps, apart: bool, name: str, indices: bool) -> Any:
     if not indices and not (x.requires_grad and recording.enabled):
         data = x._data
         with backend.where_it_lies(data):
-            half = data.dtype.itemsize == 2 and data.dtype.kind in "fV"
-            value, _ = _largest(backend.array_module(data), data.astype(np.float32) if half else data, maps, False)
+            value, _ = _largest(backend.array_module(data), wide(data), maps, False)
             return Tensor._wrap(value.astype(data.dtype, copy=False), None)
     found: list[Any] = []
     out = _max_pooled(x, maps, apart, name, found)
-    return (out, Tensor._wrap(found[0], None)) if indices else out
+    return (out, Tensor._wrap(found[0].copy(), None)) if indices else out
 
 
 def _max_pool(n: int, input: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool, both: bool) -> Any:
@@ -153,6 +152,7 @@ def _adaptive(n: int, x: Tensor, output_size: Any, both: bool) -> Any:
     given = list(zip(x.shape[-n:], sizes, strict=True))
     label = "SqueezeBackward1" if n == 1 else f"AdaptiveMaxPool{n}DBackward0"
     return _pool(x, in_turn([of_shares(m, o) for m, o in given]), all(o and m % o == 0 for m, o in given), label, both)
+
 
 @checked
 def max_pool1d(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ... import backend
 from ..._arguments import checked
 from ...autograd import Tensor
 from .._declare import noun
-from ._spatial import batched, each, tensor_of, whole
+from ._spatial import each, tensor_of, whole
 from .axis_maps import AxisMap, Maps, mapped, of_shares, of_windows, shares
 
 __all__ = [
@@ -73,13 +72,14 @@ class Windows:
 
     def maps(self, shape: tuple[int, ...]) -> Maps:
         """The sums over windows, axis by axis."""
-        given = zip(shape[-self.n :], self.kernel, self.stride, self.padding, self.dilation, self.out(shape), strict=True)
+        out, n = self.out(shape), shape[-self.n :]
+        given = zip(n, self.kernel, self.stride, self.padding, self.dilation, out, strict=True)
         return in_turn([of_windows(*sizes) for sizes in given])
 
     def counts(self, shape: tuple[int, ...], with_padding: bool) -> list[np.ndarray]:
         """How many elements each window has, axis by axis; with or without padding, without what hangs over the end."""
-        found = []
-        for n, k, s, p, o in zip(shape[-self.n :], self.kernel, self.stride, self.padding, self.out(shape), strict=True):
+        found, sizes = [], shape[-self.n :]
+        for n, k, s, p, o in zip(sizes, self.kernel, self.stride, self.padding, self.out(shape), strict=True):
             start = np.arange(o) * s - p
             end = np.minimum(start + k, n + p)
             found.append(end - start if with_padding else np.minimum(end, n) - np.maximum(start, 0))
@@ -144,8 +144,8 @@ def avg_pool1d(
     """
     if input.ndim not in (2, 3):
         raise RuntimeError(
-            f"Expected 2 to 3 dimensions, but got {input.ndim}-dimensional tensor for argument #1 'self' (while checking "
-            "arguments for avg_pool1d)"
+            f"Expected 2 to 3 dimensions, but got {input.ndim}-dimensional tensor for argument #1 'self' (while "
+            "checking arguments for avg_pool1d)"
         )
     windows = Windows("avg_pool1d", 1, kernel_size, stride, padding, 1, ceil_mode)
     return _avg_pool("avg_pool1d", 1, input, windows, count_include_pad, None)
@@ -238,8 +238,8 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Sizes) -> Tensor:
     """
     if input.ndim not in (2, 3):
         raise RuntimeError(
-            f"Expected 2 to 3 dimensions, but got {input.ndim}-dimensional tensor for argument #1 'self' (while checking "
-            "arguments for adaptive_avg_pool1d)"
+            f"Expected 2 to 3 dimensions, but got {input.ndim}-dimensional tensor for argument #1 'self' (while "
+            "checking arguments for adaptive_avg_pool1d)"
         )
     return adaptive_average("adaptive_avg_pool1d", 1, input, output_size)
 
