@@ -81,9 +81,10 @@ from .ops.infinities import *
 from .ops.joining import *
 from .ops.linalg.building import *
 from .ops.linalg.decompositions import cholesky, qr, svd
+from .ops.linalg.determinants import det, logdet, slogdet
 from .ops.linalg.norms import cdist, dist
 from .ops.linalg.products import *
-from .ops.linalg.solving import det, inverse, logdet, matrix_power, pinverse, slogdet
+from .ops.linalg.solving import inverse, matrix_power, pinverse
 from .ops.nn.activation import celu, erf, erfc, relu, selu
 from .ops.nn.losses import (
     cosine_similarity,

@@ -37,15 +37,17 @@ def norm(
         raise RuntimeError(
             f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {noun(input)}"
         )
-    dims = None if dim is None else axes(dim, ndim_of(input))
     if not (p is None or isinstance(p, str) or is_number(p)):
         raise misfit(p, "Number")
     if p == "nuc":
         from .linalg.norms import matrix_norm
 
+        if isinstance(dim, int):
+            raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {dim}")
         return matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f"norm: Order {p} not supported; it may be a number, inf, -inf, 'fro' or 'nuc'")
+    dims = None if dim is None else axes(dim, ndim_of(input))
     p = 2.0 if p in ("fro", None) else float(p)
     if (p < 0 or p == math.inf) and _count(raw(input).shape, dims) == 0:
         raise RuntimeError(

@@ -11,10 +11,10 @@ import distgrad
 from distgrad.autograd import gradcheck, gradgradcheck
 from distgrad.autograd.fused import Fused
 from distgrad.autograd.primitive import REGISTRY
-from tests.ops import array_rows, elementwise_rows
+from tests.ops import array_rows, elementwise_rows, linear_algebra_rows, signal_rows
 from tests.ops.case import Row, differentiable, outputs
 
-ROWS = [*elementwise_rows.ROWS, *array_rows.ROWS]
+ROWS = [*elementwise_rows.ROWS, *array_rows.ROWS, *linear_algebra_rows.ROWS, *signal_rows.ROWS]
 # Primitives that no call on one device reaches as a recorded node, and where they are tested.
 ELSEWHERE = {
     "_bce_values": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",
@@ -23,6 +23,8 @@ ELSEWHERE = {
     "_cross_entropy_there": "tests/devices/test_rows.py: it is _cross_entropy on a device",
     "_dropped": "tests/ops/test_by_hand.py: it is random",
     "_move": "tests/ops/test_by_hand.py: it needs two devices",
+    "heaviside": "tests/ops/test_linear_algebra.py: it refuses to be differentiated",
+    "_qr_r": "tests/ops/test_linear_algebra.py: it refuses to be differentiated",
     "floor_divide": "tests/ops/exceptional.py: it refuses to be differentiated",
     "copy": "tests/autograd/test_inplace.py: it is in-place alone",
     "fill": "tests/autograd/test_inplace.py: it is in-place alone",

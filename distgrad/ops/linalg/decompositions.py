@@ -51,7 +51,7 @@ _cholesky.defvjp(_cholesky_vjp, saves="ans")
 
 
 def _lower_factor(x: Tensor, upper: bool, name: str) -> Tensor:
-    squares(x, name)
+    squares(x, name, kernel="cholesky_cpu", whole=name != "cholesky")
     return _cholesky(x, upper, name)
 
 
@@ -127,7 +127,7 @@ _qr_r.defvjp(_no_r_gradient, saves="")
 
 def _factors(x: Tensor, mode: str, name: str) -> tuple[Tensor, Tensor]:
     matrices(x, name)
-    floating(x, name)
+    floating(x, name, kernel="geqrf_cpu")
     if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(
             f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
@@ -228,7 +228,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
     >>> torch.linalg.eigh(torch.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
     tensor([1., 2.])
     """
-    squares(A, "linalg.eigh")
+    squares(A, "linalg.eigh", kernel="linalg_eigh_cpu", whole=False)
     return linalg_eigh_result(*watched_results(_eigh(A, _uplo(UPLO), "linalg.eigh")))
 
 
@@ -239,8 +239,8 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     >>> torch.linalg.eigvalsh(torch.tensor([[2.0, 0.0], [0.0, 1.0]]))
     tensor([1., 2.])
     """
-    squares(A, "linalg.eigvalsh")
-    return watched_results(_eigh(A, _uplo(UPLO), "linalg.eigvalsh"))[0]
+    squares(A, "linalg.eigh", kernel="linalg_eigh_cpu", whole=False)
+    return watched_results(_eigh(A, _uplo(UPLO), "linalg.eigh"))[0]
 
 
 @primitive(meta="x", grad_name="LinalgSvdBackward0")
@@ -296,7 +296,7 @@ _svd.defvjp(_svd_vjp, saves="ans x")
 
 def _singular(x: Tensor, full: bool, name: str) -> tuple[Tensor, Tensor, Tensor]:
     matrices(x, name)
-    floating(x, name)
+    floating(x, name, kernel="linalg_svd_cpu")
     u, s, vh = watched_results(_svd(x, full, name))
     return u, s, vh
 
@@ -320,7 +320,7 @@ def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     >>> torch.linalg.svdvals(torch.tensor([[3.0, 0.0], [0.0, 2.0]]))
     tensor([3., 2.])
     """
-    return _singular(A, False, "linalg.svdvals")[1]
+    return _singular(A, False, "linalg.svd")[1]
 
 
 @method("svd")
