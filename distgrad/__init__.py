@@ -82,7 +82,7 @@ from .ops.joining import *
 from .ops.linalg.building import *
 from .ops.linalg.decompositions import cholesky, qr, svd
 from .ops.linalg.determinants import det, logdet, slogdet
-from .ops.linalg.norms import cdist, dist
+from .ops.linalg.norms import cdist, dist, norm
 from .ops.linalg.products import *
 from .ops.linalg.solving import inverse, matrix_power, pinverse
 from .ops.nn.activation import celu, erf, erfc, relu, selu
@@ -92,7 +92,6 @@ from .ops.nn.losses import (
 )
 from .ops.nn.piecewise import threshold
 from .ops.nn.softmax import log_softmax, softmax
-from .ops.norms import *
 from .ops.pairs import *
 from .ops.powers import *
 from .ops.ranges import *
@@ -155,7 +154,7 @@ __all__ = [
     "float", "float16", "float32", "float64", "get_default_dtype", "half", "hookimpl", "iinfo", "inf",
     "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8", "inverse", "is_grad_enabled",
     "is_inference_mode_enabled", "layout", "linalg", "load", "log_softmax", "logdet", "long", "manual_seed",
-    "matrix_power", "nan", "nn", "no_grad", "optim", "pairwise_distance", "pi", "pinverse", "promote_types",
+    "matrix_power", "nan", "nn", "no_grad", "norm", "optim", "pairwise_distance", "pi", "pinverse", "promote_types",
     "qr", "random", "relu", "save", "seed", "selu", "set_default_dtype", "set_grad_enabled", "set_printoptions",
     "short", "slogdet", "softmax", "sparse_coo", "sparse_coo_tensor", "strided", "svd", "threshold", "uint16",
     "uint32", "uint64", "uint8", "utils",
@@ -175,7 +174,6 @@ __all__ += _ops.infinities.__all__
 __all__ += _ops.joining.__all__
 __all__ += _ops.linalg.building.__all__
 __all__ += _ops.linalg.products.__all__
-__all__ += _ops.norms.__all__
 __all__ += _ops.pairs.__all__
 __all__ += _ops.powers.__all__
 __all__ += _ops.ranges.__all__

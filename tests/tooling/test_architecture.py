@@ -75,7 +75,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distributed.optim": TAPE | {"optim", "storage", "distributed.data_parallel", "distributed.algorithms", COMPRESSION}
     | UNDER_DATA_PARALLEL,
     "dtypes": set(),
+    "fft": {"_names", "ops"},
     "hookspecs": set(),
+    "linalg": {"_names", "ops.linalg"},
     "nn": TAPE | {"_names", "nn.base", "nn.modules", "random", "registry"} | OPERATIONS,
     "nn.base": TAPE | {"nn"},  # nn.parameter
     "nn.modules": TAPE | {"nn", "nn.base"} | OPERATIONS,

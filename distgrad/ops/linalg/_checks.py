@@ -14,7 +14,15 @@ from .._declare import noun, raw, unknown
 
 
 class _LinAlgError(RuntimeError):
-    """A matrix does not have what was asked for: an inverse, a factorization."""
+    """A matrix does not have what was asked for: an inverse, a factorization.
+
+    >>> try:
+    ...     torch.linalg.inv(torch.zeros(1, 1))
+    ... except torch.linalg.LinAlgError:
+    ...     print("singular")
+    ...
+    singular
+    """
 
 
 LinAlgError = _LinAlgError  # the class is named so in PyTorch
@@ -29,9 +37,8 @@ def h(x: Any) -> Any:
 def diagonal_mask(x: Any) -> Any:
     """An array that is true on the diagonal of matrices as wide as the last dimension of ``x``."""
     data = raw(x)
-    xp = backend.array_module(data)
-    n = data.shape[-1]
-    return xp.eye(n, dtype=np.bool_)
+    with backend.where_it_lies(data):
+        return backend.array_module(data).eye(data.shape[-1], dtype=np.bool_)
 
 
 def like(array: Any, x: Any) -> Any:

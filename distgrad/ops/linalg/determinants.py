@@ -137,4 +137,4 @@ def logdet(input: Tensor) -> Tensor:
     sign, logarithm = _sign_and_log(input, "logdet")
     if input.dtype.is_complex:
         return logarithm + log(sign)
-    return _where(logarithm, math.nan, raw(sign) != -1)
+    return _where(logarithm, math.nan, raw(sign != -1))

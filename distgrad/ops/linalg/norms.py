@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes
+from ... import backend, dtypes
 from ..._arguments import checked, is_number, misfit
 from ...autograd import Tensor, primitive
 from .._declare import Dims, DType, Number, axes, axis, method, ndim_of, noun, raw
 from ..extremes import amax, amin
-from ..norms import _norm2, _norm_p, norm
+from ..norms import _norm2, _norm_p, norm as _vector_norm
 from ..reduction import _count
 from ..rounding import abs as absolute, sgn
 from ..selection import _where
@@ -175,10 +175,27 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
     low = 0.0 if low is None else low
     sizes = absolute(eigvalsh(A)) if hermitian else svdvals(A)
     data = raw(sizes)
-    top = data.max(axis=-1)
-    bound = high * top
-    larger = (low > bound) * low + (low <= bound) * bound
-    return Tensor._wrap((data > larger[..., None]).sum(-1), None).to(dtypes.int64)
+    with backend.where_it_lies(data):
+        bound = high * data.max(axis=-1)
+        larger = (low > bound) * low + (low <= bound) * bound
+        return Tensor._wrap((data > larger[..., None]).sum(-1), None).to(dtypes.int64)
+
+
+@method("norm")
+def norm(
+    input: Tensor, p: float | str | None = "fro", dim: Dims = None, keepdim: bool = False, dtype: DType = None
+) -> Tensor:
+    """The ``p``-norm of the flattened tensor, or over dimension(s) ``dim``: p a number, inf, -inf or "fro" (2); or
+    "nuc", the sum of the singular values of a matrix.
+
+    >>> torch.norm(torch.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
+    if p != "nuc":
+        return _vector_norm(input, p, dim, keepdim, dtype)
+    if isinstance(dim, int):
+        raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {dim}")
+    return matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
 
 
 @method("dist")

@@ -180,7 +180,8 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
 def _power(x: Tensor, n: int) -> Tensor:
     if n == 0:
         data = raw(x)
-        eye = backend.array_module(data).zeros_like(data) + diagonal_mask(x).astype(data.dtype)
+        with backend.where_it_lies(data):
+            eye = backend.array_module(data).zeros_like(data) + diagonal_mask(x).astype(data.dtype)
         return Tensor._wrap(eye, None) if not x.requires_grad else x * 0 + Tensor._wrap(eye, None)
     if n < 0:
         return _power(_inv(x, "linalg.inv"), -n)
