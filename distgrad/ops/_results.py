@@ -17,7 +17,8 @@ def named_result(name: str, *fields: str) -> Any:
         parts = ",\n".join(f"{field}={value!r}" for field, value in zip(fields, self, strict=True))
         return f"torch.return_types.{name}(\n{parts})"
 
-    plain: Any = namedtuple(name, fields)
+    make: Any = namedtuple  # which the type checker knows with literals alone
+    plain = make(name, fields)
     made = type(name, (plain,), {"__slots__": (), "__repr__": text})
     made.__module__ = "torch.return_types"
     return made

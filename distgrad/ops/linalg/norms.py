@@ -205,7 +205,7 @@ def dist(input: Tensor, other: Tensor, p: Number = 2) -> Tensor:
     >>> torch.dist(torch.tensor([1.0, 2.0]), torch.tensor([4.0, 6.0]))
     tensor(5.)
     """
-    return norm(input - other, p)
+    return norm(input - other, float(p))  # type: ignore[arg-type]
 
 
 @primitive(grad_name="CdistBackward0")
