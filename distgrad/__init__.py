@@ -23,13 +23,21 @@ from .autograd import (
     no_grad,
     set_grad_enabled,
 )
+from .autograd.anomaly_mode import (
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
+)
 from .autograd.coo import (
     layout,
     sparse_coo,
     strided,
 )
-from .autograd.primitive import (
-    clone,
+from .autograd.memory_format import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    memory_format,
+    preserve_format,
 )
 from .autograd.sparse import (
     sparse_coo_tensor,
@@ -71,11 +79,13 @@ from .ops.arithmetic import *
 from .ops.assigning import *
 from .ops.conversion import *
 from .ops.creation import *
+from .ops.distinct import *
 from .ops.division import *
 from .ops.drawing import *
 from .ops.einsum import *
 from .ops.elementwise import *
 from .ops.extremes import *
+from .ops.in_place import publish as _publish_in_place
 from .ops.indexing import *
 from .ops.infinities import *
 from .ops.joining import *
@@ -92,16 +102,25 @@ from .ops.nn.losses import (
 )
 from .ops.nn.piecewise import threshold
 from .ops.nn.softmax import log_softmax, softmax
+from .ops.ordering import *
 from .ops.pairs import *
+from .ops.positions import *
 from .ops.powers import *
+from .ops.quantiles import *
 from .ops.ranges import *
 from .ops.rearranging import *
 from .ops.reduction import *
+from .ops.replacing import *
 from .ops.rounding import *
+from .ops.running import *
+from .ops.scatter_reducing import *
+from .ops.scattering import *
 from .ops.selection import *
 from .ops.shape import *
 from .ops.special import *
+from .ops.splitting import *
 from .ops.statistics import *
+from .ops.windows import *
 from .printing import (
     set_printoptions,
 )
@@ -112,6 +131,8 @@ from .random import (
     manual_seed,
     seed,
 )
+
+_publish_in_place()
 
 # PyTorch is silent where floating point overflows or divides by 0; NumPy's warnings are, too, but only from our own
 # files.
@@ -149,21 +170,23 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "cdist", "cdouble", "celu", "cfloat",
-    "cholesky", "clone", "complex128", "complex64", "cosine_similarity", "cuda", "default_generator", "det",
-    "device", "dist", "distributed", "double", "dtype", "e", "enable_grad", "erf", "erfc", "fft", "finfo",
-    "float", "float16", "float32", "float64", "get_default_dtype", "half", "hookimpl", "iinfo", "inf",
-    "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8", "inverse", "is_grad_enabled",
-    "is_inference_mode_enabled", "layout", "linalg", "load", "log_softmax", "logdet", "long", "manual_seed",
-    "matrix_power", "nan", "nn", "no_grad", "norm", "optim", "pairwise_distance", "pi", "pinverse", "promote_types",
+    "channels_last", "channels_last_3d", "cholesky", "complex128", "complex64", "contiguous_format",
+    "cosine_similarity", "cuda", "default_generator", "det", "device", "dist", "distributed", "double", "dtype", "e",
+    "enable_grad", "erf", "erfc", "fft", "finfo", "float", "float16", "float32", "float64", "get_default_dtype",
+    "half", "hookimpl", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8",
+    "inverse", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled", "is_inference_mode_enabled",
+    "layout", "linalg", "load", "log_softmax", "logdet", "long", "manual_seed", "matrix_power", "memory_format",
+    "nan", "nn", "no_grad", "norm", "optim", "pairwise_distance", "pi", "pinverse", "preserve_format", "promote_types",
     "qr", "random", "relu", "save", "seed", "selu", "set_default_dtype", "set_grad_enabled", "set_printoptions",
-    "short", "slogdet", "softmax", "sparse_coo", "sparse_coo_tensor", "strided", "svd", "threshold", "uint16",
-    "uint32", "uint64", "uint8", "utils",
+    "short", "slogdet", "softmax", "sparse_coo", "sparse_coo_tensor", "strided", "svd", "threshold", "uint16", "uint32",
+    "uint64", "uint8", "utils",
 ]  # fmt: skip
 __all__ += _ops.angles.__all__
 __all__ += _ops.arithmetic.__all__
 __all__ += _ops.assigning.__all__
 __all__ += _ops.conversion.__all__
 __all__ += _ops.creation.__all__
+__all__ += _ops.distinct.__all__
 __all__ += _ops.division.__all__
 __all__ += _ops.drawing.__all__
 __all__ += _ops.einsum.__all__
@@ -174,16 +197,25 @@ __all__ += _ops.infinities.__all__
 __all__ += _ops.joining.__all__
 __all__ += _ops.linalg.building.__all__
 __all__ += _ops.linalg.products.__all__
+__all__ += _ops.ordering.__all__
 __all__ += _ops.pairs.__all__
+__all__ += _ops.positions.__all__
 __all__ += _ops.powers.__all__
+__all__ += _ops.quantiles.__all__
 __all__ += _ops.ranges.__all__
 __all__ += _ops.rearranging.__all__
 __all__ += _ops.reduction.__all__
+__all__ += _ops.replacing.__all__
 __all__ += _ops.rounding.__all__
+__all__ += _ops.running.__all__
+__all__ += _ops.scatter_reducing.__all__
+__all__ += _ops.scattering.__all__
 __all__ += _ops.selection.__all__
 __all__ += _ops.shape.__all__
 __all__ += _ops.special.__all__
+__all__ += _ops.splitting.__all__
 __all__ += _ops.statistics.__all__
+__all__ += _ops.windows.__all__
 __all__.sort()
 
 if "DISTGRAD_TRACE" in _os.environ:

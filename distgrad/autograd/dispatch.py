@@ -18,7 +18,7 @@ from .errors import freed, mismatched, stale
 from .grad_mode import recording
 from .graph import Cell, Node
 from .promotion import module_of, placed, rounded, unify
-from .recording import Shape, array_of, finish, kept_args, new, record, versions_of
+from .recording import Shape, array_of, finish, kept_args, makers, new, record, versions_of
 from .tensor import TENSORS, Tensor, as_array
 from .views import as_view, refresh
 
@@ -38,6 +38,7 @@ _BOTH = frozenset({
     "logical_xor", "maximum", "minimum",
 })  # fmt: skip
 _FIRST = _BOTH | {"eq", "fmod", "ge", "gt", "le", "lt", "ne"}
+makers.append(globals())
 
 
 def of_rule(operands: Any) -> Any:

@@ -275,7 +275,7 @@ def primitive(
     return declare
 
 
-@primitive("clone", grad_name="CloneBackward0")
+@primitive(grad_name="CloneBackward0")
 def clone(xp: Any, x: Array) -> Array:
     """A copy with its own memory; gradients flow through it.
 

@@ -15,11 +15,12 @@ from . import (
     nn,
     norms,
     reduction,
+    reshaped,
     selection,
     shape,
 )
 
 __all__ = [
-    "arithmetic", "assigning", "conversion", "creation", "drawing", "einsum", "elementwise", "indexing", "linalg", "nn",
-    "norms", "reduction", "selection", "shape",
+    "arithmetic", "assigning", "conversion", "creation", "drawing", "einsum", "elementwise", "indexing",
+    "linalg", "nn", "norms", "reduction", "reshaped", "selection", "shape",
 ]  # fmt: skip

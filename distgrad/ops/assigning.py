@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from .._arguments import checked
 from ..autograd import Tensor, primitive
 from ..autograd.errors import mismatched, overlapping, read_only
 from ..autograd.grad_mode import recording
@@ -21,19 +22,20 @@ from .indexing import _check_indices, _getitem, _put, _read, _setitem
 from .selection import _where
 from .shape import _expanded
 
-__all__ = ["masked_fill"]
+__all__ = ["fill", "masked_fill"]
 
 _f32, _f64 = np.dtype(np.float32), np.dtype(np.float64)
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-@primitive(grad_name=lambda node: "FillBackward0" if node.edges[1] is None else "FillBackward1")
-def fill(xp, x, value):
+def _everywhere(xp: Any, x: Any, value: Any) -> Any:
     """``value``, a number or of no dimensions, in the shape and dtype of ``x``."""
     return xp.broadcast_to(xp.asarray(value).astype(x.dtype), x.shape)
 
 
-fill.defvjp(lambda g, ans, x, value: zeros_as(g), lambda g, ans, x, value: g, saves="")
+_everywhere.__name__ = "fill"
+_fill = primitive(grad_name=lambda node: "FillBackward0" if node.edges[1] is None else "FillBackward1")(_everywhere)
+_fill.defvjp(lambda g, ans, x, value: zeros_as(g), lambda g, ans, x, value: g, saves="")
 
 
 @primitive(grad_name="ZeroBackward0")
@@ -51,9 +53,8 @@ def _no_combination(name: str, given: str, expected: str) -> TypeError:
     )
 
 
-@method("fill_", check=False)
-def fill_(self: Tensor, value: Any) -> Tensor:
-    """In place: ``value``, a number or a tensor of no dimensions, everywhere."""
+def _filling(self: Tensor, value: Any) -> Any:
+    """``value`` as it is to be written; RuntimeError or TypeError for what cannot be."""
     if value.__class__ in TENSORS:
         if value._data.ndim:
             raise RuntimeError(
@@ -63,7 +64,23 @@ def fill_(self: Tensor, value: Any) -> Tensor:
         value = fitting(value.item() if isinstance(value, np.generic) else value, self._data.dtype)
     else:
         raise _no_combination("fill_", type(value).__name__, "(Tensor value), (Number value)")
-    return write(fill.primitive, self, (value,), {})
+    return value
+
+
+@method("fill_", check=False)
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """In place: ``value``, a number or a tensor of no dimensions, everywhere."""
+    return write(_fill.primitive, self, (_filling(self, value),), {})
+
+
+@checked
+def fill(input: Tensor, value: Operand) -> Tensor:
+    """``value``, a number or a tensor of no dimensions, in the shape and dtype of ``input``.
+
+    >>> torch.fill(torch.zeros(2), 3.0)
+    tensor([3., 3.])
+    """
+    return _fill(input, _filling(input, value)).contiguous()
 
 
 @method("zero_", check=False)

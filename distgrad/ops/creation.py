@@ -11,7 +11,8 @@ import numpy as np
 
 from .. import backend, dtypes
 from .._arguments import checked
-from ..autograd import Tensor
+from ..autograd import Size, Tensor
+from ..autograd.memory_format import laid
 from ..autograd.tensor import TENSORS, taken
 from ._declare import Device, DType, Number, raw, sizes
 from ._numbers import converted, fitting
@@ -292,12 +293,16 @@ def full(
 
 def _like(name: str, make: Any, doc: str) -> Callable[..., Tensor]:
     def like(
-        input: Tensor, *args: Any, dtype: DType = None, device: Device = None, requires_grad: bool = False
-    ) -> Tensor:
-        return make(
+        input: Tensor, *args: Any, dtype: DType = None, layout: Any = None, device: Device = None,
+        requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None,
+    ) -> Tensor:  # fmt: skip
+        made = make(
             tuple(raw(input).shape), *args, dtype=dtype or input.dtype,
             device=device if device is not None else input.device, requires_grad=requires_grad,
         )  # fmt: skip
+        if memory_format is not None and memory_format.rank:
+            made._data = laid(None, made._data, memory_format)
+        return made
 
     like.__name__ = like.__qualname__ = name
     like.__doc__ = doc
@@ -344,6 +349,18 @@ def _new(name: str, make: Any) -> None:
 
 for _name, _make in (("zeros", zeros), ("ones", ones), ("empty", empty), ("full", full), ("tensor", tensor)):
     _new(_name, _make)
+
+
+def _legacy_new(self: Tensor, *args: Any, device: Device = None) -> Tensor:
+    """PyTorch's old constructor: a tensor of this one's dtype and device, of the sizes, sequence or array given."""
+    where = self.device if device is None else device
+    if len(args) == 1 and not isinstance(args[0], int | np.integer):
+        data = args[0].detach() if args[0].__class__ in TENSORS else args[0]
+        return tensor(data, dtype=self.dtype, device=where) if not isinstance(data, Size) else self.new_empty(data)
+    return self.new_empty(args or (0,), device=where)
+
+
+setattr(Tensor, "new", _legacy_new)  # noqa: B010 - which the type checker knows nothing of
 
 
 @checked

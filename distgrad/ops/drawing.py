@@ -10,13 +10,13 @@ import numpy as np
 from .. import backend, dtypes, random
 from .._arguments import checked, is_number, kind_of, whole
 from ..autograd import Tensor
-from ._declare import Device, DType, raw, sizes
+from ._declare import Device, DType, method, raw, sizes
 from ._numbers import fitting
 from .creation import _like, _made, _number, _too_large, from_array
 
 __all__ = [
-    "bernoulli", "get_rng_state", "normal", "rand", "rand_like", "randint", "randn", "randn_like", "randperm",
-    "set_rng_state",
+    "bernoulli", "get_rng_state", "multinomial", "normal", "rand", "rand_like", "randint", "randn", "randn_like",
+    "randperm", "set_rng_state",
 ]  # fmt: skip
 
 
@@ -160,8 +160,24 @@ def normal(
     return randn(*size, generator=generator, dtype=dtype, device=device) * std + mean
 
 
-rand_like = _like("rand_like", rand, "Uniform on [0, 1) in the shape, dtype and device of ``input``.")
-randn_like = _like("randn_like", randn, "Standard normal in the shape, dtype and device of ``input``.")
+rand_like = _like(
+    "rand_like",
+    rand,
+    """Uniform on [0, 1) in the shape, dtype and device of ``input``.
+
+    >>> torch.rand_like(torch.zeros(2, 3)).shape
+    torch.Size([2, 3])
+    """,
+)
+randn_like = _like(
+    "randn_like",
+    randn,
+    """Standard normal in the shape, dtype and device of ``input``.
+
+    >>> torch.randn_like(torch.zeros(2, 3)).shape
+    torch.Size([2, 3])
+    """,
+)
 
 
 @checked
@@ -245,3 +261,63 @@ def set_rng_state(new_state: Tensor) -> None:
     True
     """
     random.set_rng_state(raw(new_state))
+
+
+@method("multinomial")
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: random.Generator | None = None
+) -> Tensor:
+    """Indices (int64) drawn with the weights in each row of ``input``, a vector or a matrix, which need not sum to 1.
+
+    Without ``replacement`` none is drawn twice: the weights' exponential clocks ring in this order (Efraimidis and
+    Spirakis 2006).  RuntimeError for weights that are negative, infinite, NaN or all 0 (on a device they are not looked
+    at, which would wait), and for more samples than there are weights.
+
+    >>> torch.multinomial(torch.tensor([0.0, 1.0, 0.0]), 2, replacement=True)
+    tensor([1, 1])
+    """
+    p = input._data
+    if p.ndim not in (1, 2):
+        raise RuntimeError("prob_dist must be 1 or 2 dim")
+    if p.dtype.kind not in "fV":
+        raise RuntimeError(
+            "multinomial only supports floating-point dtypes for input, got: " + input.dtype.tensor_type[:-6]
+        )
+    if num_samples <= 0:
+        raise RuntimeError("cannot sample n_sample <= 0 samples")
+    if not replacement and num_samples > p.shape[-1]:
+        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+    xp = backend.array_module(p)
+    with backend.where_it_lies(p):
+        weights = p.astype(np.float64)
+        if xp is np and weights.size:
+            if not bool((weights >= 0).all() and np.isfinite(weights).all()):
+                raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+            if not bool((weights.sum(-1) > 0).all()):
+                raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+        source = generator or random.default_generator
+        return Tensor._wrap((_again if replacement else _once)(xp, source, weights, num_samples, input.device), None)
+
+
+def _uniform(source: random.Generator, shape: tuple[int, ...], where: backend.device) -> Any:
+    return backend.to_device(source.uniform(shape, dtypes.float64), where)
+
+
+def _again(xp: Any, source: random.Generator, weights: Any, n: int, where: backend.device) -> Any:
+    """``n`` indices of each row, drawn with replacement: where uniform numbers fall among the running sums."""
+    ends = xp.cumsum(weights, axis=-1)
+    falls = _uniform(source, (*weights.shape[:-1], n), where) * ends[..., -1:]
+    if weights.ndim == 1:
+        found = xp.searchsorted(ends, falls, side="right")
+    else:
+        rows = [xp.searchsorted(e, f, side="right") for e, f in zip(ends, falls, strict=True)]
+        found = xp.stack(rows) if rows else xp.zeros(falls.shape, np.int64)
+    last = xp.argmax(ends >= ends[..., -1:], axis=-1)[..., None]  # the last of a weight: rounding may fall behind it
+    return xp.minimum(found, last).astype(np.int64, copy=False)
+
+
+def _once(xp: Any, source: random.Generator, weights: Any, n: int, where: backend.device) -> Any:
+    """``n`` indices of each row, drawn without replacement."""
+    rings = -xp.log1p(-_uniform(source, weights.shape, where))
+    order = xp.argsort(xp.where(weights > 0, rings / xp.where(weights > 0, weights, 1), np.inf), axis=-1)
+    return order[..., :n].astype(np.int64, copy=False)

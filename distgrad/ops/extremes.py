@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, dtypes
+from .. import backend, dtypes, return_types
 from ..autograd import Tensor, primitive
 from ..autograd.primitive import clone
 from ..autograd.recording import watched
@@ -23,7 +23,7 @@ from ._declare import (
 from .arithmetic import maximum, minimum
 from .creation import zeros
 from .indexing import _grid, _scattered
-from .reduction import _spread, _sum, values_and_indices
+from .reduction import _spread, _sum
 from .selection import where
 
 __all__ = ["amax", "amin", "argmax", "argmin", "max", "min"]
@@ -55,6 +55,12 @@ def _extreme(name: str, ufunc: str, whole_nan: bool = False) -> Any:
         return f"{name.capitalize()}Backward1" if whole else f"A{name}Backward0"
 
     reduce = primitive(grad_name=node_name)(forward)
+    reduce.defvjp(shared_evenly(whole_nan), saves="ans x")
+    return reduce
+
+
+def shared_evenly(whole_nan: bool) -> Any:
+    """The rule of a reduction that finds one of the elements."""
 
     def rule(g, ans, x, dims, keepdim):
         """Shared evenly among equals; where the result is NaN among those that are NaN by max() and min(), and by
@@ -66,8 +72,7 @@ def _extreme(name: str, ufunc: str, whole_nan: bool = False) -> Any:
         share = _sum(here * 1.0, dims, True).astype(x.dtype) if not isinstance(x, Tensor) else raw_count(here, dims, x)
         return where(here, _spread(g, x.shape, dims, keepdim), 0.0) / share
 
-    reduce.defvjp(rule, saves="ans x")
-    return reduce
+    return rule
 
 
 def raw_count(here: Tensor, dims: tuple[int, ...] | None, like: Tensor) -> Tensor:
@@ -129,6 +134,8 @@ _picked.defvjp(
 
 
 def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
+    pack = getattr(return_types, name)
+
     def reduce(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
         if dim is None:
             return whole(input, None, False)
@@ -139,13 +146,13 @@ def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
             raise RuntimeError(f"{name}(): does not support complex input")
         if input._data.dtype.kind == "b":
             found = reduce(input.byte(), d, keepdim)
-            return values_and_indices[name](found.values.bool(), found.indices)
+            return pack((found.values.bool(), found.indices))
         if ndim_of(input) == 0:
-            return values_and_indices[name](clone(input), zeros((), dtype=dtypes.int64, device=input.device))
+            return pack((clone(input), zeros((), dtype=dtypes.int64, device=input.device)))
         where_ = _arg(arg, input, d, True)
         shape = tuple([n for i, n in enumerate(where_.shape) if keepdim or i != d])
         indices = Tensor._wrap(where_.reshape(shape), None)
-        return values_and_indices[name](watched(_picked(input, where_, d, shape, name), indices), indices)
+        return pack((watched(_picked(input, where_, d, shape, name), indices), indices))
 
     reduce.__name__ = reduce.__qualname__ = name
     size = "largest" if name == "max" else "smallest"

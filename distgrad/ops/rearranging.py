@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from .. import backend
 from .._arguments import checked
 from ..autograd import Tensor, primitive
-from ._declare import Dims, attach, axis, method, ndim_of, sizes
+from ..autograd.memory_format import contiguous_format, laid, preserve_format
+from ..autograd.primitive import clone as _clone
+from ..autograd.views import write
+from ._declare import Dims, attach, axis, method, ndim_of, raw, sizes
+from .indexing import _getitem
 
-__all__ = ["flip", "roll", "tile", "tril", "triu"]
+__all__ = [
+    "clone", "flip", "fliplr", "flipud", "repeat_interleave", "roll", "rot90", "tile", "tril", "triu",
+]  # fmt: skip
 
 
 @primitive(grad_name="FlipBackward0")
@@ -98,10 +107,35 @@ def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
     return _tile(input, (1,) * (ndim_of(input) - len(dims)) + dims)
 
 
+@primitive(grad_name="CloneBackward0")
+def _laid(xp, x, kind):
+    return laid(xp, x, kind)
+
+
+_laid.defvjp(lambda g, ans, x, kind: g, saves="")
+
+
+@method("clone", check=False)
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy with its own memory; gradients flow through it.  ``memory_format``: the order of its elements there.
+
+    >>> x = torch.tensor([1.0])
+    >>> y = torch.clone(x)
+    >>> y += 1
+    >>> x
+    tensor([1.])
+    """
+    if memory_format is None or memory_format is preserve_format:
+        return _clone(input)
+    return _laid(input, memory_format)
+
+
 @method("contiguous", check=False)
-def contiguous(self: Tensor) -> Tensor:
-    """Itself if its elements lie in row-major order, else a copy that does."""
-    return self if self.is_contiguous() else self.clone()
+def contiguous(self: Tensor, memory_format: Any = contiguous_format) -> Tensor:
+    """Itself if its elements lie in row-major order, or in ``memory_format``, else a copy that does."""
+    if memory_format is preserve_format:
+        raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
+    return self if self.is_contiguous(memory_format) else clone(self, memory_format=memory_format)
 
 
 def _triangle(name: str) -> Any:
@@ -117,6 +151,12 @@ def _triangle(name: str) -> Any:
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
         return keep(input, diagonal)
 
+    def inplace(self: Tensor, diagonal: int = 0) -> Tensor:
+        return write(keep.primitive, self, (diagonal,), {})
+
+    inplace.__name__ = inplace.__qualname__ = name + "_"
+    inplace.__doc__ = f"In-place version of :func:`{name}`."
+    attach(name + "_", inplace)
     triangle.__name__ = triangle.__qualname__ = name
     side = "below or on" if name == "tril" else "above or on"
     rows = ("[1., 0.]", "[1., 1.]") if name == "tril" else ("[1., 1.]", "[0., 1.]")
@@ -130,3 +170,108 @@ tril, triu = _triangle("tril"), _triangle("triu")
 
 attach("flip", lambda self, *dims: flip(self, sizes(dims)))
 attach("tile", lambda self, *dims: tile(self, sizes(dims)))
+
+
+@method("fliplr")
+def fliplr(input: Tensor) -> Tensor:
+    """In reverse order along the second dimension.
+
+    >>> torch.fliplr(torch.tensor([[1, 2], [3, 4]]))
+    tensor([[2, 1],
+            [4, 3]])
+    """
+    if ndim_of(input) < 2:
+        raise RuntimeError("Input must be >= 2-d.")
+    return flip(input, 1)
+
+
+@method("flipud")
+def flipud(input: Tensor) -> Tensor:
+    """In reverse order along the first dimension.
+
+    >>> torch.flipud(torch.tensor([[1, 2], [3, 4]]))
+    tensor([[3, 4],
+            [1, 2]])
+    """
+    if ndim_of(input) < 1:
+        raise RuntimeError("Input must be >= 1-d.")
+    return flip(input, 0)
+
+
+@primitive(grad_name="Rot90Backward0")
+def _turned(xp, x, k, dims):
+    return xp.ascontiguousarray(xp.rot90(x, k, dims))
+
+
+_turned.defvjp(lambda g, ans, x, k, dims: _turned(g, -k, dims), saves="")
+
+
+@method("rot90")
+def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """Turned by 90 degrees, ``k`` times, from the first towards the second of ``dims``.
+
+    >>> torch.rot90(torch.tensor([[1, 2], [3, 4]]))
+    tensor([[2, 4],
+            [1, 3]])
+    """
+    n = ndim_of(input)
+    if len(dims) != 2:
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if n < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {n}")
+    along = (axis(dims[0], n), axis(dims[1], n))
+    if along[0] == along[1]:
+        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+    return _turned(input, k, along)
+
+
+def _times(repeats: Any) -> Any:
+    """The index that names each of 0 … n-1 as often as ``repeats`` says."""
+    xp = backend.array_module(repeats)
+    if repeats.dtype not in (np.int64, np.int32):
+        raise RuntimeError("repeats has to be Long or Int tensor")
+    if repeats.ndim != 1:
+        raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+    if repeats.size and int(repeats.min()) < 0:
+        raise RuntimeError("repeats can not be negative")
+    ends = xp.cumsum(repeats)
+    total = int(ends[-1]) if repeats.size else 0
+    return xp.searchsorted(ends, xp.arange(total), side="right").astype(np.int64, copy=False)
+
+
+@method("repeat_interleave")
+def repeat_interleave(
+    input: Tensor, repeats: int | Tensor | None = None, dim: int | None = None, *, output_size: int | None = None
+) -> Tensor:
+    """Each slice along ``dim`` (default: each element, flattened) so many times in a row, all alike or each as often as
+    a vector of ``repeats`` says; with a vector alone the indices that do it.
+
+    >>> torch.repeat_interleave(torch.tensor([1, 2]), 2)
+    tensor([1, 1, 2, 2])
+    >>> torch.repeat_interleave(torch.tensor([1, 2]), torch.tensor([2, 1]))
+    tensor([1, 1, 2])
+    """
+    with backend.where_it_lies(raw(input)):
+        if repeats is None:
+            index = _times(raw(input))
+            return Tensor._wrap(index.astype(raw(input).dtype, copy=False), None)
+        x = input.reshape(-1) if dim is None or ndim_of(input) == 0 else input
+        d = 0 if dim is None else axis(dim, ndim_of(input))
+        xp, n = backend.array_module(raw(input)), raw(x).shape[d]
+        if repeats.__class__ is int:
+            if repeats < 0:
+                raise RuntimeError("Repeats must be non-negative")
+            index = xp.repeat(xp.arange(n), repeats)
+        else:
+            counts = raw(repeats)
+            if counts.ndim > 1:
+                raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
+            if counts.size not in (1, n):
+                raise RuntimeError(
+                    f"repeats must have the same size as input along dim, but got repeats.size(0) = {counts.size} and "
+                    f"input.size({d}) = {n}"
+                )
+            index = _times(xp.broadcast_to(counts.reshape(-1), (n,)) if counts.size == 1 else counts)
+        if output_size is not None and output_size != index.size:
+            raise RuntimeError("allocated size does not match required size")
+    return _getitem(x, (*(slice(None),) * d, index))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from .._arguments import misfit
 from ..autograd import Tensor, primitive
 from ..autograd.grad_mode import recording
 from ..autograd.tensor import TENSORS
+from ..autograd.views import write
 from ._declare import (
     Dims,
     DType,
@@ -33,12 +33,6 @@ from .rearranging import flip
 from .shape import filled
 
 __all__ = ["all", "any", "count_nonzero", "cumsum", "mean", "prod", "sum"]
-
-values_and_indices: dict[str, Any] = {
-    name: namedtuple(name, ["values", "indices"])
-    for name in ("max", "min", "median", "sort", "topk", "mode", "kthvalue")
-}
-
 
 # Its arguments by position, which is quicker, and unknown to NumPy's stubs.
 _add_reduce: Any = np.add.reduce
@@ -286,3 +280,9 @@ def _cumsum(xp, x, dim):
 
 
 _cumsum.defvjp(lambda g, ans, x, dim: flip(_cumsum(flip(g, dim), dim), dim), saves="")
+
+
+@method("cumsum_")
+def cumsum_(self: Tensor, dim: int, *, dtype: DType = None) -> Tensor:
+    """In-place version of :func:`cumsum`."""
+    return write(_cumsum.primitive, self, (axis(dim, ndim_of(self)),), {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,21 +13,25 @@ import distgrad
 from distgrad.autograd import gradcheck, gradgradcheck
 from distgrad.autograd.fused import Fused
 from distgrad.autograd.primitive import REGISTRY
-from tests.ops import array_rows, elementwise_rows, linear_algebra_rows, signal_rows
 from tests.ops.case import Row, differentiable, outputs
 
-ROWS = [*elementwise_rows.ROWS, *array_rows.ROWS, *linear_algebra_rows.ROWS, *signal_rows.ROWS]
+# Files are found, not listed.
+FILES = sorted(f for f in Path(__file__).parent.glob("*_rows.py") if f.stem != "test_rows")
+ROWS: list[Row] = [row for file in FILES for row in importlib.import_module(f"tests.ops.{file.stem}").ROWS]
 # Primitives that no call on one device reaches as a recorded node, and where they are tested.
 ELSEWHERE = {
+    "_taken": "tests/ops/test_spatial.py: it is the reference of a fused one",
     "_bce_values": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",
     "_huber_of_difference": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",
     "_smooth_values": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",
     "_cross_entropy_there": "tests/devices/test_rows.py: it is _cross_entropy on a device",
     "_dropped": "tests/ops/test_by_hand.py: it is random",
+    "_combined": "tests/ops/test_scattering.py: it refuses to be differentiated",
     "_move": "tests/ops/test_by_hand.py: it needs two devices",
     "heaviside": "tests/ops/test_linear_algebra.py: it refuses to be differentiated",
     "_qr_r": "tests/ops/test_linear_algebra.py: it refuses to be differentiated",
     "floor_divide": "tests/ops/exceptional.py: it refuses to be differentiated",
+    "_taken_again": "tests/ops/test_windows.py: it is met in third derivatives",
     "copy": "tests/autograd/test_inplace.py: it is in-place alone",
     "fill": "tests/autograd/test_inplace.py: it is in-place alone",
     "zero": "tests/autograd/test_inplace.py: it is in-place alone",

@@ -83,8 +83,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nn.modules": TAPE | {"nn", "nn.base"} | OPERATIONS,
     "nn.utils": TAPE | OPERATIONS,
     "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel", "nn.base"} | UNDER_DATA_PARALLEL,
-    "ops": TAPE | {"random"} | OPERATIONS,
-    "ops.linalg": TAPE | {"ops"},
+    "ops": TAPE | {"random", "return_types"} | OPERATIONS,
+    "ops.linalg": TAPE | {"ops", "return_types"},
     "ops.nn": TAPE | {"random"} | OPERATIONS,
     "ops.nn.losses": TAPE | {"ops", "ops.nn"},
     "optim": TAPE | {"_names", "optim.update", "registry", "storage"},
@@ -97,6 +97,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"distributed.launching", "distributed.process_groups", "distributed.timeline", "nn.base", "optim"},
     "random": GROUND,
     "registry": {"_plugins", "hookspecs"},
+    "return_types": set(),
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one
     "storage": TAPE | {"aliases"},
     "testing": ANYTHING,

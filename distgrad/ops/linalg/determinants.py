@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ... import backend
+from ... import backend, return_types
 from ..._arguments import checked
 from ...autograd import Tensor, primitive
 from .._declare import method, raw
-from .._results import named_result, watched_results
 from ..elementwise import imag, log
 from ..selection import _where
 from ._checks import diagonal_mask, h, like, squares
+from ._results import watched_results
 from .decompositions import _svd
 from .products import matmul
 from .solving import _solve
-
-slogdet_result = named_result("slogdet", "sign", "logabsdet")
-linalg_slogdet_result = named_result("linalg_slogdet", "sign", "logabsdet")
 
 
 @primitive(grad_name="LinalgDetBackward0")
@@ -114,7 +111,7 @@ def linalg_slogdet(A: Tensor) -> Any:
     >>> torch.linalg.slogdet(torch.tensor([[1.0, 0.0], [0.0, -1.0]])).sign
     tensor(-1.)
     """
-    return linalg_slogdet_result(*_sign_and_log(A, "linalg.slogdet"))
+    return return_types.linalg_slogdet(_sign_and_log(A, "linalg.slogdet"))  # type: ignore[attr-defined]
 
 
 @method("slogdet")
@@ -124,7 +121,7 @@ def slogdet(input: Tensor) -> Any:
     >>> torch.slogdet(torch.tensor([[1.0, 0.0], [0.0, -1.0]])).sign
     tensor(-1.)
     """
-    return slogdet_result(*_sign_and_log(input, "linalg.slogdet"))
+    return return_types.slogdet(_sign_and_log(input, "linalg.slogdet"))  # type: ignore[attr-defined]
 
 
 @method("logdet")
