@@ -78,14 +78,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distributed.optim": TAPE | {"optim", "storage", "distributed.data_parallel", "distributed.algorithms", COMPRESSION}
     | UNDER_DATA_PARALLEL,
     "dtypes": set(),
+    "fft": {"_names", "ops"},
     "hookspecs": set(),
+    "linalg": {"_names", "ops.linalg"},
     "nn": TAPE | {"_names", "nn.base", "nn.modules", "random", "registry"} | OPERATIONS,
     "nn.base": TAPE | {"nn"},  # nn.parameter
     "nn.modules": TAPE | {"nn", "nn.base"} | OPERATIONS,
     "nn.utils": TAPE | OPERATIONS,
     "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel", "nn.base"} | UNDER_DATA_PARALLEL,
-    "ops": TAPE | {"random"} | OPERATIONS,
-    "ops.linalg": TAPE | {"ops"},
+    "ops": TAPE | {"random", "return_types"} | OPERATIONS,
+    "ops.linalg": TAPE | {"ops", "return_types"},
     "ops.nn": TAPE | {"random"} | OPERATIONS,
     "ops.nn.losses": TAPE | {"ops", "ops.nn"},
     "optim": TAPE | {"_names", "optim.update", "registry", "storage"},
@@ -98,6 +100,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"distributed.launching", "distributed.process_groups", "distributed.timeline", "nn.base", "optim"},
     "random": GROUND,
     "registry": {"_plugins", "hookspecs"},
+    "return_types": set(),
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one
     "storage": TAPE | {"aliases"},
     "testing": ANYTHING,
