@@ -107,6 +107,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing.conformance": ANYTHING,
     "testing.fake_device": GROUND,
     "utils": {"utils.data"},
+    "utils.checkpoint": TAPE | {"random"},
     "utils.data": TAPE | {"distributed", "ops", "random"},
 }
 ONLY_IN = {"cupy": "distgrad/backend/cupy.py", "mpi4py": "plugins/communicators/mpi/process.py"}
