@@ -142,14 +142,16 @@ __version__ = "0.1.0"
 e, inf, nan, pi = _math.e, _math.inf, _math.nan, _math.pi
 
 if _typing.TYPE_CHECKING:
-    from . import distributed as distributed, utils as utils
+    from . import distributed as distributed, func as func, utils as utils
+    from .func import vmap as vmap
     from .hookspecs import hookimpl as hookimpl
     from .serialization import load as load, save as save
 
 # What a program may do without, imported when first asked for: ``import distgrad`` costs at most what numpy does.
 _LATER = {
-    "distributed": "distributed", "hookimpl": "hookspecs", "load": "serialization", "profiler": "profiler",
-    "registry": "registry", "save": "serialization", "testing": "testing", "utils": "utils",
+    "distributed": "distributed", "func": "func", "hookimpl": "hookspecs", "load": "serialization",
+    "profiler": "profiler", "registry": "registry", "save": "serialization", "testing": "testing", "utils": "utils",
+    "vmap": "func",
 }  # fmt: skip
 
 
@@ -172,14 +174,14 @@ __all__ = [
     "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "cdist", "cdouble", "celu", "cfloat",
     "channels_last", "channels_last_3d", "cholesky", "complex128", "complex64", "contiguous_format",
     "cosine_similarity", "cuda", "default_generator", "det", "device", "dist", "distributed", "double", "dtype", "e",
-    "enable_grad", "erf", "erfc", "fft", "finfo", "float", "float16", "float32", "float64", "get_default_dtype",
-    "half", "hookimpl", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8",
-    "inverse", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled", "is_inference_mode_enabled",
-    "layout", "linalg", "load", "log_softmax", "logdet", "long", "manual_seed", "matrix_power", "memory_format",
-    "nan", "nn", "no_grad", "norm", "optim", "pairwise_distance", "pi", "pinverse", "preserve_format", "promote_types",
-    "qr", "random", "relu", "save", "seed", "selu", "set_default_dtype", "set_grad_enabled", "set_printoptions",
-    "short", "slogdet", "softmax", "sparse_coo", "sparse_coo_tensor", "strided", "svd", "threshold", "uint16", "uint32",
-    "uint64", "uint8", "utils",
+    "enable_grad", "erf", "erfc", "fft", "finfo", "float", "float16", "float32", "float64", "func",
+    "get_default_dtype", "half", "hookimpl", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16",
+    "int32", "int64", "int8", "inverse", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled",
+    "is_inference_mode_enabled", "layout", "linalg", "load", "log_softmax", "logdet", "long", "manual_seed",
+    "matrix_power", "memory_format", "nan", "nn", "no_grad", "norm", "optim", "pairwise_distance", "pi", "pinverse",
+    "preserve_format", "promote_types", "qr", "random", "relu", "save", "seed", "selu", "set_default_dtype",
+    "set_grad_enabled", "set_printoptions", "short", "slogdet", "softmax", "sparse_coo", "sparse_coo_tensor",
+    "strided", "svd", "threshold", "uint16", "uint32", "uint64", "uint8", "utils", "vmap",
 ]  # fmt: skip
 __all__ += _ops.angles.__all__
 __all__ += _ops.arithmetic.__all__

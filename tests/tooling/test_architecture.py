@@ -53,10 +53,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aliases": TAPE,
     "_plugins": {"hookspecs"},
     "autograd": GROUND | {"_arguments", "printing"},
+    "autograd.forward_ad": TAPE | {"ops"},  # made of operations, and imported when asked for
+    "autograd.functional": TAPE | {"ops"},
     "backend": set(),
     "cli": ANYTHING,
     "jit": {"_compile_cache", "backend"},
     "cuda": GROUND | {"random"},  # manual_seed_all
+    "func": TAPE | OPERATIONS | {"nn", "nn.base", "random"},
     "distributed": ANYTHING_DISTRIBUTED,  # PyTorch's names, handed on
     # From the bottom up: each may import what stands above it here, and of the rest of distgrad what its row says.
     "distributed.communication": GROUND | {"jit"},
