@@ -76,6 +76,7 @@ from .ops.drawing import *
 from .ops.einsum import *
 from .ops.elementwise import *
 from .ops.extremes import *
+from .ops.index_writes import *
 from .ops.indexing import *
 from .ops.joining import *
 from .ops.linalg.products import *
@@ -170,6 +171,7 @@ __all__ += _ops.drawing.__all__
 __all__ += _ops.einsum.__all__
 __all__ += _ops.elementwise.__all__
 __all__ += _ops.extremes.__all__
+__all__ += _ops.index_writes.__all__
 __all__ += _ops.indexing.__all__
 __all__ += _ops.joining.__all__
 __all__ += _ops.linalg.products.__all__

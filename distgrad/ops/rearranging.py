@@ -11,7 +11,7 @@ from .. import backend
 from .._arguments import checked
 from ..autograd import Tensor, primitive
 from ..autograd.views import write
-from ._declare import Dims, attach, axis, method, ndim_of, raw, sizes
+from ._declare import Dims, attach, axis, method, ndim_of, raw, sizes, unknown
 from .indexing import _getitem
 
 __all__ = ["flip", "fliplr", "flipud", "repeat_interleave", "roll", "rot90", "tile", "tril", "triu"]
@@ -200,7 +200,7 @@ def _times(repeats: Any) -> Any:
     """The index that names each of 0 … n-1 as often as ``repeats`` says."""
     xp = backend.array_module(repeats)
     if repeats.dtype not in (np.int64, np.int32):
-        raise RuntimeError("repeats has to be Long or Int tensor")
+        raise unknown("repeat_interleave_cpu", repeats)
     if repeats.ndim != 1:
         raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
     if repeats.size and int(repeats.min()) < 0:
@@ -232,6 +232,10 @@ def repeat_interleave(
         if repeats.__class__ is int:
             if repeats < 0:
                 raise RuntimeError("Repeats must be non-negative")
+            if output_size not in (None, n * repeats):
+                raise RuntimeError(
+                    f"repeat_interleave: Invalid output_size, expected {n * repeats} but got {output_size}"
+                )
             index = xp.repeat(xp.arange(n), repeats)
         else:
             counts = raw(repeats)

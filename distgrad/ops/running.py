@@ -197,6 +197,12 @@ def diff(
     for t in around:
         if ndim_of(t) != ndim_of(input):
             raise RuntimeError("diff expects prepend or append to be the same dimension as input")
+        for k, (have, want) in enumerate(zip(raw(t).shape, raw(input).shape, strict=True)):
+            if k != d and have != want:
+                raise RuntimeError(
+                    "diff expects the shape of tensor to prepend or append to match that of input except along the "
+                    f"differencing dimension; input.size({k}) = {want}, but got tensor.size({k}) = {have}"
+                )
     if n == 0:
         return input.clone()
     x = cat(around, d) if len(around) > 1 else input

@@ -81,7 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nn.modules": TAPE | {"nn", "nn.base"} | OPERATIONS,
     "nn.utils": TAPE | OPERATIONS,
     "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel", "nn.base"} | UNDER_DATA_PARALLEL,
-    "ops": TAPE | {"random"} | OPERATIONS,
+    "ops": TAPE | {"random", "return_types"} | OPERATIONS,
     "ops.linalg": TAPE | {"ops"},
     "ops.nn": TAPE | {"random"} | OPERATIONS,
     "ops.nn.losses": TAPE | {"ops", "ops.nn"},
@@ -95,6 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"distributed.launching", "distributed.process_groups", "distributed.timeline", "nn.base", "optim"},
     "random": GROUND,
     "registry": {"_plugins", "hookspecs"},
+    "return_types": set(),
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one
     "storage": TAPE | {"aliases"},
     "testing": ANYTHING,
