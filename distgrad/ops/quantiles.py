@@ -27,10 +27,14 @@ def _aminmax(xp, x, dims, keepdim):
 
 
 _shared = shared_evenly(False)
-_aminmax.defvjp(
-    lambda g, ans, x, dims, keepdim: _shared(g[0], ans[0], x, dims, keepdim) + _shared(g[1], ans[1], x, dims, keepdim),
-    saves="ans x",
-)
+
+
+def _aminmax_vjp(g, ans, x, dims, keepdim):
+    low, high = [getattr(raw(x), name)(axis=dims, keepdims=keepdim) for name in ("min", "max")]
+    return _shared(g[0], low, x, dims, keepdim) + _shared(g[1], high, x, dims, keepdim)
+
+
+_aminmax.defvjp(_aminmax_vjp, saves="x")
 
 
 @checked
