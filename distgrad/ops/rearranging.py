@@ -11,7 +11,7 @@ from .. import backend
 from .._arguments import checked
 from ..autograd import Tensor, primitive
 from ..autograd.views import write
-from ._declare import Dims, attach, axis, method, ndim_of, raw, sizes, unknown
+from ._declare import Dims, attach, axis, method, named, ndim_of, raw, sizes, unknown
 from .indexing import _getitem
 
 __all__ = ["flip", "fliplr", "flipud", "repeat_interleave", "roll", "rot90", "tile", "tril", "triu"]
@@ -81,8 +81,10 @@ _tile.defvjp(_tile_vjp, saves="x")
 
 
 @method("repeat")
-def repeat(self: Tensor, *repeats: int | Sequence[int]) -> Tensor:
+def repeat(self: Tensor, *repeats: int | Sequence[int], **names: Any) -> Tensor:
     """Repeated so many times along each dimension; copies."""
+    if names:
+        repeats = (named("repeat", names, "repeats"),)
     reps = sizes(repeats)
     if len(reps) < ndim_of(self):
         raise RuntimeError(
@@ -139,8 +141,16 @@ def _triangle(name: str) -> Any:
 tril, triu = _triangle("tril"), _triangle("triu")
 
 
-attach("flip", lambda self, *dims: flip(self, sizes(dims)))
-attach("tile", lambda self, *dims: tile(self, sizes(dims)))
+@method("flip", check=False)
+def _flipped(self: Tensor, *dims: int | Sequence[int], **names: Any) -> Tensor:
+    """In reverse order along ``dims``."""
+    return flip(self, sizes(dims if not names else (named("flip", names, "dims"),)))
+
+
+@method("tile", check=False)
+def _tiled(self: Tensor, *dims: int | Sequence[int], **names: Any) -> Tensor:
+    """Repeated so many times along the last dimensions; copies."""
+    return tile(self, sizes(dims if not names else (named("tile", names, "dims"),)))
 
 
 @method("fliplr")
