@@ -11,7 +11,7 @@ import os as _os
 import typing as _typing
 import warnings as _warnings
 
-from . import autograd, cuda, nn, ops as _ops, optim, random
+from . import autograd, cuda, fft, linalg, nn, ops as _ops, optim, random
 from ._names import absent as _absent
 from .autograd import (
     Size,
@@ -23,13 +23,21 @@ from .autograd import (
     no_grad,
     set_grad_enabled,
 )
+from .autograd.anomaly_mode import (
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
+)
 from .autograd.coo import (
     layout,
     sparse_coo,
     strided,
 )
-from .autograd.primitive import (
-    clone,
+from .autograd.memory_format import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    memory_format,
+    preserve_format,
 )
 from .autograd.sparse import (
     sparse_coo_tensor,
@@ -66,6 +74,7 @@ from .dtypes import (
     uint32,
     uint64,
 )
+from .ops.angles import *
 from .ops.arithmetic import *
 from .ops.assigning import *
 from .ops.conversion import *
@@ -76,10 +85,16 @@ from .ops.drawing import *
 from .ops.einsum import *
 from .ops.elementwise import *
 from .ops.extremes import *
+from .ops.in_place import publish as _publish_in_place
 from .ops.index_writes import *
 from .ops.indexing import *
+from .ops.infinities import *
 from .ops.joining import *
+from .ops.linalg.building import *
+from .ops.linalg.decompositions import cholesky, qr, svd
+from .ops.linalg.norms import cdist, dist
 from .ops.linalg.products import *
+from .ops.linalg.solving import det, inverse, logdet, matrix_power, pinverse, slogdet
 from .ops.nn.activation import celu, erf, erfc, relu, selu
 from .ops.nn.losses import (
     cosine_similarity,
@@ -89,6 +104,7 @@ from .ops.nn.piecewise import threshold
 from .ops.nn.softmax import log_softmax, softmax
 from .ops.norms import *
 from .ops.ordering import *
+from .ops.pairs import *
 from .ops.positions import *
 from .ops.powers import *
 from .ops.quantiles import *
@@ -102,6 +118,7 @@ from .ops.scatter_reducing import *
 from .ops.scattering import *
 from .ops.selection import *
 from .ops.shape import *
+from .ops.special import *
 from .ops.splitting import *
 from .ops.statistics import *
 from .ops.windows import *
@@ -115,6 +132,8 @@ from .random import (
     manual_seed,
     seed,
 )
+
+_publish_in_place()
 
 # PyTorch is silent where floating point overflows or divides by 0; NumPy's warnings are, too, but only from our own
 # files.
@@ -151,16 +170,19 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "celu", "cfloat", "clone",
-    "complex128", "complex64", "cosine_similarity", "cuda", "default_generator", "device", "distributed", "double",
-    "dtype", "e", "enable_grad", "erf", "erfc", "finfo", "float", "float16", "float32", "float64",
-    "get_default_dtype", "half", "hookimpl", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16",
-    "int32", "int64", "int8", "is_grad_enabled", "is_inference_mode_enabled", "layout", "load", "log_softmax",
-    "long", "manual_seed", "nan", "nn", "no_grad", "optim", "pairwise_distance", "pi", "promote_types", "random",
-    "relu", "save", "seed", "selu", "set_default_dtype", "set_grad_enabled", "set_printoptions", "short",
-    "softmax", "sparse_coo", "sparse_coo_tensor", "strided", "threshold", "uint16", "uint32", "uint64", "uint8",
-    "utils",
+    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "cdist", "cdouble", "celu", "cfloat",
+    "channels_last", "channels_last_3d", "cholesky", "complex128", "complex64", "contiguous_format",
+    "cosine_similarity", "cuda", "default_generator", "det", "device", "dist", "distributed", "double", "dtype", "e",
+    "enable_grad", "erf", "erfc", "fft", "finfo", "float", "float16", "float32", "float64", "get_default_dtype",
+    "half", "hookimpl", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8",
+    "inverse", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled", "is_inference_mode_enabled",
+    "layout", "linalg", "load", "log_softmax", "logdet", "long", "manual_seed", "matrix_power", "memory_format",
+    "nan", "nn", "no_grad", "optim", "pairwise_distance", "pi", "pinverse", "preserve_format", "promote_types", "qr",
+    "random", "relu", "save", "seed", "selu", "set_default_dtype", "set_grad_enabled", "set_printoptions", "short",
+    "slogdet", "softmax", "sparse_coo", "sparse_coo_tensor", "strided", "svd", "threshold", "uint16", "uint32",
+    "uint64", "uint8", "utils",
 ]  # fmt: skip
+__all__ += _ops.angles.__all__
 __all__ += _ops.arithmetic.__all__
 __all__ += _ops.assigning.__all__
 __all__ += _ops.conversion.__all__
@@ -173,10 +195,13 @@ __all__ += _ops.elementwise.__all__
 __all__ += _ops.extremes.__all__
 __all__ += _ops.index_writes.__all__
 __all__ += _ops.indexing.__all__
+__all__ += _ops.infinities.__all__
 __all__ += _ops.joining.__all__
+__all__ += _ops.linalg.building.__all__
 __all__ += _ops.linalg.products.__all__
 __all__ += _ops.norms.__all__
 __all__ += _ops.ordering.__all__
+__all__ += _ops.pairs.__all__
 __all__ += _ops.positions.__all__
 __all__ += _ops.powers.__all__
 __all__ += _ops.quantiles.__all__
@@ -190,6 +215,7 @@ __all__ += _ops.scatter_reducing.__all__
 __all__ += _ops.scattering.__all__
 __all__ += _ops.selection.__all__
 __all__ += _ops.shape.__all__
+__all__ += _ops.special.__all__
 __all__ += _ops.splitting.__all__
 __all__ += _ops.statistics.__all__
 __all__ += _ops.windows.__all__

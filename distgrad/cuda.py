@@ -39,7 +39,11 @@ def _index(which: int | str | backend.device | None) -> int:
 
 
 def current_device() -> int:
-    """The index of the GPU on which ``"cuda"`` tensors are made."""
+    """The index of the GPU on which ``"cuda"`` tensors are made.
+
+    >>> if torch.cuda.is_available():
+    ...     assert torch.zeros(1, device="cuda").device.index == torch.cuda.current_device()
+    """
     return _index(None)
 
 
@@ -47,6 +51,10 @@ def set_device(device: int | str | backend.device) -> None:
     """Make ``device`` the current GPU of this thread; a negative number changes nothing.
 
     Ranks need not call it: ``"cuda"`` is the GPU of :func:`distgrad.distributed.get_local_rank`.
+
+    >>> torch.cuda.set_device(-1)
+    >>> if torch.cuda.is_available():
+    ...     torch.cuda.set_device("cuda:0")
     """
     if not (isinstance(device, int) and device < 0):  # PyTorch's way to say: leave it
         backend.choose_device(backend.device("cuda", _index(device)))
@@ -54,13 +62,22 @@ def set_device(device: int | str | backend.device) -> None:
 
 @contextlib.contextmanager
 def device(device: int | str | backend.device) -> Iterator[None]:
-    """Inside, ``device`` is the current GPU."""
+    """Inside, ``device`` is the current GPU.
+
+    >>> if torch.cuda.device_count() > 1:
+    ...     with torch.cuda.device(1):
+    ...         assert torch.zeros(1, device="cuda").device.index == 1
+    """
     with backend.chosen(backend.device("cuda", _index(device))):
         yield
 
 
 def get_device_name(device: int | str | backend.device | None = None) -> str:
-    """What the maker calls the GPU ``device``, by default the current one."""
+    """What the maker calls the GPU ``device``, by default the current one.
+
+    >>> if torch.cuda.is_available():
+    ...     assert torch.cuda.get_device_name() == torch.cuda.get_device_name(torch.cuda.current_device())
+    """
     index = _index(device)
     found = backend.accelerator()
     assert found is not None
@@ -68,13 +85,20 @@ def get_device_name(device: int | str | backend.device | None = None) -> str:
 
 
 def synchronize(device: int | str | backend.device | None = None) -> None:
-    """Wait until all work given to the GPU is done."""
+    """Wait until all work given to the GPU is done.
+
+    >>> if torch.cuda.is_available():
+    ...     torch.cuda.synchronize()
+    """
     with backend.on(backend.device("cuda", _index(device))):
         backend.synchronize()
 
 
 def manual_seed_all(seed: int) -> None:
-    """Seed the generator; one generator serves all devices here, so this is :func:`distgrad.manual_seed`."""
+    """Seed the generator; one generator serves all devices here, so this is :func:`distgrad.manual_seed`.
+
+    >>> torch.cuda.manual_seed_all(0)
+    """
     from .random import manual_seed
 
     manual_seed(seed)

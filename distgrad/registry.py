@@ -192,6 +192,18 @@ class Registry:
 
         Raises:
             PluginError: it offers nothing, has a misspelt hook, or a name that is taken.
+
+        >>> from distgrad import registry
+        >>> class Halver(optim.Optimizer): ...
+        >>> class Plugin:
+        ...     @distgrad.hookimpl
+        ...     def distgrad_optimizers(self):
+        ...         return {"halver": Halver}
+        >>> plugin = Plugin()
+        >>> registry.register(plugin)
+        >>> registry.get("optimizer", "halver") is Halver
+        True
+        >>> registry.unregister(plugin)
         """
         label = name or getattr(plugin, "__name__", None) or type(plugin).__name__
         with self._lock:
@@ -207,7 +219,13 @@ class Registry:
             raise
 
     def unregister(self, plugin: object) -> None:
-        """Undo :meth:`register`; PluginError where ``plugin`` is not registered."""
+        """Undo :meth:`register`; PluginError where ``plugin`` is not registered.
+
+        >>> from distgrad import registry
+        >>> registry.unregister("a stranger")
+        Traceback (most recent call last):
+        distgrad._plugins.PluginError: 'a stranger' is not registered
+        """
         with self._lock:
             if id(plugin) not in self._owners:
                 raise PluginError(f"{plugin!r} is not registered")

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from . import copying as _copying  # noqa: F401 - attaches itself to Tensor
+from . import (
+    copying as _copying,  # noqa: F401 - attaches itself to Tensor
+    graph,
+    saved_tensors as _saved_tensors,
+    several_hooks as _several_hooks,
+)
+from .anomaly_mode import detect_anomaly, set_detect_anomaly
 from .backward import backward, grad
 from .description import Size
 from .engine import queue_callback
@@ -21,6 +27,10 @@ from .graph import RemovableHandle
 from .primitive import primitive
 from .tensor import Tensor
 
+for _room in (_saved_tensors, _several_hooks):  # PyTorch's names for them are in autograd.graph
+    for _name in _room.__all__:
+        setattr(graph, _name, getattr(_room, _name))
+
 __all__ = [
     "Function",
     "FunctionCtx",
@@ -29,11 +39,13 @@ __all__ = [
     "Size",
     "Tensor",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "fused",
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "graph",
     "inference_mode",
     "is_grad_enabled",
     "is_inference_mode_enabled",
@@ -41,5 +53,6 @@ __all__ = [
     "once_differentiable",
     "primitive",
     "queue_callback",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]

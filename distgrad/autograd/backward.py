@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import backend
+from .anomaly_mode import is_anomaly_enabled, trace_rest
 from .engine import _deliver, _run, _run_plain, ndarray
 from .grad_mode import recording
 from .graph import Leaf
@@ -73,6 +74,8 @@ def _guarded(
     """:func:`_run` with the thread's recording flag set, and its callbacks run at the end."""
     mine = recording.__dict__  # this thread's: one look-up instead of six
     outer, before = mine.get("callbacks"), mine.get("enabled", True)
+    if is_anomaly_enabled():
+        trace_rest(roots)
     callbacks: list[Callable[[], None]] = []
     mine["callbacks"], mine["enabled"] = callbacks, create_graph
     try:

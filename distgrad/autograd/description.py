@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import backend, dtypes
 from . import coo
+from .memory_format import contiguous_format, is_laid
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -125,8 +126,10 @@ class Described:
             raise TypeError(f"stride(): argument 'dim' (position 1) must be int, not {type(dim).__name__}")
         return strides[dim]
 
-    def is_contiguous(self) -> bool:
-        """Whether the elements lie in memory in row-major order without gaps."""
+    def is_contiguous(self, memory_format: Any = contiguous_format) -> bool:
+        """Whether the elements lie in memory in row-major order, or another one, without gaps."""
+        if memory_format is not contiguous_format:
+            return is_laid(self._data, memory_format)
         return bool(self._data.flags.c_contiguous)
 
     def data_ptr(self) -> int:

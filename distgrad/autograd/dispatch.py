@@ -18,7 +18,7 @@ from .errors import freed, mismatched, stale
 from .grad_mode import recording
 from .graph import Cell, Node
 from .promotion import module_of, placed, rounded, unify
-from .recording import Shape, array_of, finish, kept_args, new, record, versions_of
+from .recording import Shape, array_of, finish, kept_args, makers, new, record, versions_of
 from .tensor import TENSORS, Tensor, as_array
 from .views import as_view, refresh
 
@@ -33,8 +33,12 @@ _PLAIN = frozenset({int, float, bool, complex})
 _OF_NUMBERS = frozenset({"_add", "_sub", "mul", "_div", "floor_divide"})  # PyTorch takes two numbers as tensors here
 
 # where PyTorch takes no number: in the place of either operand, and of the first
-_BOTH = frozenset({"atan2", "logical_and", "logical_or", "logical_xor", "maximum", "minimum"})
+_BOTH = frozenset({
+    "atan2", "fmax", "fmin", "heaviside", "hypot", "logaddexp", "logaddexp2", "logical_and", "logical_or",
+    "logical_xor", "maximum", "minimum",
+})  # fmt: skip
 _FIRST = _BOTH | {"eq", "fmod", "ge", "gt", "le", "lt", "ne"}
+makers.append(globals())
 
 
 def of_rule(operands: Any) -> Any:

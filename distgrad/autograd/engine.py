@@ -262,9 +262,10 @@ class _Pass:
         if self.needed is None or node in self.needed:
             entry = self.pending[node]
             if g is not None:
-                if entry[1] is None:
-                    entry[1] = [None] * len(node.shape)
-                entry[1][edge.nr] = g
+                parts = entry[1]
+                if parts is None:
+                    parts = entry[1] = [None] * len(node.shape)
+                parts[edge.nr] = g if parts[edge.nr] is None else parts[edge.nr] + g
             entry[0] -= 1
             if entry[0] == 0:
                 self.ready.append(node)
@@ -364,9 +365,10 @@ def _arrive(edge: Any, g: Any, pending: dict[Any, list[Any]], ready: list[Node])
     node = edge.edges[0]
     entry = pending[node]
     if g is not None:
-        if entry[1] is None:
-            entry[1] = [None] * len(node.shape)
-        entry[1][edge.nr] = g
+        parts = entry[1]
+        if parts is None:
+            parts = entry[1] = [None] * len(node.shape)
+        parts[edge.nr] = g if parts[edge.nr] is None else parts[edge.nr] + g  # an output may have several edges
     if entry[0] == 1:
         ready.append(node)
     else:

@@ -104,6 +104,14 @@ def leaf_written(view: bool) -> RuntimeError:
     return RuntimeError(f"{of}a leaf Variable that requires grad is being used in an in-place operation.")
 
 
+def turned_since() -> RuntimeError:
+    """The history of a view, or of a write to one, of a tensor that took another shape in place."""
+    return RuntimeError(
+        "the tensor that this is a view of was given another shape in place since (by unsqueeze_(), t_() or the like), "
+        "so that this view's history is not known any more: write x = x.unsqueeze(0) instead of x.unsqueeze_(0)"
+    )
+
+
 def overlapping() -> RuntimeError:
     return RuntimeError(
         "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "

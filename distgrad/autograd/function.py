@@ -94,6 +94,10 @@ class _FunctionPrimitive:
     def node_name(self, node: Node) -> str:
         return f"{self.cls.__name__}Backward"
 
+    def forget_versions(self) -> None:
+        """What was saved is kept in another form, which nobody writes to."""
+        self.ctx._versions = (0,) * len(self.ctx._versions)
+
     def pull(self, node: Node, g: Any, wanted: Any, outs: Any = None) -> list[Any]:
         def wrap(a: Any) -> Any:
             return None if a is None else Tensor._wrap(np.asarray(a) if isinstance(a, np.generic) else a, None)
@@ -253,6 +257,8 @@ def _record(
         else:
             t._node = node if single else output_of(node, i, t._data)
     node.args, ctx._saved = _packed(ctx, outputs, results, written), None
+    if recording.pairs and node.args:
+        recording.pairs[-1]._pack(node)
     for i, t in written.items():
         at = next((k for k, a in enumerate(args) if a is t), None)
         if t._view is None or at is None:

@@ -15,11 +15,12 @@ from .grad_mode import recording
 from .graph import Node
 from .primitive import Primitive, alias, publish
 from .promotion import module_of, placed, unify
-from .recording import new, parameters_of, saved_arrays, versions_of
+from .recording import makers, new, parameters_of, saved_arrays, versions_of
 from .tensor import TENSORS, Tensor, as_array
 from .views import refresh
 
 ndarray = np.ndarray
+makers.append(globals())
 
 
 class Fused(Primitive):

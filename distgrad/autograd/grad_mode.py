@@ -15,6 +15,8 @@ class _Mode(threading.local):
     enabled = True
     inference = False
     callbacks: list[Callable[[], None]] | None = None  # to run at the end of the backward pass that is running
+    observers: tuple[Callable[[Any], None], ...] = ()  # of what is recorded; see observers.py
+    pairs: tuple[Any, ...] = ()  # of hooks for saved tensors, the innermost last; see saved_tensors.py
 
 
 recording = _Mode()

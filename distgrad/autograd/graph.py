@@ -80,7 +80,7 @@ def copied(node: Node) -> Node:
     """Another node with what ``node`` has."""
     other = object.__new__(Node)
     for name in Node.__slots__:
-        if name != "__weakref__":
+        if name != "__weakref__" and hasattr(node, name):  # without a cell there is no version of it
             setattr(other, name, getattr(node, name))
     return other
 

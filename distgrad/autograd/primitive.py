@@ -33,7 +33,7 @@ from .. import backend
 from ..backend.protocol import Array
 from .dispatch import NO_OPTIONS, binary_call, binary_pull, general_call, unary_call, unary_pull, view_call
 from .errors import mismatched, narrower
-from .graph import Node
+from .graph import Node, output_of
 from .recording import Plan, Rule, code_of, parameters_of, saved_arrays
 from .tensor import Tensor
 from .views import inplace
@@ -189,7 +189,9 @@ class Primitive:
         """The same on Tensors, recorded."""
         saved_arrays(node)  # the checks
         ans = node.ans
-        if type(ans) is not tuple and ans is not None:
+        if type(ans) is tuple:
+            ans = tuple([Tensor._wrap(a, output_of(node, nr, a)) for nr, a in enumerate(ans)])
+        elif ans is not None:
             ans = Tensor._wrap(ans, node)
         return self.gradients(node, g, node.args, ans, wanted)
 
@@ -273,7 +275,7 @@ def primitive(
     return declare
 
 
-@primitive("clone", grad_name="CloneBackward0")
+@primitive(grad_name="CloneBackward0")
 def clone(xp: Any, x: Array) -> Array:
     """A copy with its own memory; gradients flow through it.
 

@@ -14,6 +14,7 @@ from .graph import Cell, Node, Output, is_nowhere
 from .tensor import TENSORS, Tensor
 
 new = object.__new__
+makers: list[dict[str, Any]] = [globals()]  # the names of every module that makes nodes, by ``new``; see observers.py
 _f32 = np.dtype(np.float32)
 Rule = Callable[..., Any]
 
@@ -146,24 +147,24 @@ def saved_arrays(node: Node) -> list[Any]:
     return raw
 
 
-class Watching:
+class Wrapped:
+    """A node's primitive with something about it: it does what that does, and has what that has."""
+
+    def __init__(self, primitive: Any) -> None:
+        self.primitive = primitive
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.primitive, name)
+
+
+class Watching(Wrapped):
     """The primitive of a node whose options, beside its inputs, came from tensors: masks, indices.  The rules are given
     their arrays; what is watched here is that nobody has written to them."""
 
     def __init__(self, primitive: Any, tensors: tuple[Tensor, ...]) -> None:
-        self.primitive = primitive
-        self.name = primitive.name
-        self.forward = primitive.forward
-        self.any_out = primitive.any_out
-        self.materialize = primitive.materialize
+        super().__init__(primitive)
         self.tensors = tensors
         self.versions = tuple([t._version for t in tensors])
-
-    def node_name(self, node: Node) -> str:
-        return self.primitive.node_name(node)
-
-    def ignores(self, node: Node, i: int) -> bool:
-        return self.primitive.ignores(node, i)
 
     def _check(self, node: Node) -> None:
         for t, expected in zip(self.tensors, self.versions, strict=True):

@@ -99,7 +99,7 @@ class SparseTensor(Tensor):
         dense = Tensor._wrap(self._data.dense(), None)
         return dense if dtype is None else dense.to(dtype)
 
-    def is_contiguous(self) -> bool:
+    def is_contiguous(self, memory_format: Any = None) -> bool:
         raise _refused("is_contiguous")
 
     def stride(self, dim: int | None = None) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
-from .errors import freed, leaf_written, mismatched, narrower, overlapping, read_only, unfollowed
+from .errors import freed, leaf_written, mismatched, narrower, overlapping, read_only, turned_since, unfollowed
 from .grad_mode import recording
 from .graph import TURN, Cell, Leaf, Node, View, copied, is_nowhere, nowhere, stepped
 from .tensor import TENSORS, Tensor, new
@@ -90,11 +90,8 @@ def refresh(t: Tensor, asked: bool = False) -> None:
             return
         if view.made is not None:
             raise unfollowed(view, node, t.output_nr, True)
-        if base._view is not None:  # only what had views already and was then given another shape in place
-            raise RuntimeError(
-                "a view's base was given another shape in place (squeeze_, t_, …), and then it or another view of it "
-                "was modified inplace: the view's history cannot follow. Take views after the change of shape."
-            )
+        if base._view is not None:
+            raise turned_since()
         before, recording.enabled = recording.enabled, True
         try:
             rebase(t, stepped(base, view.steps())._node)
@@ -212,6 +209,8 @@ def follow(x: Tensor, node: Node, at: int = 0) -> None:
     from .recording import record
 
     base = view.base
+    if base._view is not None:
+        raise turned_since()
     edges = list(node.edges)
     del edges[at]
     around = record(CopySlices(view, at), base._data, (), (base._node, *edges), None, False)

@@ -10,17 +10,17 @@ from . import (
     drawing,
     einsum,
     elementwise,
-    in_place,
     indexing,
     linalg,
     nn,
     norms,
     reduction,
+    reshaped,
     selection,
     shape,
 )
 
 __all__ = [
-    "arithmetic", "assigning", "conversion", "creation", "drawing", "einsum", "elementwise", "in_place", "indexing",
-    "linalg", "nn", "norms", "reduction", "selection", "shape",
+    "arithmetic", "assigning", "conversion", "creation", "drawing", "einsum", "elementwise", "indexing",
+    "linalg", "nn", "norms", "reduction", "reshaped", "selection", "shape",
 ]  # fmt: skip

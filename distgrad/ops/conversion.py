@@ -9,6 +9,7 @@ import numpy as np
 from .. import backend, dtypes
 from .._arguments import checked, is_number, kind_of
 from ..autograd import Tensor, primitive
+from ..autograd.memory_format import preserve_format
 from ..autograd.primitive import copy as _copy
 from ..autograd.tensor import TENSORS
 from ..autograd.views import write
@@ -54,6 +55,7 @@ def to(
     dtype: DType = None,
     non_blocking: bool = False,
     copy: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """With another dtype, on another device, or like another tensor; itself where nothing changes (unless ``copy``).
 
@@ -79,6 +81,8 @@ def to(
         here, there = out.device, backend.resolve(device)
         if here != there:
             out = _move(out, here, there)
+    if memory_format is not None and memory_format is not preserve_format and not out.is_contiguous(memory_format):
+        return out.contiguous(memory_format)
     return out.clone() if copy and out is self else out
 
 
@@ -94,8 +98,8 @@ def copy_(self: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
 
 
 def _shorthand(name: str, kind: dtypes.dtype) -> None:
-    def cast(self):
-        return to(self, dtype=kind)
+    def cast(self, memory_format=None):
+        return to(self, dtype=kind, memory_format=memory_format)
 
     cast.__name__ = cast.__qualname__ = name
     cast.__doc__ = f"As {kind.name}."

@@ -12,6 +12,7 @@ import numpy as np
 from .. import backend, dtypes
 from .._arguments import checked
 from ..autograd import Size, Tensor
+from ..autograd.memory_format import laid
 from ..autograd.tensor import TENSORS, taken
 from ._declare import Device, DType, Number, aside, raw, sized, sizes
 from ._numbers import converted, fitting
@@ -302,12 +303,17 @@ def full(
 
 def _like(name: str, make: Any, doc: str) -> Callable[..., Tensor]:
     def like(
-        input: Tensor, *args: Any, dtype: DType = None, device: Device = None, requires_grad: bool = False, **names: Any
-    ) -> Tensor:
-        return make(
+        input: Tensor, *args: Any, dtype: DType = None, layout: Any = None, device: Device = None,
+        requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None, **names: Any,
+    ) -> Tensor:  # fmt: skip
+        aside(name, {"layout": layout})
+        made = make(
             tuple(raw(input).shape), *args, dtype=dtype or input.dtype,
             device=device if device is not None else input.device, requires_grad=requires_grad, **names,
         )  # fmt: skip
+        if memory_format is not None and memory_format.rank:
+            made._data = laid(None, made._data, memory_format)
+        return made
 
     like.__name__ = like.__qualname__ = name
     like.__doc__ = doc

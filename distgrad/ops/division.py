@@ -29,7 +29,7 @@ _div.defvjp(
 _div.primitive.wide_number = True
 
 
-@method("__rtruediv__", check=False)
+@method("__rtruediv__", "__rdiv__", check=False)
 def _divided(self: Tensor, other: Any) -> Tensor:
     """``other / self``: of a number, as in PyTorch, the reciprocal times it."""
     return reciprocal(self) * other if isinstance(other, (int, float, complex)) else _div.operator(other, self)

@@ -170,8 +170,24 @@ def normal(
     return randn(*size, generator=generator, dtype=dtype, device=device) * std + mean
 
 
-rand_like = _like("rand_like", rand, "Uniform on [0, 1) in the shape, dtype and device of ``input``.")
-randn_like = _like("randn_like", randn, "Standard normal in the shape, dtype and device of ``input``.")
+rand_like = _like(
+    "rand_like",
+    rand,
+    """Uniform on [0, 1) in the shape, dtype and device of ``input``.
+
+    >>> torch.rand_like(torch.zeros(2, 3)).shape
+    torch.Size([2, 3])
+    """,
+)
+randn_like = _like(
+    "randn_like",
+    randn,
+    """Standard normal in the shape, dtype and device of ``input``.
+
+    >>> torch.randn_like(torch.zeros(2, 3)).shape
+    torch.Size([2, 3])
+    """,
+)
 
 
 @checked

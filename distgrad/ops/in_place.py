@@ -1,103 +1,57 @@
-"""Another shape, or another memory, for a tensor that stays the same object."""
+"""In-place forms of operations that are defined elsewhere: ``x.sin_()``, ``x.addmm_(a, b)``.
+
+Those of the commonest operations are declared beside them, by a second name; here is the rest, in tables.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import functools
 from typing import Any
 
-from .. import backend
 from ..autograd import Tensor
-from ..autograd.errors import leaf_written
 from ..autograd.grad_mode import recording
-from ..autograd.graph import Cell, Leaf
-from ._declare import Dims, array, method, sizes
-from .shape import squeeze, t, transpose, unsqueeze
-from .windows import as_strided
+from ..autograd.primitive import REGISTRY
+from ..autograd.views import inplace, wants_grad
+from ._declare import attach
 
-__all__: list[str] = []
-
-
-def _become(x: Tensor, made: Any) -> Tensor:
-    """``x`` becomes what ``made`` gives of it, a view: of what ``x`` was, which lives on as the base."""
-    if type(x._node) is Leaf:
-        if recording.enabled:
-            raise leaf_written(x._view is not None)
-        x.data = made(x.detach())
-        return x
-    told = x.__dict__.get("_when_replaced")
-    if told is not None:
-        told(x)
-    if x._vc is None:
-        x._vc = Cell()
-    before = Tensor._wrap(x._data, x._node)
-    before._vc, before._view = x._vc, x._view
-    out = made(before)
-    if out is before:
-        return x
-    x._data, x._node, x._view = out._data, out._node, out._view
-    x._vc.version += 1
-    return x
+# The form that ends in _ writes the primitive's result.
+_WRITTEN = [
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "conj_physical", "cos", "cosh", "erf", "erfc", "exp2",
+    "expm1", "floor_divide", "frac", "log10", "log1p", "log2", "rsqrt", "sgn", "sign", "sin", "sinh", "square", "tan",
+    "xlogy",
+]  # fmt: skip
+# By another name: the name and what it is another of.
+_OTHERWISE = {
+    "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
+    "arctan2": "atan2", "arctanh": "atanh", "fix": "trunc", "greater": "gt", "greater_equal": "ge", "less": "lt",
+    "less_equal": "le", "negative": "neg", "not_equal": "ne",
+}  # fmt: skip
+# Made of several operations, or of another dtype: the result is copied.
+_COPIED = [
+    "addmm", "addmv", "baddbmm", "clamp_max", "clamp_min", "cumsum", "eq", "ge", "gt", "le", "lt", "ne", "tril",
+    "triu",
+]  # fmt: skip
 
 
-@method("squeeze_")
-def squeeze_(self: Tensor, dim: Dims = None) -> Tensor:
-    """In-place version of :func:`squeeze`."""
-    return _become(self, lambda x: squeeze(x, dim))
+def _copied(name: str) -> Any:
+    made = getattr(Tensor, name)
+
+    @functools.wraps(made)
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        before = self.clone() if recording.enabled and wants_grad(self) else self  # what rules read is not written to
+        return self.copy_(made(before, *args, **kwargs))
+
+    return method
 
 
-@method("unsqueeze_")
-def unsqueeze_(self: Tensor, dim: int) -> Tensor:
-    """In-place version of :func:`unsqueeze`."""
-    return _become(self, lambda x: unsqueeze(x, dim))
-
-
-@method("transpose_", "swapaxes_", "swapdims_")
-def transpose_(self: Tensor, dim0: int, dim1: int) -> Tensor:
-    """In-place version of :func:`transpose`."""
-    return _become(self, lambda x: transpose(x, dim0, dim1))
-
-
-@method("t_")
-def t_(self: Tensor) -> Tensor:
-    """In-place version of :func:`t`."""
-    return _become(self, t)
-
-
-@method("as_strided_")
-def as_strided_(self: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
-    """In-place version of :func:`as_strided`."""
-    return _become(self, lambda x: as_strided(x, size, stride, storage_offset))
-
-
-@method("resize_", check=False)
-def resize_(self: Tensor, *size: int | Sequence[int], memory_format: Any = None) -> Tensor:
-    """In place: of another shape; the elements that there are stay, in order, and others are not set.
-
-    RuntimeError for a tensor that requires grad.
-    """
-    shape = sizes(size)
-    if self.requires_grad:
-        raise RuntimeError("cannot resize variables that require grad")
-    if any(n < 0 for n in shape):
-        raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
-    x = array(self)
-    n = math.prod(shape)
-    if n <= x.size and x.flags.c_contiguous:
-        self._data = x.reshape(-1)[:n].reshape(shape)
-        return self
-    xp = backend.array_module(x)
-    with backend.where_it_lies(x):
-        made = xp.empty(n, x.dtype)
-        made[: min(n, x.size)] = x.reshape(-1)[:n]
-    told = self.__dict__.get("_when_replaced")
-    if told is not None:
-        told(self)
-    self._data = made.reshape(shape)
-    return self
-
-
-@method("resize_as_")
-def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
-    """In place: of the shape of ``the_template``, as :meth:`resize_` makes it."""
-    return resize_(self, *the_template.shape)
+def publish() -> None:
+    """Attach them all; called once every family is there."""
+    for name in _WRITTEN:
+        attach(name + "_", inplace(REGISTRY[name], name + "_"))
+    for name in _COPIED:
+        method = _copied(name)
+        method.__name__ = method.__qualname__ = name + "_"
+        method.__doc__ = f"In-place version of :func:`{name}`."
+        attach(name + "_", method)
+    for name, other in _OTHERWISE.items():
+        attach(name + "_", getattr(Tensor, other + "_"))

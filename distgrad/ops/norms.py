@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from .. import backend, dtypes
 from .._arguments import is_number, misfit
 from ..autograd import Tensor, primitive
@@ -11,7 +13,7 @@ from ..autograd.tensor import TENSORS
 from ._declare import Dims, DType, axes, in_float32, method, ndim_of, noun, raw
 from .reduction import _count, _spread
 from .rounding import abs as absolute, sgn
-from .selection import _where, where
+from .selection import _where
 
 __all__ = ["norm"]
 
@@ -20,7 +22,8 @@ __all__ = ["norm"]
 def norm(
     input: Tensor, p: float | str | None = "fro", dim: Dims = None, keepdim: bool = False, dtype: DType = None
 ) -> Tensor:
-    """The ``p``-norm of the flattened tensor, or over dimension(s) ``dim``: p a number, inf, -inf or "fro" (2).
+    """The ``p``-norm of the flattened tensor, or over dimension(s) ``dim``: p a number, inf, -inf or "fro" (2); or
+    "nuc", the sum of the singular values of a matrix.
 
     >>> torch.norm(torch.tensor([3.0, 4.0]))
     tensor(5.)
@@ -37,8 +40,12 @@ def norm(
     dims = None if dim is None else axes(dim, ndim_of(input))
     if not (p is None or isinstance(p, str) or is_number(p)):
         raise misfit(p, "Number")
+    if p == "nuc":
+        from .linalg.norms import matrix_norm
+
+        return matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
     if isinstance(p, str) and p != "fro":
-        raise RuntimeError(f"norm: Order {p} not supported; it may be a number, inf, -inf or 'fro'")
+        raise RuntimeError(f"norm: Order {p} not supported; it may be a number, inf, -inf, 'fro' or 'nuc'")
     p = 2.0 if p in ("fro", None) else float(p)
     if (p < 0 or p == math.inf) and _count(raw(input).shape, dims) == 0:
         raise RuntimeError(
@@ -56,7 +63,10 @@ def _norm2(xp, x, dims, keepdim):
 
 def _norm2_vjp(g, ans, x, dims, keepdim):
     size = _spread(ans, x.shape, dims, keepdim)
-    return x * where(size == 0, 0.0, _spread(g, x.shape, dims, keepdim) / where(size == 0, 1.0, size))
+    g, nought = _spread(g, x.shape, dims, keepdim), raw(size) == 0
+    if nought.__class__ is np.ndarray and not nought.any():
+        return x * (g / size)
+    return g * _where(0.0, x / size, nought)  # 0 at 0, and the second one NaN, as in PyTorch
 
 
 _norm2.defvjp(_norm2_vjp, saves="ans x")
@@ -93,7 +103,7 @@ def _norm_p_vjp(g, ans, x, p, dims, keepdim):
         return sgn(x) * (g / share * mask)
     if p < 1:
         nought = raw(x) == 0
-        return sgn(x) * _where(0.0, _where(1.0, size, nought) ** (p - 1), nought) * g * ans ** (1 - p)
+        return sgn(x) * _where(0.0, size ** (p - 1), nought) * g * ans ** (1 - p)
     nought = raw(ans) == 0
     scale = _where(0.0, g / _where(1.0, ans, nought) ** (p - 1), nought)
     return (sgn(x) * size ** (p - 1) if p < 2 else x * size ** (p - 2)) * scale

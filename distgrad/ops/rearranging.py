@@ -10,11 +10,15 @@ import numpy as np
 from .. import backend
 from .._arguments import checked
 from ..autograd import Tensor, primitive
+from ..autograd.memory_format import contiguous_format, laid, preserve_format
+from ..autograd.primitive import clone as _clone
 from ..autograd.views import write
 from ._declare import Dims, attach, axis, method, named, ndim_of, raw, sizes, unknown
 from .indexing import _getitem
 
-__all__ = ["flip", "fliplr", "flipud", "repeat_interleave", "roll", "rot90", "tile", "tril", "triu"]
+__all__ = [
+    "clone", "flip", "fliplr", "flipud", "repeat_interleave", "roll", "rot90", "tile", "tril", "triu",
+]  # fmt: skip
 
 
 @primitive(grad_name="FlipBackward0")
@@ -105,10 +109,35 @@ def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
     return _tile(input, (1,) * (ndim_of(input) - len(dims)) + dims)
 
 
+@primitive(grad_name="CloneBackward0")
+def _laid(xp, x, kind):
+    return laid(xp, x, kind)
+
+
+_laid.defvjp(lambda g, ans, x, kind: g, saves="")
+
+
+@method("clone", check=False)
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy with its own memory; gradients flow through it.  ``memory_format``: the order of its elements there.
+
+    >>> x = torch.tensor([1.0])
+    >>> y = torch.clone(x)
+    >>> y += 1
+    >>> x
+    tensor([1.])
+    """
+    if memory_format is None or memory_format is preserve_format:
+        return _clone(input)
+    return _laid(input, memory_format)
+
+
 @method("contiguous", check=False)
-def contiguous(self: Tensor) -> Tensor:
-    """Itself if its elements lie in row-major order, else a copy that does."""
-    return self if self.is_contiguous() else self.clone()
+def contiguous(self: Tensor, memory_format: Any = contiguous_format) -> Tensor:
+    """Itself if its elements lie in row-major order, or in ``memory_format``, else a copy that does."""
+    if memory_format is preserve_format:
+        raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
+    return self if self.is_contiguous(memory_format) else clone(self, memory_format=memory_format)
 
 
 def _triangle(name: str) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,18 +13,14 @@ import distgrad
 from distgrad.autograd import gradcheck, gradgradcheck
 from distgrad.autograd.fused import Fused
 from distgrad.autograd.primitive import REGISTRY
-from tests.ops import array_rows, elementwise_rows, ordering_rows, scattering_rows, shape_rows
 from tests.ops.case import Row, differentiable, outputs
 
-ROWS = [
-    *elementwise_rows.ROWS,
-    *array_rows.ROWS,
-    *ordering_rows.ROWS,
-    *scattering_rows.ROWS,
-    *shape_rows.ROWS,
-]
+# Files are found, not listed.
+FILES = sorted(f for f in Path(__file__).parent.glob("*_rows.py") if f.stem != "test_rows")
+ROWS: list[Row] = [row for file in FILES for row in importlib.import_module(f"tests.ops.{file.stem}").ROWS]
 # Primitives that no call on one device reaches as a recorded node, and where they are tested.
 ELSEWHERE = {
+    "_taken": "tests/ops/test_spatial.py: it is the reference of a fused one",
     "_bce_values": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",
     "_huber_of_difference": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",
     "_smooth_values": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",

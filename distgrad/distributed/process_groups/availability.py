@@ -17,7 +17,12 @@ _OVER_MPI = {"mpi", "shared"}
 
 
 def is_mpi_available() -> bool:
-    """Whether mpi4py is installed, which the ``mpi`` and ``shared`` backends need."""
+    """Whether mpi4py is installed, which the ``mpi`` and ``shared`` backends need.
+
+    >>> import importlib.util
+    >>> dist.is_mpi_available() == (importlib.util.find_spec("mpi4py") is not None)
+    True
+    """
     return importlib.util.find_spec("mpi4py") is not None
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import products
+from . import building, decompositions, norms, products, solving
 
-__all__ = ["products"]
+__all__ = ["building", "decompositions", "norms", "products", "solving"]

@@ -11,12 +11,12 @@ import numpy as np
 from ..._arguments import checked, kind_of
 from ...autograd import Tensor, primitive
 from ...dtypes import float32, from_numpy_dtype
-from .._declare import attach, axis, in_float32, method, ndim_of, noun, raw, unknown
+from .._declare import Number, attach, axis, in_float32, method, ndim_of, noun, raw, unknown
 from .._numbers import fitting
 
 __all__ = [
-    "addmm", "addmv", "baddbmm", "bmm", "diag", "diagonal", "dot", "inner", "matmul", "mm", "mv", "outer",
-    "tensordot", "trace", "vdot",
+    "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "diag", "diagonal", "dot", "inner", "matmul", "mm", "mv",
+    "outer", "tensordot", "trace", "vdot",
 ]  # fmt: skip
 
 _f16 = np.dtype(np.float16)
@@ -238,7 +238,7 @@ _scaled.defvjp(lambda g, ans, x, factor: g * factor.conjugate(), saves="")
 
 
 def _blended(
-    name: str, multiply: Any, input: Tensor, first: Tensor, second: Tensor, beta: float, alpha: float
+    name: str, multiply: Any, input: Tensor, first: Tensor, second: Tensor, beta: Number, alpha: Number
 ) -> Tensor:
     """``beta * input + alpha * multiply(first, second)``: a factor of 0 takes NaN away, too; ``input`` is expanded to
     the product.  Half precisions are rounded but once."""
@@ -263,7 +263,7 @@ def _blended(
 
 
 @method("addmm")
-def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``; where ``beta`` is 0 whatever ``input`` holds.
 
     >>> torch.addmm(torch.ones(2, 2), torch.eye(2), torch.eye(2))
@@ -274,7 +274,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: 
 
 
 @method("addmv")
-def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * (mat @ vec)``; where ``beta`` is 0 whatever ``input`` holds.
 
     >>> torch.addmv(torch.ones(2), torch.eye(2), torch.tensor([1.0, 2.0]))
@@ -284,7 +284,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: fl
 
 
 @method("baddbmm")
-def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * (batch1 @ batch2)``, for each matrix of the batch; where ``beta`` is 0 whatever
     ``input`` holds.
 
@@ -293,6 +293,37 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, a
              [1., 2.]]])
     """
     return _blended("baddbmm", bmm, input, batch1, batch2, beta, alpha)
+
+
+@method("addbmm")
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+    """``beta * input + alpha * sum(batch1 @ batch2)``, summed over the batch; where ``beta`` is 0 whatever ``input``
+    holds.
+
+    >>> torch.addbmm(torch.ones(2, 2), torch.ones(3, 2, 1), torch.ones(3, 1, 2))
+    tensor([[4., 4.],
+            [4., 4.]])
+    """
+    return _blended("addbmm", _summed_bmm, input, batch1, batch2, beta, alpha)
+
+
+def _summed_bmm(first: Tensor, second: Tensor) -> Tensor:
+    product = bmm(first, second)
+    return product.sum(0, dtype=product.dtype)
+
+
+@method("addr")
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+    """``beta * input + alpha * outer(vec1, vec2)``; where ``beta`` is 0 whatever ``input`` holds.
+
+    >>> torch.addr(torch.zeros(2, 2), torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
+    for name, x in (("vec1", vec1), ("vec2", vec2)):
+        if ndim_of(x) != 1:
+            raise RuntimeError(f"addr: Expected 1-D argument {name}, but got {ndim_of(x)}-D")
+    return _blended("addr", outer, input, vec1, vec2, beta, alpha)
 
 
 @method("trace")

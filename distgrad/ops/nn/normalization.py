@@ -211,15 +211,15 @@ def batch_norm(
     return _batch_norm(x, weight, bias, None, None, eps, notice=notice, training=True)
 
 
-def _check_dtypes(x: Tensor, others: dict[str, Tensor]) -> None:
+def _check_dtypes(x: Tensor, others: dict[str, Tensor], name: str = "batch_norm") -> None:
     if x.dtype.category != 2:
-        raise NotImplementedError(f'"batch_norm" not implemented for {x.dtype}')
+        raise NotImplementedError(f'"{name}" not implemented for {x.dtype}')
     kinds = {tensor.dtype for tensor in others.values()}
     allowed = {x.dtype, dtypes.float32} if x.dtype.itemsize == 2 else {x.dtype}
     if len(kinds) > 1 or not kinds <= allowed:
-        given = ", ".join(f"{name} {tensor.dtype}" for name, tensor in {"input": x, **others}.items())
+        given = ", ".join(f"{role} {tensor.dtype}" for role, tensor in {"input": x, **others}.items())
         raise RuntimeError(
-            f"batch_norm: {given}; all must be of the input's dtype, or, beside float16 or bfloat16, all others float32"
+            f"{name}: {given}; all must be of the input's dtype, or, beside float16 or bfloat16, all others float32"
         )
 
 

@@ -118,7 +118,7 @@ class _Function:
 class Special:
     """The double's ``cupyx.scipy.special``: SciPy's ufuncs, of which CuPy has these that distgrad uses."""
 
-    names = ("erf", "erfc", "erfinv", "ndtr", "ndtri")
+    names = ("digamma", "erf", "erfc", "erfinv", "gammaln", "ndtr", "ndtri", "zeta")
 
     def __init__(self, home: Home) -> None:
         self._home = home

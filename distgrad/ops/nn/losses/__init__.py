@@ -14,12 +14,13 @@ from .distances import (
     triplet_margin_loss,
 )
 from .likelihood import gaussian_nll_loss, kl_div, poisson_nll_loss
+from .multilabel import multilabel_soft_margin_loss
 from .nll import nll_loss
 from .regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "cosine_similarity",
     "cross_entropy", "gaussian_nll_loss", "hinge_embedding_loss", "huber_loss", "kl_div", "l1_loss",
-    "legacy_reduction", "margin_ranking_loss", "mse_loss", "nll_loss", "pairwise_distance", "poisson_nll_loss",
-    "smooth_l1_loss", "soft_margin_loss", "triplet_margin_loss",
+    "legacy_reduction", "margin_ranking_loss", "mse_loss", "multilabel_soft_margin_loss", "nll_loss",
+    "pairwise_distance", "poisson_nll_loss", "smooth_l1_loss", "soft_margin_loss", "triplet_margin_loss",
 ]  # fmt: skip

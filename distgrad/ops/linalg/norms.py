@@ -1,0 +1,242 @@
+"""Norms of vectors and matrices, distances, and the rank that small singular values leave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ... import dtypes
+from ..._arguments import checked, is_number, misfit
+from ...autograd import Tensor, primitive
+from .._declare import Dims, DType, Number, axes, axis, method, ndim_of, noun, raw
+from ..extremes import amax, amin
+from ..norms import _norm2, _norm_p, norm
+from ..reduction import _count
+from ..rounding import abs as absolute, sgn
+from ..selection import _where
+from ._checks import floating, matrices
+from .decompositions import eigvalsh, svdvals
+from .solving import _bounds
+
+
+def _converted(x: Tensor, dtype: DType, name: str, half: bool = True) -> Tensor:
+    """``x`` in ``dtype``, in which the norm is to be computed."""
+    floating(x, name, half=half)
+    if dtype is None:
+        return x
+    kind = dtypes.as_dtype(dtype)
+    if kind.category < 2:
+        raise RuntimeError(f"{name}: dtype should be floating point or complex, but got {kind}")
+    if kind.is_complex != x.dtype.is_complex:
+        word = "complex" if x.dtype.is_complex else "real"
+        raise RuntimeError(f"{name}: dtype should be {word} for {word} inputs, but got {kind}")
+    if kind.itemsize < x.dtype.itemsize:
+        raise RuntimeError(
+            f"{name}: the dtype of the input ({noun(x)}) should be convertible without narrowing to the specified "
+            f"dtype ({kind.tensor_type[:-6]})"
+        )
+    return x.to(kind)
+
+
+def _check_identity(x: Tensor, order: float, dims: tuple[int, ...] | None, name: str) -> None:
+    """RuntimeError for the norms that nothing has none of."""
+    if (order < 0 or order == math.inf) and _count(raw(x).shape, dims) == 0 and x._data.size == 0:
+        if dims is None:
+            raise RuntimeError(
+                f"{name} cannot compute the {order:g} norm on an empty tensor because the operation does not have an "
+                "identity"
+            )
+        empty = next(d for d in dims if raw(x).shape[d] == 0)
+        raise RuntimeError(
+            f"{name} cannot compute the {order:g} norm on the dimension {empty} because this dimension is empty and "
+            "the operation does not have an identity"
+        )
+
+
+@checked
+def vector_norm(x: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
+    """The norm of order ``ord``, a number or an infinity, of the flattened tensor, or over dimension(s) ``dim``.
+
+    >>> torch.linalg.vector_norm(torch.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
+    name = "linalg.vector_norm"
+    x = _converted(x, dtype, name)
+    dims = axes(dim, ndim_of(x))
+    order = float(ord)
+    _check_identity(x, order, dims, name)
+    return _norm2(x, dims, keepdim) if order == 2.0 else _norm_p(x, order, dims, keepdim)
+
+
+def _two(dim: Any, n: int) -> tuple[int, int]:
+    if not isinstance(dim, (tuple, list)) or len(dim) != 2:
+        raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {dim}")
+    first, second = axis(dim[0], n), axis(dim[1], n)
+    if first == second:
+        raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got ({dim[0]}, {dim[1]})")
+    return first, second
+
+
+@checked
+def matrix_norm(
+    A: Tensor, ord: float | str = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *, dtype: DType = None
+) -> Tensor:
+    """The norm of the matrices in dimensions ``dim``: "fro" (root of the sum of squares), "nuc" (sum of singular
+    values), inf and -inf (largest and smallest sum of a row), 1 and -1 (of a column), 2 and -2 (singular value).
+
+    >>> torch.linalg.matrix_norm(torch.tensor([[3.0, 0.0], [0.0, 4.0]]))
+    tensor(5.)
+    """
+    name = "linalg.matrix_norm"
+    matrices(A, name)
+    first, second = _two(dim, ndim_of(A))
+    if isinstance(ord, str):
+        if ord not in ("fro", "nuc"):
+            raise RuntimeError(f"{name}: Order {ord} not supported.")
+        if ord == "fro":
+            return vector_norm(A, 2, (first, second), keepdim, dtype=dtype)
+    elif abs(ord) not in (1, 2, math.inf):
+        raise RuntimeError(f"{name}: Order {ord} not supported.")
+    A = _converted(A, dtype, name, half=False)
+    if ord == "nuc" or abs(ord) == 2:  # type: ignore[arg-type]
+        values = svdvals(A.movedim((first, second), (-2, -1)))
+        if ord != "nuc":
+            _check_values(values, ord, name)
+        found = values.sum(-1) if ord == "nuc" else amax(values, -1) if ord == 2 else amin(values, -1)
+        return _with_dims(found, first, second) if keepdim else found
+    inner, outer = (second, first) if math.isinf(ord) else (first, second)  # type: ignore[arg-type]
+    sums = _norm_p(A, 1.0, (inner,), True)
+    _check_values(sums.movedim(outer, -1), ord, name)
+    return _squeezed((amax if ord > 0 else amin)(sums, outer, True), first, second, keepdim)  # type: ignore[operator]
+
+
+def _check_values(values: Tensor, order: Any, name: str) -> None:
+    """RuntimeError for the extreme of no values."""
+    if values._data.shape[-1] == 0:
+        raise RuntimeError(
+            f"{name} cannot compute the {order:g} norm on an empty matrix because the operation does not have an "
+            "identity"
+        )
+
+
+def _with_dims(x: Tensor, first: int, second: int) -> Tensor:
+    for d in sorted((first, second)):
+        x = x.unsqueeze(d)
+    return x
+
+
+def _squeezed(x: Tensor, first: int, second: int, keepdim: bool) -> Tensor:
+    return x if keepdim else x.squeeze((first, second))
+
+
+@checked
+def linalg_norm(A: Tensor, ord: Any = None, dim: Dims = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
+    """:func:`vector_norm` or, of two dimensions, :func:`matrix_norm`; without ``ord`` of order 2 of all of ``dim``.
+
+    >>> torch.linalg.norm(torch.tensor([[3.0, 0.0], [0.0, 4.0]]), ord=2)
+    tensor(4.)
+    """
+    if not (ord is None or isinstance(ord, str) or is_number(ord)):
+        raise misfit(ord, "Number")
+    dims = None if dim is None else tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
+    if ord is None:
+        return vector_norm(A, 2, dims, keepdim, dtype=dtype)
+    n = ndim_of(A) if dims is None else len(dims)
+    if isinstance(ord, str):
+        if n != 2:
+            raise RuntimeError(
+                f"linalg.norm: If ord is specified but dim is not, the input must be 1D or 2D. Got {n}D."
+                if dims is None
+                else f"linalg.matrix_norm: dim must be a 2-tuple. Got {list(dims)}"
+            )
+        return matrix_norm(A, ord, (-2, -1) if dims is None else dims, keepdim, dtype=dtype)
+    if dims is None and n not in (1, 2):
+        raise RuntimeError(f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {n}D.")
+    if n == 2:
+        return matrix_norm(A, ord, (-2, -1) if dims is None else dims, keepdim, dtype=dtype)
+    return vector_norm(A, ord, dims, keepdim, dtype=dtype)
+
+
+@checked
+def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
+    """How many singular values (of ``hermitian`` matrices absolute eigenvalues) are above ``atol`` (or ``tol``) and
+    ``rtol``, by default max(m, n) times the type's epsilon, times the largest: int64, without a gradient.
+
+    >>> torch.linalg.matrix_rank(torch.tensor([[1.0, 2.0], [2.0, 4.0]]))
+    tensor(1)
+    """
+    matrices(A, "linalg.matrix_rank")
+    floating(A, "linalg.matrix_rank")
+    A = A.detach()
+    shape = A._data.shape[:-2]
+    if A._data.size == 0:
+        return A.new_zeros(shape, dtype=dtypes.int64)
+    atol, rtol = (tol, 0.0) if tol is not None else (atol, rtol)
+    low, high = (raw(a) if isinstance(a, Tensor) else a for a in (atol, rtol))
+    if high is None:
+        usual = _bounds(A, None, None)[1]
+        high = usual if low is None else np.where(low > 0, 0.0, usual)
+    low = 0.0 if low is None else low
+    sizes = absolute(eigvalsh(A)) if hermitian else svdvals(A)
+    data = raw(sizes)
+    top = data.max(axis=-1)
+    bound = high * top
+    larger = (low > bound) * low + (low <= bound) * bound
+    return Tensor._wrap((data > larger[..., None]).sum(-1), None).to(dtypes.int64)
+
+
+@method("dist")
+def dist(input: Tensor, other: Tensor, p: Number = 2) -> Tensor:
+    """The ``p``-norm of ``input - other``, with broadcasting.
+
+    >>> torch.dist(torch.tensor([1.0, 2.0]), torch.tensor([4.0, 6.0]))
+    tensor(5.)
+    """
+    return norm(input - other, p)
+
+
+@primitive(grad_name="CdistBackward0")
+def _largest_part(xp, x):
+    return xp.max(xp.abs(x), axis=-1) if x.shape[-1] else xp.zeros(x.shape[:-1], x.dtype)
+
+
+_largest_part.defvjp(  # equals all get the gradient, as in PyTorch
+    lambda g, ans, x: _where(sgn(x) * g[..., None], 0.0, raw(absolute(x) == ans[..., None])),
+    saves="ans x",
+)
+
+
+@checked
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
+    """The ``p``-norms of the differences of each of the vectors ``x1`` (..., P, M) and each of ``x2`` (..., R, M):
+    (..., P, R).  Where two are equal the gradient is 0.  Any ``compute_mode`` computes from the differences.
+
+    >>> torch.cdist(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
+    tensor([[5., 1.]])
+    """
+    modes = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist")
+    if compute_mode not in modes:
+        raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
+    for i, x in enumerate((x1, x2), 1):
+        if not x.dtype.is_floating_point:
+            raise RuntimeError(f"cdist only supports floating-point dtypes, X{i} got: {noun(x)}")
+    for i, x in enumerate((x1, x2), 1):
+        if ndim_of(x) < 2:
+            raise RuntimeError(f"cdist only supports at least 2D tensors, X{i} got: {ndim_of(x)}D")
+    if raw(x1).shape[-1] != raw(x2).shape[-1]:
+        raise RuntimeError(
+            f"X1 and X2 must have the same number of columns. X1: {raw(x1).shape[-1]} X2: {raw(x2).shape[-1]}"
+        )
+    if p < 0:
+        raise RuntimeError("cdist only supports non-negative p values")
+    apart = x1[..., :, None, :] - x2[..., None, :, :]
+    if p == math.inf:
+        return _largest_part(apart)
+    return (
+        _norm2(apart, (ndim_of(apart) - 1,), False)
+        if p == 2
+        else _norm_p(apart, float(p), (ndim_of(apart) - 1,), False)
+    )

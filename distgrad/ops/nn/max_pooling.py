@@ -1,0 +1,337 @@
+"""The largest element of each window, and where it is."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ... import backend
+from ..._arguments import checked
+from ...autograd import Tensor, fused, primitive
+from ...autograd.grad_mode import recording
+from .._declare import noun, raw, wide
+from ._spatial import tensor_of
+from .axis_maps import Maps, of_shares
+from .pooling import Sizes, Windows, adaptive_sizes, in_turn
+
+__all__ = [
+    "adaptive_max_pool1d", "adaptive_max_pool1d_with_indices", "adaptive_max_pool2d",
+    "adaptive_max_pool2d_with_indices", "adaptive_max_pool3d", "adaptive_max_pool3d_with_indices", "max_pool1d",
+    "max_pool1d_with_indices", "max_pool2d", "max_pool2d_with_indices", "max_pool3d", "max_pool3d_with_indices",
+]  # fmt: skip
+
+
+def _largest(xp: Any, x: Any, maps: Maps, wanted: bool) -> tuple[Any, Any]:
+    """The largest elements of the windows of ``maps``, axis after axis from the last on, and, if ``wanted``, where they
+    are among the elements of the last axes in one row (int64); the first of equals, the last NaN of several.
+
+    In each row of a window it is the first, and of these rows it is the first: so it is in the window.
+    """
+    where: Any = None
+    stride = 1
+    for axis, m in maps:
+        at = x.ndim + axis
+        before = (slice(None),) * at
+        own = xp.arange(x.shape[at]).reshape(-1, *[1] * (-1 - axis)) * stride
+        if wanted:
+            where = own if where is None else where + own
+        shape = (*x.shape[:at], m.sizes[0], *x.shape[at + 1 :])
+        best = xp.empty(shape, x.dtype)
+        found = xp.empty(shape, np.int64) if wanted else None
+        for there, here, _, first in m.steps:
+            there, here = (i if isinstance(i, slice) or xp is np else xp.asarray(i) for i in (there, here))
+            part = x[(*before, here)]
+            place = where[(..., here, *[slice(None)] * (-1 - axis))] if wanted else None
+            if first:
+                best[(*before, there)] = part
+                if wanted:
+                    found[(*before, there)] = place
+                continue
+            old = best[(*before, there)]
+            if not wanted:
+                best[(*before, there)] = xp.maximum(old, part)
+                continue
+            better = part > old
+            if x.dtype.kind == "f":
+                better |= part != part
+            if isinstance(there, slice):
+                xp.copyto(old, part, where=better)
+                xp.copyto(found[(*before, there)], place, where=better)
+            else:
+                best[(*before, there)] = xp.where(better, part, old)
+                found[(*before, there)] = xp.where(better, place, found[(*before, there)])
+        stride *= x.shape[at]
+        x, where = best, found
+    return x, where
+
+
+def _flat(xp: Any, index: Any, n: int, size: int) -> Any:
+    """Indices within planes of ``size`` elements, the last n axes, as indices of all planes in one row."""
+    planes = math.prod(index.shape[: index.ndim - n])
+    return index.reshape(planes, -1) + xp.arange(planes).reshape(-1, 1) * size if index.size else index.reshape(-1)
+
+
+@primitive()
+def _taken(xp, x, index, n):
+    """The elements of the planes (the last n axes) at ``index``."""
+    return x.reshape(-1)[_flat(xp, index, n, math.prod(x.shape[x.ndim - n :]))].reshape(index.shape)
+
+
+@primitive(grad_name="MaxPoolBackwardBackward0")
+def _returned(xp, g, index, n, sizes):
+    """Zeros, in planes of ``sizes``, with ``g`` added at ``index``."""
+    shape = (*g.shape[: g.ndim - n], *sizes)
+    flat = _flat(xp, index, n, math.prod(sizes)).reshape(-1)
+    if xp is np and g.dtype in (np.float32, np.float64) and g.size:
+        return np.bincount(flat, g.reshape(-1), math.prod(shape)).astype(g.dtype, copy=False).reshape(shape)
+    total = xp.zeros(math.prod(shape), np.float32 if g.dtype.itemsize == 2 else g.dtype)
+    xp.add.at(total, flat, g.reshape(-1).astype(total.dtype))
+    return total.reshape(shape).astype(g.dtype, copy=False)
+
+
+_taken.defvjp(lambda g, ans, x, index, n: _returned(g, index, n, tuple(x.shape[x.ndim - n :])), saves="x")
+_returned.defvjp(lambda g, ans, x, index, n, sizes: _taken(g, index, n), saves="")
+
+
+def _pool_reference(x: Any, maps: Maps, apart: bool, name: str, found: list[Any]) -> Any:
+    n = len(maps)
+    return _taken(x, found[0], n)
+
+
+@fused(reference=_pool_reference, inputs=1, grad_name=lambda node: node.args[3] if node.args is not None else "")
+def _max_pooled(xp, x, maps, apart, name, found):
+    """The largest elements of windows, which are ``apart`` or overlap; where they are is put into ``found``."""
+    value, index = _largest(xp, wide(x), maps, True)
+    found.append(index)
+    return value.astype(x.dtype, copy=False), tuple(x.shape[x.ndim - len(maps) :])
+
+
+@_max_pooled.defbackward
+def _max_pooled_backward(xp, g, ans, kept, wanted, x, maps, apart, name, found):
+    n = len(maps)
+    if apart and g.size:
+        out = xp.zeros(x.size, g.dtype)
+        out[_flat(xp, found[0], n, math.prod(kept)).reshape(-1)] = g.reshape(-1)
+        return (out.reshape(x.shape),)
+    return (_returned.primitive.forward(xp, g, found[0], n, kept),)
+
+
+def _pool(x: Tensor, maps: Maps, apart: bool, name: str, indices: bool) -> Any:
+    if not indices and not (x.requires_grad and recording.enabled):
+        data = x._data
+        with backend.where_it_lies(data):
+            value, _ = _largest(backend.array_module(data), wide(data), maps, False)
+            return Tensor._wrap(value.astype(data.dtype, copy=False), None)
+    found: list[Any] = []
+    out = _max_pooled(x, maps, apart, name, found)
+    return (out, Tensor._wrap(found[0].copy(), None)) if indices else out
+
+
+def _max_pool(n: int, input: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool, both: bool) -> Any:
+    name = f"max_pool{n}d"
+    windows = Windows(name, n, kernel, stride, padding, dilation, ceil)
+    x = tensor_of(name, input, n + 1, n + 2)
+    _check_kind(x, name, n == 1)
+    apart = all(s > (k - 1) * d for s, k, d in zip(windows.stride, windows.kernel, windows.dilation, strict=True))
+    label = "SqueezeBackward1" if n == 1 else f"MaxPool{n}DWithIndicesBackward0"
+    return _pool(x, windows.maps(tuple(x.shape)), apart, label, both)
+
+
+def _check_kind(x: Tensor, name: str, floats: bool) -> None:
+    kind = raw(x).dtype.kind
+    if kind in "bc" or (floats and kind in "iu"):
+        raise NotImplementedError(f"\"{name}\" not implemented for '{noun(x)}'")
+
+
+def _adaptive(n: int, x: Tensor, output_size: Any, both: bool) -> Any:
+    name = f"adaptive_max_pool{n}d"
+    sizes = adaptive_sizes(name, n, x, output_size)
+    _check_kind(x, name, True)
+    given = list(zip(x.shape[-n:], sizes, strict=True))
+    label = "SqueezeBackward1" if n == 1 else f"AdaptiveMaxPool{n}DBackward0"
+    return _pool(x, in_turn([of_shares(m, o) for m, o in given]), all(o and m % o == 0 for m, o in given), label, both)
+
+
+@checked
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of each window: of (N, C, L) or (C, L).
+
+    Args:
+        kernel_size: the size of a window.
+        stride: from one window to the next; by default the size.
+        padding: how many elements, smaller than any, to imagine at either end; at most half a window.
+        dilation: from one element of a window to the next.
+        ceil_mode: whether the last window may hang over the end.
+        return_indices: whether to return also where the elements are, in the plane laid out in one row (int64); of
+            equals it is the first, of several NaN the last.
+
+    Raises:
+        RuntimeError: sizes that do not fit.
+
+    >>> F.max_pool1d(torch.tensor([[1.0, 3.0, 7.0, 5.0]]), 2)
+    tensor([[3., 7.]])
+    """
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, bool(return_indices))
+
+
+@checked
+def max_pool1d_with_indices(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """:func:`max_pool1d` with ``return_indices``: values and indices.
+
+    >>> F.max_pool1d_with_indices(torch.tensor([[1.0, 3.0, 7.0, 5.0]]), 2)[1]
+    tensor([[1, 2]])
+    """
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+@checked
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of each window: of (N, C, H, W) or (C, H, W); see :func:`max_pool1d`.
+
+    >>> F.max_pool2d(torch.arange(4.0).reshape(1, 2, 2), 2)
+    tensor([[[3.]]])
+    """
+    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, bool(return_indices))
+
+
+@checked
+def max_pool2d_with_indices(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """:func:`max_pool2d` with ``return_indices``: values and indices.
+
+    >>> F.max_pool2d_with_indices(torch.arange(4.0).reshape(1, 2, 2), 2)[1]
+    tensor([[[3]]])
+    """
+    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+@checked
+def max_pool3d(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of each window: of (N, C, D, H, W) or (C, D, H, W); see :func:`max_pool1d`.
+
+    >>> F.max_pool3d(torch.arange(8.0).reshape(1, 2, 2, 2), 2)
+    tensor([[[[7.]]]])
+    """
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, bool(return_indices))
+
+
+@checked
+def max_pool3d_with_indices(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """:func:`max_pool3d` with ``return_indices``: values and indices.
+
+    >>> F.max_pool3d_with_indices(torch.arange(8.0).reshape(1, 2, 2, 2), 2)[1]
+    tensor([[[[7]]]])
+    """
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+@checked
+def adaptive_max_pool1d(input: Tensor, output_size: Sizes, return_indices: bool = False) -> Any:
+    """The largest elements of ``output_size`` windows that cover (N, C, L) or (C, L) evenly; see
+    :func:`max_pool1d` and :func:`adaptive_avg_pool1d`.
+
+    >>> F.adaptive_max_pool1d(torch.tensor([[1.0, 3.0, 7.0, 5.0]]), 1)
+    tensor([[7.]])
+    """
+    return _adaptive(1, input, output_size, bool(return_indices))
+
+
+@checked
+def adaptive_max_pool1d_with_indices(input: Tensor, output_size: Sizes, return_indices: bool = False) -> Any:
+    """:func:`adaptive_max_pool1d` with ``return_indices``: values and indices.
+
+    >>> F.adaptive_max_pool1d_with_indices(torch.tensor([[1.0, 3.0, 7.0, 5.0]]), 1)[1]
+    tensor([[2]])
+    """
+    return _adaptive(1, input, output_size, True)
+
+
+@checked
+def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The largest elements of ``output_size`` windows that cover (N, C, H, W) or (C, H, W) evenly; see
+    :func:`max_pool1d` and :func:`adaptive_avg_pool2d`.
+
+    >>> F.adaptive_max_pool2d(torch.arange(4.0).reshape(1, 2, 2), 1)
+    tensor([[[3.]]])
+    """
+    return _adaptive(2, input, output_size, bool(return_indices))
+
+
+@checked
+def adaptive_max_pool2d_with_indices(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """:func:`adaptive_max_pool2d` with ``return_indices``: values and indices.
+
+    >>> F.adaptive_max_pool2d_with_indices(torch.arange(4.0).reshape(1, 2, 2), 1)[1]
+    tensor([[[3]]])
+    """
+    return _adaptive(2, input, output_size, True)
+
+
+@checked
+def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The largest elements of ``output_size`` windows that cover (N, C, D, H, W) or (C, D, H, W) evenly; see
+    :func:`max_pool1d` and :func:`adaptive_avg_pool3d`.
+
+    >>> F.adaptive_max_pool3d(torch.arange(8.0).reshape(1, 2, 2, 2), 1)
+    tensor([[[[7.]]]])
+    """
+    return _adaptive(3, input, output_size, bool(return_indices))
+
+
+@checked
+def adaptive_max_pool3d_with_indices(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """:func:`adaptive_max_pool3d` with ``return_indices``: values and indices.
+
+    >>> F.adaptive_max_pool3d_with_indices(torch.arange(8.0).reshape(1, 2, 2, 2), 1)[1]
+    tensor([[[[7]]]])
+    """
+    return _adaptive(3, input, output_size, True)
