@@ -114,6 +114,29 @@ def named(function: str, names: dict[str, Any], *known: str) -> Any:
     raise TypeError(f"{function}() got an unexpected keyword argument '{wrong}'")
 
 
+def numbers_first(*names: str, methods: tuple[str, ...] = ()) -> Callable[[F], F]:
+    """Take, as PyTorch does still, the old order of arguments, in which the numbers ``names`` stand before the tensors:
+    ``addcmul(input, value, tensor1, tensor2)``.  The function becomes the ``methods``, too."""
+
+    def decorate(function: F) -> F:
+        n = getattr(function, "__wrapped__", function).__code__.co_argcount
+
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            if len(args) > n:
+                numbers = [a for a in args if a.__class__ not in TENSORS]
+                if len(numbers) == len(args) - n <= len(names):
+                    kwargs = {**kwargs, **dict(zip(names, numbers))}  # noqa: B905 - there may be fewer
+                    args = tuple([a for a in args if a.__class__ in TENSORS])
+            return function(*args, **kwargs)
+
+        for name in methods:
+            setattr(Tensor, name, called)
+        return cast(F, called)
+
+    return decorate
+
+
 _ASIDE = ("layout", "pin_memory", "memory_format")
 
 

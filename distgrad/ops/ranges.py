@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes
 from .._arguments import checked, tensors_of
 from ..autograd import Tensor
-from ._declare import Device, DType, Number
+from ._declare import Device, DType, Number, aside
 from ._numbers import fitting
 from .creation import _made, _number
 

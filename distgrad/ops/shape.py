@@ -330,25 +330,25 @@ def unsqueeze(input: Tensor, *dims: int, **names: Any) -> Tensor:
 
 
 @primitive("_broadcast_to", meta="x", view=True, grad_name="ExpandBackward0")
-def broadcast_to(xp, x, shape):
-    """``broadcast_to(input, shape)``: repeated along dimensions of size 1 and new leading ones, without copying.
+def broadcast_to(xp, x, size):
+    """``broadcast_to(input, size)``: repeated along dimensions of size 1 and new leading ones, without copying.
 
     >>> torch.broadcast_to(torch.tensor([1, 2]), (2, 2))
     tensor([[1, 2],
             [1, 2]])
     """
-    if shape == x.shape:
+    if size == x.shape:
         return x[...]
     try:
-        out = xp.broadcast_to(x, shape)
+        out = xp.broadcast_to(x, size)
     except (ValueError, TypeError):
-        out = xp.broadcast_to(x, _expanded(sizes((shape,)), x.shape))
+        out = xp.broadcast_to(x, _expanded(sizes((size,)), x.shape))
     if out.__class__ is np.ndarray and out.size == x.size:
         out.flags.writeable = x.flags.writeable  # no element is repeated
     return out
 
 
-broadcast_to.defvjp(lambda g, ans, x, shape: g, saves="")  # the engine sums it back
+broadcast_to.defvjp(lambda g, ans, x, size: g, saves="")  # the engine sums it back
 
 
 @primitive(meta="x", grad_name="ExpandBackward0")
