@@ -235,7 +235,7 @@ def checked(function: F) -> F:
         try:
             for a, classes in zip(args, quick):  # noqa: B905
                 if a.__class__ not in classes:
-                    if not kwargs.keys() <= named.keys():
+                    if kwargs and not kwargs.keys() <= named.keys():
                         kwargs = {_NUMPYS.get(n, n) if n not in named else n: a for n, a in kwargs.items()}
                     if recording.callbacks is None:  # rules are our own, and compute on arrays
                         args, kwargs = settled(args, kwargs)

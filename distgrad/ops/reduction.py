@@ -100,7 +100,8 @@ def sum(
     if dtype is not None:
         return sum(_in_type(input, dtype), dim, keepdim, axis=axis, keepdims=keepdims).to(dtype)
     dim = axis if dim is None else dim
-    keepdim = keepdim or keepdims
+    if keepdims:
+        keepdim = True
     if dim is None and not keepdim:
         return _sum_all(input)
     return _sum(input, axes(dim, ndim_of(input)), keeps(keepdim))
@@ -161,7 +162,8 @@ def mean(
     """
     if dtype is not None:
         input = _in_type(input, dtype)
-    keepdim = keepdim or keepdims
+    if keepdims:
+        keepdim = True
     kind = array(input).dtype.kind
     if kind == "f" and dim is None and axis is None and not keepdim:
         return _mean_all(input)

@@ -21,6 +21,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+_axis = axis  # where a parameter has this name
+
+
 @primitive(meta="x", view=True, grad_name="ViewBackward0")
 def _reshape(xp, x, shape):
     return x.reshape(shape)
@@ -292,40 +295,34 @@ _unsqueezed.defvjp(lambda g, ans, x, shape: g.reshape(x.shape), saves="x")
 
 
 @method("squeeze", check=False)
-def squeeze(input: Tensor, dim: Dims = None, **names: Any) -> Tensor:
+def squeeze(input: Tensor, dim: Dims = None, *, axis: Dims = None) -> Tensor:
     """Without dimensions of size 1 (all, or those in ``dim``); a view.
 
     >>> torch.squeeze(torch.ones(1, 2, 1)).shape
     torch.Size([2])
     """
-    if names:
-        dim = named("squeeze", names, "axis")
+    if axis is not None:
+        dim = axis
     shape = array(input).shape
     n = len(shape)
-    chosen = range(n) if dim is None else {axis(d, n) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))}
+    chosen = range(n) if dim is None else {_axis(d, n) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))}
     form = 0 if dim is None else 2 if isinstance(dim, (tuple, list)) else 1  # PyTorch's three overloads
     return _squeezed(input, tuple([d for i, d in enumerate(shape) if d != 1 or i not in chosen]), form)
 
 
-def _one_dim(dims: tuple[Any, ...], names: dict[str, Any]) -> Any:
-    """What :func:`unsqueeze` was given by name."""
-    if dims or not names:
-        found = f"takes 2 positional arguments but {1 + len(dims)} were given"
-        raise TypeError(f"unsqueeze() {found}" if dims else 'unsqueeze() missing 1 required positional argument: "dim"')
-    return named("unsqueeze", names, "dim", "axis")
-
-
 @method("unsqueeze", check=False)
-def unsqueeze(input: Tensor, *dims: int, **names: Any) -> Tensor:
-    """``unsqueeze(input, dim)``: with a dimension of size 1 put in at ``dim``; a view.
+def unsqueeze(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
+    """With a dimension of size 1 put in at ``dim``; a view.
 
     >>> torch.unsqueeze(torch.ones(2, 3), 1).shape
     torch.Size([2, 1, 3])
     """
     shape = array(input).shape
-    if names or len(dims) != 1:
-        dims = (_one_dim(dims, names),)
-    d = axis(dims[0], len(shape) + 1)
+    if dim is None:
+        if axis is None:
+            raise TypeError('unsqueeze() missing 1 required positional arguments: "dim"')
+        dim = axis
+    d = _axis(dim, len(shape) + 1)
     return _unsqueezed(input, (*shape[:d], 1, *shape[d:]))
 
 
