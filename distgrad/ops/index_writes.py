@@ -168,7 +168,8 @@ def index_put(input: Tensor, indices: Sequence[Tensor | None], values: Tensor, a
             f"{noun(input)} for the destination and {noun(values)} for the source."
         )
     index = clean(tuple([slice(None) if i is None else i for i in indices]), x.shape)
-    target = _read(x, index).shape
+    with backend.where_it_lies(x):
+        target = _read(x, index).shape
     if not _fits(y.shape, target):
         raise RuntimeError(
             f"shape mismatch: value tensor of shape {list(y.shape)} cannot be broadcast to indexing result of shape "

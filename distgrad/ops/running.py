@@ -38,15 +38,19 @@ def _cumprod_vjp(g, ans, x, dim):
     """The products over the element, where none is 0; else, element by element, the products in which it is 1."""
     if not x.shape:
         return g
-    if not (raw(x) == 0).any():
+    n = x.shape[dim]
+    with backend.where_it_lies(raw(x)):
+        none = not bool((raw(x) == 0).any())
+        at = backend.array_module(raw(x)).arange(n).reshape([-1 if k == dim else 1 for k in range(len(x.shape))])
+    if none:
         return _backwards(g * ans.conj(), dim) / x.conj()
     lead = (slice(None),) * dim
-    n = x.shape[dim]
-    at = backend.array_module(raw(x)).arange(n).reshape([-1 if k == dim else 1 for k in range(len(x.shape))])
     parts = []
     for k in range(n):
         rest = (*lead, slice(k, None))
-        others = _cumprod(_where(1.0, x, at == k), dim)[rest]
+        with backend.where_it_lies(at):
+            here = at == k
+        others = _cumprod(_where(1.0, x, here), dim)[rest]
         parts.append((g[rest] * others.conj()).sum(dim))
     return _stack(*parts, dim=dim)
 

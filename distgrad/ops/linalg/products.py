@@ -120,7 +120,7 @@ def _checked(name: str, ranks: tuple[int, int], doc: str) -> Callable[[Tensor, T
     product.__doc__ = doc
     second = {"mv": "vec", "dot": "tensor"}.get(name, "mat2")
     product.__code__ = named_as(product.__code__, ("input", second))
-    product.__annotations__ = {"input": "Tensor", second: "Tensor"}
+    product.__annotations__ = {"input": "Tensor", second: "Tensor", "return": "Tensor"}
     return method(name)(product)
 
 
