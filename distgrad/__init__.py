@@ -86,6 +86,7 @@ from .ops.einsum import *
 from .ops.elementwise import *
 from .ops.extremes import *
 from .ops.in_place import publish as _publish_in_place
+from .ops.index_writes import *
 from .ops.indexing import *
 from .ops.infinities import *
 from .ops.joining import *
@@ -194,6 +195,7 @@ __all__ += _ops.drawing.__all__
 __all__ += _ops.einsum.__all__
 __all__ += _ops.elementwise.__all__
 __all__ += _ops.extremes.__all__
+__all__ += _ops.index_writes.__all__
 __all__ += _ops.indexing.__all__
 __all__ += _ops.infinities.__all__
 __all__ += _ops.joining.__all__

@@ -122,6 +122,9 @@ _KINDS: dict[str, _Kind] = {
     "Generator": ("torch.Generator", _is_generator, ()),
 }  # fmt: skip
 
+# NumPy's names of arguments, which PyTorch takes, too
+_NUMPYS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
+
 # what Python code takes for true or false in PyTorch, too
 _TRUTHS = frozenset({"inplace", "size_average", "reduce", "full", "foreach", "error_if_nonfinite"})
 
@@ -232,11 +235,16 @@ def checked(function: F) -> F:
         try:
             for a, classes in zip(args, quick):  # noqa: B905
                 if a.__class__ not in classes:
+                    if kwargs and not kwargs.keys() <= named.keys():
+                        kwargs = {_NUMPYS.get(n, n) if n not in named else n: a for n, a in kwargs.items()}
                     if recording.callbacks is None:  # rules are our own, and compute on arrays
                         args, kwargs = settled(args, kwargs)
                     return function(*args, **kwargs)
             for k in kwargs:
-                if k in named and kwargs[k].__class__ not in named[k] and recording.callbacks is None:
+                if k not in named:
+                    if _NUMPYS.get(k) in named:
+                        return checking(*args, **{_NUMPYS.get(n, n): a for n, a in kwargs.items()})
+                elif kwargs[k].__class__ not in named[k] and recording.callbacks is None:
                     args, kwargs = settled(args, kwargs)
                     break
             return function(*args, **kwargs)

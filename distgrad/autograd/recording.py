@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import CodeType
 from typing import Any, NamedTuple
@@ -28,6 +29,12 @@ def parameters_of(function: Callable[..., Any]) -> tuple[str, ...]:
     """The names of the parameters of a Python function."""
     code = code_of(function)
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+@functools.cache
+def named_as(code: CodeType, names: tuple[str, ...]) -> CodeType:
+    """``code`` whose parameters are called ``names``; the same whenever it is asked for."""
+    return code.replace(co_varnames=(*names, *code.co_varnames[len(names) :]))
 
 
 class Plan(NamedTuple):

@@ -105,6 +105,62 @@ def ndim_of(x: Any) -> int:
     return x._data.ndim if x.__class__ in TENSORS else array(x).ndim
 
 
+def named(function: str, names: dict[str, Any], *known: str) -> Any:
+    """The one argument in ``names``, if its name is among ``known``; else TypeError."""
+    for name in known:
+        if name in names and len(names) == 1:
+            return names[name]
+    wrong = next(name for name in names if name not in known or len(names) > 1)
+    raise TypeError(f"{function}() got an unexpected keyword argument '{wrong}'")
+
+
+def numbers_first(*names: str, methods: tuple[str, ...] = ()) -> Callable[[F], F]:
+    """Take, as PyTorch does still, the old order of arguments, in which the numbers ``names`` stand before the tensors:
+    ``addcmul(input, value, tensor1, tensor2)``.  The function becomes the ``methods``, too."""
+
+    def decorate(function: F) -> F:
+        n = getattr(function, "__wrapped__", function).__code__.co_argcount
+
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            if len(args) > n:
+                numbers = [a for a in args if a.__class__ not in TENSORS]
+                if len(numbers) == len(args) - n <= len(names):
+                    kwargs = {**kwargs, **dict(zip(names, numbers))}  # noqa: B905 - there may be fewer
+                    args = tuple([a for a in args if a.__class__ in TENSORS])
+            return function(*args, **kwargs)
+
+        for name in methods:
+            setattr(Tensor, name, called)
+        return cast(F, called)
+
+    return decorate
+
+
+_ASIDE = ("layout", "pin_memory", "memory_format")
+
+
+def aside(function: str, names: dict[str, Any]) -> None:
+    """Take from ``names`` what says how memory is laid out, which is always row by row, and not pinned; TypeError for
+    what remains, NotImplementedError for a layout that is none of memory."""
+    layout = names.get("layout")
+    if layout is not None and str(layout) != "torch.strided":
+        raise NotImplementedError(f"{function}() makes tensors of layout torch.strided only, not of {layout}")
+    for name in names:
+        if name not in _ASIDE:
+            raise TypeError(f"{function}() got an unexpected keyword argument '{name}'")
+
+
+def sized(function: str, shape: tuple[Any, ...], names: dict[str, Any]) -> tuple[Any, ...]:
+    """The sizes that ``shape`` gives, or ``size`` among ``names``, of which the others are put :func:`aside`."""
+    if "size" in names:
+        if shape:
+            raise TypeError(f"{function}() got multiple values for argument 'size'")
+        shape = (names.pop("size"),)
+    aside(function, names)
+    return shape
+
+
 def array(x: Any) -> Any:
     """The array of a tensor, or, in a rule, an array itself; TypeError for anything else."""
     if x.__class__ in TENSORS:

@@ -12,7 +12,7 @@ from .._arguments import checked, is_number, misfit
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
 from ..autograd.views import write
-from ._declare import Number, Operand, in_type_of, method, noun, raw, unknown, wide
+from ._declare import Number, Operand, in_type_of, method, noun, numbers_first, raw, unknown, wide
 from ._numbers import fitting
 from .elementwise import log
 from .selection import where
@@ -149,23 +149,34 @@ _sub_scaled.defvjp(lambda g, ans, x, y, alpha: g, lambda g, ans, x, y, alpha: -m
 _sub_scaled.primitive.refuse = lambda operands: _not_of_bools(operands[:2])
 
 
+def _alpha_first(name: str, alpha: Any, rest: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Of PyTorch's old order ``add(input, alpha, other)`` the last two, in the new one; TypeError for anything else."""
+    if len(rest) != 1 or alpha.__class__ in TENSORS or rest[0].__class__ not in TENSORS:
+        raise TypeError(f"{name}() takes 2 positional arguments but {2 + len(rest)} were given")
+    return rest[0], alpha
+
+
 @method("add", check=False)
-def add(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
+def add(input: Operand, other: Operand, *old: Operand, alpha: Number = 1) -> Tensor:
     """``input + alpha * other``, elementwise with broadcasting.
 
     >>> torch.add(torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0]), alpha=2)
     tensor([21., 42.])
     """
+    if old:
+        other, alpha = _alpha_first("add", other, old)
     return _add(input, other) if alpha.__class__ is int and alpha == 1 else _add_scaled(input, other, alpha)
 
 
 @method("sub", "subtract", check=False)
-def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
+def sub(input: Operand, other: Operand, *old: Operand, alpha: Number = 1) -> Tensor:
     """``input - alpha * other``, elementwise with broadcasting.
 
     >>> torch.sub(torch.tensor([10.0, 20.0]), torch.tensor([1.0, 2.0]), alpha=2)
     tensor([ 8., 16.])
     """
+    if old:
+        other, alpha = _alpha_first("sub", other, old)
     return _sub(input, other) if alpha.__class__ is int and alpha == 1 else _sub_scaled(input, other, alpha)
 
 
@@ -183,16 +194,20 @@ def rsub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
 
 
 @method("add_", check=False)
-def add_(self: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
+def add_(self: Tensor, other: Operand, *old: Operand, alpha: Number = 1) -> Tensor:
     """In place: ``self += alpha * other``."""
+    if old:
+        other, alpha = _alpha_first("add_", other, old)
     if alpha.__class__ is int and alpha == 1:
         return self.__iadd__(other)
     return write(_add_scaled.primitive, self, (other, alpha), {})
 
 
 @method("sub_", "subtract_", check=False)
-def sub_(self: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
+def sub_(self: Tensor, other: Operand, *old: Operand, alpha: Number = 1) -> Tensor:
     """In place: ``self -= alpha * other``."""
+    if old:
+        other, alpha = _alpha_first("sub_", other, old)
     if alpha.__class__ is int and alpha == 1:
         return self.__isub__(other)
     return write(_sub_scaled.primitive, self, (other, alpha), {})
@@ -300,7 +315,8 @@ _addcmul.defvjp(
 )
 
 
-@method("addcmul")
+@numbers_first("value", methods=("addcmul",))
+@checked
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``, in their common type.
 
@@ -364,7 +380,8 @@ def _no_integers(tensor1: Tensor, tensor2: Tensor) -> None:
         )
 
 
-@method("addcdiv")
+@numbers_first("value", methods=("addcdiv",))
+@checked
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """``input + value * tensor1 / tensor2``, in their common type; RuntimeError where both are integers.
 
@@ -375,13 +392,15 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     return _addcdiv(input, tensor1, tensor2, value)
 
 
-@method("addcmul_")
+@numbers_first("value", methods=("addcmul_",))
+@checked
 def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """In place: ``self += value * tensor1 * tensor2``."""
     return write(_addcmul.primitive, self, (tensor1, tensor2, value), {})
 
 
-@method("addcdiv_")
+@numbers_first("value", methods=("addcdiv_",))
+@checked
 def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """In place: ``self += value * tensor1 / tensor2``."""
     _no_integers(tensor1, tensor2)

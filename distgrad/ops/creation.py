@@ -14,7 +14,7 @@ from .._arguments import checked
 from ..autograd import Size, Tensor
 from ..autograd.memory_format import laid
 from ..autograd.tensor import TENSORS, taken
-from ._declare import Device, DType, Number, raw, sizes
+from ._declare import Device, DType, Number, aside, raw, sized, sizes
 from ._numbers import converted, fitting
 
 __all__ = [
@@ -235,35 +235,43 @@ def _too_large(shape: Any, error: Exception) -> RuntimeError:
 
 @checked
 def zeros(
-    *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False
+    *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False, **names: Any
 ) -> Tensor:
     """Zeros of the shape ``size``.
 
     >>> torch.zeros(2)
     tensor([0., 0.])
     """
+    if names:
+        size = sized("zeros", size, names)
     return _filled(sizes(size), 0, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
 @checked
-def ones(*size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
+def ones(
+    *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False, **names: Any
+) -> Tensor:
     """Ones of the shape ``size``.
 
     >>> torch.ones(2)
     tensor([1., 1.])
     """
+    if names:
+        size = sized("ones", size, names)
     return _filled(sizes(size), 1, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
 @checked
 def empty(
-    *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False
+    *size: int | Sequence[int], dtype: DType = None, device: Device = None, requires_grad: bool = False, **names: Any
 ) -> Tensor:
     """Uninitialised values of the shape ``size``.
 
     >>> torch.empty(2, 3).shape
     torch.Size([2, 3])
     """
+    if names:
+        size = sized("empty", size, names)
     return _filled(sizes(size), None, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
@@ -275,12 +283,14 @@ def full(
     dtype: DType = None,
     device: Device = None,
     requires_grad: bool = False,
+    **names: Any,
 ) -> Tensor:
     """``fill_value`` everywhere, in its own dtype unless one is given; RuntimeError where that cannot hold it.
 
     >>> torch.full((2,), 3.5)
     tensor([3.5000, 3.5000])
     """
+    aside("full", names)
     fill_value = _number(fill_value)
     return _filled(
         sizes((size,)),
@@ -294,11 +304,12 @@ def full(
 def _like(name: str, make: Any, doc: str) -> Callable[..., Tensor]:
     def like(
         input: Tensor, *args: Any, dtype: DType = None, layout: Any = None, device: Device = None,
-        requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None,
+        requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None, **names: Any,
     ) -> Tensor:  # fmt: skip
+        aside(name, {"layout": layout})
         made = make(
             tuple(raw(input).shape), *args, dtype=dtype or input.dtype,
-            device=device if device is not None else input.device, requires_grad=requires_grad,
+            device=device if device is not None else input.device, requires_grad=requires_grad, **names,
         )  # fmt: skip
         if memory_format is not None and memory_format.rank:
             made._data = laid(None, made._data, memory_format)
@@ -333,13 +344,14 @@ full_like = _like("full_like", full, """``fill_value`` in the shape, dtype and d
 
 def _new(name: str, make: Any) -> None:
     def new(
-        self: Tensor, *args: Any, dtype: DType = None, device: Device = None, requires_grad: bool = False
+        self: Tensor, *args: Any, dtype: DType = None, device: Device = None, requires_grad: bool = False, **names: Any
     ) -> Tensor:
         return make(
             *args,
             dtype=dtype or self.dtype,
             device=device if device is not None else self.device,
             requires_grad=requires_grad,
+            **names,
         )
 
     new.__name__ = new.__qualname__ = "new_" + name

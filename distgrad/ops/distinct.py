@@ -10,7 +10,7 @@ from .. import backend
 from .._arguments import checked, misfit
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS
-from ._declare import Operand, axis, method, raw
+from ._declare import Operand, axis, method, noun, raw, unknown
 
 __all__ = ["bincount", "bucketize", "isin", "searchsorted", "unique", "unique_consecutive"]
 
@@ -112,7 +112,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     """
     x = raw(input)
     if x.dtype.kind not in "iu":
-        raise RuntimeError(f"\"bincount_cpu\" not implemented for '{input.dtype.tensor_type[:-6]}'")
+        raise unknown("bincount_cpu", x)
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
     xp = backend.array_module(x)
@@ -190,7 +190,9 @@ def searchsorted(
         number = not hasattr(values, "dtype")
         values = xp.asarray(values, edges.dtype if not isinstance(values, float) or edges.dtype.kind == "f" else None)
         if edges.ndim == 0:
-            raise RuntimeError("torch.searchsorted(): input boundary tensor should have positive dimension, but got 0")
+            raise RuntimeError(
+                "torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension"
+            )
         if number and edges.ndim != 1:
             raise RuntimeError(
                 "torch.searchsorted(): input value can be a scalar only when boundaries tensor dimension is 1, but we "
@@ -208,6 +210,13 @@ def searchsorted(
                     "torch.searchsorted(): boundary and sorter must have the same size, but got boundary tensor "
                     f"{list(edges.shape)}and got sorter tensor {list(raw(sorter).shape)}"
                 )
+            at = raw(sorter)
+            if at.dtype != np.int64:
+                raise RuntimeError(
+                    "torch.searchsorted(): sorter must be a tensor of long dtype but got dtype " + noun(sorter)
+                )
+            if at.size and (int(at.min()) < 0 or int(at.max()) >= edges.shape[-1]):
+                raise RuntimeError("torch.searchsorted(): sorter index out of range")
             edges = xp.take_along_axis(edges, raw(sorter), -1)
         found = _places(xp, edges, values, chosen)
         return Tensor._wrap(xp.asarray(found).astype(np.int32 if out_int32 else np.int64), None)

@@ -10,7 +10,7 @@ import numpy as np
 from .. import backend, dtypes, random
 from .._arguments import checked, is_number, kind_of, whole
 from ..autograd import Tensor
-from ._declare import Device, DType, method, raw, sizes
+from ._declare import Device, DType, aside, method, raw, sized, sizes
 from ._numbers import fitting
 from .creation import _like, _made, _number, _too_large, from_array
 
@@ -38,12 +38,15 @@ def rand(
     dtype: DType = None,
     device: Device = None,
     requires_grad: bool = False,
+    **names: Any,
 ) -> Tensor:
     """Uniform on [0, 1).
 
     >>> torch.rand(2, 3).shape
     torch.Size([2, 3])
     """
+    if names:
+        size = sized("rand", size, names)
     return _random((generator or random.default_generator).uniform, sizes(size), dtype, device, requires_grad)
 
 
@@ -54,18 +57,21 @@ def randn(
     dtype: DType = None,
     device: Device = None,
     requires_grad: bool = False,
+    **names: Any,
 ) -> Tensor:
     """Normal, mean 0, variance 1.
 
     >>> torch.randn(2, 3).shape
     torch.Size([2, 3])
     """
+    if names:
+        size = sized("randn", size, names)
     return _random((generator or random.default_generator).normal, sizes(size), dtype, device, requires_grad)
 
 
 @checked
 def randint(
-    low: int,
+    low: Any = None,
     high: Any = None,
     size: Any = None,
     *,
@@ -73,15 +79,19 @@ def randint(
     dtype: DType = None,
     device: Device = None,
     requires_grad: bool = False,
+    **names: Any,
 ) -> Tensor:
     """Integers from ``low`` (default 0, inclusive) to ``high`` (exclusive), equally likely; int64.
 
     >>> sorted(set(torch.randint(0, 3, (100,)).tolist()))
     [0, 1, 2]
     """
+    aside("randint", names)
     if size is None:
         low, high, size = 0, low, high
-    low, high = whole(low), whole(high)
+    elif high is None:
+        low, high = 0, low
+    low, high = whole(0 if low is None else low), whole(high)
     kind = dtypes.as_dtype(dtype or dtypes.int64)
     made = _integers(generator or random.default_generator, sizes((size,)), kind, low, high)
     return _made(made, device, requires_grad)

@@ -136,7 +136,10 @@ _picked.defvjp(
 def _along(name: str, arg: str, whole: Any, pair: Any) -> Any:
     pack = getattr(return_types, name)
 
-    def reduce(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
+    def reduce(
+        input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, other: Tensor | None = None
+    ) -> Any:
+        dim = dim if other is None else other
         if dim is None:
             return whole(input, None, False)
         if dim.__class__ in TENSORS:

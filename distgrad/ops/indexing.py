@@ -262,6 +262,8 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """
     x, at = raw(input), raw(index)
     d = axis(dim, x.ndim)
+    if at.size == 0 and at.dtype.kind in "iu" and at.dtype not in (np.int64, np.int32):
+        return input.reshape(-1)[:0].reshape(at.shape)
     if x.ndim == 0 or at.ndim == 0:  # one element is a vector of one
         if x.ndim > 1 or at.ndim > 1:
             raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
@@ -271,7 +273,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     if at.ndim != x.ndim:
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     if at.dtype != np.int64 and at.dtype != np.int32:
-        raise RuntimeError("gather(): Expected dtype int64 for index")
+        raise RuntimeError("gather(): Expected dtype int32/int64 for index")
     for k in range(x.ndim):
         if k != d and at.shape[k] > x.shape[k]:
             raise RuntimeError(

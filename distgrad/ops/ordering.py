@@ -20,9 +20,9 @@ def _grad_name(node: Any) -> str:
 
 
 @primitive(meta="x", grad_name=_grad_name)
-def _chosen(xp, x, index, dim, name):
-    """The elements at ``index`` along ``dim``, none of them twice."""
-    return xp.take_along_axis(x, index, dim)
+def _chosen(xp, x, index, dim, name, shape):
+    """The elements at ``index`` along ``dim``, none of them twice, in ``shape``."""
+    return xp.take_along_axis(x, index, dim).reshape(shape)
 
 
 @primitive(grad_name="ScatterBackward0")
@@ -33,16 +33,14 @@ def _returned(xp, x, shape, index, dim):
     return out
 
 
-_chosen.defvjp(lambda g, ans, x, index, dim, name: _returned(g, tuple(x.shape), index, dim), saves="x")
+_chosen.defvjp(
+    lambda g, ans, x, index, dim, name, shape: _returned(g.reshape(index.shape), tuple(x.shape), index, dim),
+    saves="x",
+)
 _returned.defvjp(
-    lambda g, ans, x, shape, index, dim: _chosen(g, index, dim, "GatherBackward0"),
+    lambda g, ans, x, shape, index, dim: _chosen(g, index, dim, "GatherBackward0", index.shape),
     saves="",
 )
-
-
-def _refuse_complex(name: str, x: Any) -> None:
-    if x.dtype.kind == "c":
-        raise RuntimeError(f"{name}: does not support complex inputs")
 
 
 def order(xp: Any, x: Any, dim: int, descending: bool = False) -> Any:
@@ -56,11 +54,9 @@ def order(xp: Any, x: Any, dim: int, descending: bool = False) -> Any:
 
 def _pair(name: str, input: Tensor, index: Any, dim: int, node: str, shape: tuple[int, ...] | None = None) -> Any:
     """The elements at ``index`` and where they are, in ``shape``, as a result called ``name``."""
-    indices = Tensor._wrap(index, None)
-    values = watched(_chosen(input, index, dim, node), indices)
-    if shape is not None:
-        values, indices = values.reshape(shape), Tensor._wrap(index.reshape(shape), None)
-    return getattr(return_types, name)((values, indices))
+    shape = index.shape if shape is None else shape
+    indices = Tensor._wrap(index.reshape(shape), None)
+    return getattr(return_types, name)((watched(_chosen(input, index, dim, node, shape), indices), indices))
 
 
 def _alone(name: str, input: Tensor) -> Any:
@@ -85,7 +81,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
     """
     x, d = raw(input), axis(dim, ndim_of(input))
     if x.dtype.kind == "c":
-        raise RuntimeError("Sort currently does not support complex dtypes on CPU")
+        raise RuntimeError("Sort does not support complex dtypes on CPU")
     if x.ndim == 0:
         return _alone("sort", input)
     with backend.where_it_lies(x):
@@ -141,8 +137,9 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     x, d = raw(input), axis(dim, ndim_of(input))
     if not 0 <= k <= (x.shape[d] if x.ndim else 1):
         raise RuntimeError("selected index k out of range")
-    if x.dtype.kind == "c":
-        raise unknown("topk_cpu", x)
+    if x.dtype.kind in "bc":
+        kind = "complex" if x.dtype.kind == "c" else "bool"
+        raise RuntimeError(f"topk does not support {kind} dtypes on CPU")
     if x.ndim == 0:
         return _alone("topk", input)
     with backend.where_it_lies(x):
@@ -227,7 +224,7 @@ def _median(name: str, ignore_nan: bool, doc: str) -> Any:
     def reduce(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         x = raw(input)
         if x.dtype.kind in "bc":
-            raise unknown("median_cpu" if dim is not None else "median_out_impl", x)
+            raise unknown("median_out" if dim is not None else "median_cpu", x)
         if dim is None:
             return whole(input, None, False)
         d = axis(dim, x.ndim)
@@ -307,11 +304,12 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     indices=tensor(2))
     """
     x, d = raw(input), axis(dim, ndim_of(input))
+    if x.dtype.kind == "c":
+        raise unknown("mode_cpu", x)
     if x.ndim == 0:
         return _alone("mode", input)
     if x.shape[d] == 0:
         raise IndexError(f"mode(): Expected reduction dim {d} to have non-zero size.")
-    _refuse_complex("mode", x)
     with backend.where_it_lies(x):
         index = _most_frequent(backend.array_module(x), x, d)
     return _pair("mode", input, index, d, "ModeBackward0", _without(x.shape, d, keepdim))

@@ -68,11 +68,12 @@ def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, 
     x = raw(indices)
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     if x.dtype.kind not in "iu":
-        raise ValueError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+        raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
     if any(n < 0 for n in sizes):
         raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
-    found, below = [], x
+    found: list[Any] = []
     with backend.where_it_lies(x):
+        below = x.astype(np.int64)
         for n in reversed(sizes):
             found.append(below % n if n else below)
             below = below // n if n else below

@@ -10,7 +10,7 @@ from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
 from ._declare import Dims, DType, attach, axes, axis, method, ndim_of, raw, unknown
 from .creation import tensor
-from .extremes import amax, amin
+from .extremes import shared_evenly
 from .indexing import gather
 from .ordering import sort
 from .reduction import _in_type, _spread, _sum, sum
@@ -18,6 +18,23 @@ from .selection import where
 from .shape import filled
 
 __all__ = ["aminmax", "nanmean", "nanquantile", "nansum", "quantile"]
+
+
+@primitive(grad_name="AminmaxBackward0")
+def _aminmax(xp, x, dims, keepdim):
+    """The smallest and the largest over ``dims``."""
+    return xp.min(x, axis=dims, keepdims=keepdim), xp.max(x, axis=dims, keepdims=keepdim)
+
+
+_shared = shared_evenly(False)
+
+
+def _aminmax_vjp(g, ans, x, dims, keepdim):
+    low, high = [getattr(raw(x), name)(axis=dims, keepdims=keepdim) for name in ("min", "max")]
+    return _shared(g[0], low, x, dims, keepdim) + _shared(g[1], high, x, dims, keepdim)
+
+
+_aminmax.defvjp(_aminmax_vjp, saves="x")
 
 
 @checked
@@ -33,13 +50,16 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
     """
     x = raw(input)
     if x.dtype.kind == "c":
-        raise unknown("aminmax", x)
+        raise unknown("aminmax_cpu", x)
     if dim is None and not x.size:
-        raise RuntimeError("aminmax(): cannot compute over an empty dimension as the operation has no identity.")
+        raise RuntimeError(
+            "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
+        )
     if dim is not None and x.ndim and not x.shape[axis(dim, x.ndim)]:
-        raise IndexError(f"aminmax(): Expected reduction dim {axis(dim, x.ndim)} to have non-zero size.")
-    dims: Dims = () if dim is None else dim
-    return return_types.aminmax((amin(input, dims, keepdim), amax(input, dims, keepdim)))  # type: ignore[attr-defined]
+        raise IndexError(f"aminmax: Expected reduction dim {axis(dim, x.ndim)} to have non-zero size.")
+    return return_types.aminmax(  # type: ignore[attr-defined]
+        _aminmax(input, None if dim is None else axes(dim, x.ndim), keepdim)
+    )
 
 
 attach("aminmax", aminmax)

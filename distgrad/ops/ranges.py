@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes
 from .._arguments import checked, tensors_of
 from ..autograd import Tensor
-from ._declare import Device, DType, Number
+from ._declare import Device, DType, Number, aside
 from ._numbers import fitting
 from .creation import _made, _number
 
@@ -20,19 +20,21 @@ __all__ = ["arange", "eye", "linspace", "logspace", "meshgrid"]
 
 @checked
 def arange(
-    start: float,
+    start: float = 0,
     end: float | None = None,
     step: float = 1,
     *,
     dtype: DType = None,
     device: Device = None,
     requires_grad: bool = False,
+    **names: Any,
 ) -> Tensor:
     """``start`` (default 0) to ``end`` (exclusive) by ``step``; int64 if all are integers, else the default dtype.
 
     >>> torch.arange(1, 7, 2)
     tensor([1, 3, 5])
     """
+    aside("arange", names)
     if end is None:
         start, end = 0, start
     start, end, step = _number(start), _number(end), _number(step)

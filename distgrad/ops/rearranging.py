@@ -13,7 +13,7 @@ from ..autograd import Tensor, primitive
 from ..autograd.memory_format import contiguous_format, laid, preserve_format
 from ..autograd.primitive import clone as _clone
 from ..autograd.views import write
-from ._declare import Dims, attach, axis, method, ndim_of, raw, sizes
+from ._declare import Dims, attach, axis, method, named, ndim_of, raw, sizes, unknown
 from .indexing import _getitem
 
 __all__ = [
@@ -85,8 +85,10 @@ _tile.defvjp(_tile_vjp, saves="x")
 
 
 @method("repeat")
-def repeat(self: Tensor, *repeats: int | Sequence[int]) -> Tensor:
+def repeat(self: Tensor, *repeats: int | Sequence[int], **names: Any) -> Tensor:
     """Repeated so many times along each dimension; copies."""
+    if names:
+        repeats = (named("repeat", names, "repeats"),)
     reps = sizes(repeats)
     if len(reps) < ndim_of(self):
         raise RuntimeError(
@@ -168,8 +170,16 @@ def _triangle(name: str) -> Any:
 tril, triu = _triangle("tril"), _triangle("triu")
 
 
-attach("flip", lambda self, *dims: flip(self, sizes(dims)))
-attach("tile", lambda self, *dims: tile(self, sizes(dims)))
+@method("flip", check=False)
+def _flipped(self: Tensor, *dims: int | Sequence[int], **names: Any) -> Tensor:
+    """In reverse order along ``dims``."""
+    return flip(self, sizes(dims if not names else (named("flip", names, "dims"),)))
+
+
+@method("tile", check=False)
+def _tiled(self: Tensor, *dims: int | Sequence[int], **names: Any) -> Tensor:
+    """Repeated so many times along the last dimensions; copies."""
+    return tile(self, sizes(dims if not names else (named("tile", names, "dims"),)))
 
 
 @method("fliplr")
@@ -229,7 +239,7 @@ def _times(repeats: Any) -> Any:
     """The index that names each of 0 … n-1 as often as ``repeats`` says."""
     xp = backend.array_module(repeats)
     if repeats.dtype not in (np.int64, np.int32):
-        raise RuntimeError("repeats has to be Long or Int tensor")
+        raise unknown("repeat_interleave_cpu", repeats)
     if repeats.ndim != 1:
         raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
     if repeats.size and int(repeats.min()) < 0:
@@ -261,6 +271,10 @@ def repeat_interleave(
         if repeats.__class__ is int:
             if repeats < 0:
                 raise RuntimeError("Repeats must be non-negative")
+            if output_size not in (None, n * repeats):
+                raise RuntimeError(
+                    f"repeat_interleave: Invalid output_size, expected {n * repeats} but got {output_size}"
+                )
             index = xp.repeat(xp.arange(n), repeats)
         else:
             counts = raw(repeats)

@@ -88,24 +88,30 @@ def _in_type(input: Any, dtype: Any) -> Any:
     return input.to(kind)
 
 
-def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None) -> Tensor:
+def sum(
+    input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, keepdims: bool = False,
+    dtype: DType = None,
+) -> Tensor:  # fmt: skip
     """The sum of all elements, or over dimension(s) ``dim``; of bools and integers in int64.
 
     >>> torch.sum(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=0)
     tensor([4., 7.])
     """
     if dtype is not None:
-        return sum(_in_type(input, dtype), dim, keepdim, axis=axis).to(dtype)
+        return sum(_in_type(input, dtype), dim, keepdim, axis=axis, keepdims=keepdims).to(dtype)
     dim = axis if dim is None else dim
+    if keepdims:
+        keepdim = True
     if dim is None and not keepdim:
         return _sum_all(input)
     return _sum(input, axes(dim, ndim_of(input)), keeps(keepdim))
 
 
 def _tensor_sum(
-    self: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None
-) -> Tensor:
-    return sum(self, dim, keepdim, axis=axis, dtype=dtype)
+    self: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, keepdims: bool = False,
+    dtype: DType = None,
+) -> Tensor:  # fmt: skip
+    return sum(self, dim, keepdim, axis=axis, keepdims=keepdims, dtype=dtype)
 
 
 attach("sum", _tensor_sum)
@@ -145,7 +151,10 @@ _mean_all.defvjp(lambda g, ans, x: filled(g / (math.prod(x.shape) or 1), x.shape
 
 
 @method("mean", check=False)
-def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, dtype: DType = None) -> Tensor:
+def mean(
+    input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, keepdims: bool = False,
+    dtype: DType = None,
+) -> Tensor:  # fmt: skip
     """The mean of all elements, or over dimension(s) ``dim``; of floating-point and complex tensors.
 
     >>> torch.mean(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=1)
@@ -153,6 +162,8 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims =
     """
     if dtype is not None:
         input = _in_type(input, dtype)
+    if keepdims:
+        keepdim = True
     kind = array(input).dtype.kind
     if kind == "f" and dim is None and axis is None and not keepdim:
         return _mean_all(input)

@@ -38,15 +38,19 @@ def _cumprod_vjp(g, ans, x, dim):
     """The products over the element, where none is 0; else, element by element, the products in which it is 1."""
     if not x.shape:
         return g
-    if not (raw(x) == 0).any():
+    n = x.shape[dim]
+    with backend.where_it_lies(raw(x)):
+        none = not bool((raw(x) == 0).any())
+        at = backend.array_module(raw(x)).arange(n).reshape([-1 if k == dim else 1 for k in range(len(x.shape))])
+    if none:
         return _backwards(g * ans.conj(), dim) / x.conj()
     lead = (slice(None),) * dim
-    n = x.shape[dim]
-    at = backend.array_module(raw(x)).arange(n).reshape([-1 if k == dim else 1 for k in range(len(x.shape))])
     parts = []
     for k in range(n):
         rest = (*lead, slice(k, None))
-        others = _cumprod(_where(1.0, x, at == k), dim)[rest]
+        with backend.where_it_lies(at):
+            here = at == k
+        others = _cumprod(_where(1.0, x, here), dim)[rest]
         parts.append((g[rest] * others.conj()).sum(dim))
     return _stack(*parts, dim=dim)
 
@@ -197,6 +201,12 @@ def diff(
     for t in around:
         if ndim_of(t) != ndim_of(input):
             raise RuntimeError("diff expects prepend or append to be the same dimension as input")
+        for k, (have, want) in enumerate(zip(raw(t).shape, raw(input).shape, strict=True)):
+            if k != d and have != want:
+                raise RuntimeError(
+                    "diff expects the shape of tensor to prepend or append to match that of input except along the "
+                    f"differencing dimension; input.size({k}) = {want}, but got tensor.size({k}) = {have}"
+                )
     if n == 0:
         return input.clone()
     x = cat(around, d) if len(around) > 1 else input

@@ -12,8 +12,9 @@ from ..autograd.recording import watched
 from ._declare import attach, method, raw, wide
 from .creation import ones_like, zeros_like
 from .division import div
+from .index_writes import slices
 from .indexing import _getitem
-from .scattering import _increased, _written, add_at, addressed, combine_at, slices
+from .scattering import _increased, _written, add_at, addressed, combine_at
 from .selection import _where
 
 __all__ = ["index_reduce", "scatter_reduce"]
@@ -119,12 +120,6 @@ def _reduced(name: str, x: Tensor, index: Any, source: Any, reduce: str, include
     return total / count if kind.kind in "fcV" else div(total, count, rounding_mode="floor")
 
 
-def _known(name: str, reduce: str, kinds: tuple[str, ...]) -> str:
-    if reduce not in kinds:
-        raise RuntimeError(f"reduce argument must be either {', '.join(kinds[:-1])} or {kinds[-1]}, got {reduce}.")
-    return "prod" if reduce == "prod" else reduce
-
-
 @method("scatter_reduce")
 def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
@@ -137,7 +132,9 @@ def scatter_reduce(
     >>> torch.scatter_reduce(torch.zeros(2), 0, torch.tensor([0, 1, 0]), torch.tensor([1.0, 2.0, 3.0]), "amax")
     tensor([3., 2.])
     """
-    _known("scatter_reduce", reduce, ("sum", "prod", "mean", "amax", "amin"))
+    reduce = {"max": "amax", "min": "amin"}.get(reduce, reduce)
+    if reduce not in ("sum", "prod", "mean", "amax", "amin"):
+        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
     found = addressed("scatter", input, dim, index, src)
     if found is None:
         return input.clone()
@@ -155,7 +152,8 @@ def index_reduce(
     >>> torch.index_reduce(x, 0, torch.tensor([0, 0]), torch.tensor([2.0, 3.0]), "prod")
     tensor([6., 1.])
     """
-    _known("index_reduce", reduce, ("prod", "mean", "amax", "amin"))
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
     found = slices("index_reduce", input, dim, index, source)
     if found is None:
         return input.clone()

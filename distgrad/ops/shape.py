@@ -13,12 +13,15 @@ from ..autograd import Size, Tensor, primitive
 from ..autograd.graph import Cell
 from ..autograd.tensor import TENSORS
 from ..dtypes import dtype
-from ._declare import Dims, array, attach, axis, method, ndim_of, raw, sizes
+from ._declare import Dims, array, attach, axis, method, named, ndim_of, raw, sizes
 
 __all__ = [
     "broadcast_shapes", "broadcast_tensors", "broadcast_to", "flatten", "moveaxis", "movedim", "permute", "ravel",
     "reshape", "squeeze", "swapaxes", "swapdims", "t", "transpose", "unflatten", "unsqueeze",
 ]  # fmt: skip
+
+
+_axis = axis  # where a parameter has this name
 
 
 @primitive(meta="x", view=True, grad_name="ViewBackward0")
@@ -48,19 +51,23 @@ def any_below(shape: Sequence[int]) -> bool:
 
 
 @method("reshape", check=False)
-def reshape(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
+def reshape(input: Tensor, *shape: int | Sequence[int], **names: Any) -> Tensor:
     """The same elements in ``shape`` (one size may be -1); a view where the memory allows.
 
     >>> torch.reshape(torch.arange(6), (2, -1))
     tensor([[0, 1, 2],
             [3, 4, 5]])
     """
+    if names:
+        shape = (named("reshape", names, "shape"),)
     return _reshape(input, _full(sizes(shape), array(input).shape))
 
 
 @method("view", check=False)
-def view(input: Tensor, *shape: Any) -> Tensor:
+def view(input: Tensor, *shape: Any, **names: Any) -> Tensor:
     """:func:`reshape` that must be a view (or, given a dtype, the same bytes read as it)."""
+    if names:
+        shape = (named("view", names, "size", "dtype"),)
     if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list, np.integer)):
         return _read_as(input, shape[0])
     out = _reshape(input, _full(sizes(shape), array(input).shape))
@@ -236,7 +243,10 @@ def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
     return _permute(input, order)
 
 
-attach("permute", lambda self, *dims: permute(self, sizes(dims)))
+@method("permute", check=False)
+def _permuted(self: Tensor, *dims: int | Sequence[int], **names: Any) -> Tensor:
+    """Dimensions in the order ``dims``; a view."""
+    return permute(self, sizes(dims if not names else (named("permute", names, "dims"),)))
 
 
 @method("movedim", "moveaxis")
@@ -285,51 +295,57 @@ _unsqueezed.defvjp(lambda g, ans, x, shape: g.reshape(x.shape), saves="x")
 
 
 @method("squeeze", check=False)
-def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
+def squeeze(input: Tensor, dim: Dims = None, *, axis: Dims = None) -> Tensor:
     """Without dimensions of size 1 (all, or those in ``dim``); a view.
 
     >>> torch.squeeze(torch.ones(1, 2, 1)).shape
     torch.Size([2])
     """
+    if axis is not None:
+        dim = axis
     shape = array(input).shape
     n = len(shape)
-    chosen = range(n) if dim is None else {axis(d, n) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))}
+    chosen = range(n) if dim is None else {_axis(d, n) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))}
     form = 0 if dim is None else 2 if isinstance(dim, (tuple, list)) else 1  # PyTorch's three overloads
     return _squeezed(input, tuple([d for i, d in enumerate(shape) if d != 1 or i not in chosen]), form)
 
 
 @method("unsqueeze", check=False)
-def unsqueeze(input: Tensor, dim: int) -> Tensor:
+def unsqueeze(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
     """With a dimension of size 1 put in at ``dim``; a view.
 
     >>> torch.unsqueeze(torch.ones(2, 3), 1).shape
     torch.Size([2, 1, 3])
     """
     shape = array(input).shape
-    d = axis(dim, len(shape) + 1)
+    if dim is None:
+        if axis is None:
+            raise TypeError('unsqueeze() missing 1 required positional arguments: "dim"')
+        dim = axis
+    d = _axis(dim, len(shape) + 1)
     return _unsqueezed(input, (*shape[:d], 1, *shape[d:]))
 
 
 @primitive("_broadcast_to", meta="x", view=True, grad_name="ExpandBackward0")
-def broadcast_to(xp, x, shape):
-    """``broadcast_to(input, shape)``: repeated along dimensions of size 1 and new leading ones, without copying.
+def broadcast_to(xp, x, size):
+    """``broadcast_to(input, size)``: repeated along dimensions of size 1 and new leading ones, without copying.
 
     >>> torch.broadcast_to(torch.tensor([1, 2]), (2, 2))
     tensor([[1, 2],
             [1, 2]])
     """
-    if shape == x.shape:
+    if size == x.shape:
         return x[...]
     try:
-        out = xp.broadcast_to(x, shape)
+        out = xp.broadcast_to(x, size)
     except (ValueError, TypeError):
-        out = xp.broadcast_to(x, _expanded(sizes((shape,)), x.shape))
+        out = xp.broadcast_to(x, _expanded(sizes((size,)), x.shape))
     if out.__class__ is np.ndarray and out.size == x.size:
         out.flags.writeable = x.flags.writeable  # no element is repeated
     return out
 
 
-broadcast_to.defvjp(lambda g, ans, x, shape: g, saves="")  # the engine sums it back
+broadcast_to.defvjp(lambda g, ans, x, size: g, saves="")  # the engine sums it back
 
 
 @primitive(meta="x", grad_name="ExpandBackward0")
@@ -366,8 +382,11 @@ def _expanded(shape: tuple[int, ...], have: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @method("expand", check=False)
-def expand(self: Tensor, *shape: int | Sequence[int]) -> Tensor:
+def expand(self: Tensor, *shape: int | Sequence[int], **names: Any) -> Tensor:
     """Repeated along dimensions of size 1, without copying; -1 keeps a size."""
+    if names:
+        names.pop("implicit", None)
+        shape = (named("expand", names, "size"),) if names else shape
     return broadcast_to(self, _expanded(sizes(shape), raw(self).shape))
 
 
@@ -377,7 +396,11 @@ def expand_as(self: Tensor, other: Tensor) -> Tensor:
     return expand(self, other.shape)
 
 
-attach("broadcast_to", lambda self, *shape: broadcast_to(self, _expanded(sizes(shape), self._data.shape)))
+@method("broadcast_to", check=False)
+def _broadcast(self: Tensor, *shape: int | Sequence[int], **names: Any) -> Tensor:
+    """Expanded to ``size``, without copying."""
+    shape = shape if not names else (named("broadcast_to", names, "size"),)
+    return broadcast_to(self, _expanded(sizes(shape), self._data.shape))
 
 
 @checked

@@ -10,7 +10,7 @@ import numpy as np
 from .._arguments import checked, is_number, kind_of
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS
-from ._declare import array, axis, method, ndim_of, raw
+from ._declare import array, axis, method, ndim_of, noun, raw
 from .indexing import _getitem
 from .joining import _tensors, cat, split, vstack
 from .shape import _unsqueezed, reshape
@@ -30,6 +30,11 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
     >>> torch.split_with_sizes(torch.arange(5), (2, 3))
     (tensor([0, 1]), tensor([2, 3, 4]))
     """
+    if split_sizes and min(split_sizes) < 0:
+        raise RuntimeError(
+            "split_with_sizes expects split_sizes have only non-negative entries, but got "
+            f"split_sizes={list(split_sizes)}"
+        )
     return split(input, list(split_sizes), dim)
 
 
@@ -66,6 +71,10 @@ def tensor_split(input: Tensor, indices_or_sections: Any = None, dim: int = 0, *
                 "tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional tensor, "
                 f"but got a tensor with {ndim_of(what)} dims"
             )
+        if raw(what).dtype != np.int64:
+            raise RuntimeError(
+                f"tensor_split expected tensor_indices_or_sections to have dtype of long, but got {noun(what)}"
+            )
         what = what.tolist()
     if not is_number(what):
         if not isinstance(what, tuple | list):
@@ -86,8 +95,7 @@ def _evenly_split(name: str, dims: int, least: int, doc: str) -> Any:
         n = ndim_of(input)
         if n < least:
             raise RuntimeError(
-                f"torch.{name} requires a tensor with at least {least} dimension{'s' * (least > 1)}, but got a tensor "
-                f"with {n} dimensions!"
+                f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {n} dimensions!"
             )
         d = dims if n > 1 else 0
         size = array(input).shape[d]

@@ -106,7 +106,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": ANYTHING,
     "testing.conformance": ANYTHING,
     "testing.fake_device": GROUND,
-    "utils": {"utils.data"},
+    "utils": {"utils.checkpoint", "utils.data"},
     "utils.checkpoint": TAPE | {"random"},
     "utils.data": TAPE | {"distributed", "ops", "random"},
 }

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..._arguments import checked, kind_of
 from ...autograd import Tensor, primitive
+from ...autograd.recording import named_as
 from ...dtypes import float32, from_numpy_dtype
-from .._declare import Number, attach, axis, in_float32, method, ndim_of, noun, raw, unknown
+from .._declare import Number, attach, axis, in_float32, method, ndim_of, noun, numbers_first, raw, unknown
 from .._numbers import fitting
 
 __all__ = [
@@ -117,6 +118,9 @@ def _checked(name: str, ranks: tuple[int, int], doc: str) -> Callable[[Tensor, T
 
     product.__name__ = product.__qualname__ = name
     product.__doc__ = doc
+    second = {"mv": "vec", "dot": "tensor"}.get(name, "mat2")
+    product.__code__ = named_as(product.__code__, ("input", second))
+    product.__annotations__ = {"input": "Tensor", second: "Tensor", "return": "Tensor"}
     return method(name)(product)
 
 
@@ -262,7 +266,8 @@ def _blended(
     return product + (input if beta == 1 else _scaled(input, beta))
 
 
-@method("addmm")
+@numbers_first("beta", "alpha", methods=("addmm",))
+@checked
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``; where ``beta`` is 0 whatever ``input`` holds.
 
@@ -273,7 +278,8 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha:
     return _blended("addmm", mm, input, mat1, mat2, beta, alpha)
 
 
-@method("addmv")
+@numbers_first("beta", "alpha", methods=("addmv",))
+@checked
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * (mat @ vec)``; where ``beta`` is 0 whatever ``input`` holds.
 
@@ -283,7 +289,8 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: N
     return _blended("addmv", mv, input, mat, vec, beta, alpha)
 
 
-@method("baddbmm")
+@numbers_first("beta", "alpha", methods=("baddbmm",))
+@checked
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * (batch1 @ batch2)``, for each matrix of the batch; where ``beta`` is 0 whatever
     ``input`` holds.
@@ -295,7 +302,8 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, 
     return _blended("baddbmm", bmm, input, batch1, batch2, beta, alpha)
 
 
-@method("addbmm")
+@numbers_first("beta", "alpha", methods=("addbmm",))
+@checked
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * sum(batch1 @ batch2)``, summed over the batch; where ``beta`` is 0 whatever ``input``
     holds.
@@ -312,7 +320,8 @@ def _summed_bmm(first: Tensor, second: Tensor) -> Tensor:
     return product.sum(0, dtype=product.dtype)
 
 
-@method("addr")
+@numbers_first("beta", "alpha", methods=("addr",))
+@checked
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * outer(vec1, vec2)``; where ``beta`` is 0 whatever ``input`` holds.
 
