@@ -13,7 +13,7 @@ from ..._arguments import checked
 from ...autograd import Tensor, primitive
 from .._declare import noun, raw, wide
 from ._columns import Geometry, columns_of, correlate, correlate_weight, fitted, of_columns, spread
-from ._spatial import batched, each, listed
+from ._spatial import batched, each, listed, plain_name
 
 __all__ = [
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fold", "unfold",
@@ -120,7 +120,7 @@ def _check(name: str, n: int, x: Tensor, weight: Tensor, bias: Tensor | None, gr
     out = kernel[1] * groups if transposed else kernel[0]
     if bias is not None and (bias.ndim != 1 or bias.numel() != out):
         raise RuntimeError(
-            f"{given}, weight of size {kernel}, expected bias to be 1-dimensional with {out} elements, but got bias of "
+            f"Given {'transposed=1, ' if transposed else ''}weight of size {kernel}, expected bias to be 1-dimensional with {out} elements, but got bias of "
             f"size {list(bias.shape)} instead"
         )
     if x.dtype != weight.dtype:
@@ -129,17 +129,6 @@ def _check(name: str, n: int, x: Tensor, weight: Tensor, bias: Tensor | None, gr
         raise RuntimeError(f"Input type ({plain_name(x)}) and bias type ({plain_name(bias)}) should be the same")
     if x._data.dtype.kind == "b":
         raise NotImplementedError(f"\"{name}\" not implemented for 'Bool'")
-
-
-WORDS = {
-    "float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16", "int64": "long int",
-}  # fmt: skip
-
-
-def plain_name(x: Tensor) -> str:
-    """C++'s name of a dtype."""
-    name = str(x.dtype).removeprefix("torch.")
-    return WORDS.get(name, name)
 
 
 def _conv(
