@@ -321,7 +321,9 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     >>> F.silu(torch.tensor([-1.0, 0.0, 1.0]))
     tensor([-0.2689,  0.0000,  0.7311])
     """
-    return _into(input, _silu(_kept_from(input, inplace), None), inplace)
+    kept = _kept_from(input, inplace)
+    complex_ = kept.dtype.is_complex
+    return _into(input, kept * sigmoid(kept) if complex_ else _silu(kept, None), inplace)
 
 
 @primitive(grad_name="MishBackward0")

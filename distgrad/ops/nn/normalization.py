@@ -182,6 +182,10 @@ def batch_norm(
     """
     x = needs_tensor(input, "batch_norm")
     shape, statistics = x.shape, {"running_mean": running_mean, "running_var": running_var}
+    if shape == (0,):  # as in PyTorch, with nothing there is nothing to normalize
+        out = input.clone()
+        out = out if weight is None else out * weight[0]
+        return out if bias is None else out + bias[0]
     if len(shape) < 2:
         raise IndexError(f"batch_norm needs an input (N, C, *), but got {len(shape)} dimensions")
     if training:
