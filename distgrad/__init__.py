@@ -92,9 +92,10 @@ from .ops.infinities import *
 from .ops.joining import *
 from .ops.linalg.building import *
 from .ops.linalg.decompositions import cholesky, qr, svd
-from .ops.linalg.norms import cdist, dist
+from .ops.linalg.determinants import det, logdet, slogdet
+from .ops.linalg.norms import cdist, dist, norm
 from .ops.linalg.products import *
-from .ops.linalg.solving import det, inverse, logdet, matrix_power, pinverse, slogdet
+from .ops.linalg.solving import inverse, matrix_power, pinverse
 from .ops.nn.activation import celu, erf, erfc, relu, selu
 from .ops.nn.losses import (
     cosine_similarity,
@@ -102,7 +103,6 @@ from .ops.nn.losses import (
 )
 from .ops.nn.piecewise import threshold
 from .ops.nn.softmax import log_softmax, softmax
-from .ops.norms import *
 from .ops.ordering import *
 from .ops.pairs import *
 from .ops.positions import *
@@ -143,14 +143,16 @@ __version__ = "0.1.0"
 e, inf, nan, pi = _math.e, _math.inf, _math.nan, _math.pi
 
 if _typing.TYPE_CHECKING:
-    from . import distributed as distributed, utils as utils
+    from . import distributed as distributed, func as func, utils as utils
+    from .func import vmap as vmap
     from .hookspecs import hookimpl as hookimpl
     from .serialization import load as load, save as save
 
 # What a program may do without, imported when first asked for: ``import distgrad`` costs at most what numpy does.
 _LATER = {
-    "distributed": "distributed", "hookimpl": "hookspecs", "load": "serialization", "profiler": "profiler",
-    "registry": "registry", "save": "serialization", "testing": "testing", "utils": "utils",
+    "distributed": "distributed", "func": "func", "hookimpl": "hookspecs", "load": "serialization",
+    "profiler": "profiler", "registry": "registry", "save": "serialization", "testing": "testing", "utils": "utils",
+    "vmap": "func",
 }  # fmt: skip
 
 
@@ -173,14 +175,14 @@ __all__ = [
     "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "cdist", "cdouble", "celu", "cfloat",
     "channels_last", "channels_last_3d", "cholesky", "complex128", "complex64", "contiguous_format",
     "cosine_similarity", "cuda", "default_generator", "det", "device", "dist", "distributed", "double", "dtype", "e",
-    "enable_grad", "erf", "erfc", "fft", "finfo", "float", "float16", "float32", "float64", "get_default_dtype",
-    "half", "hookimpl", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8",
-    "inverse", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled", "is_inference_mode_enabled",
-    "layout", "linalg", "load", "log_softmax", "logdet", "long", "manual_seed", "matrix_power", "memory_format",
-    "nan", "nn", "no_grad", "optim", "pairwise_distance", "pi", "pinverse", "preserve_format", "promote_types", "qr",
-    "random", "relu", "save", "seed", "selu", "set_default_dtype", "set_grad_enabled", "set_printoptions", "short",
-    "slogdet", "softmax", "sparse_coo", "sparse_coo_tensor", "strided", "svd", "threshold", "uint16", "uint32",
-    "uint64", "uint8", "utils",
+    "enable_grad", "erf", "erfc", "fft", "finfo", "float", "float16", "float32", "float64", "func",
+    "get_default_dtype", "half", "hookimpl", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16",
+    "int32", "int64", "int8", "inverse", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled",
+    "is_inference_mode_enabled", "layout", "linalg", "load", "log_softmax", "logdet", "long", "manual_seed",
+    "matrix_power", "memory_format", "nan", "nn", "no_grad", "norm", "optim", "pairwise_distance", "pi", "pinverse",
+    "preserve_format", "promote_types", "qr", "random", "relu", "save", "seed", "selu", "set_default_dtype",
+    "set_grad_enabled", "set_printoptions", "short", "slogdet", "softmax", "sparse_coo", "sparse_coo_tensor",
+    "strided", "svd", "threshold", "uint16", "uint32", "uint64", "uint8", "utils", "vmap",
 ]  # fmt: skip
 __all__ += _ops.angles.__all__
 __all__ += _ops.arithmetic.__all__
@@ -199,7 +201,6 @@ __all__ += _ops.infinities.__all__
 __all__ += _ops.joining.__all__
 __all__ += _ops.linalg.building.__all__
 __all__ += _ops.linalg.products.__all__
-__all__ += _ops.norms.__all__
 __all__ += _ops.ordering.__all__
 __all__ += _ops.pairs.__all__
 __all__ += _ops.positions.__all__

@@ -15,12 +15,11 @@ from .ops.linalg.decompositions import (
     linalg_svd as svd,
     svdvals,
 )
+from .ops.linalg.determinants import linalg_det as det, linalg_slogdet as slogdet
 from .ops.linalg.norms import linalg_norm as norm, matrix_norm, matrix_rank, vector_norm
 from .ops.linalg.solving import (
     inv,
-    linalg_det as det,
     linalg_matrix_power as matrix_power,
-    linalg_slogdet as slogdet,
     pinv,
     solve,
     solve_triangular,

@@ -18,6 +18,13 @@ FIELDS: dict[str, tuple[str, ...]] = {
         ("values", "indices"),
     ),
     "aminmax": ("min", "max"),
+    "linalg_eigh": ("eigenvalues", "eigenvectors"),
+    "linalg_qr": ("Q", "R"),
+    "linalg_slogdet": ("sign", "logabsdet"),
+    "linalg_svd": ("U", "S", "Vh"),
+    "qr": ("Q", "R"),
+    "slogdet": ("sign", "logabsdet"),
+    "svd": ("U", "S", "V"),
 }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from . import (
     copying as _copying,  # noqa: F401 - attaches itself to Tensor
     graph,
@@ -30,6 +33,14 @@ from .tensor import Tensor
 for _room in (_saved_tensors, _several_hooks):  # PyTorch's names for them are in autograd.graph
     for _name in _room.__all__:
         setattr(graph, _name, getattr(_room, _name))
+
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("forward_ad", "functional"):  # they are made of operations, which come after this package
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Function",

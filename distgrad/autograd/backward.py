@@ -154,8 +154,9 @@ def grad(
 ) -> tuple[Any, ...]:
     """The gradients of ``outputs``' sum (weighted by ``grad_outputs``) with respect to ``inputs``, as a tuple.
 
-    Nothing is added to any ``.grad``.  An input that the outputs do not depend on is an error unless ``allow_unused``
-    (its gradient is None) or ``materialize_grads`` (zeros).
+    Nothing is added to any ``.grad``.  With ``is_grads_batched`` the ``grad_outputs`` hold several along a first
+    dimension, and so does what is returned.  An input that the outputs do not depend on is an error unless
+    ``allow_unused`` (its gradient is None) or ``materialize_grads`` (zeros).
 
     >>> x = torch.tensor(3.0, requires_grad=True)
     >>> (first,) = torch.autograd.grad(x**3, x, create_graph=True)
@@ -164,7 +165,7 @@ def grad(
     (27.0, 18.0)
     """
     if is_grads_batched:
-        raise NotImplementedError("is_grads_batched=True is not supported; call grad() for each gradient")
+        return _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
     for name, flag in (("retain_graph", retain_graph), ("create_graph", create_graph), ("allow_unused", allow_unused)):
         if flag is not None and not hasattr(flag, "__index__"):
             raise TypeError(f"grad(): argument '{name}' must be bool, not {type(flag).__name__}")
@@ -202,6 +203,30 @@ def grad(
         else:
             result.append(tensor_of(g))
     return tuple(result)
+
+
+def _batched(
+    outputs: Any, inputs: Any, grad_outputs: Any, retain_graph: bool | None, create_graph: bool, *options: Any
+) -> tuple[Any, ...]:
+    """:func:`grad` for each of the gradients that ``grad_outputs`` hold along their first dimension, stacked."""
+    weights: Any = _sequence(grad_outputs)
+    count = next(len(w) for w in weights if w is not None)
+    keep = create_graph if retain_graph is None else retain_graph
+    rows = [
+        grad(outputs, inputs, [None if w is None else w[i] for w in weights], keep or i < count - 1, create_graph,
+             options[0], False, options[1])
+        for i in range(count)
+    ]  # fmt: skip
+    found: list[Any] = []
+    for parts in zip(*rows, strict=True):
+        if parts[0] is None:
+            found.append(None)
+            continue
+        whole: Any = parts[0].new_zeros((count, *parts[0].shape))
+        for i, part in enumerate(parts):
+            whole[i] = part
+        found.append(whole)
+    return tuple(found)
 
 
 def _backward(

@@ -20,7 +20,7 @@ __all__ = ["angle", "complex", "deg2rad", "hypot", "isreal", "polar", "rad2deg"]
 
 @primitive(promote="same", grad_name="ComplexBackward0")
 def _complex(xp, x, y):
-    out = xp.empty(xp.broadcast(x, y).shape, "F" if x.dtype.char == "f" else "D")
+    out = xp.empty(np.broadcast_shapes(x.shape, y.shape), "F" if x.dtype.char == "f" else "D")
     out.real, out.imag = x, y
     return out
 

@@ -30,6 +30,18 @@ def _in_kind(x: Any, kind: Any) -> Any:
     return x.astype(("D" if wide else "F") if x.dtype.kind == "c" else "d" if wide else "f", copy=False)
 
 
+def _scaled(x: Any, scale: float) -> Any:
+    """``x`` times ``scale``, in its own memory; of complex numbers both parts, so that zeros keep their signs."""
+    if scale == 1:
+        return x
+    if x.dtype.kind != "c":
+        x *= scale
+        return x
+    x.real *= scale
+    x.imag *= scale
+    return x
+
+
 def _transformed(xp: Any, x: Any, dims: tuple[int, ...], forward: bool) -> Any:
     """The sums over ``dims`` of x exp(-2 pi i j k / n), or +, without a factor."""
     return (xp.fft.fftn if forward else xp.fft.ifftn)(x, axes=dims, norm="backward" if forward else "forward")
@@ -37,7 +49,7 @@ def _transformed(xp: Any, x: Any, dims: tuple[int, ...], forward: bool) -> Any:
 
 @primitive(grad_name="FftC2CBackward0")
 def _c2c(xp, x, dims, scale, forward):
-    return _in_kind(_transformed(xp, x, dims, forward), x.dtype) * x.real.dtype.type(scale)
+    return _scaled(_in_kind(_transformed(xp, x, dims, forward), x.dtype), scale)
 
 
 _c2c.defvjp(lambda g, ans, x, dims, scale, forward: _c2c(g, dims, scale, not forward), saves="")
@@ -47,7 +59,7 @@ _c2c.defvjp(lambda g, ans, x, dims, scale, forward: _c2c(g, dims, scale, not for
 def _r2c(xp, x, dims, scale, forward):
     """The first half of the spectrum, along the last of ``dims``, of real numbers."""
     out = _in_kind(xp.fft.rfftn(x, axes=dims), x.dtype)
-    return (out if forward else out.conj()) * x.dtype.type(scale)
+    return _scaled(out if forward else out.conj(), scale)
 
 
 def _r2c_vjp(g, ans, x, dims, scale, forward):
@@ -63,7 +75,7 @@ def _c2r(xp, x, dims, scale, n, forward):
     """The real numbers, ``n`` along the last of ``dims``, of the first half of a spectrum."""
     sizes = [x.shape[d] for d in dims[:-1]] + [n]
     out = xp.fft.irfftn(x.conj() if forward else x, s=sizes, axes=dims, norm="forward")
-    return _in_kind(out, x.dtype) * x.real.dtype.type(scale)
+    return _scaled(_in_kind(out, x.dtype), scale)
 
 
 def _c2r_vjp(g, ans, x, dims, scale, n, forward):
@@ -235,19 +247,19 @@ ifft = _made("ifft", _inverse, _ONE, _complex, False, "[3.0, -1.0]", "[1.+0.j, 2
 rfft = _made("rfft", _fourier + _onesided, _ONE, _half, True, "[1.0, 2.0]", "[ 3.+0.j, -1.+0.j]")
 irfft = _made("irfft", _inverse + _to_real, _ONE, _real, False, "[3.0, -1.0]", "[1., 2.]")
 hfft = _made("hfft", _fourier + _to_real, _ONE, _real, True, "[3.0, -1.0]", "[2., 4.]")
-ihfft = _made("ihfft", _inverse + _onesided, _ONE, _half, False, "[2.0, 4.0]", "[3.-0.j, -1.-0.j]")
+ihfft = _made("ihfft", _inverse + _onesided, _ONE, _half, False, "[2.0, 4.0]", "[ 3.-0.j, -1.-0.j]")
 fft2 = _made("fft2", _fourier, _TWO, _complex, True, "[[1.0, 2.0]]", "[[ 3.+0.j, -1.+0.j]]")
 ifft2 = _made("ifft2", _inverse, _TWO, _complex, False, "[[3.0, -1.0]]", "[[1.+0.j, 2.+0.j]]")
 rfft2 = _made("rfft2", _fourier + _onesided, _TWO, _half, True, "[[1.0, 2.0]]", "[[ 3.+0.j, -1.+0.j]]")
 irfft2 = _made("irfft2", _inverse + _to_real, _TWO, _real, False, "[[3.0, -1.0]]", "[[1., 2.]]")
 hfft2 = _made("hfft2", _fourier + _to_real, _TWO, _real, True, "[[3.0, -1.0]]", "[[2., 4.]]")
-ihfft2 = _made("ihfft2", _inverse + _onesided, _TWO, _half, False, "[[2.0, 4.0]]", "[[3.-0.j, -1.-0.j]]")
+ihfft2 = _made("ihfft2", _inverse + _onesided, _TWO, _half, False, "[[2.0, 4.0]]", "[[ 3.-0.j, -1.-0.j]]")
 fftn = _made("fftn", _fourier, _ALL, _complex, True, "[1.0, 2.0]", "[ 3.+0.j, -1.+0.j]")
 ifftn = _made("ifftn", _inverse, _ALL, _complex, False, "[3.0, -1.0]", "[1.+0.j, 2.+0.j]")
 rfftn = _made("rfftn", _fourier + _onesided, _ALL, _half, True, "[1.0, 2.0]", "[ 3.+0.j, -1.+0.j]")
 irfftn = _made("irfftn", _inverse + _to_real, _ALL, _real, False, "[3.0, -1.0]", "[1., 2.]")
 hfftn = _made("hfftn", _fourier + _to_real, _ALL, _real, True, "[3.0, -1.0]", "[2., 4.]")
-ihfftn = _made("ihfftn", _inverse + _onesided, _ALL, _half, False, "[2.0, 4.0]", "[3.-0.j, -1.-0.j]")
+ihfftn = _made("ihfftn", _inverse + _onesided, _ALL, _half, False, "[2.0, 4.0]", "[ 3.-0.j, -1.-0.j]")
 
 
 def _shifted(x: Tensor, dim: Any, back: bool) -> Tensor:

@@ -10,24 +10,17 @@ from .. import backend, dtypes
 from .._arguments import is_number, misfit
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
-from ._declare import Dims, DType, axes, in_float32, method, ndim_of, noun, raw
+from ._declare import Dims, DType, axes, in_float32, ndim_of, noun, raw
 from .reduction import _count, _spread
 from .rounding import abs as absolute, sgn
 from .selection import _where
 
-__all__ = ["norm"]
 
-
-@method("norm")
 def norm(
     input: Tensor, p: float | str | None = "fro", dim: Dims = None, keepdim: bool = False, dtype: DType = None
 ) -> Tensor:
-    """The ``p``-norm of the flattened tensor, or over dimension(s) ``dim``: p a number, inf, -inf or "fro" (2); or
-    "nuc", the sum of the singular values of a matrix.
-
-    >>> torch.norm(torch.tensor([3.0, 4.0]))
-    tensor(5.)
-    """
+    """The ``p``-norm of the flattened tensor, or over dimension(s) ``dim``: p a number, inf, -inf or "fro" (2); not the
+    norms of matrices, which :mod:`distgrad.ops.linalg` adds."""
     if dtype is not None:
         kind = dtypes.as_dtype(dtype)
         if kind.category < 2:
@@ -37,15 +30,11 @@ def norm(
         raise RuntimeError(
             f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {noun(input)}"
         )
-    dims = None if dim is None else axes(dim, ndim_of(input))
     if not (p is None or isinstance(p, str) or is_number(p)):
         raise misfit(p, "Number")
-    if p == "nuc":
-        from .linalg.norms import matrix_norm
-
-        return matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
     if isinstance(p, str) and p != "fro":
-        raise RuntimeError(f"norm: Order {p} not supported; it may be a number, inf, -inf, 'fro' or 'nuc'")
+        raise RuntimeError(f"linalg.matrix_norm: Order {p} not supported.")
+    dims = None if dim is None else axes(dim, ndim_of(input))
     p = 2.0 if p in ("fro", None) else float(p)
     if (p < 0 or p == math.inf) and _count(raw(input).shape, dims) == 0:
         raise RuntimeError(

@@ -64,7 +64,7 @@ def logaddexp(xp, x, y):
     """``logaddexp(input, other)``: log(exp(input) + exp(other)), without overflow; of floats and complex numbers.
 
     >>> torch.logaddexp(torch.tensor([0.0, -1000.0]), torch.tensor([0.0, -1000.0]))
-    tensor([   0.6931, -999.3069])
+    tensor([ 6.9315e-01, -9.9931e+02])
     """
     if x.dtype.kind in "biu":
         raise unknown("logaddexp_cpu", x)

@@ -12,6 +12,8 @@ from distgrad.ops import in_place
 
 ONE = {"acosh": 1.5}  # what is added so that an input lies in the function's domain
 MORE: dict[str, tuple[Any, ...]] = {
+    "addbmm": (dg.ones(1, 2, 2, dtype=dg.float64), dg.full((1, 2, 3), 0.5, dtype=dg.float64)),
+    "addr": (dg.ones(2, dtype=dg.float64), dg.full((3,), 0.5, dtype=dg.float64)),
     "addmm": (dg.ones(2, 2, dtype=dg.float64), dg.full((2, 3), 0.5, dtype=dg.float64)),
     "clamp_max": (0.5,),
     "clamp_min": (0.5,),

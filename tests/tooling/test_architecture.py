@@ -53,10 +53,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aliases": TAPE,
     "_plugins": {"hookspecs"},
     "autograd": GROUND | {"_arguments", "printing"},
+    "autograd.forward_ad": TAPE | {"ops"},  # made of operations, and imported when asked for
+    "autograd.functional": TAPE | {"ops"},
     "backend": set(),
     "cli": ANYTHING,
     "jit": {"_compile_cache", "backend"},
     "cuda": GROUND | {"random"},  # manual_seed_all
+    "func": TAPE | OPERATIONS | {"nn", "nn.base", "random"},
     "distributed": ANYTHING_DISTRIBUTED,  # PyTorch's names, handed on
     # From the bottom up: each may import what stands above it here, and of the rest of distgrad what its row says.
     "distributed.communication": GROUND | {"jit"},
@@ -75,14 +78,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distributed.optim": TAPE | {"optim", "storage", "distributed.data_parallel", "distributed.algorithms", COMPRESSION}
     | UNDER_DATA_PARALLEL,
     "dtypes": set(),
+    "fft": {"_names", "ops"},
     "hookspecs": set(),
+    "linalg": {"_names", "ops.linalg"},
     "nn": TAPE | {"_names", "nn.base", "nn.modules", "random", "registry"} | OPERATIONS,
     "nn.base": TAPE | {"nn"},  # nn.parameter
     "nn.modules": TAPE | {"nn", "nn.base"} | OPERATIONS,
     "nn.utils": TAPE | OPERATIONS,
     "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel", "nn.base"} | UNDER_DATA_PARALLEL,
     "ops": TAPE | {"random", "return_types"} | OPERATIONS,
-    "ops.linalg": TAPE | {"ops"},
+    "ops.linalg": TAPE | {"ops", "return_types"},
     "ops.nn": TAPE | {"random"} | OPERATIONS,
     "ops.nn.losses": TAPE | {"ops", "ops.nn"},
     "optim": TAPE | {"_names", "optim.update", "registry", "storage"},

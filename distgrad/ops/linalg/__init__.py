@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import building, decompositions, norms, products, solving
+from . import building, decompositions, determinants, norms, products, solving
 
-__all__ = ["building", "decompositions", "norms", "products", "solving"]
+__all__ = ["building", "decompositions", "determinants", "norms", "products", "solving"]

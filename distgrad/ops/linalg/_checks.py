@@ -10,11 +10,22 @@ import numpy as np
 from ... import backend
 from ...autograd import Tensor
 from ...autograd.tensor import TENSORS
-from .._declare import noun, raw
+from .._declare import noun, raw, unknown
 
 
-class LinAlgError(RuntimeError):
-    """A matrix does not have what was asked for: an inverse, a factorization."""
+class _LinAlgError(RuntimeError):
+    """A matrix does not have what was asked for: an inverse, a factorization.
+
+    >>> try:
+    ...     torch.linalg.inv(torch.zeros(1, 1))
+    ... except torch.linalg.LinAlgError:
+    ...     print("singular")
+    ...
+    singular
+    """
+
+
+LinAlgError = _LinAlgError  # the class is named so in PyTorch
 
 
 def h(x: Any) -> Any:
@@ -26,9 +37,8 @@ def h(x: Any) -> Any:
 def diagonal_mask(x: Any) -> Any:
     """An array that is true on the diagonal of matrices as wide as the last dimension of ``x``."""
     data = raw(x)
-    xp = backend.array_module(data)
-    n = data.shape[-1]
-    return xp.eye(n, dtype=np.bool_)
+    with backend.where_it_lies(data):
+        return backend.array_module(data).eye(data.shape[-1], dtype=np.bool_)
 
 
 def like(array: Any, x: Any) -> Any:
@@ -42,9 +52,12 @@ def diagonal_matrix(v: Any) -> Any:
     return v[..., None] * like(diagonal_mask(v).astype(data.dtype), v)
 
 
-def floating(x: Tensor, name: str, half: bool = False) -> None:
-    """RuntimeError for a tensor that linear algebra does not compute with."""
+def floating(x: Tensor, name: str, half: bool = False, kernel: str | None = None, whole: bool = True) -> None:
+    """RuntimeError for a tensor that linear algebra does not compute with; where it is the ``kernel`` that finds it
+    out, of half precisions and, not ``whole``, of integers, NotImplementedError."""
     kind = x.dtype
+    if kernel is not None and ((kind.itemsize == 2 and kind.is_floating_point) or (kind.category < 2 and not whole)):
+        raise unknown(kernel, raw(x))
     if kind.category < 2:
         raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {noun(x)}")
     if kind.itemsize == 2 and not half:
@@ -57,13 +70,13 @@ def matrices(x: Tensor, name: str, role: str = "A") -> None:
         raise RuntimeError(f"{name}: The input tensor {role} must have at least 2 dimensions.")
 
 
-def squares(x: Tensor, name: str, role: str = "A") -> None:
+def squares(x: Tensor, name: str, role: str = "A", kernel: str | None = None, whole: bool = True) -> None:
     """RuntimeError for a tensor that is no batch of square matrices of floating-point or complex numbers."""
     matrices(x, name, role)
     m, n = x._data.shape[-2:]
     if m != n:
         raise RuntimeError(f"{name}: {role} must be batches of square matrices, but they are {m} by {n} matrices")
-    floating(x, name)
+    floating(x, name, kernel=kernel, whole=whole)
 
 
 def first_failing(a: Any, works: Any) -> tuple[str, np.ndarray]:

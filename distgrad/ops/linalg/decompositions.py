@@ -6,21 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from ... import backend
+from ... import backend, return_types
 from ..._arguments import checked
 from ...autograd import Tensor, primitive
 from .._declare import method, raw
-from .._results import named_result, watched_results
 from ..rearranging import tril, triu
 from ..selection import _where
 from ._checks import LinAlgError, diagonal_mask, diagonal_matrix, first_failing, floating, h, matrices, squares
+from ._results import watched_results
 from .products import matmul
 from .solving import solve_triangle
-
-qr_result, svd_result = named_result("qr", "Q", "R"), named_result("svd", "U", "S", "V")
-linalg_qr_result = named_result("linalg_qr", "Q", "R")
-linalg_svd_result = named_result("linalg_svd", "U", "S", "Vh")
-linalg_eigh_result = named_result("linalg_eigh", "eigenvalues", "eigenvectors")
 
 
 @primitive(grad_name="LinalgCholeskyExBackward0")
@@ -51,7 +46,7 @@ _cholesky.defvjp(_cholesky_vjp, saves="ans")
 
 
 def _lower_factor(x: Tensor, upper: bool, name: str) -> Tensor:
-    squares(x, name)
+    squares(x, name, kernel="cholesky_cpu", whole=name != "cholesky")
     return _cholesky(x, upper, name)
 
 
@@ -127,7 +122,7 @@ _qr_r.defvjp(_no_r_gradient, saves="")
 
 def _factors(x: Tensor, mode: str, name: str) -> tuple[Tensor, Tensor]:
     matrices(x, name)
-    floating(x, name)
+    floating(x, name, kernel="geqrf_cpu")
     if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(
             f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
@@ -154,7 +149,7 @@ def linalg_qr(A: Tensor, mode: str = "reduced") -> Any:
     tensor([[1., 0.],
             [0., 2.]])
     """
-    return linalg_qr_result(*_factors(A, mode, "linalg.qr"))
+    return return_types.linalg_qr(_factors(A, mode, "linalg.qr"))  # type: ignore[attr-defined]
 
 
 @method("qr")
@@ -165,7 +160,7 @@ def qr(input: Tensor, some: bool = True) -> Any:
     tensor([[1., 0.],
             [0., 2.]])
     """
-    return qr_result(*_factors(input, "reduced" if some else "complete", "qr"))
+    return return_types.qr(_factors(input, "reduced" if some else "complete", "qr"))  # type: ignore[attr-defined]
 
 
 def _phase_free(inner: Any, what: str) -> None:
@@ -228,8 +223,8 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
     >>> torch.linalg.eigh(torch.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
     tensor([1., 2.])
     """
-    squares(A, "linalg.eigh")
-    return linalg_eigh_result(*watched_results(_eigh(A, _uplo(UPLO), "linalg.eigh")))
+    squares(A, "linalg.eigh", kernel="linalg_eigh_cpu", whole=False)
+    return return_types.linalg_eigh(watched_results(_eigh(A, _uplo(UPLO), "linalg.eigh")))  # type: ignore[attr-defined]
 
 
 @checked
@@ -239,8 +234,8 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     >>> torch.linalg.eigvalsh(torch.tensor([[2.0, 0.0], [0.0, 1.0]]))
     tensor([1., 2.])
     """
-    squares(A, "linalg.eigvalsh")
-    return watched_results(_eigh(A, _uplo(UPLO), "linalg.eigvalsh"))[0]
+    squares(A, "linalg.eigh", kernel="linalg_eigh_cpu", whole=False)
+    return watched_results(_eigh(A, _uplo(UPLO), "linalg.eigh"))[0]
 
 
 @primitive(meta="x", grad_name="LinalgSvdBackward0")
@@ -296,7 +291,7 @@ _svd.defvjp(_svd_vjp, saves="ans x")
 
 def _singular(x: Tensor, full: bool, name: str) -> tuple[Tensor, Tensor, Tensor]:
     matrices(x, name)
-    floating(x, name)
+    floating(x, name, kernel="linalg_svd_cpu")
     u, s, vh = watched_results(_svd(x, full, name))
     return u, s, vh
 
@@ -310,7 +305,7 @@ def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = No
     >>> torch.linalg.svd(torch.tensor([[3.0, 0.0], [0.0, 2.0]])).S
     tensor([3., 2.])
     """
-    return linalg_svd_result(*_singular(A, full_matrices, "linalg.svd"))
+    return return_types.linalg_svd(_singular(A, full_matrices, "linalg.svd"))  # type: ignore[attr-defined]
 
 
 @checked
@@ -320,7 +315,7 @@ def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     >>> torch.linalg.svdvals(torch.tensor([[3.0, 0.0], [0.0, 2.0]]))
     tensor([3., 2.])
     """
-    return _singular(A, False, "linalg.svdvals")[1]
+    return _singular(A, False, "linalg.svd")[1]
 
 
 @method("svd")
@@ -335,4 +330,4 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     if not compute_uv:
         m, n = input._data.shape[-2:]
         u, vh = input.new_zeros((*input._data.shape[:-2], m, m)), input.new_zeros((*input._data.shape[:-2], n, n))
-    return svd_result(u, s, h(vh))
+    return return_types.svd((u, s, h(vh)))  # type: ignore[attr-defined]

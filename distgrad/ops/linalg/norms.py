@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes
+from ... import backend, dtypes
 from ..._arguments import checked, is_number, misfit
 from ...autograd import Tensor, primitive
 from .._declare import Dims, DType, Number, axes, axis, method, ndim_of, noun, raw
 from ..extremes import amax, amin
-from ..norms import _norm2, _norm_p, norm
+from ..norms import _norm2, _norm_p, norm as _vector_norm
 from ..reduction import _count
 from ..rounding import abs as absolute, sgn
 from ..selection import _where
@@ -103,33 +103,24 @@ def matrix_norm(
     A = _converted(A, dtype, name, half=False)
     if ord == "nuc" or abs(ord) == 2:  # type: ignore[arg-type]
         values = svdvals(A.movedim((first, second), (-2, -1)))
-        if ord != "nuc":
-            _check_values(values, ord, name)
-        found = values.sum(-1) if ord == "nuc" else amax(values, -1) if ord == 2 else amin(values, -1)
+        found = values.sum(-1) if ord == "nuc" else _extreme(values, -1, ord).squeeze(-1)
         return _with_dims(found, first, second) if keepdim else found
     inner, outer = (second, first) if math.isinf(ord) else (first, second)  # type: ignore[arg-type]
-    sums = _norm_p(A, 1.0, (inner,), True)
-    _check_values(sums.movedim(outer, -1), ord, name)
-    return _squeezed((amax if ord > 0 else amin)(sums, outer, True), first, second, keepdim)  # type: ignore[operator]
+    found = _extreme(_norm_p(A, 1.0, (inner,), True), outer, ord)
+    return found if keepdim else found.squeeze((first, second))
 
 
-def _check_values(values: Tensor, order: Any, name: str) -> None:
-    """RuntimeError for the extreme of no values."""
-    if values._data.shape[-1] == 0:
-        raise RuntimeError(
-            f"{name} cannot compute the {order:g} norm on an empty matrix because the operation does not have an "
-            "identity"
-        )
+def _extreme(values: Tensor, dim: int, order: Any) -> Tensor:
+    """The largest along ``dim``, of none 0, or for a negative order the smallest."""
+    if order < 0:
+        return amin(values, dim, True)
+    return amax(values, dim, True) if raw(values).shape[dim] else values.sum(dim, keepdim=True)
 
 
 def _with_dims(x: Tensor, first: int, second: int) -> Tensor:
     for d in sorted((first, second)):
         x = x.unsqueeze(d)
     return x
-
-
-def _squeezed(x: Tensor, first: int, second: int, keepdim: bool) -> Tensor:
-    return x if keepdim else x.squeeze((first, second))
 
 
 @checked
@@ -142,6 +133,8 @@ def linalg_norm(A: Tensor, ord: Any = None, dim: Dims = None, keepdim: bool = Fa
     if not (ord is None or isinstance(ord, str) or is_number(ord)):
         raise misfit(ord, "Number")
     dims = None if dim is None else tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
+    if dims is not None and len(dims) not in (1, 2):
+        raise RuntimeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}")
     if ord is None:
         return vector_norm(A, 2, dims, keepdim, dtype=dtype)
     n = ndim_of(A) if dims is None else len(dims)
@@ -182,10 +175,27 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
     low = 0.0 if low is None else low
     sizes = absolute(eigvalsh(A)) if hermitian else svdvals(A)
     data = raw(sizes)
-    top = data.max(axis=-1)
-    bound = high * top
-    larger = (low > bound) * low + (low <= bound) * bound
-    return Tensor._wrap((data > larger[..., None]).sum(-1), None).to(dtypes.int64)
+    with backend.where_it_lies(data):
+        bound = high * data.max(axis=-1)
+        larger = (low > bound) * low + (low <= bound) * bound
+        return Tensor._wrap((data > larger[..., None]).sum(-1), None).to(dtypes.int64)
+
+
+@method("norm")
+def norm(
+    input: Tensor, p: float | str | None = "fro", dim: Dims = None, keepdim: bool = False, dtype: DType = None
+) -> Tensor:
+    """The ``p``-norm of the flattened tensor, or over dimension(s) ``dim``: p a number, inf, -inf or "fro" (2); or
+    "nuc", the sum of the singular values of a matrix.
+
+    >>> torch.norm(torch.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
+    if p != "nuc":
+        return _vector_norm(input, p, dim, keepdim, dtype)
+    if isinstance(dim, int):
+        raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {dim}")
+    return matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
 
 
 @method("dist")
@@ -195,7 +205,7 @@ def dist(input: Tensor, other: Tensor, p: Number = 2) -> Tensor:
     >>> torch.dist(torch.tensor([1.0, 2.0]), torch.tensor([4.0, 6.0]))
     tensor(5.)
     """
-    return norm(input - other, p)
+    return norm(input - other, float(p))  # type: ignore[arg-type]
 
 
 @primitive(grad_name="CdistBackward0")

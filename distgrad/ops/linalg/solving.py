@@ -1,8 +1,7 @@
-"""Equations and determinants: inverses, solutions, powers."""
+"""Equations of matrices: inverses, solutions, powers."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,16 +9,11 @@ import numpy as np
 from ... import backend
 from ..._arguments import checked
 from ...autograd import Tensor, primitive
+from ...autograd.errors import mismatched
 from .._declare import method, noun, raw
-from .._results import named_result, watched_results
-from ..elementwise import imag, log
 from ..rearranging import tril, triu
-from ..selection import _where
-from ._checks import LinAlgError, diagonal_mask, first_failing, floating, h, like, matrices, squares
+from ._checks import LinAlgError, diagonal_mask, first_failing, floating, h, matrices, squares
 from .products import matmul
-
-slogdet_result = named_result("slogdet", "sign", "logabsdet")
-linalg_slogdet_result = named_result("linalg_slogdet", "sign", "logabsdet")
 
 
 @primitive(grad_name="LinalgInvExBackward0")
@@ -136,7 +130,10 @@ def _fits(A: Tensor, B: Tensor, left: bool, name: str) -> None:
         raise RuntimeError(
             f"{name}: Incompatible shapes of A and B for the equation {equation} ({a[0]}x{a[1]} and {b[0]}x{b[1]})"
         )
-    np.broadcast_shapes(A._data.shape[:-2], B._data.shape[:-2])
+    batches = [np.broadcast_to(0, x._data.shape[:-2]) for x in (A, B)]
+    error = mismatched(name, batches)
+    if error is not None:
+        raise error
 
 
 @checked
@@ -155,11 +152,6 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     if not vector and not b:
         matrices(B, "linalg.solve", "B")
     if vector:
-        if not left:
-            raise RuntimeError(
-                "linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. In this case "
-                "linalg.solve is equivalent to B / A.squeeze(-1)"
-            )
         B = B[..., None]
     _fits(A, B, left, "linalg.solve")
     x = _solve(A, B) if left else _solve(A.mT, B.mT).mT
@@ -185,120 +177,11 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
     return solve_triangle(A.mT, B.mT, not upper, unitriangular).mT
 
 
-@primitive(grad_name="LinalgDetBackward0")
-def _det(xp, x):
-    return xp.linalg.det(x)
-
-
-def _det_vjp(g, ans, x):
-    """g times the conjugate cofactors: det(A) A^-H, or, where A is nearly singular, from its singular vectors."""
-    data = raw(x)
-    xp = backend.array_module(data)
-    bound = xp.prod(xp.sqrt(xp.sum(xp.abs(data) ** 2, axis=-1)), axis=-1)  # Hadamard's
-    if not bool(xp.any(xp.abs(raw(ans)) <= bound * 1e-4)):
-        scale = g * ans.conj()
-        eye = like(diagonal_mask(x).astype(data.dtype), x)
-        return _solve(h(x), scale[..., None, None] * eye)
-    from .decompositions import _svd
-
-    u, s, vh = _svd(x, False, "linalg.det")
-    others = _where(1.0, s[..., None, :] + s[..., :, None] * 0, diagonal_mask(s)).prod(-1)
-    scale = g * (_det(u) * _det(vh)).conj()
-    return matmul(u * (scale[..., None] * others)[..., None, :], vh)
-
-
-_det.defvjp(_det_vjp, saves="ans x")
-
-
-@method("det")
-def det(input: Tensor) -> Tensor:
-    """The determinant of (a batch of) square matrices (..., n, n).
-
-    >>> torch.det(torch.tensor([[2.0, 1.0], [0.0, 4.0]]))
-    tensor(8.)
-    """
-    squares(input, "linalg.det")
-    return _det(input)
-
-
-@checked
-def linalg_det(A: Tensor) -> Tensor:
-    """The determinant of (a batch of) square matrices (..., n, n).
-
-    >>> torch.linalg.det(torch.tensor([[2.0, 1.0], [0.0, 4.0]]))
-    tensor(8.)
-    """
-    squares(A, "linalg.det")
-    return _det(A)
-
-
-@primitive(grad_name="LinalgSlogdetBackward0")
-def _slogdet(xp, x, name):
-    sign, logarithm = xp.linalg.slogdet(x)
-    return xp.asarray(sign), xp.asarray(logarithm)
-
-
-_slogdet.primitive.materialize = False
-
-
-def _slogdet_vjp(g, ans, x, name):
-    """g A^-H, of the sign of a complex determinant its turning part."""
-    (g_sign, g_log), (sign, _) = g, ans
-    scale = g_log
-    if g_sign is not None and raw(sign).dtype.kind == "c":
-        turn = imag(g_sign.conj() * sign) * -1j
-        scale = turn if scale is None else scale + turn
-    if scale is None:
-        return x * 0
-    eye = like(diagonal_mask(x).astype(raw(x).dtype), x)
-    return _solve(h(x), scale[..., None, None] * eye)
-
-
-_slogdet.defvjp(_slogdet_vjp, saves="ans x")
-
-
-def _sign_and_log(x: Tensor, name: str) -> tuple[Tensor, ...]:
-    squares(x, name)
-    return watched_results(_slogdet(x, name))
-
-
-@checked
-def linalg_slogdet(A: Tensor) -> Any:
-    """The sign (of complex matrices, phase) of the determinant, and the logarithm of its absolute value, of (a
-    batch of) square matrices, as a named tuple.
-
-    >>> torch.linalg.slogdet(torch.tensor([[1.0, 0.0], [0.0, -1.0]])).sign
-    tensor(-1.)
-    """
-    return linalg_slogdet_result(*_sign_and_log(A, "linalg.slogdet"))
-
-
-@method("slogdet")
-def slogdet(input: Tensor) -> Any:
-    """:func:`torch.linalg.slogdet` under its older name.
-
-    >>> torch.slogdet(torch.tensor([[1.0, 0.0], [0.0, -1.0]])).sign
-    tensor(-1.)
-    """
-    return slogdet_result(*_sign_and_log(input, "linalg.slogdet"))
-
-
-@method("logdet")
-def logdet(input: Tensor) -> Tensor:
-    """The logarithm of the determinant of (a batch of) square matrices; NaN where that is negative.
-
-    >>> torch.logdet(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
-    tensor(0.)
-    """
-    sign, logarithm = _sign_and_log(input, "logdet")
-    if input.dtype.is_complex:
-        return logarithm + log(sign)
-    return _where(logarithm, math.nan, raw(sign) != -1)
-
-
 def _power(x: Tensor, n: int) -> Tensor:
     if n == 0:
-        eye = raw(x) * 0 + diagonal_mask(x).astype(raw(x).dtype)
+        data = raw(x)
+        with backend.where_it_lies(data):
+            eye = backend.array_module(data).zeros_like(data) + diagonal_mask(x).astype(data.dtype)
         return Tensor._wrap(eye, None) if not x.requires_grad else x * 0 + Tensor._wrap(eye, None)
     if n < 0:
         return _power(_inv(x, "linalg.inv"), -n)

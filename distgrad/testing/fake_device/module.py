@@ -137,7 +137,8 @@ class _Special(_Ufunc):
     def __init__(self, home: Home, name: str, scipys: Any) -> None:
         self.home, self.name, self._has_at = home, f"cupyx_scipy_special_{name}", False
         self._numpys = scipys
-        self.nin, self.nout, self.nargs = scipys.nin, scipys.nout, scipys.nargs
+        self.nin, self.nout = getattr(scipys, "nin", 2), getattr(scipys, "nout", 1)  # SciPy's zeta is no ufunc
+        self.nargs = self.nin + self.nout
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         for x in args:
