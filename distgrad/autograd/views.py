@@ -299,7 +299,10 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], w
         plan = prim.plan(mask) if mask else None
         if plan is not None:
             save_ans, kinds = plan.ans, plan.kinds
-    old = Tensor._wrap(data.copy(), x._node) if recorded and kinds[0] == 1 else None
+    old = None
+    if recorded and kinds[0] == 1:
+        with backend.where_it_lies(data):
+            old = Tensor._wrap(data.copy(), x._node)
     if raw[0].dtype is not data.dtype:
         _check_type(raw[0].dtype, data.dtype)
     try:
