@@ -149,6 +149,8 @@ def _places(x: Tensor, s: Any, dim: Any, name: str) -> tuple[tuple[int, ...], li
     sizes = None if s is None else [s] if isinstance(s, int) else list(s)
     if dim is not None:
         given = [dim] if isinstance(dim, int) else list(dim)
+        if given and not n:
+            raise IndexError(f"Dimension specified as {given[0]} but tensor has no dimensions")
         dims = [axis(d, n) for d in given]
         if len(set(dims)) != len(dims):
             raise RuntimeError("FFT dims must be unique")
@@ -218,6 +220,10 @@ def _made(name: str, what: str, over: str, transform: Any, forward: bool, given:
     full = f"fft_{name}"
 
     def one(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
+        if not ndim_of(input):
+            raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+        if n is not None and n < 1:
+            raise RuntimeError(f"Invalid number of data points ({n}) specified")
         return transform(input, n, dim, norm, forward, full)
 
     def two(input: Tensor, s: Dims = None, dim: Dims = (-2, -1), norm: str | None = None) -> Tensor:
@@ -265,9 +271,11 @@ ihfftn = _made("ihfftn", _inverse + _onesided, _ALL, _half, False, "[2.0, 4.0]",
 def _shifted(x: Tensor, dim: Any, back: bool) -> Tensor:
     n = ndim_of(x)
     given = range(n) if dim is None else [dim] if isinstance(dim, int) else dim
+    if not n and dim is not None and given:
+        raise IndexError(f"Dimension specified as {given[0]} but tensor has no dimensions")
     dims = [axis(d, n) for d in given]
-    if not n or not dims:
-        return x.clone()
+    if not dims:
+        raise RuntimeError("`shifts` required")
     shape = raw(x).shape
     return roll(x, [(shape[d] + back) // 2 for d in dims], dims)
 
@@ -301,14 +309,16 @@ def fftfreq(
     >>> torch.fft.fftfreq(4)
     tensor([ 0.0000,  0.2500, -0.5000, -0.2500])
     """
-    turned = [k if k < (n + 1) // 2 else k - n for k in range(n)]
-    return tensor([k / (n * d) for k in turned], dtype=_frequency_type(dtype), device=device).requires_grad_(
-        requires_grad
-    )
+    if n < 0:
+        raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
+    return _frequencies([k if k < (n + 1) // 2 else k - n for k in range(n)], n * d, dtype, device, requires_grad)
 
 
-def _frequency_type(dtype: DType) -> Any:
-    return dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+def _frequencies(of: list[int], whole: float, dtype: DType, device: Device, requires_grad: bool) -> Tensor:
+    """The whole numbers ``of`` divided by ``whole``, which may be 0."""
+    kind: Any = dtypes.get_default_dtype() if dtype is None else dtype
+    unit = 1 / whole if whole else math.inf
+    return tensor([k * unit for k in of], dtype=kind, device=device).requires_grad_(requires_grad)
 
 
 @checked
@@ -320,5 +330,4 @@ def rfftfreq(
     >>> torch.fft.rfftfreq(4)
     tensor([0.0000, 0.2500, 0.5000])
     """
-    frequencies = [k / (n * d) for k in range(n // 2 + 1)]
-    return tensor(frequencies, dtype=_frequency_type(dtype), device=device).requires_grad_(requires_grad)
+    return _frequencies(list(range(n // 2 + 1)), n * d, dtype, device, requires_grad)

@@ -1,7 +1,7 @@
-"""What stands beside training: feeding data."""
+"""What stands beside training: feeding data, computing again what was not kept."""
 
 from __future__ import annotations
 
-from . import data
+from . import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]

@@ -106,7 +106,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": ANYTHING,
     "testing.conformance": ANYTHING,
     "testing.fake_device": GROUND,
-    "utils": {"utils.data"},
+    "utils": {"utils.checkpoint", "utils.data"},
+    "utils.checkpoint": TAPE | {"random"},
     "utils.data": TAPE | {"distributed", "ops", "random"},
 }
 ONLY_IN = {"cupy": "distgrad/backend/cupy.py", "mpi4py": "plugins/communicators/mpi/process.py"}

@@ -16,26 +16,8 @@ from ..parameter import Parameter
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 
 
-class _BatchNorm(Module):
-    """What the three share; they differ in the inputs they take.
-
-    Each channel of the input (N, C, *) is brought to mean 0 and variance 1 over everything else, then scaled and
-    shifted (Ioffe and Szegedy 2015, arXiv:1502.03167); see :func:`distgrad.nn.functional.batch_norm`.  In training
-    mean and variance are the batch's, in evaluation the running ones, or the batch's where there are none.
-
-    Args:
-        num_features: C.
-        eps: added to the variance.
-        momentum: the share of a batch in the running statistics; None: they are the means of all batches.
-        affine: whether there are weight and bias, which start as 1 and 0.
-        track_running_stats: whether there are running statistics.
-        device, dtype: of parameters and statistics; by default the CPU and the default dtype.
-        bias: whether there is one, if ``affine``.
-
-    Attributes:
-        weight, bias: (C), or None.
-        running_mean, running_var, num_batches_tracked: buffers (C), (C) and (), or None.
-    """
+class _NormBase(Module):
+    """What batch and instance normalization share: parameters, running statistics and their count."""
 
     _dimensions: tuple[int, ...]
 
@@ -93,20 +75,6 @@ class _BatchNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, input: Tensor) -> Tensor:
-        self._check_input_dim(input)
-        mean, var, count = self.running_mean, self.running_var, self.num_batches_tracked
-        share = self.momentum
-        if self.training and self.track_running_stats and count is not None:
-            with no_grad():
-                count += 1
-            if share is None:
-                share = 1.0 / float(count)
-        if self.training and not self.track_running_stats:
-            mean = var = None
-        by_batch = self.training or (mean is None and var is None)
-        return batch_norm(input, mean, var, self.weight, self.bias, by_batch, share or 0.0, self.eps)
-
     def _check_input_dim(self, input: Tensor) -> None:
         if input.__class__ not in TENSORS:
             raise wrong("batch_norm", "input", 1, "Tensor", input)
@@ -125,6 +93,42 @@ class _BatchNorm(Module):
         if self.num_batches_tracked is not None:
             state_dict.setdefault(prefix + "num_batches_tracked", self.num_batches_tracked)
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class _BatchNorm(_NormBase):
+    """What the three share; they differ in the inputs they take.
+
+    Each channel of the input (N, C, *) is brought to mean 0 and variance 1 over everything else, then scaled and
+    shifted (Ioffe and Szegedy 2015, arXiv:1502.03167); see :func:`distgrad.nn.functional.batch_norm`.  In training
+    mean and variance are the batch's, in evaluation the running ones, or the batch's where there are none.
+
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        momentum: the share of a batch in the running statistics; None: they are the means of all batches.
+        affine: whether there are weight and bias, which start as 1 and 0.
+        track_running_stats: whether there are running statistics.
+        device, dtype: of parameters and statistics; by default the CPU and the default dtype.
+        bias: whether there is one, if ``affine``.
+
+    Attributes:
+        weight, bias: (C), or None.
+        running_mean, running_var, num_batches_tracked: buffers (C), (C) and (), or None.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        self._check_input_dim(input)
+        mean, var, count = self.running_mean, self.running_var, self.num_batches_tracked
+        share = self.momentum
+        if self.training and self.track_running_stats and count is not None:
+            with no_grad():
+                count += 1
+            if share is None:
+                share = 1.0 / float(count)
+        if self.training and not self.track_running_stats:
+            mean = var = None
+        by_batch = self.training or (mean is None and var is None)
+        return batch_norm(input, mean, var, self.weight, self.bias, by_batch, share or 0.0, self.eps)
 
 
 class BatchNorm1d(_BatchNorm):

@@ -37,3 +37,55 @@ class Dropout(Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout1d(Dropout):
+    """In training each channel of (N, C, L) or (C, L) is zero with probability ``p``, the others divided by 1 - p.
+
+    (Tompson et al. 2015, arXiv:1411.4280.)
+
+    Args:
+        p: in [0, 1]; ValueError otherwise.
+        inplace: overwrite the input.
+
+    >>> nn.Dropout1d(0.5).eval()(torch.ones(1, 2, 2)).sum().item()
+    4.0
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout1d(input, self.p, self.training, self.inplace)
+
+
+class Dropout2d(Dropout):
+    """In training each channel of (N, C, H, W) is zero with probability ``p`` and the others are divided by 1 - p.
+
+    (Tompson et al. 2015, arXiv:1411.4280.)
+
+    Args:
+        p: in [0, 1]; ValueError otherwise.
+        inplace: overwrite the input.
+
+    >>> nn.Dropout2d(0.5).eval()(torch.ones(1, 2, 2, 2)).sum().item()
+    8.0
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout2d(input, self.p, self.training, self.inplace)
+
+
+class Dropout3d(Dropout):
+    """In training each channel of (N, C, D, H, W) or (C, D, H, W) is zero with probability ``p``, the others divided by
+    1 - p.
+
+    (Tompson et al. 2015, arXiv:1411.4280.)
+
+    Args:
+        p: in [0, 1]; ValueError otherwise.
+        inplace: overwrite the input.
+
+    >>> nn.Dropout3d(0.5).eval()(torch.ones(1, 2, 2, 2, 2)).sum().item()
+    16.0
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout3d(input, self.p, self.training, self.inplace)

@@ -6,9 +6,10 @@ from typing import Any
 
 from ..._arguments import checked
 from ...autograd import Tensor, primitive
-from .._declare import array, attach, axis, method, ndim_of, raw
+from .._declare import array, attach, axis, method, ndim_of, noun, raw
 from ..joining import stack
 from ..shape import reshape, transpose
+from ._checks import floating
 from .products import diag, diagonal
 
 __all__ = ["block_diag", "cartesian_prod", "cross", "diagflat", "kron"]
@@ -86,6 +87,8 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
             raise RuntimeError(f"Expect a 1D vector, but got shape {list(raw(x).shape)}")
     if not tensors:
         raise RuntimeError("cartesian_prod expects a non-empty TensorList")
+    if len({x.dtype for x in tensors}) > 1:
+        raise RuntimeError("meshgrid expects all tensors to have the same dtype")
     if len(tensors) == 1:
         return tensors[0]
     shape = [raw(x).shape[0] for x in tensors]
@@ -172,9 +175,8 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     tensor(11.)
     """
     if x.dtype != y.dtype:
-        from .._declare import noun
-
         raise RuntimeError(f"linalg.vecdot: Expected x and y to have the same dtype, but found {noun(x)} and {noun(y)}")
+    floating(x, "linalg.vecdot", half=True)
     product = x.conj() * y
     axis(dim, ndim_of(product))
     return product.sum(dim, dtype=product.dtype) if ndim_of(product) else product

@@ -178,7 +178,8 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
     with backend.where_it_lies(data):
         bound = high * data.max(axis=-1)
         larger = (low > bound) * low + (low <= bound) * bound
-        return Tensor._wrap((data > larger[..., None]).sum(-1), None).to(dtypes.int64)
+        xp = backend.array_module(data)
+        return Tensor._wrap(xp.asarray((data > larger[..., None]).sum(-1), np.int64), None)
 
 
 @method("norm")

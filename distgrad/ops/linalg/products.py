@@ -332,6 +332,12 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: 
     for name, x in (("vec1", vec1), ("vec2", vec2)):
         if ndim_of(x) != 1:
             raise RuntimeError(f"addr: Expected 1-D argument {name}, but got {ndim_of(x)}-D")
+    if raw(input).dtype.kind in "biu":
+        for name, factor in (("beta", beta), ("alpha", alpha)):
+            if not isinstance(factor, int):
+                raise RuntimeError(
+                    f"For integral input tensors, argument {name} must not be a floating point number."
+                )
     return _blended("addr", outer, input, vec1, vec2, beta, alpha)
 
 

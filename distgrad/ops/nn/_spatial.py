@@ -60,3 +60,14 @@ def tensor_of(function: str, x: Any, *ranks: int) -> Tensor:
             f"input, but got:{list(shape)}"
         )
     return x
+
+
+_WORDS = {
+    "float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16", "int64": "long int",
+}  # fmt: skip
+
+
+def plain_name(x: Tensor) -> str:
+    """C++'s name of a dtype."""
+    name = str(x.dtype).removeprefix("torch.")
+    return _WORDS.get(name, name)

@@ -14,7 +14,7 @@ from .._declare import raw
 from ..elementwise import exp
 from ..linalg.products import matmul
 from ..selection import where
-from .convolution import plain_name
+from ._spatial import plain_name
 
 __all__ = ["scaled_dot_product_attention"]
 

@@ -13,7 +13,7 @@ from ..._arguments import checked
 from ...autograd import Tensor, primitive
 from .._declare import noun, raw, wide
 from ._columns import Geometry, columns_of, correlate, correlate_weight, fitted, of_columns, spread
-from ._spatial import batched, each, listed
+from ._spatial import batched, each, listed, plain_name
 
 __all__ = [
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fold", "unfold",
@@ -120,8 +120,8 @@ def _check(name: str, n: int, x: Tensor, weight: Tensor, bias: Tensor | None, gr
     out = kernel[1] * groups if transposed else kernel[0]
     if bias is not None and (bias.ndim != 1 or bias.numel() != out):
         raise RuntimeError(
-            f"{given}, weight of size {kernel}, expected bias to be 1-dimensional with {out} elements, but got bias of "
-            f"size {list(bias.shape)} instead"
+            f"Given {'transposed=1, ' if transposed else ''}weight of size {kernel}, expected bias to be 1-dimensional "
+            f"with {out} elements, but got bias of size {list(bias.shape)} instead"
         )
     if x.dtype != weight.dtype:
         raise RuntimeError(f"expected scalar type {noun(x)} but found {noun(weight)}")
@@ -129,17 +129,6 @@ def _check(name: str, n: int, x: Tensor, weight: Tensor, bias: Tensor | None, gr
         raise RuntimeError(f"Input type ({plain_name(x)}) and bias type ({plain_name(bias)}) should be the same")
     if x._data.dtype.kind == "b":
         raise NotImplementedError(f"\"{name}\" not implemented for 'Bool'")
-
-
-WORDS = {
-    "float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16", "int64": "long int",
-}  # fmt: skip
-
-
-def plain_name(x: Tensor) -> str:
-    """C++'s name of a dtype."""
-    name = str(x.dtype).removeprefix("torch.")
-    return WORDS.get(name, name)
 
 
 def _conv(
@@ -193,13 +182,13 @@ def _conv_transpose(
     read = {word: _numbers(name, word, value, n) for word, value in given.items()}
     parts = list(zip(tuple(x.shape[-n:]), kernel, *read.values(), strict=True))
     for _, _, s, _, extra, d in parts:
-        if extra >= s and extra >= d:
+        if extra >= s and extra >= d and x.numel():
             raise RuntimeError(
                 "output padding must be smaller than either stride or dilation, but got output_padding: "
                 f"{list(read['output_padding'])} stride: {list(read['stride'])} dilation: {list(read['dilation'])}"
             )
     sizes = tuple([(m - 1) * s - 2 * p + d * (k - 1) + extra + 1 for m, k, s, p, extra, d in parts])
-    if min(sizes) < 1:
+    if min(sizes) < (1 if x.numel() else 0):
         raise RuntimeError(
             f"Given input size per channel: ({listed(x.shape[-n:])}). Calculated output size per channel: "
             f"({listed(sizes)}). Output size is too small"

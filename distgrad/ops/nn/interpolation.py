@@ -12,7 +12,8 @@ from ..._arguments import checked
 from ...autograd import Tensor
 from .._declare import noun
 from .axis_maps import AxisMap, mapped, of_entries
-from .pooling import adaptive_average, in_turn
+from .pooling import _adaptive_average
+from .windows import in_turn
 
 __all__ = ["interpolate"]
 
@@ -161,7 +162,7 @@ def interpolate(
     if mode in _LINEAR and _LINEAR[mode] != n:
         raise NotImplementedError(f"Got {input.ndim}D input, but {mode} mode needs {_LINEAR[mode] + 2}D input")
     if mode == "area":
-        return adaptive_average(f"adaptive_avg_pool{n}d", n, x, sizes)
+        return _adaptive_average(f"adaptive_avg_pool{n}d", n, x, sizes)
     _check(x, n, sizes, mode)
     given = list(zip(x.shape[2:], sizes, factors, strict=True))
     kind = x._data.dtype.name if x._data.dtype.char in "fd" else "float32"

@@ -14,7 +14,8 @@ from ...autograd.grad_mode import recording
 from .._declare import noun, raw, wide
 from ._spatial import tensor_of
 from .axis_maps import Maps, of_shares
-from .pooling import Sizes, Windows, adaptive_sizes, in_turn
+from .pooling import Sizes
+from .windows import Windows, adaptive_sizes, in_turn
 
 __all__ = [
     "adaptive_max_pool1d", "adaptive_max_pool1d_with_indices", "adaptive_max_pool2d",
