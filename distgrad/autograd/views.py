@@ -273,6 +273,12 @@ def _saved(inputs: Any, raw: list[Any], kinds: Any, edges: tuple[Any, ...], old:
     return tuple(saved)
 
 
+def _before(x: Tensor) -> Tensor:
+    """A copy of ``x``, with its history, for a rule that reads what a write overwrites."""
+    with backend.where_it_lies(x._data):
+        return Tensor._wrap(x._data.copy(), x._node)
+
+
 def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], watch: Any = ()) -> Tensor:
     """``x`` becomes ``prim(x, *args)``, in its own memory, recorded if anything involved requires grad; options in
     ``args`` may be of the tensors to ``watch``."""
@@ -299,7 +305,7 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], w
         plan = prim.plan(mask) if mask else None
         if plan is not None:
             save_ans, kinds = plan.ans, plan.kinds
-    old = Tensor._wrap(data.copy(), x._node) if recorded and kinds[0] == 1 else None
+    old = _before(x) if recorded and kinds[0] == 1 else None
     if raw[0].dtype is not data.dtype:
         _check_type(raw[0].dtype, data.dtype)
     try:
