@@ -212,6 +212,10 @@ def _parameters(function: Callable[..., Any]) -> tuple[list[_Parameter], dict[st
     return by_position, {p.name: p for p in (*by_position, *others)}
 
 
+# NumPy's names of arguments, which PyTorch takes, too.
+_NUMPYS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
+
+
 def checked(function: F) -> F:
     """Refuse, before ``function`` begins, what its annotations do not take; numbers come as Python's own.
 
@@ -223,6 +227,7 @@ def checked(function: F) -> F:
     quick = tuple([p.quick for p in by_position])
     named = {name: p.quick for name, p in by_name.items()}
     name = function.__name__
+    numpys = {theirs: ours for theirs, ours in _NUMPYS.items() if ours in named and theirs not in named}
 
     def settled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given = [p.settled(name, a, True) for p, a in zip(by_position, args)]  # noqa: B905 - args may be fewer, or more
@@ -248,8 +253,13 @@ def checked(function: F) -> F:
                     args, kwargs = settled(args, kwargs)
                     break
             return function(*args, **kwargs)
+        except TypeError:
+            given = numpys.keys() & kwargs.keys()
+            if not given or any(numpys[k] in kwargs for k in given):
+                raise
         except OverflowError:
             raise ValueError(f"{name}(): {_WIDE}") from None
+        return checking(*args, **{numpys.get(k, k): a for k, a in kwargs.items()})  # nothing was done before
 
     return cast(F, checking)
 

@@ -62,6 +62,30 @@ def number_tensor(value: Any) -> Tensor:
     return Tensor._wrap(np.asarray(value, kind.np), None)
 
 
+# PyTorch's names of arguments that forward functions call x and y; others have theirs there.
+KEYWORDS = {"x": "input", "y": "other"}
+OTHER_KEYWORDS = {"pow": {"y": "exponent"}, "broadcast_to": {"shape": "size"}}
+
+
+def keywords(prim: Primitive) -> list[str]:
+    """What users call the arguments of ``prim``."""
+    names = {**KEYWORDS, **OTHER_KEYWORDS.get(prim.name, {})}
+    return [names.get(n, n) for n in prim.inputs]
+
+
+def by_position(prim: Primitive, kwargs: dict[str, Any]) -> list[Any]:
+    """The leading arguments of ``prim``, all given by name, which are taken out of ``kwargs``; TypeError for none."""
+    found = []
+    for name in keywords(prim):
+        if name not in kwargs:
+            break
+        found.append(kwargs.pop(name))
+    if not found:
+        name = prim.name.strip("_")
+        raise TypeError(f"{name}() missing 1 required positional arguments: \"{keywords(prim)[0]}\"")
+    return found
+
+
 def general_call(prim: Primitive, strict: bool = True, least: int = 1) -> Callable[..., Any]:
     """The call of any primitive; of one without rules the first ``least`` arguments are inputs.
 
@@ -74,7 +98,11 @@ def general_call(prim: Primitive, strict: bool = True, least: int = 1) -> Callab
     variadic = prim.variadic
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        if args[0].__class__ in _RAW and prim.one_kind and recording.callbacks is not None:  # in a rule, on arrays
+        try:
+            leading = args[0]
+        except IndexError:
+            return call(*by_position(prim, kwargs), **kwargs)
+        if leading.__class__ in _RAW and prim.one_kind and recording.callbacks is not None:  # in a rule, on arrays
             return forward(np, *args, **kwargs)
         n = len(args) if variadic else len(prim.rules) or least
         raw: list[Any] = []
@@ -145,7 +173,10 @@ def view_call(prim: Primitive, general: Callable[..., Any]) -> Callable[..., Any
     plans = prim.plans
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        x = args[0]
+        try:
+            x = args[0]
+        except IndexError:
+            return call(*by_position(prim, kwargs), **kwargs)
         if x.__class__ not in TENSORS or x._data.__class__ is not ndarray:
             return general(*args, **kwargs)
         if (view := x._view) is not None and view.generation != x._vc.generation:

@@ -216,26 +216,26 @@ def _uplo(UPLO: str) -> str:
 
 
 @checked
-def eigh(A: Tensor, UPLO: str = "L") -> Any:
+def eigh(input: Tensor, UPLO: str = "L") -> Any:
     """Eigenvalues (..., n), ascending, and eigenvectors (..., n, n), as columns, of (a batch of) Hermitian matrices, of
     which the lower triangle ("L") or the upper one ("U") is read, as a named tuple.
 
     >>> torch.linalg.eigh(torch.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
     tensor([1., 2.])
     """
-    squares(A, "linalg.eigh", kernel="linalg_eigh_cpu", whole=False)
-    return return_types.linalg_eigh(watched_results(_eigh(A, _uplo(UPLO), "linalg.eigh")))  # type: ignore[attr-defined]
+    squares(input, "linalg.eigh", kernel="linalg_eigh_cpu", whole=False)
+    return return_types.linalg_eigh(watched_results(_eigh(input, _uplo(UPLO), "linalg.eigh")))  # type: ignore[attr-defined]
 
 
 @checked
-def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
+def eigvalsh(input: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues (..., n), ascending, of (a batch of) Hermitian matrices, as :func:`eigh` reads them.
 
     >>> torch.linalg.eigvalsh(torch.tensor([[2.0, 0.0], [0.0, 1.0]]))
     tensor([1., 2.])
     """
-    squares(A, "linalg.eigh", kernel="linalg_eigh_cpu", whole=False)
-    return watched_results(_eigh(A, _uplo(UPLO), "linalg.eigh"))[0]
+    squares(input, "linalg.eigh", kernel="linalg_eigh_cpu", whole=False)
+    return watched_results(_eigh(input, _uplo(UPLO), "linalg.eigh"))[0]
 
 
 @primitive(meta="x", grad_name="LinalgSvdBackward0")

@@ -57,18 +57,20 @@ def _check_identity(x: Tensor, order: float, dims: tuple[int, ...] | None, name:
 
 
 @checked
-def vector_norm(x: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
+def vector_norm(
+    input: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: DType = None
+) -> Tensor:
     """The norm of order ``ord``, a number or an infinity, of the flattened tensor, or over dimension(s) ``dim``.
 
     >>> torch.linalg.vector_norm(torch.tensor([3.0, 4.0]))
     tensor(5.)
     """
     name = "linalg.vector_norm"
-    x = _converted(x, dtype, name)
-    dims = axes(dim, ndim_of(x))
+    input = _converted(input, dtype, name)
+    dims = axes(dim, ndim_of(input))
     order = float(ord)
-    _check_identity(x, order, dims, name)
-    return _norm2(x, dims, keepdim) if order == 2.0 else _norm_p(x, order, dims, keepdim)
+    _check_identity(input, order, dims, name)
+    return _norm2(input, dims, keepdim) if order == 2.0 else _norm_p(input, order, dims, keepdim)
 
 
 def _two(dim: Any, n: int) -> tuple[int, int]:
@@ -82,7 +84,12 @@ def _two(dim: Any, n: int) -> tuple[int, int]:
 
 @checked
 def matrix_norm(
-    A: Tensor, ord: float | str = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *, dtype: DType = None
+    input: Tensor,
+    ord: float | str = "fro",
+    dim: Sequence[int] = (-2, -1),
+    keepdim: bool = False,
+    *,
+    dtype: DType = None,
 ) -> Tensor:
     """The norm of the matrices in dimensions ``dim``: "fro" (root of the sum of squares), "nuc" (sum of singular
     values), inf and -inf (largest and smallest sum of a row), 1 and -1 (of a column), 2 and -2 (singular value).
@@ -91,22 +98,22 @@ def matrix_norm(
     tensor(5.)
     """
     name = "linalg.matrix_norm"
-    matrices(A, name)
-    first, second = _two(dim, ndim_of(A))
+    matrices(input, name)
+    first, second = _two(dim, ndim_of(input))
     if isinstance(ord, str):
         if ord not in ("fro", "nuc"):
             raise RuntimeError(f"{name}: Order {ord} not supported.")
         if ord == "fro":
-            return vector_norm(A, 2, (first, second), keepdim, dtype=dtype)
+            return vector_norm(input, 2, (first, second), keepdim, dtype=dtype)
     elif abs(ord) not in (1, 2, math.inf):
         raise RuntimeError(f"{name}: Order {ord} not supported.")
-    A = _converted(A, dtype, name, half=False)
+    input = _converted(input, dtype, name, half=False)
     if ord == "nuc" or abs(ord) == 2:  # type: ignore[arg-type]
-        values = svdvals(A.movedim((first, second), (-2, -1)))
+        values = svdvals(input.movedim((first, second), (-2, -1)))
         found = values.sum(-1) if ord == "nuc" else _extreme(values, -1, ord).squeeze(-1)
         return _with_dims(found, first, second) if keepdim else found
     inner, outer = (second, first) if math.isinf(ord) else (first, second)  # type: ignore[arg-type]
-    found = _extreme(_norm_p(A, 1.0, (inner,), True), outer, ord)
+    found = _extreme(_norm_p(input, 1.0, (inner,), True), outer, ord)
     return found if keepdim else found.squeeze((first, second))
 
 
@@ -124,7 +131,9 @@ def _with_dims(x: Tensor, first: int, second: int) -> Tensor:
 
 
 @checked
-def linalg_norm(A: Tensor, ord: Any = None, dim: Dims = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
+def linalg_norm(
+    input: Tensor, ord: Any = None, dim: Dims = None, keepdim: bool = False, *, dtype: DType = None
+) -> Tensor:
     """:func:`vector_norm` or, of two dimensions, :func:`matrix_norm`; without ``ord`` of order 2 of all of ``dim``.
 
     >>> torch.linalg.norm(torch.tensor([[3.0, 0.0], [0.0, 4.0]]), ord=2)
@@ -136,8 +145,8 @@ def linalg_norm(A: Tensor, ord: Any = None, dim: Dims = None, keepdim: bool = Fa
     if dims is not None and len(dims) not in (1, 2):
         raise RuntimeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}")
     if ord is None:
-        return vector_norm(A, 2, dims, keepdim, dtype=dtype)
-    n = ndim_of(A) if dims is None else len(dims)
+        return vector_norm(input, 2, dims, keepdim, dtype=dtype)
+    n = ndim_of(input) if dims is None else len(dims)
     if isinstance(ord, str):
         if n != 2:
             raise RuntimeError(
@@ -145,35 +154,37 @@ def linalg_norm(A: Tensor, ord: Any = None, dim: Dims = None, keepdim: bool = Fa
                 if dims is None
                 else f"linalg.matrix_norm: dim must be a 2-tuple. Got {list(dims)}"
             )
-        return matrix_norm(A, ord, (-2, -1) if dims is None else dims, keepdim, dtype=dtype)
+        return matrix_norm(input, ord, (-2, -1) if dims is None else dims, keepdim, dtype=dtype)
     if dims is None and n not in (1, 2):
         raise RuntimeError(f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {n}D.")
     if n == 2:
-        return matrix_norm(A, ord, (-2, -1) if dims is None else dims, keepdim, dtype=dtype)
-    return vector_norm(A, ord, dims, keepdim, dtype=dtype)
+        return matrix_norm(input, ord, (-2, -1) if dims is None else dims, keepdim, dtype=dtype)
+    return vector_norm(input, ord, dims, keepdim, dtype=dtype)
 
 
 @checked
-def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
+def matrix_rank(
+    input: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
+) -> Tensor:
     """How many singular values (of ``hermitian`` matrices absolute eigenvalues) are above ``atol`` (or ``tol``) and
     ``rtol``, by default max(m, n) times the type's epsilon, times the largest: int64, without a gradient.
 
     >>> torch.linalg.matrix_rank(torch.tensor([[1.0, 2.0], [2.0, 4.0]]))
     tensor(1)
     """
-    matrices(A, "linalg.matrix_rank")
-    floating(A, "linalg.matrix_rank")
-    A = A.detach()
-    shape = A._data.shape[:-2]
-    if A._data.size == 0:
-        return A.new_zeros(shape, dtype=dtypes.int64)
+    matrices(input, "linalg.matrix_rank")
+    floating(input, "linalg.matrix_rank")
+    input = input.detach()
+    shape = input._data.shape[:-2]
+    if input._data.size == 0:
+        return input.new_zeros(shape, dtype=dtypes.int64)
     atol, rtol = (tol, 0.0) if tol is not None else (atol, rtol)
     low, high = (raw(a) if isinstance(a, Tensor) else a for a in (atol, rtol))
     if high is None:
-        usual = _bounds(A, None, None)[1]
+        usual = _bounds(input, None, None)[1]
         high = usual if low is None else np.where(low > 0, 0.0, usual)
     low = 0.0 if low is None else low
-    sizes = absolute(eigvalsh(A)) if hermitian else svdvals(A)
+    sizes = absolute(eigvalsh(input)) if hermitian else svdvals(input)
     data = raw(sizes)
     with backend.where_it_lies(data):
         bound = high * data.max(axis=-1)

@@ -101,7 +101,9 @@ matmul.defvjp(_matmul_x, _matmul_y, saves=("y", "x"))
 attach("__rmatmul__", lambda self, other: matmul.operator(other, self))
 
 
-def _checked(name: str, ranks: tuple[int, int], doc: str) -> Callable[[Tensor, Tensor], Tensor]:
+def _checked(name: str, ranks: tuple[int, int], second: str, doc: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The product of tensors of these ``ranks``, of which the ``second`` argument has that name."""
+
     def product(input: Tensor, other: Tensor) -> Tensor:
         have = ndim_of(input), ndim_of(other)
         if have != ranks:
@@ -116,6 +118,9 @@ def _checked(name: str, ranks: tuple[int, int], doc: str) -> Callable[[Tensor, T
             )
         return matmul(input, other)
 
+    code = product.__code__
+    product.__code__ = code.replace(co_varnames=("input", second, *code.co_varnames[2:]))
+    product.__annotations__ = {"input": "Tensor", second: "Tensor", "return": "Tensor"}
     product.__name__ = product.__qualname__ = name
     product.__doc__ = doc
     second = {"mv": "vec", "dot": "tensor"}.get(name, "mat2")
@@ -124,22 +129,22 @@ def _checked(name: str, ranks: tuple[int, int], doc: str) -> Callable[[Tensor, T
     return method(name)(product)
 
 
-mm = _checked("mm", (2, 2), """Product of two matrices (n, m) and (m, p): (n, p).
+mm = _checked("mm", (2, 2), "mat2", """Product of two matrices (n, m) and (m, p): (n, p).
 
     >>> torch.mm(torch.ones(1, 2), torch.tensor([[1.0], [2.0]]))
     tensor([[3.]])
     """)
-mv = _checked("mv", (2, 1), """Product of a matrix (n, m) and a vector (m): (n).
+mv = _checked("mv", (2, 1), "vec", """Product of a matrix (n, m) and a vector (m): (n).
 
     >>> torch.mv(torch.ones(1, 2), torch.tensor([1.0, 2.0]))
     tensor([3.])
     """)
-bmm = _checked("bmm", (3, 3), """Products of two batches of matrices (b, n, m) and (b, m, p): (b, n, p).
+bmm = _checked("bmm", (3, 3), "mat2", """Products of two batches of matrices (b, n, m) and (b, m, p): (b, n, p).
 
     >>> torch.bmm(torch.ones(2, 3, 4), torch.ones(2, 4, 5)).shape
     torch.Size([2, 3, 5])
     """)
-dot = _checked("dot", (1, 1), """Dot product of two vectors.
+dot = _checked("dot", (1, 1), "tensor", """Dot product of two vectors.
 
     >>> torch.dot(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
     tensor(11.)

@@ -159,22 +159,24 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
 
 
 @checked
-def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
-    """X with A X = B (or, not ``left``, X A = B), of which the ``upper`` or lower triangle of A alone is read, its
-    diagonal as ones if it is ``unitriangular``.  A zero on the diagonal gives infinities.
+def solve_triangular(
+    input: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Tensor:
+    """X with input X = B (or, not ``left``, X input = B); of the input the ``upper`` or lower triangle alone is read,
+    its diagonal as ones if it is ``unitriangular``.  A zero on the diagonal gives infinities.
 
     >>> torch.linalg.solve_triangular(torch.tensor([[2.0, 2.0], [0.0, 4.0]]), torch.ones(2, 1), upper=True)
     tensor([[0.2500],
             [0.2500]])
     """
     name = "linalg.solve_triangular"
-    _of_one_kind(A, B, name)
-    squares(A, name)
+    _of_one_kind(input, B, name)
+    squares(input, name)
     matrices(B, name, "B")
-    _fits(A, B, left, name)
+    _fits(input, B, left, name)
     if left:
-        return solve_triangle(A, B, upper, unitriangular)
-    return solve_triangle(A.mT, B.mT, not upper, unitriangular).mT
+        return solve_triangle(input, B, upper, unitriangular)
+    return solve_triangle(input.mT, B.mT, not upper, unitriangular).mT
 
 
 def _power(x: Tensor, n: int) -> Tensor:
@@ -196,22 +198,22 @@ def _power(x: Tensor, n: int) -> Tensor:
 
 
 @checked
-def linalg_matrix_power(A: Tensor, n: int) -> Tensor:
+def linalg_matrix_power(input: Tensor, n: int) -> Tensor:
     """(A batch of) square matrices to the integer power ``n``; a negative one is that of the inverse.
 
     >>> torch.linalg.matrix_power(torch.tensor([[1.0, 1.0], [0.0, 1.0]]), 3)
     tensor([[1., 3.],
             [0., 1.]])
     """
-    matrices(A, "linalg.matrix_power")
-    rows, columns = A._data.shape[-2:]
+    matrices(input, "linalg.matrix_power")
+    rows, columns = input._data.shape[-2:]
     if rows != columns:
         raise RuntimeError(
             f"linalg.matrix_power: A must be batches of square matrices, but they are {rows} by {columns} matrices"
         )
     if n < 0:
-        squares(A, "linalg.inv")
-    return _power(A, n).clone() if n == 1 else _power(A, n)
+        squares(input, "linalg.inv")
+    return _power(input, n).clone() if n == 1 else _power(input, n)
 
 
 @method("matrix_power")
@@ -254,7 +256,7 @@ def _bounds(x: Tensor, atol: float | None, rtol: float | None) -> tuple[float, f
 
 @checked
 def pinv(
-    A: Tensor,
+    input: Tensor,
     rcond: float | None = None,
     hermitian: bool = False,
     *,
@@ -268,9 +270,9 @@ def pinv(
     tensor([[0.5000, 0.0000],
             [0.0000, 0.0000]])
     """
-    matrices(A, "linalg.pinv")
-    floating(A, "linalg.pinv")
-    return _pinv(A, *_bounds(A, atol, rtol if rcond is None else rcond))
+    matrices(input, "linalg.pinv")
+    floating(input, "linalg.pinv")
+    return _pinv(input, *_bounds(input, atol, rtol if rcond is None else rcond))
 
 
 @method("pinverse")
