@@ -65,7 +65,7 @@ class AxisMap:
         out = (xp.empty if self.whole else xp.zeros)(shape, x.dtype)
         before, after = (slice(None),) * axis, (1,) * (x.ndim - axis - 1)
         for there, here, weight, first in self.steps:
-            at, part = (*before, _on(xp, there)), x[(*before, _on(xp, here))]
+            at, part = (*before, on(xp, there)), x[(*before, on(xp, here))]
             if weight is not None:
                 part = part * xp.asarray(np.asarray(weight, x.real.dtype).reshape(-1, *after))
             if first:
@@ -75,7 +75,8 @@ class AxisMap:
         return out
 
 
-def _on(xp: Any, index: Any) -> Any:
+def on(xp: Any, index: Any) -> Any:
+    """A step's index where the arrays of ``xp`` lie."""
     return index if isinstance(index, slice) or xp is np else xp.asarray(index)
 
 
