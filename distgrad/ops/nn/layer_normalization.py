@@ -245,14 +245,14 @@ def rms_norm(
     """
     x = needs_tensor(input, "rms_norm")
     shape = _normalized_shape("rms_norm", x, normalized_shape, {"weight": weight})
+    if x.dtype.category < 2:
+        raise NotImplementedError(f"\"rms_norm\" not implemented for '{noun(x)}'")
     n = math.prod(shape)
     rows = math.prod(x.shape[: x.ndim - len(shape)])
     if eps is None:
         eps = dtypes.finfo(dtypes.float32 if x.dtype.itemsize == 2 else x.dtype).eps
     view = (rows, n, 1)
-    if x.dtype.category != 2:
-        if not x.dtype.is_complex:
-            raise NotImplementedError(f"\"rms_norm\" not implemented for '{noun(x)}'")
+    if x.dtype.is_complex:
         return _reference(x, weight, None, rows, view, eps, False)
     return _normalized(x, weight, None, rows, view, eps, False, name="MulBackward0")
 
