@@ -185,6 +185,13 @@ def test_writing_to_returned_indices_does_not_disturb_the_gradient() -> None:
     assert x.grad.tolist() == [[0.0, 1.0]]
 
 
+def test_writing_to_the_result_does_not_disturb_the_gradient_of_a_maximum() -> None:
+    x = tensor([[-3.0, -1.0, 2.0, 1.0]], requires_grad=True)
+    F.max_pool1d(x, 2).relu_().sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[0.0, 0.0, 1.0, 0.0]]
+
+
 def test_attention_drops_weights_and_scales_the_others() -> None:
     distgrad.manual_seed(0)
     q, k, v = (distgrad.randn(3, 40, 4, dtype=distgrad.float64, requires_grad=True) for _ in range(3))

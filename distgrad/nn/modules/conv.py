@@ -128,7 +128,7 @@ class _Conv(_ConvNd):
         return ends
 
     def forward(self, input: Tensor) -> Tensor:
-        padding = self.padding
+        padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._ends(), self.padding_mode), 0
         convolve = getattr(F, f"conv{self._n}d")
@@ -209,7 +209,7 @@ class _ConvTranspose(_ConvNd):
                 f"ConvTranspose{n}D: for {input.ndim}D input, output_size must have {n} or {before + n} elements (got "
                 f"{len(sizes)})"
             )
-        given = zip(input.shape[before:], self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
+        given: Any = zip(input.shape[before:], self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
         least = [(m - 1) * s - 2 * p + d * (k - 1) + 1 for m, k, s, p, d in given]
         most = [a + s - 1 for a, s in zip(least, self.stride, strict=True)]
         if any(not a <= size <= b for size, a, b in zip(sizes, least, most, strict=True)):

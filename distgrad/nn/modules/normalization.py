@@ -41,7 +41,7 @@ def _shape(owner: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]
     shape = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
     for n in shape:
         sizes_of(owner, normalized_shape=n)
-    return shape  # type: ignore[return-value]
+    return shape
 
 
 class LayerNorm(_Affine):

@@ -69,7 +69,7 @@ def _attention(xp, q, k, v, mask, scale, allowed, keep, factor):
 @_attention.defbackward
 def _attention_backward(xp, g, ans, kept, wanted, q, k, v, mask, scale, allowed, keep, factor):
     """With weights P, output O: dV = Pᵀ dO, dP = dO Vᵀ, dS = P (dP - rowsum(P dP)), and dQ, dK from S = scale Q Kᵀ."""
-    kinds = [None if x is None else (x.dtype, x.shape) for x in (q, k, v, mask)]
+    kinds: list[Any] = [None if x is None else (x.dtype, x.shape) for x in (q, k, v, mask)]
     g, q, k, v, weights = (_plain(x) for x in (g, q, k, v, kept))
     used = weights if keep is None else weights * keep * weights.dtype.type(factor)
     grads: list[Any] = [None] * 4
@@ -144,7 +144,8 @@ def scaled_dot_product_attention(
             f"value {list(v.shape)} must match at non-singleton dimensions"
         ) from None
     xp = backend.array_module(q._data)
-    mask, allowed = attn_mask, None
+    mask: Any = attn_mask
+    allowed: Any = None
     with backend.where_it_lies(q._data):
         if is_causal:
             allowed = xp.tri(shape[-2], shape[-1], dtype=bool)

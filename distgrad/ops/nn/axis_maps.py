@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...autograd import primitive
+from ...autograd.primitive import primitive
 from .._declare import wide
 
 __all__: list[str] = []
@@ -65,7 +65,7 @@ class AxisMap:
         out = (xp.empty if self.whole else xp.zeros)(shape, x.dtype)
         before, after = (slice(None),) * axis, (1,) * (x.ndim - axis - 1)
         for there, here, weight, first in self.steps:
-            at, part = (*before, _on(xp, there)), x[(*before, _on(xp, here))]
+            at, part = (*before, on(xp, there)), x[(*before, on(xp, here))]
             if weight is not None:
                 part = part * xp.asarray(np.asarray(weight, x.real.dtype).reshape(-1, *after))
             if first:
@@ -75,7 +75,8 @@ class AxisMap:
         return out
 
 
-def _on(xp: Any, index: Any) -> Any:
+def on(xp: Any, index: Any) -> Any:
+    """A step's index where the arrays of ``xp`` lie."""
     return index if isinstance(index, slice) or xp is np else xp.asarray(index)
 
 
@@ -117,7 +118,7 @@ def of_entries(sizes: tuple[int, int], there: np.ndarray, here: np.ndarray, weig
 
 def of_runs(n: int, source: np.ndarray) -> AxisMap:
     """``out[i] = x[source[i]]``, of a source that runs evenly up and down, as those of padding do."""
-    turns = np.flatnonzero(np.diff(np.diff(source, prepend=source[:1] - 1)) != 0) + 1 if len(source) else []
+    turns: Any = np.flatnonzero(np.diff(np.diff(source, prepend=source[:1] - 1)) != 0) + 1 if len(source) else ()
     steps, start = [], 0
     for stop in [*turns, len(source)]:
         run = source[start:stop]
@@ -171,7 +172,8 @@ class Maps(tuple[tuple[int, AxisMap], ...]):
 
     @property
     def transposed(self) -> Maps:
-        return Maps([(axis, m.transposed) for axis, m in reversed(self)])
+        pairs: list[tuple[int, AxisMap]] = [(axis, m.transposed) for axis, m in reversed(self)]
+        return Maps(pairs)
 
 
 @primitive(grad_name=lambda node: node.args[-1] if node.args is not None else "")

@@ -13,12 +13,16 @@ from ..._arguments import checked
 from ...autograd import Tensor, fused
 from .._declare import needs_tensor, noun
 from ..elementwise import rsqrt
+from .linear import _column_sums as _sums_by_blas
 from .normalization import _averaging, _check_dtypes, batch_norm
 
 __all__ = ["group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
 # So many elements at a time: what one pass leaves in cache, the next finds there.
 _BLOCK = 2**15
+
+
+_FAR = 64  # a mean whose square is at most so many variances is rounded as well as the data are
 
 
 def _reference(
@@ -62,6 +66,10 @@ def _mean_products(xp: Any, a: Any, b: Any) -> Any:
     return xp.einsum("rn,rn->r", a, b) / max(a.shape[1], 1)
 
 
+def _column_sums(xp: Any, a: Any) -> Any:
+    return _sums_by_blas(xp, a, None)
+
+
 def _beside(value: Any, kind: Any, view: tuple[int, int, int]) -> Any:
     """Weights (B) beside an array of ``view`` (A, B, L), or (A, B) where L is 1."""
     value = value.reshape(-1).astype(kind, copy=False)
@@ -95,9 +103,11 @@ def _normalized(xp, x, weight, bias, rows, view, eps, centre, notice=None, name=
         if centre:
             mean[at] = _means(xp, a[at])
             xp.subtract(a[at], mean[at][:, None], out=block)
-            rest[at] = _means(xp, block)
-            spread = xp.maximum(_mean_products(xp, block, block) - rest[at] * rest[at], 0)
-            block -= rest[at][:, None]
+            spread = _mean_products(xp, block, block)
+            if xp is not np or not (mean[at] * mean[at] <= _FAR * spread).all():
+                rest[at] = _means(xp, block)
+                spread = xp.maximum(spread - rest[at] * rest[at], 0)
+                block -= rest[at][:, None]
         else:
             block[...] = a[at]
             spread = _mean_products(xp, block, block)
@@ -138,7 +148,7 @@ def _normalized_backward(
         if wanted[1] is not None:
             gw += xp.einsum("ab,ab->b" if view[2] == 1 else "abl,abl->b", seen, _seen(hat, view))
         if wanted[2] is not None:
-            gb += seen.sum(0) if view[2] == 1 else seen.sum(2).sum(0)
+            gb += _column_sums(xp, seen) if view[2] == 1 else _column_sums(xp, seen.sum(2))
         if wanted[0] is None:
             continue
         if scale is not None:
@@ -235,14 +245,14 @@ def rms_norm(
     """
     x = needs_tensor(input, "rms_norm")
     shape = _normalized_shape("rms_norm", x, normalized_shape, {"weight": weight})
+    if x.dtype.category < 2:
+        raise NotImplementedError(f"\"rms_norm\" not implemented for '{noun(x)}'")
     n = math.prod(shape)
     rows = math.prod(x.shape[: x.ndim - len(shape)])
     if eps is None:
         eps = dtypes.finfo(dtypes.float32 if x.dtype.itemsize == 2 else x.dtype).eps
     view = (rows, n, 1)
-    if x.dtype.category != 2:
-        if not x.dtype.is_complex:
-            raise NotImplementedError(f"\"rms_norm\" not implemented for '{noun(x)}'")
+    if x.dtype.is_complex:
         return _reference(x, weight, None, rows, view, eps, False)
     return _normalized(x, weight, None, rows, view, eps, False, name="MulBackward0")
 

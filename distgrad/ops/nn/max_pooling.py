@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -10,10 +11,9 @@ import numpy as np
 from ... import backend
 from ..._arguments import checked
 from ...autograd import Tensor, fused, primitive
-from ...autograd.grad_mode import recording
 from .._declare import noun, raw, wide
 from ._spatial import tensor_of
-from .axis_maps import Maps, of_shares
+from .axis_maps import Maps, of_shares, on
 from .pooling import Sizes
 from .windows import Windows, adaptive_sizes, in_turn
 
@@ -24,9 +24,28 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _largest(xp: Any, x: Any, maps: Maps, wanted: bool) -> tuple[Any, Any]:
-    """The largest elements of the windows of ``maps``, axis after axis from the last on, and, if ``wanted``, where they
-    are among the elements of the last axes in one row (int64); the first of equals, the last NaN of several.
+def _values(xp: Any, x: Any, maps: Maps) -> Any:
+    """The largest elements of the windows of ``maps``: from the first axis on, which leaves less for the last, whose
+    elements do not lie side by side in memory."""
+    for axis, m in reversed(maps):
+        at = x.ndim + axis
+        before = (slice(None),) * at
+        best = xp.empty((*x.shape[:at], m.sizes[0], *x.shape[at + 1 :]), x.dtype)
+        for there, here, _, first in m.steps:
+            part, place = x[(*before, on(xp, here))], (*before, on(xp, there))
+            if first:
+                best[place] = part
+            elif isinstance(there, slice):
+                xp.maximum(best[place], part, out=best[place])
+            else:
+                best[place] = xp.maximum(best[place], part)
+        x = best
+    return x
+
+
+def _largest(xp: Any, x: Any, maps: Maps) -> tuple[Any, Any]:
+    """The largest elements of the windows of ``maps``, axis after axis from the last on, and where they are among the
+    elements of the last axes in one row (int64); the first of equals, the last NaN of several.
 
     In each row of a window it is the first, and of these rows it is the first: so it is in the window.
     """
@@ -36,36 +55,48 @@ def _largest(xp: Any, x: Any, maps: Maps, wanted: bool) -> tuple[Any, Any]:
         at = x.ndim + axis
         before = (slice(None),) * at
         own = xp.arange(x.shape[at]).reshape(-1, *[1] * (-1 - axis)) * stride
-        if wanted:
-            where = own if where is None else where + own
+        where = own if where is None else where + own
         shape = (*x.shape[:at], m.sizes[0], *x.shape[at + 1 :])
-        best = xp.empty(shape, x.dtype)
-        found = xp.empty(shape, np.int64) if wanted else None
+        best, found = xp.empty(shape, x.dtype), xp.empty(shape, np.int64)
         for there, here, _, first in m.steps:
-            there, here = (i if isinstance(i, slice) or xp is np else xp.asarray(i) for i in (there, here))
-            part = x[(*before, here)]
-            place = where[(..., here, *[slice(None)] * (-1 - axis))] if wanted else None
+            here, to = on(xp, here), (*before, on(xp, there))
+            part, place = x[(*before, here)], where[(..., here, *[slice(None)] * (-1 - axis))]
             if first:
-                best[(*before, there)] = part
-                if wanted:
-                    found[(*before, there)] = place
+                best[to], found[to] = part, place
                 continue
-            old = best[(*before, there)]
-            if not wanted:
-                best[(*before, there)] = xp.maximum(old, part)
-                continue
-            better = part > old
+            better = part > best[to]
             if x.dtype.kind == "f":
                 better |= part != part
-            if isinstance(there, slice):
-                xp.copyto(old, part, where=better)
-                xp.copyto(found[(*before, there)], place, where=better)
-            else:
-                best[(*before, there)] = xp.where(better, part, old)
-                found[(*before, there)] = xp.where(better, place, found[(*before, there)])
+            best[to] = xp.where(better, part, best[to])
+            found[to] = xp.where(better, place, found[to])
         stride *= x.shape[at]
         x, where = best, found
     return x, where
+
+
+def _sliced(maps: Maps) -> bool:
+    """Whether the elements of windows are evenly spaced."""
+    return all(isinstance(i, slice) for _, m in maps for step in m.steps for i in (step.there, step.here))
+
+
+def _given_back(x: Any, best: Any, g: Any, maps: Maps, apart: bool) -> Any:
+    """``g``, in NumPy, at the first element of each window that equals ``best``; of windows without NaN."""
+    out = np.zeros(x.shape, g.dtype)
+    rows = max(1, len(x) * 2**16 // max(x.size, 1))
+    for i in range(0, len(x), rows):
+        at = slice(i, i + rows)
+        xs, bests, gs, outs = x[at], best[at], g[at], out[at]
+        free = np.ones(bests.shape, bool)
+        for steps in itertools.product(*[m.steps for _, m in reversed(maps)]):
+            there, here = (..., *[s.there for s in steps]), (..., *[s.here for s in steps])
+            chosen = xs[here] == bests[there]
+            chosen &= free[there]
+            free[there] ^= chosen
+            if apart:
+                np.multiply(gs[there], chosen, out=outs[here])
+            else:
+                outs[here] += gs[there] * chosen
+    return out
 
 
 def _flat(xp: Any, index: Any, n: int, size: int) -> Any:
@@ -97,37 +128,43 @@ _returned.defvjp(lambda g, ans, x, index, n, sizes: _taken(g, index, n), saves="
 
 
 def _pool_reference(x: Any, maps: Maps, apart: bool, name: str, found: list[Any]) -> Any:
-    n = len(maps)
-    return _taken(x, found[0], n)
+    return _taken(x, _index(x._data, maps, found), len(maps))
+
+
+def _index(x: Any, maps: Maps, found: list[Any]) -> Any:
+    """Where the largest elements are; looked for when first asked for."""
+    if not found:
+        with backend.where_it_lies(x):
+            found.append(_largest(backend.array_module(x), wide(x), maps)[1])
+    return found[0]
 
 
 @fused(reference=_pool_reference, inputs=1, grad_name=lambda node: node.args[3] if node.args is not None else "")
 def _max_pooled(xp, x, maps, apart, name, found):
-    """The largest elements of windows, which are ``apart`` or overlap; where they are is put into ``found``."""
-    value, index = _largest(xp, wide(x), maps, True)
-    found.append(index)
-    return value.astype(x.dtype, copy=False), tuple(x.shape[x.ndim - len(maps) :])
+    """The largest elements of windows, which are ``apart`` or overlap; where they are is put into ``found`` once it has
+    been looked for.  What is kept: whether the backward pass can find them by comparing."""
+    values = _values(xp, wide(x), maps)
+    by_value = xp is np and x.dtype.kind == "f" and x.ndim > len(maps) and _sliced(maps) and not np.isnan(values).any()
+    return values.astype(x.dtype, copy=False), by_value
 
 
 @_max_pooled.defbackward
 def _max_pooled_backward(xp, g, ans, kept, wanted, x, maps, apart, name, found):
     n = len(maps)
+    if kept and not found:
+        return (_given_back(x, _values(xp, x, maps), g, maps, apart),)  # the result may have been written to since
+    index, sizes = _index(x, maps, found), tuple(x.shape[x.ndim - n :])
     if apart and g.size:
         out = xp.zeros(x.size, g.dtype)
-        out[_flat(xp, found[0], n, math.prod(kept)).reshape(-1)] = g.reshape(-1)
+        out[_flat(xp, index, n, math.prod(sizes)).reshape(-1)] = g.reshape(-1)
         return (out.reshape(x.shape),)
-    return (_returned.primitive.forward(xp, g, found[0], n, kept),)
+    return (_returned.primitive.forward(xp, g, index, n, sizes),)
 
 
 def _pool(x: Tensor, maps: Maps, apart: bool, name: str, indices: bool) -> Any:
-    if not indices and not (x.requires_grad and recording.enabled):
-        data = x._data
-        with backend.where_it_lies(data):
-            value, _ = _largest(backend.array_module(data), wide(data), maps, False)
-            return Tensor._wrap(value.astype(data.dtype, copy=False), None)
     found: list[Any] = []
     out = _max_pooled(x, maps, apart, name, found)
-    return (out, Tensor._wrap(found[0].copy(), None)) if indices else out
+    return (out, Tensor._wrap(_index(x._data, maps, found).copy(), None)) if indices else out
 
 
 def _max_pool(n: int, input: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool, both: bool) -> Any:

@@ -119,9 +119,11 @@ def _adaptive_average(name: str, n: int, x: Tensor, output_size: Any) -> Tensor:
     sizes = adaptive_sizes(name, n, x, output_size)
     if x._data.dtype.kind not in "fV":
         raise NotImplementedError(f"\"{name}\" not implemented for '{noun(x)}'")
+    if set(sizes) == {1} and 0 not in x.shape:
+        return x.mean(tuple(range(-n, 0)), keepdim=True)
     given = list(zip(x.shape[-n:], sizes, strict=True))
     share = inverse_product([shares(m, o)[1] for m, o in given])
-    label = "SqueezeBackward1" if n == 1 else "MeanBackward1" if set(sizes) == {1} else f"AdaptiveAvgPool{n}DBackward0"
+    label = "SqueezeBackward1" if n == 1 else f"AdaptiveAvgPool{n}DBackward0"
     return mapped(x, in_turn([of_shares(m, o) for m, o in given]), None, share, label)
 
 
