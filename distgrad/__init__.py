@@ -156,7 +156,23 @@ _LATER = {
 }  # fmt: skip
 
 
+# PyTorch's functions that are Tensor's methods or in nn.functional, under their names there.
+_METHODS = frozenset({
+    "adjoint", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "detach", "fix", "is_complex",
+    "is_floating_point", "is_signed", "negative",
+})  # fmt: skip
+_FUNCTIONAL = frozenset({
+    "adaptive_avg_pool1d", "adaptive_max_pool1d", "avg_pool1d", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
+    "conv_transpose2d", "conv_transpose3d", "group_norm", "hardshrink", "layer_norm", "max_pool1d", "max_pool2d",
+    "max_pool3d", "pixel_shuffle", "pixel_unshuffle", "prelu", "rms_norm",
+})  # fmt: skip
+
+
 def __getattr__(name: str) -> _typing.Any:
+    if name in _METHODS or (name[-1:] == "_" and not name.startswith("_") and hasattr(Tensor, name)):  # torch.sin_(x)
+        return _ops.in_place.as_function(name)
+    if name in _FUNCTIONAL:
+        return getattr(nn.functional, name)
     if name not in _LATER:
         if name.startswith("_"):  # probes of the interpreter and of tools
             raise AttributeError(f"module 'distgrad' has no attribute '{name}'")

@@ -83,5 +83,6 @@ def increment_version(tensor: Tensor | Sequence[Tensor]) -> None:
     >>> x._version
     1
     """
-    for t in (tensor,) if tensor.__class__ in TENSORS else tensor:
+    several: Any = (tensor,) if tensor.__class__ in TENSORS else tensor
+    for t in several:
         t._bump()

@@ -64,7 +64,7 @@ def _exchanged(module: Module, tensors: dict[str, Tensor], tie: bool, strict: bo
         missing = sorted(name for name in places if name not in tensors and own[name] is not None)
         if unknown or missing:
             raise RuntimeError(f"Error(s) in functional_call: unexpected key(s) {unknown}, missing key(s) {missing}")
-    wanted = {name: t for name, t in tensors.items() if name in places}
+    wanted: dict[str, Any] = {name: t for name, t in tensors.items() if name in places}
     if tie:
         by_tensor: dict[int, list[str]] = {}
         for name, t in own.items():

@@ -368,7 +368,7 @@ def jacrev(
 
     >>> torch.func.jacrev(torch.sin)(torch.tensor([0.0, 0.0]))
     tensor([[1., 0.],
-            [-0., 1.]])
+            [0., 1.]])
     """
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -433,8 +433,8 @@ def jacfwd(
 def hessian(func: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """A function of the second derivatives of ``func``.
 
-    >>> torch.func.hessian(lambda x: x.sin().sum())(torch.tensor([0.0, 0.0]))
-    tensor([[-0., 0.],
-            [0., -0.]])
+    >>> torch.func.hessian(lambda x: (x**3).sum())(torch.tensor([1.0, 2.0]))
+    tensor([[ 6.,  0.],
+            [ 0., 12.]])
     """
     return jacfwd(jacrev(func, argnums), argnums)

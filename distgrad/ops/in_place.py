@@ -8,9 +8,11 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from .._arguments import kind_of
 from ..autograd import Tensor
 from ..autograd.grad_mode import recording
 from ..autograd.primitive import REGISTRY
+from ..autograd.tensor import TENSORS
 from ..autograd.views import inplace, wants_grad
 from ._declare import attach
 
@@ -42,6 +44,21 @@ def _copied(name: str) -> Any:
         return self.copy_(made(before, *args, **kwargs))
 
     return method
+
+
+@functools.cache
+def as_function(name: str) -> Any:
+    """Tensor's method ``name`` as a function of the tensor; TypeError for anything else in its place."""
+    method = getattr(Tensor, name)
+
+    @functools.wraps(method)
+    def function(input: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if input.__class__ not in TENSORS:
+            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {kind_of(input)}")
+        return method(input, *args, **kwargs)
+
+    function.__name__ = function.__qualname__ = name
+    return function
 
 
 def publish() -> None:

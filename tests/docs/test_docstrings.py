@@ -17,11 +17,13 @@ from distgrad import nn, optim, registry
 from distgrad.nn import functional
 
 MODULES = [
-    "distgrad", "distgrad.autograd", "distgrad.cuda", "distgrad.distributed", "distgrad.distributed.algorithms",
-    "distgrad.distributed.optim", "distgrad.fft", "distgrad.linalg", "distgrad.nn", "distgrad.nn.functional",
+    "distgrad", "distgrad.autograd", "distgrad.autograd.forward_ad", "distgrad.autograd.functional", "distgrad.cuda",
+    "distgrad.distributed", "distgrad.distributed.algorithms", "distgrad.distributed.optim", "distgrad.fft",
+    "distgrad.func", "distgrad.linalg", "distgrad.nn", "distgrad.nn.functional",
     "distgrad.nn.init", "distgrad.nn.parallel", "distgrad.nn.utils", "distgrad.optim", "distgrad.optim.lr_scheduler",
     "distgrad.optim.swa_utils", "distgrad.profiler", "distgrad.random", "distgrad.registry", "distgrad.serialization",
-    "distgrad.testing", "distgrad.utils.data",
+    "distgrad.testing", "distgrad.utils.checkpoint",
+    "distgrad.utils.data",
 ]  # fmt: skip
 # Public names without an example, which get fewer: a new one comes with an example.
 WITHOUT = Path(__file__).with_name("without_examples.txt")

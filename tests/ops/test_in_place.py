@@ -93,3 +93,16 @@ def test_what_has_no_history_any_more_is_an_error() -> None:
         total.backward()
     with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
         leaf.t_()
+
+
+def test_methods_as_functions() -> None:
+    x = dg.tensor([0.25, 0.5])
+    assert dg.sqrt_(x) is x
+    np.testing.assert_allclose(x.numpy(), np.sqrt([0.25, 0.5]), rtol=1e-6)
+    assert dg.is_floating_point(x)
+    assert dg.arccos(input=x).shape == (2,)
+    assert dg.conv1d(dg.ones(1, 1, 3), dg.ones(1, 1, 2)).tolist() == [[[2.0, 2.0]]]
+    with pytest.raises(TypeError, match="argument 'input' .* must be Tensor, not float"):
+        dg.sqrt_(2.0)
+    with pytest.raises(AttributeError, match="no_such_"):
+        _ = dg.no_such_
