@@ -212,10 +212,6 @@ def _parameters(function: Callable[..., Any]) -> tuple[list[_Parameter], dict[st
     return by_position, {p.name: p for p in (*by_position, *others)}
 
 
-# NumPy's names of arguments, which PyTorch takes, too.
-_NUMPYS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
-
-
 def checked(function: F) -> F:
     """Refuse, before ``function`` begins, what its annotations do not take; numbers come as Python's own.
 
@@ -227,7 +223,12 @@ def checked(function: F) -> F:
     quick = tuple([p.quick for p in by_position])
     named = {name: p.quick for name, p in by_name.items()}
     name = function.__name__
+
     numpys = {theirs: ours for theirs, ours in _NUMPYS.items() if ours in named and theirs not in named}
+
+    def renamed(kwargs: dict[str, Any]) -> dict[str, Any]:
+        """With our names in the place of NumPy's, unless both are given."""
+        return {k if numpys.get(k, k) in kwargs else numpys[k]: a for k, a in kwargs.items()}
 
     def settled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given = [p.settled(name, a, True) for p, a in zip(by_position, args)]  # noqa: B905 - args may be fewer, or more
@@ -241,25 +242,20 @@ def checked(function: F) -> F:
             for a, classes in zip(args, quick):  # noqa: B905
                 if a.__class__ not in classes:
                     if kwargs and not kwargs.keys() <= named.keys():
-                        kwargs = {_NUMPYS.get(n, n) if n not in named else n: a for n, a in kwargs.items()}
+                        kwargs = renamed(kwargs)
                     if recording.callbacks is None:  # rules are our own, and compute on arrays
                         args, kwargs = settled(args, kwargs)
                     return function(*args, **kwargs)
             for k in kwargs:
                 if k not in named:
-                    if _NUMPYS.get(k) in named:
-                        return checking(*args, **{_NUMPYS.get(n, n): a for n, a in kwargs.items()})
+                    if numpys.get(k, k) not in kwargs:
+                        return checking(*args, **renamed(kwargs))
                 elif kwargs[k].__class__ not in named[k] and recording.callbacks is None:
                     args, kwargs = settled(args, kwargs)
                     break
             return function(*args, **kwargs)
-        except TypeError:
-            given = numpys.keys() & kwargs.keys()
-            if not given or any(numpys[k] in kwargs for k in given):
-                raise
         except OverflowError:
             raise ValueError(f"{name}(): {_WIDE}") from None
-        return checking(*args, **{numpys.get(k, k): a for k, a in kwargs.items()})  # nothing was done before
 
     return cast(F, checking)
 

@@ -55,7 +55,7 @@ def page() -> str:
         [
             "# What of PyTorch is there",
             "",
-            "Made by `docs/coverage.py` from PyTorch 2.13's public names (internal ones among them, where it lists them)",
+            "Made by `docs/coverage.py` from PyTorch 2.13's public names (internal ones, too, where it lists them)",
             "and from what distgrad has under the same names. That a name is there says that it is meant to do what",
             "PyTorch's does; how it differs on purpose is in [differences](differences-from-pytorch.md).",
             "",

@@ -34,14 +34,11 @@ from ..backend.protocol import Array
 from .dispatch import NO_OPTIONS, binary_call, binary_pull, general_call, keywords, unary_call, unary_pull, view_call
 from .errors import mismatched, narrower
 from .graph import Node, output_of
-from .recording import Plan, Rule, code_of, named_as, parameters_of, saved_arrays
+from .recording import Plan, Rule, code_of, parameters_of, saved_arrays
 from .tensor import Tensor
 from .views import inplace
 
 REGISTRY: dict[str, Primitive] = {}
-
-
-_NAMES = {"x": "input", "y": "other"}  # PyTorch's names of what forward functions call otherwise
 
 
 class Plans(dict[int, "Plan | None"]):
@@ -203,10 +200,6 @@ def publish(prim: Primitive, call: Callable[..., Any], methods: tuple[str, ...],
     """Make ``call`` known; Python's operators get ``lenient``, which takes NumPy's arrays beside tensors."""
     call.__name__ = call.__qualname__ = prim.name
     call.__doc__ = prim.forward.__doc__
-    if call.__code__.co_varnames[: call.__code__.co_argcount] in (("x",), ("x", "y")):  # what users may name
-        names = [_NAMES.get(n, n) for n in prim.inputs]
-        second = "exponent" if prim.name == "pow" else names[-1]
-        call.__code__ = named_as(call.__code__, (names[0], second)[: len(names)])
     call.__module__ = prim.forward.__module__
     call.primitive = prim  # type: ignore[attr-defined]
     call.operator = lenient or call  # type: ignore[attr-defined]

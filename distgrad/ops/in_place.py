@@ -30,8 +30,7 @@ _OTHERWISE = {
 }  # fmt: skip
 # Made of several operations, or of another dtype: the result is copied.
 _COPIED = [
-    "addbmm", "addmm", "addmv", "addr", "baddbmm", "clamp_max", "clamp_min", "cumsum", "eq", "ge", "gt", "le", "lt",
-    "ne", "tril", "triu",
+    "addbmm", "addmm", "addmv", "addr", "baddbmm", "clamp_max", "clamp_min", "eq", "ge", "gt", "le", "lt", "ne",
 ]  # fmt: skip
 
 
