@@ -224,5 +224,3 @@ class SharedUpdate(Withdrawing):
             return False
 
         return needed
-
-

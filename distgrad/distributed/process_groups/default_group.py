@@ -340,4 +340,3 @@ def get_backend(group: ProcessGroup | None = None) -> str:
     'serial'
     """
     return get_group(group).backend
-

@@ -393,5 +393,3 @@ class Engine(Hooked):
         if given is not self._states:
             self._states = self.state = self._new_states(given)
             self._states.touched = True
-
-

@@ -129,4 +129,3 @@ class SmallReductions:
         for slot in self._idle.pop(kind):
             for request in slot.requests:
                 request.Free()
-

@@ -133,5 +133,3 @@ def _smooth(logs: Any, y: Any, weight: Any, ignore_index: int, reduction: str) -
         return values.sum() / Tensor._wrap(xp.asarray(counted.sum()).astype(raw(logs).dtype), None)
     safe = xp.where(counted, y, 0)
     return values.sum() / Tensor._wrap(xp.asarray((raw(weight)[safe] * counted).sum()), None)
-
-
