@@ -121,6 +121,7 @@ from .ops.shape import *
 from .ops.special import *
 from .ops.splitting import *
 from .ops.statistics import *
+from .ops.tensor_types import *
 from .ops.windows import *
 from .printing import (
     set_printoptions,
@@ -219,6 +220,7 @@ __all__ += _ops.shape.__all__
 __all__ += _ops.special.__all__
 __all__ += _ops.splitting.__all__
 __all__ += _ops.statistics.__all__
+__all__ += _ops.tensor_types.__all__
 __all__ += _ops.windows.__all__
 __all__.sort()
 

@@ -328,7 +328,8 @@ def test_to_a_memory_format_turns_parameters_of_that_many_dimensions() -> None:
     expected = net.eval()(x).detach().clone()
     weight = net[0].weight
     assert net.to(memory_format=distgrad.channels_last) is net
-    assert net[0].weight is weight and weight.stride() == (27, 1, 9, 3)
+    assert net[0].weight is weight
+    assert weight.stride() == (27, 1, 9, 3)
     assert net[3].weight.stride() == (4, 1)
     assert distgrad.allclose(net(x.to(memory_format=distgrad.channels_last)), expected)
     net(x).sum().backward()

@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backend": set(),
     "cli": ANYTHING,
     "jit": {"_compile_cache", "backend"},
-    "cuda": GROUND | {"random"},  # manual_seed_all
+    "cuda": GROUND | {"ops", "random"},  # the types of tensors there; manual_seed_all
     "func": TAPE | OPERATIONS | {"nn", "nn.base", "random"},
     "distributed": ANYTHING_DISTRIBUTED,  # PyTorch's names, handed on
     # From the bottom up: each may import what stands above it here, and of the rest of distgrad what its row says.
