@@ -34,10 +34,10 @@ class TensorType(type):
     def __call__(cls, *args: Any, device: Any = None) -> Tensor:
         if cls.is_cuda and not backend.device_count():
             raise TypeError(f"type {cls._title()} not available. There is no CUDA device here.")
-        where = backend.resolve(device if device is not None else "cuda" if cls.is_cuda else "cpu")
+        where: Any = backend.resolve(device if device is not None else "cuda" if cls.is_cuda else "cpu")
         if (where.type == "cuda") != cls.is_cuda:
             raise RuntimeError(f"legacy constructor expects device type: {'cuda' if cls.is_cuda else 'cpu'}")
-        data = args[0] if len(args) == 1 else None
+        data: Any = args[0] if len(args) == 1 else None
         if data.__class__ in TENSORS:
             if not isinstance(data, cls):
                 raise TypeError(f"expected a tensor of type {cls._title()}, got one of {data.type()}")

@@ -56,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "autograd.forward_ad": TAPE | {"ops"},  # made of operations, and imported when asked for
     "autograd.functional": TAPE | {"ops"},
     "backend": set(),
+    "backends": set(),
     "cli": ANYTHING,
     "jit": {"_compile_cache", "backend"},
     "cuda": GROUND | {"ops", "random"},  # the types of tensors there; manual_seed_all
@@ -104,6 +105,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one
     "storage": TAPE | {"aliases"},
     "testing": ANYTHING,
+    "version": set(),
     "testing.conformance": ANYTHING,
     "testing.fake_device": GROUND,
     "utils": {"utils.checkpoint", "utils.data"},
