@@ -39,7 +39,7 @@ class TensorType(type):
             raise RuntimeError(f"legacy constructor expects device type: {'cuda' if cls.is_cuda else 'cpu'}")
         data: Any = args[0] if len(args) == 1 else None
         if data.__class__ in TENSORS:
-            if not isinstance(data, cls):
+            if data.dtype is not cls.dtype or data.is_cuda != cls.is_cuda:
                 raise TypeError(f"expected a tensor of type {cls._title()}, got one of {data.type()}")
             return data.detach()
         if all(isinstance(a, (int, np.integer)) and not isinstance(a, bool) for a in args):
