@@ -152,8 +152,8 @@ if _typing.TYPE_CHECKING:
 # What a program may do without, imported when first asked for: ``import distgrad`` costs at most what numpy does.
 _LATER = {
     "backends": "backends", "distributed": "distributed", "func": "func", "hookimpl": "hookspecs",
-    "load": "serialization", "profiler": "profiler", "registry": "registry", "save": "serialization", "testing": "testing",
-    "utils": "utils", "version": "version", "vmap": "func",
+    "load": "serialization", "profiler": "profiler", "registry": "registry", "save": "serialization",
+    "testing": "testing", "utils": "utils", "version": "version", "vmap": "func",
 }  # fmt: skip
 
 
