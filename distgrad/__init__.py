@@ -121,6 +121,7 @@ from .ops.shape import *
 from .ops.special import *
 from .ops.splitting import *
 from .ops.statistics import *
+from .ops.tensor_types import *
 from .ops.windows import *
 from .printing import (
     set_printoptions,
@@ -150,9 +151,9 @@ if _typing.TYPE_CHECKING:
 
 # What a program may do without, imported when first asked for: ``import distgrad`` costs at most what numpy does.
 _LATER = {
-    "distributed": "distributed", "func": "func", "hookimpl": "hookspecs", "load": "serialization",
-    "profiler": "profiler", "registry": "registry", "save": "serialization", "testing": "testing", "utils": "utils",
-    "vmap": "func",
+    "backends": "backends", "distributed": "distributed", "func": "func", "hookimpl": "hookspecs",
+    "load": "serialization", "profiler": "profiler", "registry": "registry", "save": "serialization",
+    "testing": "testing", "utils": "utils", "version": "version", "vmap": "func",
 }  # fmt: skip
 
 
@@ -235,6 +236,7 @@ __all__ += _ops.shape.__all__
 __all__ += _ops.special.__all__
 __all__ += _ops.splitting.__all__
 __all__ += _ops.statistics.__all__
+__all__ += _ops.tensor_types.__all__
 __all__ += _ops.windows.__all__
 __all__.sort()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from . import backend
+from .ops.tensor_types import ON_CUDA
 
 __all__ = [
     "current_device", "device", "device_count", "get_device_name", "is_available", "manual_seed_all", "set_device",
@@ -102,3 +104,9 @@ def manual_seed_all(seed: int) -> None:
     from .random import manual_seed
 
     manual_seed(seed)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ON_CUDA:  # FloatTensor and its like
+        return ON_CUDA[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

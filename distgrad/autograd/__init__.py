@@ -29,6 +29,7 @@ from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .graph import RemovableHandle
 from .primitive import primitive
 from .tensor import Tensor
+from .variable import Variable
 
 for _room in (_saved_tensors, _several_hooks):  # PyTorch's names for them are in autograd.graph
     for _name in _room.__all__:
@@ -49,6 +50,7 @@ __all__ = [
     "RemovableHandle",
     "Size",
     "Tensor",
+    "Variable",
     "backward",
     "detect_anomaly",
     "enable_grad",

@@ -121,14 +121,6 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
     return to(self, dtype=other.dtype)
 
 
-@method("type")
-def type_(self: Tensor, dtype: DType = None) -> Any:
-    """PyTorch's name of the tensor's type, or the tensor in another dtype."""
-    if dtype is None:
-        return f"torch.{'cuda.' if self.is_cuda else ''}{self.dtype.tensor_type}"
-    return to(self, dtype=dtype)
-
-
 @method("cpu")
 def cpu(self: Tensor) -> Tensor:
     """On the CPU."""

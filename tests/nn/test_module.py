@@ -320,3 +320,23 @@ def test_only_plain_errors_are_given_the_layer() -> None:
     for plain in (RuntimeError("text"), ValueError("text"), IndexError("text")):
         with pytest.raises(type(plain), match=r"^0: Failing\(\): text$"):
             nn.Sequential(Failing(plain))(1)
+
+
+def test_to_a_memory_format_turns_parameters_of_that_many_dimensions() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    x = distgrad.randn(2, 3, 3, 3)
+    expected = net.eval()(x).detach().clone()
+    weight = net[0].weight
+    assert net.to(memory_format=distgrad.channels_last) is net
+    assert net[0].weight is weight
+    assert weight.stride() == (27, 1, 9, 3)
+    assert net[3].weight.stride() == (4, 1)
+    assert distgrad.allclose(net(x.to(memory_format=distgrad.channels_last)), expected)
+    net(x).sum().backward()
+    assert weight.grad.shape == (4, 3, 3, 3)
+    assert net.to("cpu", distgrad.float64, memory_format=distgrad.contiguous_format)[0].weight.stride() == (27, 9, 3, 1)
+    assert weight.dtype == distgrad.float64
+    with pytest.raises(RuntimeError, match="rank 4"):
+        nn.Conv3d(1, 1, 2).to(memory_format=distgrad.channels_last)
+    with pytest.raises(TypeError, match="memory_format"):
+        net.to(memory_form=distgrad.channels_last)

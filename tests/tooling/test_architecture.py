@@ -56,9 +56,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "autograd.forward_ad": TAPE | {"ops"},  # made of operations, and imported when asked for
     "autograd.functional": TAPE | {"ops"},
     "backend": set(),
+    "backends": set(),
     "cli": ANYTHING,
     "jit": {"_compile_cache", "backend"},
-    "cuda": GROUND | {"random"},  # manual_seed_all
+    "cuda": GROUND | {"ops", "random"},  # the types of tensors there; manual_seed_all
     "func": TAPE | OPERATIONS | {"nn", "nn.base", "random"},
     "distributed": ANYTHING_DISTRIBUTED,  # PyTorch's names, handed on
     # From the bottom up: each may import what stands above it here, and of the rest of distgrad what its row says.
@@ -104,6 +105,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one
     "storage": TAPE | {"aliases"},
     "testing": ANYTHING,
+    "version": set(),
     "testing.conformance": ANYTHING,
     "testing.fake_device": GROUND,
     "utils": {"utils.checkpoint", "utils.data"},

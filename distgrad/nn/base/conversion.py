@@ -9,6 +9,7 @@ from ... import backend, dtypes
 from ...autograd import Tensor
 
 if TYPE_CHECKING:
+    from ...autograd.memory_format import memory_format
     from ..parameter import Parameter
 
 
@@ -39,14 +40,20 @@ class Movable:
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Move, in place: ``to(device)``, ``to(dtype)``, ``to(device, dtype)``, ``to(tensor)`` or with keywords.
 
-        A dtype changes only floating-point and complex parameters and buffers.
+        A dtype changes only floating-point and complex parameters and buffers, a ``memory_format`` those of 4 and 5
+        dimensions.
 
         Raises:
-            TypeError: a dtype that is neither.  RuntimeError: a device that isn't here.
+            TypeError: a dtype that is neither.  RuntimeError: a device that isn't here, a memory format of another
+                number of dimensions than a parameter has that it applies to.
         """
-        device, dtype = _destination(args, kwargs)
+        device, dtype, form = _destination(args, kwargs)
         return self._apply(
-            lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() or t.is_complex() else None)
+            lambda t: t.to(
+                device=device,
+                dtype=dtype if t.is_floating_point() or t.is_complex() else None,
+                memory_format=form if t.ndim in (4, 5) else None,
+            )
         )
 
     def cpu(self) -> Self:
@@ -87,11 +94,15 @@ def _replace(tensor: Tensor, fn: Callable[[Tensor], Tensor]) -> None:
         tensor.data = new
 
 
-def _destination(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[backend.device | None, dtypes.dtype | None]:
-    """The device and dtype that the arguments of :meth:`Module.to` name."""
-    unknown = set(kwargs) - {"device", "dtype", "non_blocking", "tensor"}
+def _destination(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[backend.device | None, dtypes.dtype | None, memory_format | None]:
+    """The device, dtype and memory format that the arguments of :meth:`Module.to` name."""
+    unknown = set(kwargs) - {"device", "dtype", "memory_format", "non_blocking", "tensor"}
     if unknown:
-        raise TypeError(f"to() got an unexpected keyword argument '{min(unknown)}'; it takes device, dtype, tensor")
+        raise TypeError(
+            f"to() got an unexpected keyword argument '{min(unknown)}'; it takes device, dtype, tensor, memory_format"
+        )
     device, dtype = kwargs.get("device"), kwargs.get("dtype")
     for a in (*args, kwargs.get("tensor")):
         if isinstance(a, Tensor):
@@ -104,4 +115,4 @@ def _destination(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[backend
             raise TypeError(f"to() takes a device, a dtype or a tensor, got {type(a).__name__}")
     if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
         raise TypeError(f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}")
-    return None if device is None else backend.resolve(device), dtype
+    return None if device is None else backend.resolve(device), dtype, kwargs.get("memory_format")
