@@ -28,7 +28,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }
 
 
-class _Structure(tuple[Any, ...]):
+class Structure(tuple[Any, ...]):
     """A tuple whose elements have names, too; made, as PyTorch's, from a sequence of them."""
 
     __slots__ = ()
@@ -60,7 +60,7 @@ def structure(name: str, fields: Sequence[str]) -> Any:
     known: dict[str, Any] = {"__slots__": (), "__module__": __name__, "__match_args__": names}
     known.update({"n_fields": n, "n_sequence_fields": n})
     known.update({field: property(itemgetter(i)) for i, field in enumerate(names)})
-    return type(name, (_Structure,), known)
+    return type(name, (Structure,), known)
 
 
 for _name, _fields in FIELDS.items():

@@ -131,6 +131,8 @@ class CopySlices:
     def __init__(self, view: View, at: int) -> None:
         self.steps = view.steps()
         self.at = at
+        kind = view.base._data.dtype
+        self.kind = kind if kind.kind == "c" else None
 
     def node_name(self, node: Node) -> str:
         return "CopySlices"
@@ -149,6 +151,8 @@ class CopySlices:
     def pull(self, node: Node, g: Any, wanted: Any, outs: Any = None) -> list[Any]:
         inner, inside = self._inner(node, wanted)
         g = np.array(g) if isinstance(g, np.generic) else g.copy()  # a NumPy scalar has no region to write to
+        if self.kind is not None and g.dtype.kind != "c":  # a real gradient has no imaginary part to write to
+            g = g.astype(self.kind)
         region = stepped(g, self.steps)
         own, others = self._results(inner.primitive.pull(inner, region.copy(), inside))
         if wanted[0] is not None:
@@ -160,7 +164,7 @@ class CopySlices:
     def pull_tensors(self, node: Node, g: Any, wanted: Any) -> list[Any]:
         inner, inside = self._inner(node, wanted)
         inner = copied(inner)  # the recorded pass may free what it goes through, before it comes back here
-        g = g.clone()
+        g = g.clone() if self.kind is None or g._data.dtype.kind == "c" else g.to(dtypes.from_numpy_dtype(self.kind))
         region = stepped(g, self.steps)
         own, others = self._results(inner.primitive.pull_tensors(inner, region.clone(), inside))
         if own is None:

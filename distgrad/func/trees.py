@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from ..return_types import Structure
+
 __all__ = ["broadcast", "leaves_of", "mapped"]
 
 
@@ -18,6 +20,8 @@ def _children(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]] | None:
         return list(tree), tuple
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return list(tree), lambda found: kind(*found)
+    if isinstance(tree, Structure):
+        return list(tree), kind
     if kind in (dict, OrderedDict):
         return list(tree.values()), lambda found: kind(zip(tree, found, strict=True))
     return None

@@ -61,8 +61,10 @@ def to(
 
     ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``.  RuntimeError for a device that isn't here.
     """
-    for i, a in enumerate(args):
-        if a is None or (isinstance(a, bool) and i):  # non_blocking and copy
+    flags = [a for i, a in enumerate(args) if i and isinstance(a, bool)]  # non_blocking and copy
+    copy = copy or flags[1:] == [True]
+    for a in args[: len(args) - len(flags)]:
+        if a is None:
             continue
         if a.__class__ in TENSORS:
             device, dtype = a.device, a.dtype

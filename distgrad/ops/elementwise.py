@@ -354,22 +354,27 @@ def conj_physical(xp, x):
 conj_physical.defvjp(lambda g, ans, x: g.conj(), saves="")
 
 
-@primitive("_real_part", grad_name="RealBackward0")
-def real(xp, x):
-    """``real(input)``: the real part; of a real tensor itself.
+@primitive("_real_part", view=True, grad_name="RealBackward0")
+def _real(xp, x):
+    return x.real
+
+
+_real.defvjp(lambda g, ans, x: g, saves="")
+
+
+@checked
+def real(input: Tensor) -> Tensor:
+    """``real(input)``: the real part, a view; of a real tensor the tensor itself.
 
     >>> torch.real(torch.tensor([1 + 2j]))
     tensor([1.])
     """
-    return x.real
+    return _real(input) if raw_dtype(input).kind == "c" else input
 
 
-real.defvjp(lambda g, ans, x: g, saves="")
-
-
-@primitive("_imag_part", grad_name="ImagBackward0")
+@primitive("_imag_part", view=True, grad_name="ImagBackward0")
 def imag(xp, x):
-    """``imag(input)``: the imaginary part of a complex tensor.
+    """``imag(input)``: the imaginary part of a complex tensor, a view.
 
     >>> torch.imag(torch.tensor([1 + 2j]))
     tensor([2.])
@@ -399,5 +404,5 @@ def raw_dtype(x: Any) -> np.dtype:
 
 attach("conj", conj)
 attach("conjugate", conj)  # as Python numbers and arrays call it, so that a rule need not ask which it has
-attach("real", property(lambda self: real(self) if self._data.dtype.kind == "c" else self))
-attach("imag", property(imag))
+attach("real", property(real, lambda self, value: real(self).copy_(value)))
+attach("imag", property(imag, lambda self, value: imag(self).copy_(value)))

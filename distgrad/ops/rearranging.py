@@ -210,7 +210,7 @@ def flipud(input: Tensor) -> Tensor:
 
 @primitive(grad_name="Rot90Backward0")
 def _turned(xp, x, k, dims):
-    return xp.ascontiguousarray(xp.rot90(x, k, dims))
+    return xp.array(xp.rot90(x, k, dims), order="C")  # never the memory of x: k may be a multiple of 4
 
 
 _turned.defvjp(lambda g, ans, x, k, dims: _turned(g, -k, dims), saves="")

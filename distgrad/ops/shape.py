@@ -113,12 +113,12 @@ def reshape_as(self: Tensor, other: Tensor) -> Tensor:
 
 @method("ravel")
 def ravel(input: Tensor) -> Tensor:
-    """All elements in one dimension.
+    """All elements in one dimension: a view of a contiguous tensor, a copy of any other.
 
     >>> torch.ravel(torch.ones(2, 3)).shape
     torch.Size([6])
     """
-    return reshape(input, -1)
+    return reshape(input.contiguous(), -1)
 
 
 @method("flatten")

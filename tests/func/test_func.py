@@ -175,3 +175,16 @@ def test_several_gradients_at_once() -> None:
     close(rows, JACOBIAN)
     (second,) = dg.autograd.grad(rows.sum(), x)
     assert second.shape == x.shape
+
+
+def test_results_with_names_go_through_vmap() -> None:
+    rows = dg.tensor([[3.0, 1.0, 2.0], [4.0, 6.0, 5.0]], dtype=F64)
+    found = func.vmap(dg.aminmax)(rows)
+    assert found.min.tolist() == [1.0, 4.0]
+    assert found.max.tolist() == [3.0, 6.0]
+    found = func.vmap(lambda x: x.sort(0))(rows)
+    assert type(found) is dg.return_types.sort
+    assert found.indices.tolist() == [[1, 2, 0], [0, 2, 1]]
+    first, second = func.jacrev(lambda x: dg.linalg.slogdet(dg.diag(x)))(X)
+    close(first, np.zeros(3))
+    close(second, 1 / X.numpy())

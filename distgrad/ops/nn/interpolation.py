@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import dtypes
 from ..._arguments import checked
 from ...autograd import Tensor
 from .._declare import noun
@@ -178,7 +179,7 @@ def interpolate(
         curve = _cubically if mode == "bicubic" else _linearly
         maps = [curve(m, o, _scale(m, o, f, corners), corners, kind) for m, o, f in given]
     if x._data.dtype.kind == "u":
-        exact = mapped(x.to("float64"), in_turn(maps), None, None, label)
+        exact = mapped(x.to(dtypes.float64), in_turn(maps), None, None, label)
         return exact.round().clamp(0, 255).to(x.dtype)
     return mapped(x, in_turn(maps), None, None, label)
 

@@ -16,7 +16,7 @@ def _shuffled(xp, x, r):
     n = len(head)
     apart = x.reshape(*head, c // (r * r), r, r, h, w)
     order = (*range(n), n, n + 3, n + 1, n + 4, n + 2)
-    return xp.ascontiguousarray(apart.transpose(order)).reshape(*head, c // (r * r), h * r, w * r)
+    return xp.array(apart.transpose(order), order="C").reshape(*head, c // (r * r), h * r, w * r)
 
 
 @primitive(grad_name="PixelUnshuffleBackward0")
@@ -25,7 +25,7 @@ def _unshuffled(xp, x, r):
     n = len(head)
     apart = x.reshape(*head, c, h // r, r, w // r, r)
     order = (*range(n), n, n + 2, n + 4, n + 1, n + 3)
-    return xp.ascontiguousarray(apart.transpose(order)).reshape(*head, c * r * r, h // r, w // r)
+    return xp.array(apart.transpose(order), order="C").reshape(*head, c * r * r, h // r, w // r)
 
 
 _shuffled.defvjp(lambda g, ans, x, r: _unshuffled(g, r), saves="")
