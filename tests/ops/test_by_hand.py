@@ -136,12 +136,10 @@ def test_ordinary_arrays_go_through_operations_as_arrays_in_a_backward_pass_alon
 
 
 def test_silu_of_complex_numbers_and_batch_norm_of_nothing() -> None:
-    z = distgrad.tensor([1 + 2j, -0.5j], requires_grad=True)
-    out = distgrad.nn.functional.silu(z)
-    values = z.detach().numpy()
-    np.testing.assert_allclose(out.detach().numpy(), values / (1 + np.exp(-values)), rtol=1e-6)
-    out.real.sum().backward()
-    s = 1 / (1 + np.exp(-values))
-    np.testing.assert_allclose(z.grad.numpy(), np.conj(s * (1 + values * (1 - s))), rtol=1e-5)
+    z = distgrad.tensor([1 + 2j, -0.5j])
+    values = z.numpy()
+    np.testing.assert_allclose(distgrad.nn.functional.silu(z).numpy(), values / (1 + np.exp(-values)), rtol=1e-6)
+    with pytest.raises(RuntimeError, match="silu does not support automatic differentiation"):
+        distgrad.nn.functional.silu(z.requires_grad_())
     nothing = distgrad.zeros(0, requires_grad=True)
     assert distgrad.nn.functional.batch_norm(nothing, distgrad.zeros(0), distgrad.ones(0), training=True).shape == (0,)

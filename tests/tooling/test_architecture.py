@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": ANYTHING,
     "jit": {"_compile_cache", "backend"},
     "cuda": GROUND | {"ops", "random"},  # the types of tensors there; manual_seed_all
-    "func": TAPE | OPERATIONS | {"nn", "nn.base", "random"},
+    "func": TAPE | OPERATIONS | {"nn", "nn.base", "random", "return_types"},
     "distributed": ANYTHING_DISTRIBUTED,  # PyTorch's names, handed on
     # From the bottom up: each may import what stands above it here, and of the rest of distgrad what its row says.
     "distributed.communication": GROUND | {"jit"},

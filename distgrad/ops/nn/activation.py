@@ -9,6 +9,7 @@ from typing import Any
 from ... import backend
 from ..._arguments import checked
 from ...autograd import Tensor, primitive
+from ...autograd.grad_mode import recording
 from ...autograd.tensor import TENSORS
 from ...dtypes import as_dtype, float32
 from .._declare import attach, in_float32, of_floats, raw, unknown
@@ -322,8 +323,11 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     tensor([-0.2689,  0.0000,  0.7311])
     """
     kept = _kept_from(input, inplace)
-    complex_ = kept.dtype.is_complex
-    return _into(input, kept * sigmoid(kept) if complex_ else _silu(kept, None), inplace)
+    if not kept.dtype.is_complex:
+        return _into(input, _silu(kept, None), inplace)
+    if kept.requires_grad and recording.enabled:
+        raise RuntimeError("silu does not support automatic differentiation for outputs with complex dtype.")
+    return _into(input, kept * sigmoid(kept), inplace)
 
 
 @primitive(grad_name="MishBackward0")
