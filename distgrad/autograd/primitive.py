@@ -34,7 +34,7 @@ from ..backend.protocol import Array
 from .dispatch import NO_OPTIONS, binary_call, binary_pull, general_call, keywords, unary_call, unary_pull, view_call
 from .errors import mismatched, narrower
 from .graph import Node, output_of
-from .recording import Plan, Rule, code_of, parameters_of, saved_arrays
+from .recording import Plan, Rule, code_of, named_as, parameters_of, saved_arrays
 from .tensor import Tensor
 from .views import inplace
 
@@ -223,9 +223,8 @@ def _with_keywords(prim: Primitive, call: Any) -> Any:
     more."""
     code = call.__code__
     given = tuple(keywords(prim)[: code.co_argcount])
-    rest = code.co_varnames[code.co_argcount :]
-    if not set(given) & set(rest):
-        call.__code__ = code.replace(co_varnames=given + rest)
+    if not set(given) & set(code.co_varnames[code.co_argcount :]):
+        call.__code__ = named_as(code, given)
     return call
 
 

@@ -118,12 +118,8 @@ def _checked(name: str, ranks: tuple[int, int], second: str, doc: str) -> Callab
             )
         return matmul(input, other)
 
-    code = product.__code__
-    product.__code__ = code.replace(co_varnames=("input", second, *code.co_varnames[2:]))
-    product.__annotations__ = {"input": "Tensor", second: "Tensor", "return": "Tensor"}
     product.__name__ = product.__qualname__ = name
     product.__doc__ = doc
-    second = {"mv": "vec", "dot": "tensor"}.get(name, "mat2")
     product.__code__ = named_as(product.__code__, ("input", second))
     product.__annotations__ = {"input": "Tensor", second: "Tensor", "return": "Tensor"}
     return method(name)(product)
