@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,15 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return made
 
 
-def test_all_steps_are_summed(steps: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("late", [0.0, 0.2], ids=["", "checks that end last"])
+def test_all_steps_are_summed(
+    late: float, steps: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_link_packages", lambda: time.sleep(late))
     assert run.main([]) == 0
-    ran = [(Path(c[0]).parts[-3], c[2]) for c in steps["seen"]]  # the checks beside the tests, in any order
-    assert sorted(ran[:-1]) == [(".venv", name) for name in ("mypy", "mypy", "pytest", "ruff")]
+    ran = [(Path(c[0]).parts[-3], c[2]) for c in steps["seen"]]
+    # The checks run beside the tests of both MPIs: any of them may be the last.
+    assert sorted(ran) == [*[(".venv", name) for name in ("mypy", "mypy", "pytest", "ruff")], (".venv-mpich", "pytest")]
     assert [c[2] for c in steps["seen"] if c[2] != "pytest"] == ["ruff", "mypy", "mypy"]
     (last,) = [c for c in steps["seen"] if ".venv-mpich" in c[0]]
     assert last[4:6] == ["-m", "mpi"]
