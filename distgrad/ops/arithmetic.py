@@ -12,6 +12,7 @@ from .._arguments import checked, is_number, misfit
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
 from ..autograd.views import write
+from ._choosing import chosen
 from ._declare import Number, Operand, in_type_of, method, noun, numbers_first, raw, unknown, wide
 from ._numbers import fitting
 from .elementwise import log
@@ -337,7 +338,7 @@ def xlogy(xp, x, y):
     if given.dtype.kind == "c":
         raise unknown("xlogy", given)
     logs = xp.log(y) if backend.is_array(y) else xp.asarray(np.log(y)).astype(x.dtype)
-    return xp.where((x == 0) & (y == y), 0.0, x * logs)
+    return chosen(xp, (x == 0) & (y == y), 0.0, x * logs)
 
 
 def _xlogy_first(g: Any, x: Any, y: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd import Tensor, primitive
 from ..autograd.views import write
+from ._choosing import chosen
 from ._declare import in_float32, method, raw
 from .selection import _where, isfinite
 
@@ -63,9 +64,9 @@ def _nan_to_num(xp, x, nan, posinf, neginf):
         out = xp.empty_like(x)
         out.real, out.imag = (_nan_to_num.primitive.forward(xp, part, nan, posinf, neginf) for part in (x.real, x.imag))
         return out
-    out = xp.where(x != x, x.dtype.type(nan), x)
-    out = xp.where(x == math.inf, x.dtype.type(posinf), out)
-    return xp.where(x == -math.inf, x.dtype.type(neginf), out)
+    out = chosen(xp, x != x, nan, x)
+    out = chosen(xp, x == math.inf, posinf, out)
+    return chosen(xp, x == -math.inf, neginf, out)
 
 
 _nan_to_num.defvjp(

@@ -9,6 +9,7 @@ import numpy as np
 
 from .._arguments import kind_of
 from ..autograd import primitive
+from ._choosing import chosen
 from ._declare import unknown
 from .elementwise import raw_dtype
 from .selection import where
@@ -74,7 +75,7 @@ def _sign(xp: Any, x: Any) -> Any:
     if x.dtype.kind in "biu":
         return xp.sign(x) if x.dtype.kind != "b" else x.copy()
     number = x == x if x.dtype.kind != "V" else (x < 0) | (x > 0)  # ml_dtypes gives -0 a sign
-    return xp.where(number, xp.sign(x), x.dtype.type(0))
+    return chosen(xp, number, xp.sign(x), 0.0)
 
 
 sign.defvjp(lambda g, ans, x: g * 0, saves="")

@@ -12,6 +12,7 @@ from ..autograd.errors import mismatched
 from ..autograd.promotion import as_held
 from ..autograd.recording import watched
 from ..autograd.tensor import TENSORS
+from ._choosing import chosen
 from ._declare import Operand, attach, in_float32, method, noun, raw, unknown
 from ._numbers import fitting
 
@@ -25,7 +26,7 @@ __all__ = [
 
 @primitive(promote="same", grad_name="WhereBackward0")
 def _where(xp, x, y, condition):
-    return xp.where(condition, x, y)
+    return chosen(xp, condition, x, y)
 
 
 _where.defvjp(
@@ -112,9 +113,10 @@ _clamp.primitive.fitting_number = True
 @primitive(promote=None, grad_name="ClampBackward1")
 @in_float32
 def _clamp_numbers(xp, x, low, high):
-    if low is not None:
-        x = xp.maximum(x, low)
-    return x if high is None else xp.minimum(x, high)
+    if low is None:
+        return xp.minimum(x, high)
+    out = xp.maximum(x, low)
+    return out if high is None else xp.minimum(out, high, out=out if out.ndim else None)
 
 
 _clamp_numbers.defvjp(lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x, low, high))), saves="x")

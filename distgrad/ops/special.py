@@ -8,6 +8,7 @@ from .. import backend, dtypes
 from .._arguments import checked
 from ..autograd import Tensor, primitive
 from ..autograd.views import write
+from ._choosing import chosen
 from ._declare import in_float32, method, noun, of_floats, raw
 from .elementwise import cos, exp, sin
 from .selection import _where
@@ -147,8 +148,8 @@ def sinc(xp, x):
     tensor([1.0000, 0.6366])
     """
     nought = x == 0
-    angle = xp.where(nought, x.dtype.type(1), x * math.pi)
-    return xp.where(nought, x.dtype.type(1), xp.sin(angle) / angle)
+    angle = chosen(xp, nought, 1.0, x * math.pi)
+    return chosen(xp, nought, 1.0, xp.sin(angle) / angle)
 
 
 def _sinc_vjp(g, ans, x):

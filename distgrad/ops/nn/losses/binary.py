@@ -8,6 +8,8 @@ import numpy as np
 
 from ...._arguments import checked
 from ....autograd import Tensor, fused, primitive
+from ... import _float32
+from ..._pieces import in_pieces
 from ...elementwise import log, log1p
 from ..activation import logsigmoid, softplus
 from .common import REDUCTIONS, averaged, fits, known, legacy_reduction, needs_floats, promoted, reduced, tensors, wide
@@ -137,10 +139,26 @@ def _reference_bce_logits(input: Any, target: Any, reduction: str) -> Any:
     return reduced(softplus(input, 1.0, 1e30) - input * target, reduction)
 
 
+@in_pieces
+def _logits_values(xp, x, y):
+    return (1 - y) * x - xp.minimum(x, 0) + _float32.log1p_of_exp_below(xp, x)
+
+
+@in_pieces
+def _logits_slope(xp, x, y, g):
+    """``g`` times the slope, sigmoid(x) - y."""
+    out = xp.exp(xp.negative(x))
+    out += 1
+    out = xp.reciprocal(out, out=out if out.ndim else None)  # of no dimensions: a scalar, not an array
+    out -= y
+    out *= g
+    return out
+
+
 @fused(reference=_reference_bce_logits, inputs=2, grad_name="BinaryCrossEntropyWithLogitsBackward0")
 def _bce_logits(xp, x, y, reduction):
     dtype, x, y = x.dtype, wide(x), wide(y)
-    return averaged(xp, (1 - y) * x - xp.minimum(x, 0) + xp.log1p(xp.exp(-xp.abs(x))), reduction, dtype), None
+    return averaged(xp, _logits_values(xp, x, y), reduction, dtype), None
 
 
 @_bce_logits.defbackward
@@ -149,14 +167,7 @@ def _bce_logits_backward(xp, g, ans, kept, wanted, x, y, reduction):
         x, y, g = wide(x), wide(y), wide(g)
     if reduction == "mean":
         g = g / x.size
-    gx = None
-    if wanted[0] is not None:
-        gx = xp.exp(xp.negative(x))
-        gx += 1
-        gx = xp.reciprocal(gx, out=gx if gx.ndim else None)  # of no dimensions: a scalar, not an array
-        gx -= y
-        gx *= g
-    return gx, -x * g if wanted[1] is not None else None
+    return _logits_slope(xp, x, y, g) if wanted[0] is not None else None, -x * g if wanted[1] is not None else None
 
 
 @checked
@@ -217,14 +228,20 @@ def _reference_soft_margin(input: Any, target: Any, reduction: str) -> Any:
 @fused(reference=_reference_soft_margin, inputs=2, grad_name="SoftMarginLossBackward0")
 def _soft_margin(xp, x, y, reduction):
     z = wide(x) * -wide(y)
-    return averaged(xp, xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z))), reduction, x.dtype), z
+    return averaged(xp, _float32.softplus(xp, z), reduction, x.dtype), z
+
+
+@in_pieces
+def _soft_margin_slope(xp, g, y, z):
+    """``g`` times the slope, -y sigmoid(z)."""
+    return g * y * (-1 / (1 + xp.exp(-z)))
 
 
 @_soft_margin.defbackward
 def _soft_margin_backward(xp, g, ans, z, wanted, x, y, reduction):
     if reduction == "mean":
         g = wide(g) / max(z.size, 1)
-    return g * wide(y) * (-1 / (1 + xp.exp(-z))), None  # -y sigmoid(z)
+    return _soft_margin_slope(xp, g, wide(y), z), None
 
 
 @checked

@@ -1,0 +1,54 @@
+"""Elementwise functions of several passes, computed on pieces of large arrays that stay in the processor's cache.
+
+A pass over four megabytes waits for memory, and each intermediate result asks the system for new pages; on pieces of
+some ten thousand elements the same passes take a third of the time, and the memory of one piece.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from ..autograd.tensor import TENSORS
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MANY = 2**17  # elements from which on a function is computed in pieces
+_PIECE = 2**15
+
+
+def in_pieces(function: F) -> F:
+    """Compute an elementwise function, a primitive's forward function or its rule, piece by piece where its arrays are
+    large, contiguous and of one shape; it must give one array of that shape."""
+
+    @functools.wraps(function)
+    def pieced(*args: Any) -> Any:
+        first = None
+        for a in args:
+            if a.__class__ is np.ndarray:
+                if first is None:
+                    if a.size < _MANY:
+                        return function(*args)
+                    first = a
+                if a.shape != first.shape or not a.flags.c_contiguous:
+                    return function(*args)
+            elif a.__class__ in TENSORS or (hasattr(a, "strides") and not isinstance(a, np.generic)):
+                return function(*args)
+        return function(*args) if first is None else _computed(function, args, first.shape, first.size)
+
+    return cast(F, pieced)
+
+
+def _computed(function: Any, args: tuple[Any, ...], shape: tuple[int, ...], n: int) -> Any:
+    flat = [a.reshape(-1) if a.__class__ is np.ndarray else a for a in args]
+    out: Any = None
+    for start in range(0, n, _PIECE):
+        piece = slice(start, start + _PIECE)
+        part = function(*[a[piece] if a.__class__ is np.ndarray else a for a in flat])
+        if out is None:
+            out = np.empty(n, part.dtype)
+        out[piece] = part
+    return out.reshape(shape)
