@@ -316,11 +316,10 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     n = x.shape[d]
     xp = backend.array_module(at)
     with backend.where_it_lies(at):
-        if at.size and int(at.min()) < 0:
-            at = xp.where(at < 0, at + n, at)
+        negative = at.size and int(at.min()) < 0
+        at = xp.where(at < 0, at + n, at) if negative else at.copy()  # its own, whatever is written to the indices
     _check_within(at, n, d)
     others = broadcast_shapes(*[[1 if k == d else m for k, m in enumerate(shape)] for shape in (x.shape, at.shape)])
     wide = [*others]
     wide[d] = at.shape[d]
-    spread = input.expand([n if k == d else m for k, m in enumerate(others)])
-    return watched(_gathered(spread, xp.broadcast_to(at, wide), d), indices)
+    return _gathered(input.expand([n if k == d else m for k, m in enumerate(others)]), xp.broadcast_to(at, wide), d)
