@@ -52,3 +52,29 @@ def _computed(function: Any, args: tuple[Any, ...], shape: tuple[int, ...], n: i
             out = np.empty(n, part.dtype)
         out[piece] = part
     return out.reshape(shape)
+
+
+def in_rows(function: F) -> F:
+    """Compute a function along the dimension that is its last argument some rows at a time, where that is the last one
+    of large arrays, contiguous and of one shape."""
+
+    @functools.wraps(function)
+    def by_rows(*args: Any) -> Any:
+        arrays = [a for a in args[:-1] if hasattr(a, "strides")]
+        x = arrays[0] if arrays else None
+        if x.__class__ is not np.ndarray or x.size < _MANY or args[-1] != x.ndim - 1 or x.shape[-1] > _PIECE:
+            return function(*args)
+        if any(a.__class__ is not np.ndarray or a.shape != x.shape or not a.flags.c_contiguous for a in arrays):
+            return function(*args)
+        n = x.shape[-1]
+        rows = [a.reshape(-1, n) if hasattr(a, "strides") else a for a in args[:-1]]
+        out: Any = None
+        for start in range(0, x.size // n, _PIECE // n):
+            piece = slice(start, start + _PIECE // n)
+            part = function(*[a[piece] if hasattr(a, "strides") else a for a in rows], 1)
+            if out is None:
+                out = np.empty((x.size // n, n), part.dtype)
+            out[piece] = part
+        return out.reshape(x.shape)
+
+    return cast(F, by_rows)
