@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ._choosing import chosen
+from ._limits import at_least
 from ._pieces import in_pieces
 
 
@@ -38,7 +39,7 @@ def softplus(xp: Any, x: Any) -> Any:
     out = np.abs(x)
     np.negative(out, out=out)
     out = _log_of_one_and(np.exp(out, out=out))
-    out += np.maximum(x, 0)
+    out += at_least(np, x, 0)
     return out
 
 
@@ -146,3 +147,50 @@ def logaddexp2(xp: Any, x: Any, y: Any) -> Any:
         return xp.logaddexp2(x, y)
     out = log1p_of_exp_below(np, (x - y) * np.float32(np.log(2)))
     return chosen(np, x == y, x + np.float32(1), np.maximum(x, y) + out * np.float32(1 / np.log(2)))
+
+
+_WHOLE = 2.0**22  # quotients below have exact remainders in double precision, and exact neighbours in single
+
+
+def _quotient(xp: Any, x: Any, y: Any, rounding: Any) -> Any:
+    """``rounding(x / y)`` and both operands in double precision; None where a remainder would not be exact there."""
+    if not (_quick(xp, x) and (y.__class__ in (int, float) or (_quick(xp, y) and y.shape == x.shape))):
+        return None
+    wide = x.astype(np.float64)
+    below = y.astype(np.float64) if y.__class__ is np.ndarray else float(np.float32(y))
+    quotient = wide / below
+    rounding(quotient, out=quotient)
+    if not (np.abs(quotient).max(initial=0) < _WHOLE and np.isfinite(below).all()):  # a NaN is not below either
+        return None
+    return quotient, wide, below
+
+
+@in_pieces
+def fmod(xp: Any, x: Any, y: Any) -> Any:
+    """x - trunc(x / y) y, with the sign of x."""
+    found = _quotient(xp, x, y, np.trunc)
+    if found is None:
+        return xp.fmod(x, y)
+    quotient, wide, below = found
+    quotient *= below
+    wide -= quotient
+    return np.copysign(wide.astype(np.float32), x)
+
+
+@in_pieces
+def remainder(xp: Any, x: Any, y: Any) -> Any:
+    """x - floor(x / y) y, with the sign of y."""
+    found = _quotient(xp, x, y, np.floor)
+    if found is None:
+        return xp.remainder(x, y)
+    quotient, wide, below = found
+    quotient *= below
+    wide -= quotient
+    return np.copysign(wide.astype(np.float32), np.float32(y) if below.__class__ is float else y)
+
+
+@in_pieces
+def floor_divide(xp: Any, x: Any, y: Any) -> Any:
+    """floor(x / y)."""
+    found = _quotient(xp, x, y, np.floor)
+    return xp.floor_divide(x, y) if found is None else found[0].astype(np.float32)

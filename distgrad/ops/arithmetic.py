@@ -15,6 +15,7 @@ from ..autograd.views import write
 from ._choosing import chosen
 from ._declare import Number, Operand, in_type_of, method, noun, numbers_first, raw, unknown, wide
 from ._numbers import fitting
+from ._pieces import in_pieces
 from .elementwise import log
 from .selection import where
 
@@ -273,6 +274,7 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
 
 
 @primitive(promote="same", grad_name=lambda node: f"LerpBackward{int(hasattr(node.args[2], 'shape'))}")
+@in_pieces
 def _lerp(xp, x, end, weight):
     kind = x.dtype
     x, end, weight = wide(x), wide(end), wide(weight)
@@ -299,6 +301,7 @@ def _by(x: Any, value: Any) -> Any:
 
 
 @primitive(promote="same", grad_name="AddcmulBackward0")
+@in_pieces
 def _addcmul(xp, x, a, b, value):
     kind = x.dtype if hasattr(x, "dtype") else a.dtype
     if kind.kind in "biu":
@@ -356,6 +359,7 @@ xlogy.defvjp(
 
 
 @primitive(promote="same", grad_name="AddcdivBackward0")
+@in_pieces
 def _addcdiv(xp, x, a, b, value):
     kind = x.dtype if hasattr(x, "dtype") else a.dtype
     return (wide(x) + wide(a) * value / wide(b)).astype(kind, copy=False)

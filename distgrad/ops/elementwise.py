@@ -140,7 +140,7 @@ def rsqrt(xp, x):
 
 def _reciprocal(xp: Any, x: Any) -> Any:
     """One over ``x``; of a complex 0, as in PyTorch, infinite in its real part."""
-    out = xp.reciprocal(x)
+    out = 1 / x if x.dtype.kind != "c" else xp.reciprocal(x)
     return out if x.dtype.kind != "c" else xp.where(x == 0, x.dtype.type(complex(math.inf, math.nan)), out)
 
 
@@ -338,7 +338,7 @@ def sigmoid(xp, x):
     """
     out = xp.exp(xp.negative(x))
     out += 1
-    return xp.reciprocal(out)
+    return xp.divide(1, out, out=out if out.ndim else None)
 
 
 sigmoid.defvjp(in_pieces(lambda g, ans, x: g * (ans * (1 - ans)).conj()), saves="ans")

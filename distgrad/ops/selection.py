@@ -14,7 +14,9 @@ from ..autograd.recording import watched
 from ..autograd.tensor import TENSORS
 from ._choosing import chosen
 from ._declare import Operand, attach, in_float32, method, noun, raw, unknown
+from ._limits import at_least, at_most, between
 from ._numbers import fitting
+from ._pieces import in_pieces
 
 __all__ = [
     "allclose", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "clamp", "clamp_max", "clamp_min",
@@ -112,14 +114,16 @@ _clamp.primitive.fitting_number = True
 
 @primitive(promote=None, grad_name="ClampBackward1")
 @in_float32
+@in_pieces
 def _clamp_numbers(xp, x, low, high):
     if low is None:
-        return xp.minimum(x, high)
-    out = xp.maximum(x, low)
-    return out if high is None else xp.minimum(out, high, out=out if out.ndim else None)
+        return at_most(xp, x, high)
+    return at_least(xp, x, low) if high is None else between(xp, x, low, high)
 
 
-_clamp_numbers.defvjp(lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x, low, high))), saves="x")
+_clamp_numbers.defvjp(
+    in_pieces(lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x, low, high)))), saves="x"
+)
 
 
 @method("clamp", "clip")

@@ -17,6 +17,7 @@ from ...dtypes import as_dtype, float32
 from .. import _float32
 from .._choosing import chosen
 from .._declare import attach, in_float32, of_floats, raw, unknown
+from .._limits import at_least, at_most
 from .._pieces import in_pieces
 from ..elementwise import exp, sigmoid, tanh
 from ..selection import _where
@@ -53,7 +54,7 @@ def relu(xp, x):
     """
     if x.dtype.kind in "cb":
         raise unknown("relu", x)
-    return xp.maximum(x, 0)
+    return at_least(xp, x, 0)
 
 
 @primitive()
@@ -249,7 +250,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 @of_floats
 @in_pieces
 def _logsigmoid(xp, x, _):
-    return xp.minimum(x, 0) - _float32.log1p_of_exp_below(xp, x)
+    return at_most(xp, x, 0) - _float32.log1p_of_exp_below(xp, x)
 
 
 _logsigmoid.defvjp(in_pieces(_in_wide(lambda g, ans, x, _: g * sigmoid(-x))), saves="x")
@@ -269,14 +270,14 @@ def logsigmoid(input: Tensor) -> Tensor:
 @of_floats
 @in_pieces
 def _elu(xp, x, alpha, scale, slope):
-    return chosen(xp, x > 0, x * scale, _float32.expm1(xp, xp.minimum(x, 0) * slope) * (alpha * scale))
+    return chosen(xp, x > 0, x * scale, _float32.expm1(xp, at_most(xp, x, 0) * slope) * (alpha * scale))
 
 
 @primitive(grad_name="EluBackwardBackward0")
 @in_float32
 def _below(xp, x, slope):
     """exp(slope * input) where the input is at most 0, else 1; the derivative at 0, a kink, is 0."""
-    return xp.exp(xp.minimum(x, 0) * slope)
+    return xp.exp(at_most(xp, x, 0) * slope)
 
 
 _below.defvjp(lambda g, ans, x, slope: _where(g * ans * slope, 0.0, raw(x < 0)), saves="ans x")

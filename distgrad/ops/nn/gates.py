@@ -8,6 +8,7 @@ from ..._arguments import checked
 from ...autograd import Tensor, primitive
 from .._choosing import chosen
 from .._declare import axis, in_float32, method, noun, raw
+from .._limits import between
 from .._pieces import in_pieces
 from ..elementwise import sigmoid
 from ..selection import _where
@@ -86,7 +87,7 @@ _hardshrink.defvjp(
 @in_float32
 @in_pieces
 def _softshrink(xp, x, lambd):
-    return x - xp.minimum(xp.maximum(x, -lambd), lambd)
+    return x - between(xp, x, -lambd, lambd)
 
 
 _softshrink.defvjp(

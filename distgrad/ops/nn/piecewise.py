@@ -6,6 +6,7 @@ from ..._arguments import checked
 from ...autograd import Tensor, primitive
 from .._choosing import chosen
 from .._declare import in_float32, of_floats, raw, unknown
+from .._limits import between
 from .._numbers import fitting
 from .._pieces import in_pieces
 from ..elementwise import tanh
@@ -37,7 +38,7 @@ def _hardtanh(xp, x, low, high):
         low, high = int(low), int(high)
         if x.dtype.kind == "u" and low < 0:
             raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
-    return xp.minimum(xp.maximum(x, low), high)
+    return between(xp, x, low, high)
 
 
 _hardtanh.defvjp(
@@ -59,7 +60,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 @of_floats
 @in_pieces
 def _hardsigmoid(xp, x, _):
-    return xp.minimum(xp.maximum(x + 3, 0), 6) / 6
+    return between(xp, x + 3, 0, 6) / 6
 
 
 _hardsigmoid.defvjp(
@@ -81,7 +82,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 @of_floats
 @in_pieces
 def _hardswish(xp, x, _):
-    return x * xp.minimum(xp.maximum(x + 3, 0), 6) / 6
+    return x * between(xp, x + 3, 0, 6) / 6
 
 
 _hardswish.defvjp(
