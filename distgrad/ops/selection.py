@@ -114,7 +114,6 @@ _clamp.primitive.fitting_number = True
 
 @primitive(promote=None, grad_name="ClampBackward1")
 @in_float32
-@in_pieces
 def _clamp_numbers(xp, x, low, high):
     if low is None:
         return at_most(xp, x, high)

@@ -30,7 +30,6 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
 
 @primitive(grad_name="HardtanhBackward0")
 @in_float32
-@in_pieces
 def _hardtanh(xp, x, low, high):
     if x.dtype.kind in "biuc":
         if x.dtype.kind in "bc":
