@@ -19,10 +19,13 @@ def _first(lib: Any, result: Any) -> Any:
     return next((r for r in several if isinstance(r, lib.Tensor) and r.requires_grad), None)
 
 
-def prepared(lib: Any, call: str, n: int, backward: bool) -> Callable[[int], float] | None:
+def prepared(lib: Any, name: str, call: Callable[..., Any], n: int, backward: bool) -> Callable[[int], float] | None:
     """A function that gives the seconds of so many calls, or None where the call has no gradient to be timed."""
     names = inputs(lib, n, backward)
-    function = eval(f"lambda: {call}", names)
+
+    def function() -> Any:
+        return call(names)
+
     if not backward:
         step = function
     else:
@@ -30,7 +33,7 @@ def prepared(lib: Any, call: str, n: int, backward: bool) -> Callable[[int], flo
         if result is None:
             return None
         ones = lib.ones_like(result)
-        leaves = [x for x in names.values() if isinstance(x, lib.Tensor) and x.is_leaf and x.requires_grad]
+        leaves = [x for x in vars(names).values() if isinstance(x, lib.Tensor) and x.is_leaf and x.requires_grad]
 
         def step() -> None:
             _first(lib, function()).backward(ones)
@@ -40,7 +43,7 @@ def prepared(lib: Any, call: str, n: int, backward: bool) -> Callable[[int], flo
         try:
             step()
         except RuntimeError as e:
-            print(f"{lib.__name__}, {call}: {e}", file=sys.stderr)
+            print(f"{lib.__name__}, {name}: {e}", file=sys.stderr)
             return None
 
     def seconds(count: int) -> float:
@@ -59,7 +62,7 @@ def main(name: str, address: str) -> None:
         seconds = None
         while question := asked.recv():
             if question[0] == "prepare":
-                seconds = prepared(lib, table[question[1]], *question[2:])
+                seconds = prepared(lib, question[1], table[question[1]], *question[2:])
                 asked.send(seconds is not None)
             else:
                 asked.send(seconds(question[1]))
