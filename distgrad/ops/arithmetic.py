@@ -30,6 +30,7 @@ def _add(xp, x, y):
     return xp.add(x, y)
 
 
+_add.primitive.ufunc = np.add
 _add.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: g, saves="")
 
 
@@ -60,6 +61,7 @@ def _not_of_bools(operands: Any) -> None:
 
 
 _sub.primitive.refuse = _not_of_bools
+_sub.primitive.ufunc = np.subtract
 _sub.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g, saves="")
 
 
@@ -73,6 +75,7 @@ def mul(xp, x, y):
     return xp.multiply(x, y)
 
 
+mul.primitive.ufunc = np.multiply
 mul.defvjp(
     lambda g, ans, x, y: g * y.conjugate(),
     lambda g, ans, x, y: g * x.conjugate(),

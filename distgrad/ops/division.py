@@ -27,6 +27,7 @@ _div.defvjp(
 )
 
 
+_div.primitive.ufunc = np.true_divide
 _div.primitive.wide_number = True
 
 
