@@ -118,6 +118,7 @@ from .ops.scatter_reducing import *
 from .ops.scattering import *
 from .ops.selection import *
 from .ops.shape import *
+from .ops.sparse_products import *
 from .ops.special import *
 from .ops.splitting import *
 from .ops.statistics import *
@@ -133,6 +134,7 @@ from .random import (
     manual_seed,
     seed,
 )
+from .version import __version__ as __version__
 
 _publish_in_place()
 
@@ -140,7 +142,6 @@ _publish_in_place()
 # files.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"distgrad([._]|$)")
 
-__version__ = "0.1.0"
 e, inf, nan, pi = _math.e, _math.inf, _math.nan, _math.pi
 
 if _typing.TYPE_CHECKING:
@@ -153,7 +154,7 @@ if _typing.TYPE_CHECKING:
 _LATER = {
     "backends": "backends", "distributed": "distributed", "func": "func", "hookimpl": "hookspecs",
     "load": "serialization", "profiler": "profiler", "registry": "registry", "save": "serialization",
-    "testing": "testing", "utils": "utils", "version": "version", "vmap": "func",
+    "sparse": "sparse", "testing": "testing", "utils": "utils", "version": "version", "vmap": "func",
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from . import (
     copying as _copying,  # noqa: F401 - attaches itself to Tensor
     graph,
+    numpy_functions as _numpy_functions,  # noqa: F401 - likewise
     saved_tensors as _saved_tensors,
     several_hooks as _several_hooks,
 )

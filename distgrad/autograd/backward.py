@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -148,6 +149,7 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
@@ -164,6 +166,13 @@ def grad(
     >>> first.item(), second.item()
     (27.0, 18.0)
     """
+    if not only_inputs:
+        warnings.warn(
+            "only_inputs argument is deprecated and is ignored (it is always true): use backward() to add to the other "
+            "leaves' gradients.",
+            FutureWarning,
+            stacklevel=2,
+        )
     if is_grads_batched:
         return _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
     for name, flag in (("retain_graph", retain_graph), ("create_graph", create_graph), ("allow_unused", allow_unused)):
@@ -214,7 +223,7 @@ def _batched(
     keep = create_graph if retain_graph is None else retain_graph
     rows = [
         grad(outputs, inputs, [None if w is None else w[i] for w in weights], keep or i < count - 1, create_graph,
-             options[0], False, options[1])
+             allow_unused=options[0], materialize_grads=options[1])
         for i in range(count)
     ]  # fmt: skip
     found: list[Any] = []

@@ -286,8 +286,10 @@ class _Pass:
         if g.__class__ is list and primitive.materialize:
             g = [_zeros(node, i, g, self.as_tensor) if part is None else part for i, part in enumerate(g)]
         results = primitive.pull_tensors(node, g, edges) if self.as_tensor else primitive.pull(node, g, edges)
-        if not keep and (node.ans is not None or any(a.__class__ in TENSORS for a in node.args or ())):
-            node.ans = node.args = None
+        if not keep:
+            saved = node.ans is not None or primitive.always_saves
+            if saved or any(a.__class__ in TENSORS for a in node.args or ()):
+                node.ans = node.args = None
         return results
 
 
@@ -411,7 +413,7 @@ def _run_plain(roots: Sequence[Any], root_grads: Sequence[Any], keep: bool) -> N
             else:
                 results = primitive.pull(node, g, edges)
             if not keep:  # a node that saved nothing may be run again, as in PyTorch
-                if node.ans is not None:
+                if node.ans is not None or primitive.always_saves:
                     node.ans = node.args = None
                 elif node.args is not None:
                     for a in node.args:

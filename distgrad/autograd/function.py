@@ -85,7 +85,7 @@ class _FunctionPrimitive:
     """The node side of a Function."""
 
     name = "function"
-    any_out = False
+    any_out = always_saves = False
     materialize = False
 
     def __init__(self, cls: type[Function], ctx: Any, single: bool) -> None:

@@ -63,6 +63,7 @@ class Primitive:
         plans: for each set of inputs that want a gradient (a bit mask) what to save.
     """
 
+    always_saves = False  # whether PyTorch saves a number, too, so that the graph can be gone through but once
     ufunc: np.ufunc | None = None  # that computes floats of one type in NumPy, just as ``forward`` does
     refuse: Callable[[Any], None] | None = None  # raises for operands, as given, of types that it does not take
     public: tuple[str, tuple[str, ...]] | None = None  # the function that users call in its place, and its arguments
@@ -231,6 +232,8 @@ def _with_keywords(prim: Primitive, call: Any) -> Any:
 
 def _reflected(call: Callable[..., Any]) -> Callable[..., Any]:
     def reflected(self: Any, other: Any) -> Any:
+        if other.__class__ is list or other.__class__ is tuple:
+            return NotImplemented  # Python repeats the sequence, or says that it cannot
         return call(other, self)
 
     return reflected

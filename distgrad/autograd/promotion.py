@@ -110,16 +110,17 @@ def _on_one_device(prim: Any, operands: Any, raw: list[Any], arrays: list[Any], 
     return None, moved
 
 
-def _of_one_dtype(prim: Any, xp: Any, raw: list[Any], arrays: list[Any]) -> list[Any]:
-    """``raw``, of which ``arrays`` are those of module ``xp``, cast by the primitive's promotion rule."""
+def _of_one_dtype(prim: Any, xp: Any, operands: Any, raw: list[Any], arrays: list[Any]) -> list[Any]:
+    """``raw``, of which ``arrays`` are those of module ``xp``, cast by the primitive's promotion rule; of NumPy's own
+    arrays among ``operands`` the type counts in full, as in NumPy, where they have no dimensions, too."""
     seen = []
-    for a in raw:
+    for given, a in zip(operands, raw, strict=True):
         if a is None:
             continue
         if isinstance(a, (bool, int, float, complex)):
             seen.append((dtypes.scalar_dtype(a), 0))
         else:
-            seen.append((dtypes.from_numpy_dtype(a.dtype), 2 if a.ndim else 1))
+            seen.append((dtypes.from_numpy_dtype(a.dtype), 2 if a.ndim or given.__class__ is np.ndarray else 1))
     common = dtypes.result_type(seen)
     if prim.promote == "float" and common.category < 2:
         common = dtypes.get_default_dtype()
@@ -179,4 +180,4 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
     device = next((a for a in arrays if not isinstance(a, np.ndarray)), None)
     if device is not None:
         xp, raw = _on_one_device(prim, operands, raw, arrays, device)
-    return xp, raw if xp is None or prim.promote is None else _of_one_dtype(prim, xp, raw, arrays)
+    return xp, raw if xp is None or prim.promote is None else _of_one_dtype(prim, xp, operands, raw, arrays)

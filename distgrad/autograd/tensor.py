@@ -79,9 +79,9 @@ def unmasked(array: np.ndarray) -> None:
 class Tensor(Valued, Described):
     """A multi-dimensional array that can record what is done to it (the standard: ``torch.Tensor``).
 
-    Make one with :func:`distgrad.tensor`, :func:`distgrad.zeros` and their like.  ``Tensor(array)`` wraps a NumPy or
-    CuPy array without copying; ``Tensor(2, 3)`` and ``Tensor([1, 2])`` make float tensors as PyTorch's legacy
-    constructor does.
+    Make one with :func:`distgrad.tensor`, :func:`distgrad.zeros` and their like.  ``Tensor(2, 3)``,
+    ``Tensor([1, 2])`` and ``Tensor(array)`` make tensors of the default type, as PyTorch's legacy constructor does; an
+    array of that type is not copied.
 
     Engine's fields:
         _data: the array.
@@ -99,7 +99,6 @@ class Tensor(Valued, Described):
     """
 
     __slots__ = ("__dict__", "__weakref__", "_data", "_node", "_vc", "_view")
-    __array_ufunc__ = None  # an ndarray on the left of an operator lets the tensor decide
     __array_priority__ = 1000
 
     _data: Any
@@ -117,7 +116,7 @@ class Tensor(Valued, Described):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and backend.is_array(args[0]):
-            array = taken(args[0])
+            array = taken(args[0]).astype(dtypes.get_default_dtype().np, copy=False)
         elif len(args) == 1 and args[0].__class__ in TENSORS:
             array = args[0]._data
         elif args and all(isinstance(a, (int, np.integer)) for a in args):
@@ -433,3 +432,10 @@ class DeferredGrad(Tensor):
 
     settle: Callable[[Tensor], Tensor]
     open: Callable[[], bool]
+
+    def __new__(cls, array: Any) -> DeferredGrad:
+        """Over ``array``, in its own type."""
+        self = new(cls)
+        self._data = array
+        self._node = self._vc = self._view = None
+        return self

@@ -125,7 +125,7 @@ class CopySlices:
     """
 
     name = "copy_slices"
-    any_out = False
+    any_out = always_saves = False
     materialize = True
 
     def __init__(self, view: View, at: int) -> None:

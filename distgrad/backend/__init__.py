@@ -119,6 +119,10 @@ def device_of(x: Array) -> device:
     raise TypeError(f"expected an array of numpy or cupy, got {type(x).__name__}")
 
 
+class NoDeviceError(RuntimeError, AssertionError):
+    """A GPU was asked for where there is none; PyTorch's class for it is AssertionError."""
+
+
 def resolve(where: str | int | device | None) -> device:
     """``where`` with its index filled in, checked to exist: ``None`` is the CPU, ``"cuda"`` the current GPU."""
     if where is None:
@@ -126,11 +130,13 @@ def resolve(where: str | int | device | None) -> device:
     wanted = where if isinstance(where, device) else device(where)
     if wanted.type == "cpu":
         return CPU
+    if wanted.type != "cuda":
+        raise NoDeviceError(f"device '{wanted}' was asked for; distgrad's devices are cpu and cuda")
     found = accelerator()
     count = 0 if found is None else found.device_count()
     if found is None or count == 0:
         why = "CuPy is not installed (pip install 'distgrad[cuda13]')" if found is None else "CuPy sees no GPU"
-        raise RuntimeError(f"device '{wanted}' was asked for but {why}; the devices here are: cpu")
+        raise NoDeviceError(f"device '{wanted}' was asked for but {why}; the devices here are: cpu")
     index = _current(found, count) if wanted.index is None else wanted.index
     if index >= count:
         have = ", ".join(["cpu", *(f"cuda:{i}" for i in range(count))])

@@ -5,6 +5,10 @@ from __future__ import annotations
 __all__ = ["CPU", "device"]
 
 
+# Devices of PyTorch's that can be named, as programs do that look for one, but that no tensor lies on.
+_ELSEWHERE = ("mps", "xpu", "meta")
+
+
 class device:  # noqa: N801 - PyTorch's name
     """Where a tensor lies.
 
@@ -33,8 +37,9 @@ class device:  # noqa: N801 - PyTorch's name
             if not number.isdigit():
                 raise RuntimeError(f"Invalid device string: '{text}'")
             index = int(number)
-        if type not in ("cpu", "cuda"):
-            raise RuntimeError(f"Expected one of cpu, cuda device type at start of device string: {type}")
+        if type not in ("cpu", "cuda", *_ELSEWHERE):
+            expected = ", ".join(("cpu", "cuda", *_ELSEWHERE))
+            raise RuntimeError(f"Expected one of {expected} device type at start of device string: {type}")
         if type == "cpu" and index not in (None, 0):
             raise RuntimeError(f"there is one CPU device, 'cpu'; got index {index}")
         self.type, self.index = type, index

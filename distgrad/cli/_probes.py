@@ -26,13 +26,13 @@ import json, os, sys, time, warnings
 warnings.simplefilter("ignore", RuntimeWarning)
 import numpy as np
 import distgrad.distributed as dist
-from distgrad.autograd import Tensor
+from distgrad import from_numpy
 dist.init_process_group("mpi")
 from mpi4py import MPI
 comm = dist.process_groups.get_group().comm
-t = Tensor(np.full(100_000, comm.rank + 1.0))
+t = from_numpy(np.full(100_000, comm.rank + 1.0))
 dist.all_reduce(t)
-small = Tensor(np.ones(10))
+small = from_numpy(np.ones(10))
 dist.barrier()
 began = time.perf_counter()
 for _ in range(100):

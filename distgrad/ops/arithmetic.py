@@ -81,7 +81,7 @@ mul.defvjp(
     lambda g, ans, x, y: g * x.conjugate(),
     saves=("y", "x"),
 )
-mul.primitive.wide_number = True
+mul.primitive.wide_number = mul.primitive.always_saves = True
 multiply = mul
 
 

@@ -162,7 +162,19 @@ def as_tensor(data: Any, dtype: DType = None, device: Device = None) -> Tensor:
     return tensor(data, dtype=dtype, device=device)
 
 
-asarray = as_tensor
+def asarray(obj: Any, *, dtype: DType = None, device: Device = None, copy: bool | None = None) -> Tensor:
+    """:func:`as_tensor`, that copies where ``copy`` is true and must not where it is false.
+
+    ValueError where it must not, and cannot but.
+
+    >>> torch.asarray([1, 2], copy=True)
+    tensor([1, 2])
+    """
+    made = as_tensor(obj, dtype, device)
+    shares = made is obj or (backend.is_array(obj) and raw(made) is obj)
+    if copy is False and not shares:
+        raise ValueError("can't alias the given object: its dtype or device is another, or it is no array")
+    return made.clone() if copy and shares else made
 
 
 def from_array(array: Any) -> Tensor:

@@ -28,7 +28,7 @@ _div.defvjp(
 
 
 _div.primitive.ufunc = np.true_divide
-_div.primitive.wide_number = True
+_div.primitive.wide_number = _div.primitive.always_saves = True
 
 
 @method("__rtruediv__", "__rdiv__", check=False)

@@ -254,7 +254,7 @@ def _grid(index: Any, dim: int) -> Grid:
 
 
 @method("gather")
-def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """``out[i][j] = input[index[i][j]][j]`` (for ``dim`` 0): one element of ``input`` for each of ``index``.
 
     >>> torch.gather(torch.tensor([[1, 2], [3, 4]]), 1, torch.tensor([[0], [1]]))

@@ -161,18 +161,28 @@ def _swap(xp, x, a, b):
 _swap.defvjp(lambda g, ans, x, a, b: _swap(g, a, b), saves="")
 
 
-@method("transpose", "swapaxes", "swapdims", check=False)
+@method("transpose", "swapdims", check=False)
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Dimensions ``dim0`` and ``dim1`` exchanged; a view.
 
-    >>> torch.swapaxes(torch.ones(2, 3), 0, 1).shape
+    >>> torch.transpose(torch.ones(2, 3), 0, 1).shape
     torch.Size([3, 2])
     """
     n = ndim_of(input)
     return _swap(input, axis(dim0, n), axis(dim1, n))
 
 
-swapaxes = swapdims = transpose
+swapdims = transpose
+
+
+@method("swapaxes", check=False)
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """:func:`transpose`, under NumPy's name.
+
+    >>> torch.swapaxes(torch.ones(2, 3), 0, 1).shape
+    torch.Size([3, 2])
+    """
+    return transpose(input, axis0, axis1)
 
 
 @primitive(view=True, grad_name="TBackward0")

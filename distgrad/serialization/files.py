@@ -182,7 +182,7 @@ def _load(file: IO[bytes], size: int, name: str, where: Callable[[str], backend.
             raise LoadError(f"cannot load {name}: tensor {entry.name!r} is damaged: its SHA-256 is not the one saved")
     if structure is None:
         here = where("cpu")
-        return {e.name: Tensor(backend.to_device(_shaped(raws[e.name], e), here)) for e in entries.values()}
+        return {e.name: Tensor._wrap(backend.to_device(_shaped(raws[e.name], e), here), None) for e in entries.values()}
     try:
         return Decoder(entries, raws, described, where, name).decode(structure["root"])
     except RecursionError:

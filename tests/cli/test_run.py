@@ -331,7 +331,7 @@ def test_a_job_of_mpichs_in_an_allocation_without_srun(tmp_path: Path) -> None:
 
 def test_the_version() -> None:
     done = subprocess.run([sys.executable, "-m", "distgrad", "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout == f"distgrad {distgrad.__version__}\n"
+    assert done.stdout == f"distgrad {distgrad.version.distgrad}\n"
 
 
 @pytest.mark.parametrize("arguments", ["plugins --json", "plugins", "run --help", "doctor --help", "--version"])

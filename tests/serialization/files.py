@@ -8,7 +8,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from distgrad import backend, dtypes
+from distgrad import backend, dtypes, from_numpy
 from distgrad.autograd import Size, Tensor
 from distgrad.serialization import load, save
 
@@ -49,12 +49,12 @@ def same(a, b):
 
 
 def everything():
-    learned = Tensor(np.arange(4, dtype=np.float32))
+    learned = from_numpy(np.arange(4, dtype=np.float32))
     learned.requires_grad = True
     return {
-        "model": OrderedDict([("0.weight", learned), ("0.bias", Tensor(np.zeros((0, 3))))]),
+        "model": OrderedDict([("0.weight", learned), ("0.bias", from_numpy(np.zeros((0, 3))))]),
         "optimizer": {
-            "state": {0: {"step": Tensor(np.asarray(3.0, np.float32)), "exp_avg": Tensor(np.ones(4))}, 1: {}},
+            "state": {0: {"step": from_numpy(np.asarray(3.0, np.float32)), "exp_avg": from_numpy(np.ones(4))}, 1: {}},
             "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.999), "params": [0, 1], "maximize": False, "fused": None}],
         },
         "epoch": 3,

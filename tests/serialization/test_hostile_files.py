@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from distgrad.autograd import Tensor
+from distgrad import from_numpy
 from distgrad.serialization import LoadError, load, save
 from tests.serialization.files import raw_file
 
 
 def test_every_flipped_bit_is_noticed(tmp_path):
     path = tmp_path / "f"
-    save({"w": Tensor(np.arange(5, dtype=np.float32)), "n": 3, "t": np.ones(2, bool)}, path)
+    save({"w": from_numpy(np.arange(5, dtype=np.float32)), "n": 3, "t": np.ones(2, bool)}, path)
     good = path.read_bytes()
     for at in range(len(good)):
         for bit in range(8):
@@ -31,7 +31,7 @@ def test_every_flipped_bit_is_noticed(tmp_path):
 
 def test_every_truncation_is_noticed(tmp_path):
     path = tmp_path / "f"
-    save({"w": Tensor(np.arange(50, dtype=np.float32))}, path)
+    save({"w": from_numpy(np.arange(50, dtype=np.float32))}, path)
     good = path.read_bytes()
     for size in (*range(0, 40), *range(40, len(good), 7), len(good) - 1):
         path.write_bytes(good[:size])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import distgrad
-from distgrad import dtypes
-from distgrad.autograd import Tensor
+from distgrad import dtypes, from_numpy
+from distgrad.ops.creation import from_array
 from distgrad.serialization import LoadError, load, save
 from tests.serialization.files import everything, same, through
 
@@ -22,7 +22,7 @@ def test_structures_come_back_as_they_were(tmp_path):
     same(load(tmp_path / "file.dg"), saved)
     same(load(str(tmp_path / "file.dg"), map_location="cpu", weights_only=False), saved)
     same(through(saved), saved)
-    for simple in (3, "x", None, [], Tensor(np.ones(2)), (1, (2, [3]))):
+    for simple in (3, "x", None, [], from_numpy(np.ones(2)), (1, (2, [3]))):
         same(through(simple), simple)
 
 
@@ -33,7 +33,7 @@ def test_every_dtype_and_shape(dtype, shape):
     host = np.asarray(rng.integers(0, 2, shape)).astype(dtype.np)
     if dtype.category > 1:
         host = np.asarray(host * dtype.np.type(0.3)).astype(dtype.np)
-    same(through({"t": Tensor(host), "a": host}), {"t": Tensor(host), "a": host})
+    same(through({"t": from_array(host), "a": host}), {"t": from_array(host), "a": host})
 
 
 def test_what_is_not_contiguous_or_native_is_stored_plainly():
@@ -47,8 +47,8 @@ def test_what_is_not_contiguous_or_native_is_stored_plainly():
 
 
 def test_shared_memory_is_shared_again(tmp_path):
-    weight = Tensor(np.arange(1000.0))
-    save({"a": weight, "b": weight, "c": Tensor(weight._data)}, tmp_path / "f")
+    weight = from_numpy(np.arange(1000.0))
+    save({"a": weight, "b": weight, "c": from_array(weight._data)}, tmp_path / "f")
     back = load(tmp_path / "f")
     back["a"]._data[3] = -1
     assert back["b"]._data[3] == back["c"]._data[3] == -1
@@ -139,7 +139,7 @@ def test_the_same_content_makes_the_same_file_wherever_it_lies_in_memory():
 def test_slices_of_one_buffer_are_stored_each_by_itself(tmp_path):
     """As parameters in flat storage are: a file of one of them does not hold the others."""
     buffer = np.zeros(100_000)
-    save({"weight": Tensor(buffer[10:20]), "bias": Tensor(buffer[20:23])}, tmp_path / "f")
+    save({"weight": from_array(buffer[10:20]), "bias": from_array(buffer[20:23])}, tmp_path / "f")
     assert (tmp_path / "f").stat().st_size < 2000
     back = load(tmp_path / "f")
     back["weight"]._data[...] = 1
@@ -167,7 +167,7 @@ def test_files_of_other_writers_load_as_a_dict_of_tensors(tmp_path):
     back = load(tmp_path / "f")
     assert sorted(back) == ["x", "y", "z"]
     for key, value in arrays.items():
-        same(back[key], Tensor(value))
+        same(back[key], from_array(value))
 
 
 @pytest.mark.torch
@@ -189,7 +189,7 @@ def test_files_are_exchanged_with_pytorch(tmp_path):
 def test_streams_are_read_from_where_they_stand():
     file = io.BytesIO()
     file.write(b"before")
-    save([1, Tensor(np.ones(3))], file)
+    save([1, from_numpy(np.ones(3))], file)
     save({"second": 2}, file)
     file.write(b"after")
     file.seek(6)

@@ -10,8 +10,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from distgrad import backend, dtypes
-from distgrad.autograd import Tensor
+from distgrad import backend, dtypes, from_numpy
+from distgrad.ops.creation import from_array
 from distgrad.serialization import load, save
 from tests.serialization.files import same, through
 
@@ -132,10 +132,10 @@ def test_an_error_of_the_system_names_the_file_that_was_asked_for(tmp_path):
 
 def test_tensors_return_to_their_device_or_where_they_are_sent(device_double, tmp_path):
     xp = device_double.module
-    weight = Tensor(backend.to_device(np.arange(4.0), backend.resolve("cuda:1")))
-    bias = Tensor(xp.asarray(np.ones(2, ml_dtypes.bfloat16)))
+    weight = from_array(backend.to_device(np.arange(4.0), backend.resolve("cuda:1")))
+    bias = from_array(xp.asarray(np.ones(2, ml_dtypes.bfloat16)))
     fetched = device_double.transfers
-    save({"w": weight, "again": weight, "b": bias, "h": Tensor(np.zeros(1))}, tmp_path / "f")
+    save({"w": weight, "again": weight, "b": bias, "h": from_numpy(np.zeros(1))}, tmp_path / "f")
     assert device_double.transfers == fetched + 2  # what is shared is fetched once
     back = load(tmp_path / "f")
     assert [str(back[key].device) for key in ("w", "again", "b", "h")] == ["cuda:1", "cuda:1", "cuda:0", "cpu"]
@@ -153,7 +153,7 @@ def test_tensors_return_to_their_device_or_where_they_are_sent(device_double, tm
         assert [str(back[key].device) for key in ("w", "again", "b", "h")] == expected
         assert back["b"].dtype is dtypes.bfloat16
     views = np.arange(6.0).reshape(2, 3)
-    save([Tensor(views), Tensor(views.T)], tmp_path / "g")
+    save([from_array(views), from_array(views.T)], tmp_path / "g")
     one, two = load(tmp_path / "g", map_location="cuda:1")
     with device_double.on(1):
         one._data[0, 1] = 50
@@ -161,7 +161,7 @@ def test_tensors_return_to_their_device_or_where_they_are_sent(device_double, tm
 
 
 def test_a_missing_device_says_how_to_load_anyway(device_double, tmp_path, monkeypatch):
-    save([Tensor(device_double.module.zeros(2))], tmp_path / "f")
+    save([from_array(device_double.module.zeros(2))], tmp_path / "f")
     monkeypatch.setattr(device_double, "device_count", lambda: 0)
     with pytest.raises(RuntimeError, match=r"saved from device 'cuda:0': .*map_location='cpu'\) puts all on the CPU"):
         load(tmp_path / "f")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import distgrad as dg
-from distgrad import Tensor, random
+from distgrad import from_numpy, random
 from distgrad.random import Generator
 from distgrad.utils.data import (
     DataLoader,
@@ -91,7 +91,7 @@ def test_shuffling_follows_the_generator_whatever_the_workers(num_workers):
 
 @pytest.mark.parametrize("num_workers", WORKERS)
 def test_tensor_data_sets_have_the_same_batches_by_the_fast_and_the_slow_way(num_workers):
-    x, y = Tensor(np.arange(20.0).reshape(10, 2)), Tensor(np.arange(10))
+    x, y = from_numpy(np.arange(20.0).reshape(10, 2)), from_numpy(np.arange(10))
     data = TensorDataset(x, y)
 
     class Slow(Dataset):
@@ -119,7 +119,7 @@ def test_a_collate_function_and_a_batch_getter_are_used():
             return [f"item {i}" for i in indices]
 
     assert list(DataLoader(Fast(3), 2, collate_fn="+".join)) == ["item 0+item 1", "item 2"]
-    data = TensorDataset(Tensor(np.arange(4)))
+    data = TensorDataset(from_numpy(np.arange(4)))
     assert list(DataLoader(data, 2, collate_fn=len)) == [2, 2]
 
 

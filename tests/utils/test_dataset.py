@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import distgrad as dg
-from distgrad import Tensor, backend
+from distgrad import Tensor, backend, from_numpy
+from distgrad.ops.creation import from_array
 from distgrad.random import Generator
 from distgrad.utils.data import (
     ChainDataset,
@@ -47,7 +48,7 @@ class Count(IterableDataset):
 
 
 def rows():
-    return Tensor(np.arange(12.0).reshape(6, 2)), Tensor(np.arange(6))
+    return from_numpy(np.arange(12.0).reshape(6, 2)), from_numpy(np.arange(6))
 
 
 def test_a_tensor_data_set_is_rows():
@@ -58,11 +59,11 @@ def test_a_tensor_data_set_is_rows():
     assert (a.tolist(), b.item()) == ([4.0, 5.0], 2)
     assert data[[0, 5]][1].tolist() == [0, 5]
     with pytest.raises(AssertionError, match=r"Size mismatch between tensors: \[\[6, 2\], \[2\]\]"):
-        TensorDataset(x, Tensor(np.zeros(2)))
+        TensorDataset(x, from_numpy(np.zeros(2)))
     with pytest.raises(TypeError, match="got ndarray"):
         TensorDataset(np.zeros(2))
     with pytest.raises(TypeError, match="without dimensions"):
-        TensorDataset(Tensor(np.zeros(())))
+        TensorDataset(from_numpy(np.zeros(())))
 
 
 def test_concatenation_and_chains():
@@ -134,7 +135,7 @@ def test_a_batch_is_one_indexing_operation_per_tensor():
 
 def test_batches_stay_on_their_device(device_double):
     there = backend.resolve("cuda:1")
-    data = TensorDataset(Tensor(backend.to_device(np.arange(6.0), there)))
+    data = TensorDataset(from_array(backend.to_device(np.arange(6.0), there)))
     (x,) = take_batch(data, [4, 1])
     assert str(x.device) == "cuda:1"
     assert x.tolist() == [4, 1]
@@ -145,10 +146,11 @@ def test_batches_stay_on_their_device(device_double):
 
 def test_collate_by_type():
     Point = namedtuple("Point", "x y")
+    one = from_numpy(np.ones(2))
     out = default_collate(
         [
-            (Tensor(np.ones(2)), np.zeros(3, np.int16), 1, 2.5, True, "a", {"k": 1}, Point(1, [2.0]), np.float32(1)),
-            (Tensor(np.ones(2)), np.zeros(3, np.int16), 2, 3.5, False, "b", {"k": 2}, Point(3, [4.0]), np.float32(2)),
+            (one, np.zeros(3, np.int16), 1, 2.5, True, "a", {"k": 1}, Point(1, [2.0]), np.float32(1)),
+            (one, np.zeros(3, np.int16), 2, 3.5, False, "b", {"k": 2}, Point(3, [4.0]), np.float32(2)),
         ]
     )
     assert type(out) is list
@@ -179,8 +181,8 @@ def test_collate_by_type():
         ([None], TypeError, "found <class 'NoneType'>"),
         ([np.array(["x"])], TypeError, "found <U1"),
         ([[1], [1, 2]], RuntimeError, "each element in list of batch should be of equal size"),
-        ([Tensor(np.ones(2)), Tensor(np.ones(3))], RuntimeError, r"got \[2\] at entry 0 and \[3\] at entry 1"),
-        ([Tensor(np.ones(2)), 3], TypeError, "expected Tensor as element 1 in argument 0, but got int"),
+        ([from_numpy(np.ones(2)), from_numpy(np.ones(3))], RuntimeError, r"got \[2\] at entry 0 and \[3\] at entry 1"),
+        ([from_numpy(np.ones(2)), 3], TypeError, "expected Tensor as element 1 in argument 0, but got int"),
         ([dg.ones(2, requires_grad=True)], RuntimeError, "must not require grad"),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from distgrad import Tensor, random
+from distgrad import from_numpy, random
 from distgrad.random import Generator
 from distgrad.utils.data import (
     BatchSampler,
@@ -58,7 +58,7 @@ def test_weights():
     assert len(s) == 4000
     assert drawn.count(0) == 0
     assert abs(drawn.count(2) / 4000 - 0.75) < 0.03
-    assert sorted(WeightedRandomSampler(Tensor(np.array([1.0, 1.0, 0.0])), 2, replacement=False)) == [0, 1]
+    assert sorted(WeightedRandomSampler(from_numpy(np.array([1.0, 1.0, 0.0])), 2, replacement=False)) == [0, 1]
 
 
 @pytest.mark.parametrize("drop_last", [False, True])

@@ -124,7 +124,7 @@ class _Reader:
         return np.frombuffer(bytearray(data), np.uint8).view(kind).reshape(shape)  # a copy of its own, writable
 
     def tensor(self, name: str, shape: list[int], requires_grad: bool) -> Tensor:
-        made = Tensor(self.array(name, shape))
+        made = Tensor._wrap(self.array(name, shape), None)
         made.requires_grad = requires_grad is True
         return made
 

@@ -324,5 +324,5 @@ def _hand_over(storage: FlatStorage, i: int) -> None:
     elif storage.holds(i):
         p._grad = storage.grad_slot(i)
     else:  # the user gave it other memory (p.data = ...), so its slot may be another storage's
-        p._grad = Tensor(storage.slots[i].copy())
+        p._grad = Tensor._wrap(storage.slots[i].copy(), None)
     p._grad._bump()

@@ -196,7 +196,7 @@ def _normalized_shape(name: str, x: Tensor, shape: Any, others: dict[str, Tensor
 @checked
 def layer_norm(
     input: Tensor,
-    normalized_shape: int | Sequence[int],
+    normalized_shape: Sequence[int],
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,

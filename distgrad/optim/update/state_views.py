@@ -180,7 +180,7 @@ def cast(value: Any, p: Tensor, name: str | None = None) -> Any:
 
 def as_tensor(value: Any) -> Any:
     """PyTorch's tensor as one of ours; anything else as it is."""
-    return Tensor(host(value)) if hasattr(value, "detach") and value.__class__ not in TENSORS else value
+    return Tensor._wrap(host(value), None) if hasattr(value, "detach") and value.__class__ not in TENSORS else value
 
 
 def mark(saved: Any) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ... import backend, dtypes
 from ...autograd import Tensor
-from ...ops.creation import tensor
+from ...ops.creation import from_array, tensor
 
 __all__ = ["default_collate", "default_convert"]
 
@@ -25,7 +25,7 @@ def default_convert(data: Any) -> Any:
     if isinstance(data, Tensor):
         return data
     if isinstance(data, (np.ndarray, np.generic)):
-        return data if data.dtype.kind in "SUO" else Tensor(np.asarray(data))
+        return data if data.dtype.kind in "SUO" else from_array(np.asarray(data))
     return _rebuilt(data, lambda value: default_convert(value))
 
 
@@ -45,7 +45,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, np.ndarray):
         if first.dtype.kind in "SUO":
             raise _unfit(first.dtype)
-        return _stack([Tensor(x) for x in batch])
+        return _stack([from_array(x) for x in batch])
     if isinstance(first, float) and not isinstance(first, np.generic):
         return tensor(batch, dtype=dtypes.float64)
     if isinstance(first, (int, np.number, np.bool_)):
@@ -86,7 +86,7 @@ def _stack(tensors: Sequence[Tensor]) -> Tensor:
         wanted = dtypes.promote_types(wanted, x.dtype)
     module = backend.array_module(first._data)
     with backend.on(first.device):
-        return Tensor(module.stack([x._data.astype(wanted.np, copy=False) for x in tensors]))
+        return from_array(module.stack([x._data.astype(wanted.np, copy=False) for x in tensors]))
 
 
 def _rebuilt(data: Any, convert: Any) -> Any:

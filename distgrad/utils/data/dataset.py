@@ -14,6 +14,7 @@ import numpy as np
 from ... import backend
 from ..._arguments import kind_of, number
 from ...autograd import Tensor
+from ...ops.creation import from_array
 from ...random import Generator, default_generator
 from .sampler import must_generate
 
@@ -274,5 +275,5 @@ def take_batch(dataset: Any, indices: Any) -> list[Tensor] | None:
             raise IndexError(f"indices {rows.min()} to {rows.max()} leave a data set of {len(array)} samples")
         where = backend.device_of(array)
         with backend.on(where):
-            batch.append(Tensor(array.take(backend.to_device(rows, where), 0)))
+            batch.append(from_array(array.take(backend.to_device(rows, where), 0)))
     return batch

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import distgrad as dg
+from distgrad import from_numpy
 from distgrad.autograd import Tensor
 from distgrad.distributed.collectives.object_codec import decode, encode
 
@@ -56,7 +57,7 @@ def test_arrays_and_tensors_of_every_dtype(dtype: dg.dtypes.dtype) -> None:
         back = decode(encode([b"odd", value]))[1]
         assert (type(back), back.dtype, back.shape) == (type(value), value.dtype, value.shape)
         assert back.tobytes() == value.tobytes()
-    back = decode(encode(Tensor(array)))
+    back = decode(encode(from_numpy(array)))
     back._data[...] = 1  # memory of its own
     assert (back.dtype, tuple(back.shape)) == (dtype, (2, 3))
 

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import distgrad.distributed as dist
-from distgrad import registry
-from distgrad.autograd import Tensor
+from distgrad import from_numpy, registry
 from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.communication.requests import CompletedRequest
 from distgrad.distributed.process_groups.default_group import ProcessGroup
@@ -25,7 +24,9 @@ import sys, time
 from datetime import timedelta
 import numpy as np
 import distgrad.distributed as dist
+from distgrad import from_numpy
 from distgrad.autograd import Tensor
+from distgrad.ops.creation import from_array
 dist.init_process_group("mpi", timeout=timedelta(seconds=100), exit_timeout=timedelta(seconds=100))
 rank, size = dist.get_rank(), dist.get_world_size()
 """
@@ -36,7 +37,7 @@ def test_work_keeps_its_exception() -> None:
         dist.init_process_group("threads")
         if dist.get_rank() == 1:
             return "left"
-        work = dist.all_reduce(Tensor(np.ones(2)), async_op=True)
+        work = dist.all_reduce(from_numpy(np.ones(2)), async_op=True)
         assert work is not None
         assert work.exception() is None
         for _ in range(2):
@@ -53,7 +54,7 @@ def test_work_that_is_polled_ends_with_its_exception() -> None:
     def main() -> None:
         dist.init_process_group("threads")
         if dist.get_rank() == 0:
-            work = dist.irecv(Tensor(np.ones(2)), 1)
+            work = dist.irecv(from_numpy(np.ones(2)), 1)
             assert work is not None
             while not work.is_completed():
                 pass
@@ -68,7 +69,7 @@ def test_a_wait_with_a_time_out_may_be_repeated() -> None:
 
     def main() -> None:
         dist.init_process_group("threads")
-        t = Tensor(np.ones(2))
+        t = from_numpy(np.ones(2))
         if dist.get_rank() == 1:
             late.wait(100)
         work = dist.all_reduce(t, async_op=True)
@@ -156,23 +157,23 @@ def test_ten_methods_are_enough(size: int) -> None:
     def main() -> None:
         comm = Least()
         group, rank = ProcessGroup(comm, "least"), comm.rank
-        t = Tensor(np.full(3, rank + 1.0))
+        t = from_numpy(np.full(3, rank + 1.0))
         dist.reduce(t, 0, group=group)
         assert t._data[0] == (rank + 1 if rank else size * (size + 1) / 2)
-        outs = [Tensor(np.zeros(r + 1)) for r in range(size)]
-        dist.all_to_all(outs, [Tensor(np.full(rank + 1, 10.0 * rank + r)) for r in range(size)], group=group)
+        outs = [from_numpy(np.zeros(r + 1)) for r in range(size)]
+        dist.all_to_all(outs, [from_numpy(np.full(rank + 1, 10.0 * rank + r)) for r in range(size)], group=group)
         assert [out.tolist() for out in outs] == [[10.0 * r + rank] * (r + 1) for r in range(size)]
-        out = Tensor(np.zeros(2))
-        dist.reduce_scatter_tensor(out, Tensor(np.arange(2.0 * size) * (rank + 1)), group=group)
+        out = from_numpy(np.zeros(2))
+        dist.reduce_scatter_tensor(out, from_numpy(np.arange(2.0 * size) * (rank + 1)), group=group)
         assert out.tolist() == [x * size * (size + 1) / 2 for x in (2 * rank, 2 * rank + 1)]
         found: list[Any] = [None] * size
         dist.all_gather_object(found, {"r": rank}, group=group)
         assert found == [{"r": r} for r in range(size)]
         if size > 1:
-            got = Tensor(np.zeros(1))
+            got = from_numpy(np.zeros(1))
             works = dist.batch_isend_irecv([
                 dist.P2POp(dist.irecv, got, (rank - 1) % size, group),
-                dist.P2POp(dist.isend, Tensor(np.full(1, float(rank))), (rank + 1) % size, group),
+                dist.P2POp(dist.isend, from_numpy(np.full(1, float(rank))), (rank + 1) % size, group),
             ])
             assert all(work.wait() for work in works)
             assert got.item() == (rank - 1) % size
@@ -194,9 +195,9 @@ if rank == 1:
     sys.exit(0)
 try:
     if rank == 0:
-        dist.all_reduce(Tensor(np.ones(50_000)), group=group)
+        dist.all_reduce(from_numpy(np.ones(50_000)), group=group)
     else:
-        dist.recv(Tensor(np.ones(1)), src=1)
+        dist.recv(from_numpy(np.ones(1)), src=1)
 except dist.DistError as error:
     print(rank, "was told", error, flush=True)
 """)
@@ -211,7 +212,7 @@ def test_f2_members_of_groups_may_do_different_numbers_of_operations() -> None:
 group = dist.new_group([0, 1])
 if rank < 2:
     for _ in range(300):
-        dist.all_reduce(Tensor(np.ones(4 if _ % 2 else 30_000)), group=group)
+        dist.all_reduce(from_numpy(np.ones(4 if _ % 2 else 30_000)), group=group)
         time.sleep(0.001)
     print("done")
 """)
@@ -223,7 +224,7 @@ def test_f2_work_that_is_polled_learns_that_a_rank_has_left() -> None:
     job = run_ranks(2, START + """
 if rank == 1:
     sys.exit(0)
-work = dist.all_reduce(Tensor(np.ones(50_000)), async_op=True)
+work = dist.all_reduce(from_numpy(np.ones(50_000)), async_op=True)
 while not work.is_completed():
     pass
 print(work.is_success(), work.exception())
@@ -276,17 +277,17 @@ from distgrad.distributed.process_groups.default_group import get_group
 def results():
     mine, out = sample(rank, 1500, dtypes.float64), []
     for op in (dist.ReduceOp.SUM, dist.ReduceOp.AVG):
-        t = Tensor(mine.copy()); dist.reduce(t, 1, op); out.append(t)
-        t = Tensor(np.zeros(500)); dist.reduce_scatter_tensor(t, Tensor(mine), op); out.append(t)
-    rows = [Tensor(np.zeros(400 + r)) for r in range(size)]
-    dist.all_gather(rows, Tensor(mine[: 400 + rank])); out += rows
-    rows = [Tensor(np.zeros(500)) for r in range(size)]
-    dist.gather(Tensor(mine[:500]), rows if rank == 0 else None); out += rows
-    t = Tensor(np.zeros(1500)); dist.all_to_all_single(t, Tensor(mine)); out.append(t)
-    t, parts = Tensor(np.zeros(1500)), [Tensor(mine + r) for r in range(size)]
+        t = from_array(mine.copy()); dist.reduce(t, 1, op); out.append(t)
+        t = from_numpy(np.zeros(500)); dist.reduce_scatter_tensor(t, from_array(mine), op); out.append(t)
+    rows = [from_numpy(np.zeros(400 + r)) for r in range(size)]
+    dist.all_gather(rows, from_array(mine[: 400 + rank])); out += rows
+    rows = [from_numpy(np.zeros(500)) for r in range(size)]
+    dist.gather(from_array(mine[:500]), rows if rank == 0 else None); out += rows
+    t = from_numpy(np.zeros(1500)); dist.all_to_all_single(t, from_array(mine)); out.append(t)
+    t, parts = from_numpy(np.zeros(1500)), [from_array(mine + r) for r in range(size)]
     dist.scatter(t, parts if rank == 0 else None); out.append(t)
-    t = Tensor(np.zeros(1500))
-    for w in dist.batch_isend_irecv([dist.P2POp(dist.isend, Tensor(mine), (rank + 1) % size),
+    t = from_numpy(np.zeros(1500))
+    for w in dist.batch_isend_irecv([dist.P2POp(dist.isend, from_array(mine), (rank + 1) % size),
                                      dist.P2POp(dist.irecv, t, (rank - 1) % size)]): w.wait()
     return [*out, t]
 
@@ -308,8 +309,8 @@ def test_small_all_reduces_of_many_lengths_keep_few_buffers_and_leave_none() -> 
 from distgrad.distributed.process_groups.default_group import get_group
 for _ in range(2):
     for n in range(1, 200):
-        t = Tensor(np.full(n, rank + 1.0))
-        works = [dist.all_reduce(t, async_op=True), dist.all_reduce(Tensor(np.full(n, 1.0)), async_op=True)]
+        t = from_numpy(np.full(n, rank + 1.0))
+        works = [dist.all_reduce(t, async_op=True), dist.all_reduce(from_numpy(np.full(n, 1.0)), async_op=True)]
         for work in works:
             work.wait()
         assert (t._data == 3).all()

@@ -58,11 +58,13 @@ def test_mpi_takes_the_users_communicator_and_keeps_apart_from_it() -> None:
 import numpy as np
 from mpi4py import MPI
 import distgrad.distributed as dist
+from distgrad import from_numpy
 from distgrad.autograd import Tensor
+from distgrad.ops.creation import from_array
 mine = MPI.COMM_WORLD.Split(MPI.COMM_WORLD.rank // 2)
 pending = mine.irecv(source=MPI.ANY_SOURCE, tag=MPI.ANY_TAG)   # would swallow any message sent on it
 dist.init_process_group(comm=mine)
-t = Tensor(np.ones(100_000, np.float32))
+t = from_numpy(np.ones(100_000, np.float32))
 dist.all_reduce(t)
 assert (dist.get_backend(), dist.get_world_size(), t._data[0]) == ("shared", mine.size, mine.size)
 dist.destroy_process_group()

@@ -10,7 +10,7 @@ import pytest
 
 import distgrad as dg
 import distgrad.distributed as dist
-from distgrad import registry, storage
+from distgrad import from_numpy, registry, storage
 from distgrad.autograd import Tensor
 from distgrad.distributed.communication.reduction import ReduceOp
 from distgrad.distributed.data_parallel.message_reducer import Reducer
@@ -211,7 +211,7 @@ def test_a_gradient_the_user_put_there_is_reduced_with_the_rest() -> None:
         params = parameters()
         reducer, mine = attach(params), share([6, 6])
         for p in params[:2]:
-            p.grad = Tensor(np.full(p._data.shape, 10.0 * dist.get_rank()))
+            p.grad = from_numpy(np.full(p._data.shape, 10.0 * dist.get_rank()))
         reducer.forward(sync=True, samples=6, training=True)
         loss(params, mine).backward()
         return gradients(params)
@@ -346,7 +346,7 @@ def test_other_parameters_in_the_same_storage_are_left_alone() -> None:
         params, other = parameters(), dg.tensor(np.zeros(4), requires_grad=True)
         storage.flatten([*params[:2], other, *params[2:]])
         reducer, mine = attach(params, cap=1e6), share([5, 7])
-        other.grad = Tensor(np.full(4, float(dist.get_rank())))
+        other.grad = from_numpy(np.full(4, float(dist.get_rank())))
         reducer.forward(sync=True, samples=mine.stop - mine.start, training=True)
         loss(params, mine).backward()
         return [*gradients(params), gradients([other])[0]]

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 import distgrad.distributed as dist
-from distgrad import backend, dtypes
+from distgrad import backend, dtypes, from_numpy
 from distgrad.autograd import Tensor
 from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.communication.reduction import ReduceOp
 from distgrad.distributed.process_groups.default_group import get_group
+from distgrad.ops.creation import from_array
 
 SIZES = (0, 1, 7, 1000, 70_000)  # the last is beyond what the mpi communicator sends in one hop
 
@@ -262,12 +263,12 @@ def check_bad_calls_are_refused_before_anything_is_sent(comm: Communicator) -> N
 def check_all_reduce_of_tensors(comm: Communicator) -> None:
     total = comm.size * (comm.size + 1) / 2
     base = np.zeros((4, 6), np.float32)
-    view = Tensor(base[::2, 1:4])  # not contiguous
+    view = from_array(base[::2, 1:4])  # not contiguous
     view._data[...] = comm.rank + 1
     assert dist.all_reduce(view) is None
     assert (view._data == total).all()
     assert base.sum() == np.float32(total) * 6
-    t = Tensor(np.full(5, comm.rank + 1.0))
+    t = from_numpy(np.full(5, comm.rank + 1.0))
     work = dist.all_reduce(t, op=dist.ReduceOp.AVG, async_op=True)
     assert work is not None
     assert work.wait()
@@ -279,19 +280,19 @@ def check_all_reduce_of_tensors(comm: Communicator) -> None:
 
 def check_other_collectives_of_tensors(comm: Communicator) -> None:
     last = comm.size - 1
-    t = Tensor(np.full((2, 3), float(comm.rank)).T)
+    t = from_numpy(np.full((2, 3), float(comm.rank)).T)
     dist.broadcast(t, src=last)
     assert (t._data == last).all()
-    t = Tensor(np.array(comm.rank + 1, np.int64))
+    t = from_numpy(np.array(comm.rank + 1, np.int64))
     dist.reduce(t, dst=last, op=dist.ReduceOp.MAX)
     assert int(t._data) == (comm.size if comm.rank == last else comm.rank + 1)
-    rows = [Tensor(np.zeros(2, np.float32)) for _ in range(comm.size)]
-    dist.all_gather(rows, Tensor(np.full(2, comm.rank, np.float32)))
+    rows = [from_numpy(np.zeros(2, np.float32)) for _ in range(comm.size)]
+    dist.all_gather(rows, from_numpy(np.full(2, comm.rank, np.float32)))
     assert [float(row._data[1]) for row in rows] == list(range(comm.size))
     with raises(ValueError, "one tensor for each of the"):
         dist.all_gather(rows[1:], rows[0])
     with raises(ValueError, "they must be equal"):
-        dist.all_gather([Tensor(np.zeros(3, np.float32)) for _ in rows], rows[0])
+        dist.all_gather([from_numpy(np.zeros(3, np.float32)) for _ in rows], rows[0])
     dist.barrier()
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from distgrad import from_numpy
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # as a program by mpirun
 
 import distgrad.distributed as dist
@@ -28,7 +30,7 @@ def another_operation(rank: int) -> None:
 
 
 def another_dtype(rank: int) -> None:
-    dist.all_reduce(Tensor(np.zeros(3, np.int64 if rank == 2 else np.float64)))
+    dist.all_reduce(from_numpy(np.zeros(3, np.int64 if rank == 2 else np.float64)))
 
 
 def another_shape(rank: int) -> None:
@@ -58,7 +60,7 @@ def asynchronous(rank: int) -> None:
 
 
 def zeros(n: int) -> Tensor:
-    return Tensor(np.zeros(n))
+    return from_numpy(np.zeros(n))
 
 
 SUM, SHAPE = "operation 2, Allreduce SUM", "of shape (3,) and dtype float64"
@@ -78,7 +80,7 @@ MISTAKES: dict[str, tuple[Callable[[int], None], str]] = {
 
 
 def message_of_another_dtype(rank: int) -> None:
-    exchange(rank, Tensor(np.zeros(3, np.float32)), zeros(3))
+    exchange(rank, from_numpy(np.zeros(3, np.float32)), zeros(3))
 
 
 def longer_message(rank: int) -> None:
@@ -154,13 +156,13 @@ def right(backend_name: str) -> None:
         got = zeros(n)
         work = dist.irecv(got, before, tag=3)
         assert work is not None
-        dist.send(Tensor(np.full(n, rank + 1.0)), after, tag=3)
+        dist.send(from_numpy(np.full(n, rank + 1.0)), after, tag=3)
         between()
         work.wait()
         assert (got._data == before + 1).all()
         got = zeros(n)
         if rank == 0:
-            dist.send(Tensor(np.full(n, 7.0)), 1)
+            dist.send(from_numpy(np.full(n, 7.0)), 1)
             between()
         else:
             work = dist.irecv(got, 0) if rank == 1 else None
@@ -168,11 +170,11 @@ def right(backend_name: str) -> None:
             assert work is None or (work.wait() and (got._data == 7).all())
         # Tags in another order than sent, and one receive from anybody behind one from a given rank.
         if rank == 0:
-            works = [dist.isend(Tensor(np.full(k, k)), 1, tag=k) for k in (1, 2, 3)]
-            works += [dist.isend(Tensor(np.full(4, k)), 1, tag=4) for k in (1, 2)]
+            works = [dist.isend(from_numpy(np.full(k, k)), 1, tag=k) for k in (1, 2, 3)]
+            works += [dist.isend(from_numpy(np.full(4, k)), 1, tag=4) for k in (1, 2)]
             assert all(w is not None and w.wait() for w in works)
         elif rank == 1:
-            parts = [Tensor(np.zeros(k, np.int64)) for k in (3, 1, 2, 4, 4)]
+            parts = [from_numpy(np.zeros(k, np.int64)) for k in (3, 1, 2, 4, 4)]
             first = dist.irecv(parts[3], 0, tag=4)
             assert dist.recv(parts[4], tag=4) == 0
             for k in range(3):

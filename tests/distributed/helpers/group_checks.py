@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from distgrad import from_numpy
+from distgrad.ops.creation import from_array
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # as a program under mpirun
 
 import distgrad as dg
@@ -21,11 +24,11 @@ from tests.distributed.helpers.checks import defined, expected, raises, same, sa
 
 
 def numbers(rank: int, n: int, dtype: dtypes.dtype, shape: tuple[int, ...] | None = None) -> Tensor:
-    return Tensor(sample(rank, n, dtype).reshape(shape or (n,)))
+    return from_array(sample(rank, n, dtype).reshape(shape or (n,)))
 
 
 def rows_of(n: int, dtype: dtypes.dtype) -> list[Tensor]:
-    return [Tensor(np.zeros(n, dtype.np)) for _ in range(dist.get_world_size())]
+    return [from_numpy(np.zeros(n, dtype.np)) for _ in range(dist.get_world_size())]
 
 
 def check_every_dtype_and_operation_reduces() -> None:
@@ -44,11 +47,11 @@ def check_every_dtype_and_operation_reduces() -> None:
                 assert same(t._data, want if rank == size - 1 else sample(rank, n, dtype)), (dtype, op, n)
             n = 3 * size
             want = expected(op, [sample(r, n, dtype) for r in range(size)])[3 * rank : 3 * rank + 3]
-            out = Tensor(np.zeros(3, dtype.np))
+            out = from_numpy(np.zeros(3, dtype.np))
             dist.reduce_scatter_tensor(out, numbers(rank, n, dtype), op)
             assert same(out._data, want), (dtype, op)
-            out = Tensor(np.zeros(3, dtype.np))
-            dist.reduce_scatter(out, [Tensor(x) for x in sample(rank, n, dtype).reshape(size, 3)], op)
+            out = from_numpy(np.zeros(3, dtype.np))
+            dist.reduce_scatter(out, [from_numpy(x) for x in sample(rank, n, dtype).reshape(size, 3)], op)
             assert same(out._data, want), (dtype, op)
 
 
@@ -60,15 +63,15 @@ def check_every_dtype_is_gathered_and_scattered() -> None:
         dist.all_gather(rows, mine)
         assert all(same(row._data, x) for row, x in zip(rows, all_of_them, strict=True)), dtype
         for shape in ((6 * size,), (size, 6)):
-            table = Tensor(np.zeros(shape, dtype.np))
+            table = from_numpy(np.zeros(shape, dtype.np))
             dist.all_gather_into_tensor(table, mine)
             assert same(table._data, np.concatenate(all_of_them).reshape(shape)), dtype
         for root in range(size):
             rows = rows_of(6, dtype)
             dist.gather(mine, rows if rank == root else None, dst=root)
             assert rank != root or all(same(r._data, x) for r, x in zip(rows, all_of_them, strict=True)), dtype
-            out = Tensor(np.zeros(6, dtype.np))
-            dist.scatter(out, [Tensor(x) for x in all_of_them] if rank == root else None, src=root)
+            out = from_numpy(np.zeros(6, dtype.np))
+            dist.scatter(out, [from_numpy(x) for x in all_of_them] if rank == root else None, src=root)
             assert same(out._data, all_of_them[rank]), dtype
         dist.broadcast(mine, src=size - 1)
         assert same(mine._data, all_of_them[-1]), dtype
@@ -76,29 +79,29 @@ def check_every_dtype_is_gathered_and_scattered() -> None:
 
 def check_uneven_sizes() -> None:
     rank, size = dist.get_rank(), dist.get_world_size()
-    rows = [Tensor(np.zeros((r, 2), np.float32)) for r in range(size)]
-    dist.all_gather(rows, Tensor(np.full((rank, 2), rank, np.float32)))
+    rows = [from_numpy(np.zeros((r, 2), np.float32)) for r in range(size)]
+    dist.all_gather(rows, from_numpy(np.full((rank, 2), rank, np.float32)))
     assert all((row._data == r).all() for r, row in enumerate(rows))
-    rows = [Tensor(np.zeros((r + 1, 2), np.float32)) for r in range(size)]
-    dist.gather(Tensor(np.full((rank + 1, 2), rank, np.float32)), rows if rank == 0 else None)
+    rows = [from_numpy(np.zeros((r + 1, 2), np.float32)) for r in range(size)]
+    dist.gather(from_numpy(np.full((rank + 1, 2), rank, np.float32)), rows if rank == 0 else None)
     assert rank or all((row._data == r).all() for r, row in enumerate(rows))
-    out = Tensor(np.zeros(rank + 1))
-    dist.reduce_scatter(out, [Tensor(np.full(r + 1, r + rank + 0.0)) for r in range(size)])
+    out = from_numpy(np.zeros(rank + 1))
+    dist.reduce_scatter(out, [from_numpy(np.full(r + 1, r + rank + 0.0)) for r in range(size)])
     assert (out._data == size * rank + size * (size - 1) / 2).all()
 
 
 def check_all_to_all() -> None:
     rank, size = dist.get_rank(), dist.get_world_size()
-    outs = [Tensor(np.zeros((r + 1, 3))) for r in range(size)]
-    dist.all_to_all(outs, [Tensor(np.full((rank + 1, 3), 10 * rank + r + 0.0)) for r in range(size)])
+    outs = [from_numpy(np.zeros((r + 1, 3))) for r in range(size)]
+    dist.all_to_all(outs, [from_numpy(np.full((rank + 1, 3), 10 * rank + r + 0.0)) for r in range(size)])
     assert all((out._data == 10 * r + rank).all() for r, out in enumerate(outs))
-    flat = Tensor(np.arange(2 * size, dtype=np.int16) + 100 * rank)
-    out = Tensor(np.zeros(2 * size, np.int16))
+    flat = from_numpy(np.arange(2 * size, dtype=np.int16) + 100 * rank)
+    out = from_numpy(np.zeros(2 * size, np.int16))
     dist.all_to_all_single(out, flat)
     assert out.tolist() == [100 * r + 2 * rank + i for r in range(size) for i in range(2)]
     gives, takes = list(range(size)), [rank] * size  # nothing to rank 0
-    given = Tensor(np.repeat(np.arange(size), gives).reshape(-1, 1) + np.zeros((1, 2)) + 10 * rank)
-    taken = Tensor(np.zeros((rank * size, 2)))
+    given = from_numpy(np.repeat(np.arange(size), gives).reshape(-1, 1) + np.zeros((1, 2)) + 10 * rank)
+    taken = from_numpy(np.zeros((rank * size, 2)))
     dist.all_to_all_single(taken, given, takes, gives)
     assert taken._data[:, 1].tolist() == [10 * r + rank for r in range(size) for _ in range(rank)]
 
@@ -106,23 +109,23 @@ def check_all_to_all() -> None:
 def check_views_are_read_and_written() -> None:
     rank, size = dist.get_rank(), dist.get_world_size()
     base = np.zeros((size, 8), np.float32)
-    rows = [Tensor(base[r, ::2]) for r in range(size)]
-    dist.all_gather(rows, Tensor(np.full((4, 2), rank + 1, np.float32)[:, 0]))
+    rows = [from_array(base[r, ::2]) for r in range(size)]
+    dist.all_gather(rows, from_numpy(np.full((4, 2), rank + 1, np.float32)[:, 0]))
     assert base.sum() == 4 * size * (size + 1) / 2
     assert (base[:, 1::2] == 0).all()
     before = rows[0]._version
     dist.broadcast(rows[0], 0)
     assert rows[0]._version == before + 1
-    whole = Tensor(np.zeros((size, 6))[:, ::2])
-    dist.all_gather_into_tensor(whole, Tensor(np.full(3, rank + 1.0)))
+    whole = from_numpy(np.zeros((size, 6))[:, ::2])
+    dist.all_gather_into_tensor(whole, from_numpy(np.full(3, rank + 1.0)))
     assert whole._data[:, 0].tolist() == list(range(1, size + 1))
 
 
 def check_asynchronous_work() -> None:
     rank, size = dist.get_rank(), dist.get_world_size()
     n, total = 50_000, size * (size + 1) / 2
-    a, b, c = (Tensor(np.full(n, rank + 1.0)) for _ in range(3))
-    table, small = Tensor(np.zeros(size)), Tensor(np.full(1, rank + 1.0))
+    a, b, c = (from_numpy(np.full(n, rank + 1.0)) for _ in range(3))
+    table, small = from_numpy(np.zeros(size)), from_numpy(np.full(1, rank + 1.0))
     works = [
         dist.all_reduce(a, async_op=True),
         dist.broadcast(b, size - 1, async_op=True),
@@ -140,7 +143,7 @@ def check_asynchronous_work() -> None:
     assert (c._data == (rank + 1 if rank else total)).all()
     assert table.tolist() == list(range(1, size + 1))
     assert small.item() == total
-    t = Tensor(np.ones(3))
+    t = from_numpy(np.ones(3))
     work = dist.all_reduce(t, async_op=True)
     assert work is not None
     while not work.is_completed():
@@ -151,32 +154,32 @@ def check_asynchronous_work() -> None:
 def check_messages_between_two_ranks() -> None:
     rank, size = dist.get_rank(), dist.get_world_size()
     with raises(ValueError, "should not be the same as the rank of the current process"):
-        dist.send(Tensor(np.zeros(1)), rank)
+        dist.send(from_numpy(np.zeros(1)), rank)
     with raises(ValueError, "tag must be 0 to 16383, got 16384"):
-        dist.isend(Tensor(np.zeros(1)), rank, tag=16384)
+        dist.isend(from_numpy(np.zeros(1)), rank, tag=16384)
     if size == 1:
         return
     right, left = (rank + 1) % size, (rank - 1) % size
     for n in (0, 1, 100_000):  # the last waits for its receiver in most MPIs
         for dtype in (dg.float32, dg.bfloat16, dg.bool):
-            got = Tensor(np.zeros(n, dtype.np))
+            got = from_numpy(np.zeros(n, dtype.np))
             ops = [dist.P2POp(dist.isend, numbers(rank, n, dtype), right), dist.P2POp(dist.irecv, got, left, tag=0)]
             works = dist.batch_isend_irecv(ops)
             assert all(work.wait() for work in works)
             assert same(got._data, sample(left, n, dtype))
             assert works[1].source_rank() == left
     # Receives that were started first get what was sent first, in whatever order they are waited for.
-    first, second = Tensor(np.zeros(1)), Tensor(np.zeros(1))
+    first, second = from_numpy(np.zeros(1)), from_numpy(np.zeros(1))
     receives = [dist.irecv(first, left, tag=7), dist.irecv(second, left, tag=7)]
-    sends = [dist.isend(Tensor(np.full(1, x)), right, tag=7) for x in (1.0, 2.0)]
+    sends = [dist.isend(from_numpy(np.full(1, x)), right, tag=7) for x in (1.0, 2.0)]
     for work in (receives[1], receives[0], *sends):
         assert work is not None
         work.wait()
     assert (first.item(), second.item()) == (1, 2)
     if rank:
-        dist.send(Tensor(np.full(2, rank)), 0, tag=16383)
+        dist.send(from_numpy(np.full(2, rank)), 0, tag=16383)
     else:
-        got = Tensor(np.zeros(2, np.int64))
+        got = from_numpy(np.zeros(2, np.int64))
         senders = []
         for _ in range(size - 1):
             senders.append(dist.recv(got, tag=16383))
@@ -232,7 +235,7 @@ def check_groups() -> None:
             assert (dist.get_rank(group), dist.get_world_size(group)) == (-1, -1)
             with warnings.catch_warnings(record=True) as seen:
                 warnings.simplefilter("always")
-                assert dist.all_reduce(Tensor(np.ones(1)), group=group) is None
+                assert dist.all_reduce(from_numpy(np.ones(1)), group=group) is None
             if dist.get_backend() != "threads":  # whose warnings are recorded by all together
                 assert f"Running all_reduce on global rank {rank} which does not" in str(seen[0].message)
             continue
@@ -243,13 +246,13 @@ def check_groups() -> None:
         with raises(ValueError, f"Global rank {size} is not part of group"):
             dist.get_group_rank(group, size)
         for n in (3, 50_000):
-            t = Tensor(np.full(n, rank + 1.0))
+            t = from_numpy(np.full(n, rank + 1.0))
             dist.all_reduce(t, group=group)
             assert (t._data == sum(r + 1 for r in ranks)).all()
-        t = Tensor(np.full(2, rank))
+        t = from_numpy(np.full(2, rank))
         dist.broadcast(t, src=ranks[-1], group=group)
         assert (t._data == ranks[-1]).all()
-        t = Tensor(np.full(2, rank))
+        t = from_numpy(np.full(2, rank))
         dist.broadcast(t, group_src=0, group=group)
         assert (t._data == ranks[0]).all()
         found: list[Any] = [None] * len(ranks)
@@ -259,9 +262,9 @@ def check_groups() -> None:
         dist.monitored_barrier(group)
         if len(ranks) > 1 and me < 2:
             if me == 0:
-                dist.send(Tensor(np.full(1, rank)), ranks[1], group)
+                dist.send(from_numpy(np.full(1, rank)), ranks[1], group)
             else:
-                assert dist.recv(Tensor(np.zeros(1, np.int64)), group=group) == ranks[0]
+                assert dist.recv(from_numpy(np.zeros(1, np.int64)), group=group) == ranks[0]
         with raises(ValueError, f"src={size} does not exist in the group: its ranks are"):
             dist.broadcast(t, src=size, group=group)
         with raises(ValueError, "Can't specify both group_src and src"):
@@ -276,7 +279,7 @@ def check_groups_work_beside_each_other() -> None:
     """Operations of different groups are waited for in different orders."""
     rank, size = dist.get_rank(), dist.get_world_size()
     one, two = dist.new_group(), dist.new_group()
-    a, b = Tensor(np.full(60_000, rank + 1.0)), Tensor(np.full(60_000, rank + 2.0))
+    a, b = from_numpy(np.full(60_000, rank + 1.0)), from_numpy(np.full(60_000, rank + 2.0))
     works = [dist.all_reduce(a, group=one, async_op=True), dist.all_reduce(b, group=two, async_op=True)]
     for work in reversed(works) if rank % 2 else works:
         assert work is not None
@@ -297,23 +300,23 @@ def check_groups_work_beside_each_other() -> None:
 
 def check_bad_arguments_are_refused_before_anything_is_sent() -> None:
     rank, size = dist.get_rank(), dist.get_world_size()
-    one = Tensor(np.zeros(1))
+    one = from_numpy(np.zeros(1))
     with raises(ValueError, "Must specify src or group_src"):
         dist.broadcast(one)
     with raises(ValueError, "Invalid usage of tensors with different dtypes"):
-        dist.all_gather([Tensor(np.zeros(1, np.float32))] * size, one)
+        dist.all_gather([from_numpy(np.zeros(1, np.float32))] * size, one)
     with raises(ValueError, "must be specified on dest" if rank == 0 else "must NOT be specified on non-dest"):
         dist.gather(one, [one] * size if rank else None)
     with raises(ValueError, "must be specified on source rank" if rank == 0 else "must NOT be specified on non-source"):
         dist.scatter(one, [one] * size if rank else None)
     with raises(ValueError, "output tensor size must be equal to world_size times input"):
-        dist.all_gather_into_tensor(Tensor(np.zeros(size + 1)), one)
+        dist.all_gather_into_tensor(from_numpy(np.zeros(size + 1)), one)
     with raises(TypeError, "output tensor must have the same type"):
-        dist.all_gather_into_tensor(Tensor(np.zeros(size, np.float32)), one)
+        dist.all_gather_into_tensor(from_numpy(np.zeros(size, np.float32)), one)
     with raises(ValueError, "input tensor must be the same size as output size times"):
-        dist.reduce_scatter_tensor(one, Tensor(np.zeros(size + 1)))
+        dist.reduce_scatter_tensor(one, from_numpy(np.zeros(size + 1)))
     with raises(ValueError, "do not add up to the input's first dimension, 4"):
-        dist.all_to_all_single(one, Tensor(np.zeros(4)), None, [3] + [0] * (size - 1))
+        dist.all_to_all_single(one, from_numpy(np.zeros(4)), None, [3] + [0] * (size - 1))
     with raises(TypeError, "`input_list` to be a list of Tensors, got Tensor"):
         dist.reduce_scatter(one, one)  # type: ignore[arg-type]
     with raises(ValueError, "Invalid ``op``"):

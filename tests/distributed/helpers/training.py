@@ -10,7 +10,7 @@ import numpy as np
 
 import distgrad as dg
 import distgrad.distributed as dist
-from distgrad import nn, registry
+from distgrad import from_numpy, nn, registry
 from distgrad.autograd import Tensor
 from distgrad.nn.parallel import DistributedDataParallel
 
@@ -93,7 +93,7 @@ def alone(names: Sequence[str]) -> dict[str, list[np.ndarray]]:
     for i, name in enumerate(names):
         blank = [np.empty(p.shape) for p in Branching(3).parameters()]
         for array in found.setdefault(name, blank):
-            dist.broadcast(Tensor(array), i % size)
+            dist.broadcast(from_numpy(array), i % size)
     return found
 
 

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import distgrad.distributed as dist
-from distgrad import registry
-from distgrad.autograd import Tensor
+from distgrad import from_numpy, registry
 from distgrad.distributed.process_groups.default_group import get_group
 from tests.helpers.ranks import run_ranks
 
@@ -38,8 +37,8 @@ def test_public_names_are_sorted_and_exist() -> None:
     "call",
     [
         dist.get_rank, dist.get_world_size, dist.get_local_rank, dist.get_backend, dist.barrier,
-        dist.destroy_process_group, lambda: dist.all_reduce(Tensor(np.zeros(1))),
-        lambda: dist.broadcast(Tensor(np.zeros(1)), 0),
+        dist.destroy_process_group, lambda: dist.all_reduce(from_numpy(np.zeros(1))),
+        lambda: dist.broadcast(from_numpy(np.zeros(1)), 0),
     ],
 )  # fmt: skip
 def test_before_init_pytorchs_error(call: Callable[[], Any]) -> None:
@@ -82,7 +81,7 @@ def test_without_a_launcher_the_default_is_one_process(serial: None) -> None:
     group = get_group()
     assert (group.rank(), group.size()) == (0, 1)
     assert repr(group) == "ProcessGroup(backend='serial', rank=0, size=1)"
-    t = Tensor(np.arange(3.0))
+    t = from_numpy(np.arange(3.0))
     dist.all_reduce(t)
     dist.all_reduce(t, op=dist.ReduceOp.AVG, group=group)
     assert t._data.tolist() == [0, 1, 2]
@@ -169,7 +168,7 @@ def test_a_worker_thread_sees_the_group_of_its_process(serial: None) -> None:
 
 
 def test_all_reduce_counts_as_an_in_place_write(serial: None) -> None:
-    t = Tensor(np.ones(3))
+    t = from_numpy(np.ones(3))
     t._bump()
     before = t._version
     dist.all_reduce(t)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import distgrad.distributed as dist
-from distgrad import registry
-from distgrad.autograd import Tensor
+from distgrad import from_numpy, registry
 from distgrad.distributed.process_groups.default_group import get_group
 from distgrad.distributed.reliability.model_agreement import check_same_model
 from distgrad.nn import Linear
@@ -21,7 +20,7 @@ Entry = tuple[str, Any]
 
 
 def entry(name: str, *shape: int, dtype: Any = np.float32, frozen: bool = False) -> Entry:
-    t = Tensor(np.zeros(shape, dtype))
+    t = from_numpy(np.zeros(shape, dtype))
     if not frozen:
         t.requires_grad_()
     return name, t

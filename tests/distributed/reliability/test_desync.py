@@ -12,8 +12,7 @@ import pytest
 
 import distgrad as dg
 import distgrad.distributed as dist
-from distgrad import nn, optim, registry
-from distgrad.autograd import Tensor
+from distgrad import from_numpy, nn, optim, registry
 from distgrad.distributed.communication.communicator import Communicator
 from distgrad.distributed.communication.errors import DistError
 from distgrad.distributed.process_groups.default_group import get_group
@@ -107,10 +106,10 @@ def test_messages_of_a_group_name_global_ranks(monkeypatch: pytest.MonkeyPatch) 
         dist.init_process_group("threads")
         group, rank = dist.new_group([1, 2]), dist.get_rank()
         if rank == 1:
-            dist.send(Tensor(np.zeros(2)), 2, group)
+            dist.send(from_numpy(np.zeros(2)), 2, group)
         if rank == 2:
             with pytest.raises(checked_communicator.DesyncError) as caught:
-                dist.recv(Tensor(np.zeros(1)), group=group)
+                dist.recv(from_numpy(np.zeros(1)), group=group)
             return str(caught.value)
         return ""
 
@@ -124,12 +123,14 @@ import time
 from datetime import timedelta
 import numpy as np
 import distgrad.distributed as dist
+from distgrad import from_numpy
 from distgrad.autograd import Tensor
+from distgrad.ops.creation import from_array
 dist.init_process_group("mpi", timeout=timedelta(seconds=2))
 dist.barrier()
 if dist.get_rank() == 1:
     time.sleep(1000)
-dist.all_reduce(Tensor(np.zeros(3)))
+dist.all_reduce(from_numpy(np.zeros(3)))
 """, env={"DISTGRAD_DEBUG": "detail"})
     assert job.returncode != 0, job
     assert "operation 2 of the group of ranks 0, 1, 2, Allreduce SUM of shape (3,) and dtype float64" in job.stderr, job
@@ -237,9 +238,9 @@ def test_groups_are_compared_among_their_members(monkeypatch: pytest.MonkeyPatch
         group = dist.new_group([1, 2])
         if rank == 0:
             return "outside"
-        dist.all_reduce(Tensor(np.zeros(2)), group=group)
+        dist.all_reduce(from_numpy(np.zeros(2)), group=group)
         with pytest.raises(checked_communicator.DesyncError) as caught:
-            dist.all_reduce(Tensor(np.zeros(rank)), group=group)
+            dist.all_reduce(from_numpy(np.zeros(rank)), group=group)
         return str(caught.value)
 
     outside, *told = Threads.run(3, main)

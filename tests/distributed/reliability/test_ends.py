@@ -180,16 +180,16 @@ def test_a_rank_that_vanishes_with_code_0_is_no_success(ranks: int, tmp_path: Pa
 
 KILLED = {
     "all_reduce": "train(100_000)",
-    "recv": "dist.recv(Tensor(np.ones(3)), 1)",
-    "recv from any": "dist.recv(Tensor(np.ones(3)))",
+    "recv": "from distgrad import from_numpy\ndist.recv(from_numpy(np.ones(3)), 1)",
+    "recv from any": "from distgrad import from_numpy\ndist.recv(from_numpy(np.ones(3)))",
     "the end": "time.sleep(1)",
     "step": """
-from distgrad import nn, optim
+from distgrad import from_numpy, nn, optim
 model = nn.parallel.DistributedDataParallel(nn.Linear(300, 300))
 optimizer = optim.Adam(model.parameters())
 while True:
     optimizer.zero_grad()
-    model(Tensor(np.ones((8, 300), np.float32))).sum().backward()
+    model(from_numpy(np.ones((8, 300), np.float32))).sum().backward()
     optimizer.step()
 """,
 }

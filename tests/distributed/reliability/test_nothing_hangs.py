@@ -19,14 +19,16 @@ import sys, threading, time, warnings
 from datetime import timedelta
 import numpy as np
 import distgrad.distributed as dist
+from distgrad import from_numpy
 from distgrad.autograd import Tensor
+from distgrad.ops.creation import from_array
 warnings.simplefilter("ignore", RuntimeWarning)
 
 dist.init_process_group("mpi", exit_timeout=timedelta(seconds=100))
 rank, size = dist.get_rank(), dist.get_world_size()
 
 def step(i):
-    dist.all_reduce(Tensor(np.ones(100_000 if i % 2 else 10)))
+    dist.all_reduce(from_numpy(np.ones(100_000 if i % 2 else 10)))
 
 def train(steps):
     for i in range(steps):
@@ -189,10 +191,12 @@ WATCHED = """
 import os, signal, threading, time
 import numpy as np
 import distgrad.distributed as dist
+from distgrad import from_numpy
 from distgrad.autograd import Tensor
+from distgrad.ops.creation import from_array
 dist.init_process_group("mpi")
 rank, size = dist.get_rank(), dist.get_world_size()
-dist.all_reduce(Tensor(np.ones(10, np.float32)))
+dist.all_reduce(from_numpy(np.ones(10, np.float32)))
 
 def lost_in_thought():
     time.sleep(1000)
@@ -208,7 +212,7 @@ def test_f4_a_sleeping_rank_is_named_with_its_stacks_and_last_operation(size: in
 if rank == 1:
     threading.Thread(target=lost_in_thought, name="helper", daemon=True).start()
     lost_in_thought()
-dist.all_reduce(Tensor(np.ones(100_000)))
+dist.all_reduce(from_numpy(np.ones(100_000)))
 """, env={"DISTGRAD_TIMEOUT": "2"})
     fails(
         job,
@@ -232,9 +236,9 @@ def test_f4_different_collectives_are_named() -> None:
 from distgrad_communicators.mpi import agreement
 agreement.PATIENCE = 1000
 if rank == 1:
-    dist.broadcast(Tensor(np.ones(10)), 0)
+    dist.broadcast(from_numpy(np.ones(10)), 0)
 else:
-    dist.all_reduce(Tensor(np.ones(100_000)))
+    dist.all_reduce(from_numpy(np.ones(100_000)))
 time.sleep(1000)
 """, env={"DISTGRAD_TIMEOUT": "2"})
     fails(job, "is not the same on all ranks: Allreduce SUM; Bcast from 0", "stacks of rank 1:")
