@@ -28,7 +28,7 @@ class FusedSeveral(Fused):
 
     reads_result = False  # whether backward reads the first result, which then must not be written to
 
-    def pull(self, node: Node, g: list[Array], wanted: Any, outs: Any = None) -> list[Any]:  # type: ignore[override]
+    def pull(self, node: Node, g: list[Array], wanted: Any, outs: Any = None) -> list[Any]:
         raw = saved_arrays(node)
         ans, kept = node.ans
         xp = np if ans.__class__ is np.ndarray else module_of((ans,))
@@ -88,7 +88,9 @@ def _call(prim: FusedSeveral) -> Callable[..., Any]:
     return call
 
 
-def fused_several(*, reference: Callable[..., Any], inputs: int, grad_name: Any = None, reads_result: bool = False) -> Any:
+def fused_several(
+    *, reference: Callable[..., Any], inputs: int, grad_name: Any = None, reads_result: bool = False
+) -> Any:
     """Declare a :class:`FusedSeveral` whose first ``inputs`` arguments are tensors or None, and whose backward reads
     the memory of the first result, if ``reads_result``; give its backward with ``@name.defbackward``."""
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 from ...autograd import Tensor
 from ...ops.ranges import arange
 
-__all__ = ["PackedSequence"]
+__all__ = ["PackedSequence", "inverse"]
 
 
 class _Packed(NamedTuple):

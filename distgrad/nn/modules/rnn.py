@@ -16,7 +16,7 @@ from ..base.module import Module
 from ..parameter import Parameter
 from .packed_sequence import PackedSequence
 
-__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
+__all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase"]
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
@@ -221,8 +221,8 @@ class RNNBase(Module):
 class RNN(RNNBase):
     """h ← tanh(W_ih x + b_ih + W_hh h + b_hh), step by step (Elman 1990, doi:10.1207/s15516709cog1402_1).
 
-    ``rnn(input, hx)`` and the arguments are those of :class:`LSTM` without ``proj_size``, but ``hx`` and the last states
-    are one tensor, and:
+    ``rnn(input, hx)`` and the arguments are those of :class:`LSTM` without ``proj_size``, but ``hx`` and the last
+    states are one tensor, and:
 
     Args:
         nonlinearity: ``"tanh"`` or ``"relu"``; ValueError else.
@@ -252,9 +252,10 @@ class LSTM(RNNBase):
     forgetting of Gers et al. 2000): c ← σ(f) c + σ(i) tanh(g), h ← σ(o) tanh(c), where each of i, f, g and o is
     W_i x + b_i + V_i h + d_i with its own weights.
 
-    ``lstm(input, hx)``: (L, N, input_size), with ``batch_first`` (N, L, input_size), without batch (L, input_size), or a
-    :class:`~distgrad.nn.utils.rnn.PackedSequence`; and states (h, c), by default zero, each of (layers · directions, N,
-    size).  It gives the h of all steps, of the last layer, in the form of the input, and the last states.
+    ``lstm(input, hx)``: (L, N, input_size), with ``batch_first`` (N, L, input_size), without batch (L, input_size), or
+    a :class:`~distgrad.nn.utils.rnn.PackedSequence`; and states (h, c), by default zero, each of
+    (layers · directions, N, size).  It gives the h of all steps, of the last layer, in the form of the input, and the
+    last states.
 
     Args:
         input_size, hidden_size: the sizes of x and c.
@@ -288,8 +289,8 @@ class GRU(RNNBase):
     """Gated recurrent units (Cho et al. 2014, arXiv:1406.1078): h ← (1 - z) n + z h, with r and z the sigmoids of
     W x + b + V h + d, and n = tanh(W x + b + r (V h + d)), each with its own weights.
 
-    ``gru(input, hx)`` and the arguments are those of :class:`LSTM` without ``proj_size``, but ``hx`` and the last states
-    are one tensor; the weights are in the order r, z, n.
+    ``gru(input, hx)`` and the arguments are those of :class:`LSTM` without ``proj_size``, but ``hx`` and the last
+    states are one tensor; the weights are in the order r, z, n.
 
     >>> gru = nn.GRU(3, 4)
     >>> output, h = gru(torch.ones(5, 3))

@@ -168,7 +168,7 @@ def pad_sequence(
     steps, tail = max(len(s) for s in given), given[0].shape[1:]
     for s in given:
         if s.shape[1:] != tail:
-            raise RuntimeError(f"pad_sequence: sizes behind the first must agree, got {list(tail)} and {[*s.shape[1:]]}")
+            raise RuntimeError(f"pad_sequence: sizes behind the first must agree: {list(tail)} and {[*s.shape[1:]]}")
     parts: list[Any] = []
     for s in given:
         fill = [s.new_full((steps - len(s), *tail), padding_value)] if len(s) < steps else []

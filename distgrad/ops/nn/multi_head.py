@@ -16,7 +16,7 @@ from .linear import linear
 from .padding import pad
 from .softmax import softmax
 
-__all__ = ["multi_head_attention_forward"]
+__all__ = ["additive", "multi_head_attention_forward"]
 
 
 def additive(mask: Tensor | None, name: str, other: Any, other_name: str, dtype: Any, check: bool = True) -> Any:

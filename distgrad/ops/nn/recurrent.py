@@ -102,7 +102,7 @@ def _scan(step: Any, states: tuple[Any, ...], sizes: tuple[int, ...], reverse: b
     return cat([total[start] for start in sorted(total)]), *states
 
 
-# --- long short-term memory (Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735) --------------------------
+# --- long short-term memory (Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735) -------------------------
 
 
 def _lstm_reference(
@@ -136,7 +136,7 @@ def lstm(xp, x, h, c, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse):
     factor, summand = _gate_shape(xp, n, x.dtype)
     gates = _from_input(xp, x, w_ih, b_ih, b_hh)
     cells, curved, inner = (xp.empty((len(x), n), x.dtype) for _ in range(3))
-    out = inner if w_hr is None else xp.empty((len(x), len(w_hr)), x.dtype)
+    out: Any = inner if w_hr is None else xp.empty((len(x), len(w_hr)), x.dtype)
     room, part, w = xp.empty((len(h), 4 * n), x.dtype), xp.empty((len(h), n), x.dtype), w_hh.T
     for k, (start, m) in enumerate(steps):
         rows = slice(start, start + m)
@@ -156,7 +156,7 @@ def lstm(xp, x, h, c, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse):
     return ans, (gates, cells, curved, inner, out)
 
 
-def _wide_all(*arrays: Any) -> list[Any]:
+def _wide_all(*arrays: Any) -> Any:
     return [None if a is None else wide(a) for a in arrays]
 
 
@@ -201,7 +201,7 @@ def _lstm_backward(xp, gs, ans, kept, wanted, x, h, c, w_ih, w_hh, b_ih, b_hh, w
     dx, dw, du, db, dv = _gradients(
         xp, [wanted[i] for i in (0, 3, 4, 5, 6)], d, d, x, lambda: _all_before(xp, out, steps, h), w_ih
     )
-    dr = xp.matmul(projected.T, inner) if wanted[7] is not None else None
+    dr = xp.matmul(projected.T, inner) if projected is not None and wanted[7] is not None else None
     return _cast([dx, dh, dc, dw, du, db, dv, dr], wanted, given)
 
 
