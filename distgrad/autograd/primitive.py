@@ -63,6 +63,7 @@ class Primitive:
         plans: for each set of inputs that want a gradient (a bit mask) what to save.
     """
 
+    ufunc: np.ufunc | None = None  # that computes floats of one type in NumPy, just as ``forward`` does
     refuse: Callable[[Any], None] | None = None  # raises for operands, as given, of types that it does not take
     public: tuple[str, tuple[str, ...]] | None = None  # the function that users call in its place, and its arguments
 
@@ -295,7 +296,7 @@ def clone(xp: Any, x: Array) -> Array:
     >>> x
     tensor([1.])
     """
-    return x.copy()
+    return x.copy(order="K")
 
 
 clone.defvjp(lambda g, ans, x: g, saves="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from types import CodeType
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ Rule = Callable[..., Any]
 
 def code_of(function: Callable[..., Any]) -> CodeType:
     """The code of a Python function, of a decorated one what it decorates."""
-    return getattr(function, "__wrapped__", function).__code__
+    return inspect.unwrap(function).__code__
 
 
 def parameters_of(function: Callable[..., Any]) -> tuple[str, ...]:

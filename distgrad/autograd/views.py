@@ -283,6 +283,20 @@ def _before(x: Tensor) -> Tensor:
         return Tensor._wrap(x._data.copy(), x._node)
 
 
+def _is_simple(data: Any, args: tuple[Any, ...]) -> bool:
+    """Whether ``args`` are but numbers that float32 holds, and tensors in the type and shape of the CPU's ``data``."""
+    if data.__class__ is not np.ndarray or data.dtype.char not in "fd" or overlaps(data):
+        return False
+    for a in args:
+        if a.__class__ in TENSORS:
+            other = a._data
+            if other.__class__ is not np.ndarray or other.dtype is not data.dtype or other.shape != data.shape:
+                return False
+        elif (a.__class__ is not float and a.__class__ is not int) or not -1e38 < a < 1e38:
+            return False
+    return True
+
+
 def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], watch: Any = ()) -> Tensor:
     """``x`` becomes ``prim(x, *args)``, in its own memory, recorded if anything involved requires grad; options in
     ``args`` may be of the tensors to ``watch``."""
@@ -294,7 +308,13 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], w
     recorded = _ready(x, inputs[:n])
     edges = tuple([a._node if a.__class__ in TENSORS else None for a in inputs[:n]])
     data = x._data
-    xp, raw = unify(prim, inputs[:n], [a._data if a.__class__ in TENSORS else a for a in inputs[:n]])
+    arrays = [a._data if a.__class__ in TENSORS else a for a in inputs[:n]]
+    simple = prim.ufunc is not None and not kwargs and _is_simple(data, args)
+    if simple and not recorded:
+        prim.ufunc(*arrays, out=_writable(data))
+        x._bump()
+        return x
+    xp, raw = (np, arrays) if simple else unify(prim, inputs[:n], arrays)
     if xp is None:
         return write(prim, x, (*raw[1:], *inputs[n:]), kwargs, watch)
     repeated = overlaps(data)

@@ -9,6 +9,8 @@ from .._arguments import checked
 from .._names import absent as _absent
 from ..autograd import Tensor
 from ..autograd.tensor import TENSORS as _TENSORS
+from ..dtypes import int64 as _int64
+from ..ops.creation import zeros as _zeros
 from ..ops.elementwise import sigmoid, tanh
 from ..ops.nn.activation import (
     celu,
@@ -111,7 +113,6 @@ from ..ops.nn.pooling import (
 from ..ops.nn.random_activation import alpha_dropout, feature_alpha_dropout, gumbel_softmax, rrelu
 from ..ops.nn.softmax import log_softmax, softmax, softmin
 from ..ops.norms import norm
-from ..ops.ranges import arange
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
@@ -215,7 +216,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
             num_classes = high + 1
         elif high >= num_classes:
             raise RuntimeError(f"Class values must be smaller than num_classes ({num_classes}), the largest is {high}.")
-    return (tensor.unsqueeze(-1) == arange(num_classes, device=tensor.device)).long()
+    return _zeros(*tensor.shape, num_classes, dtype=_int64, device=tensor.device).scatter_(-1, tensor.unsqueeze(-1), 1)
 
 
 def __getattr__(name: str) -> _Any:

@@ -11,6 +11,7 @@ from .. import dtypes
 from .._arguments import checked
 from ..autograd import Tensor, primitive
 from ..autograd.views import write
+from ._choosing import chosen
 from ._declare import method, noun, unknown
 from .arithmetic import mul
 from .elementwise import atan2, cos, imag, real, sin
@@ -68,7 +69,7 @@ def polar(abs: Tensor, angle: Tensor) -> Tensor:
 @primitive(promote="float", grad_name="AngleBackward0")
 def _half_turn(xp, x):
     """The angle of real numbers: 0 or, below 0, half a turn; NaN of NaN."""
-    return xp.where(x < 0, x.dtype.type(math.pi), xp.where(x == x, x.dtype.type(0), x))
+    return chosen(xp, x < 0, math.pi, chosen(xp, x == x, 0.0, x))
 
 
 _half_turn.defvjp(lambda g, ans, x: g * 0, saves="")

@@ -12,8 +12,10 @@ from .._arguments import checked, is_number, misfit
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
 from ..autograd.views import write
+from ._choosing import chosen
 from ._declare import Number, Operand, in_type_of, method, noun, numbers_first, raw, unknown, wide
 from ._numbers import fitting
+from ._pieces import in_pieces
 from .elementwise import log
 from .selection import where
 
@@ -28,6 +30,7 @@ def _add(xp, x, y):
     return xp.add(x, y)
 
 
+_add.primitive.ufunc = np.add
 _add.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: g, saves="")
 
 
@@ -58,6 +61,7 @@ def _not_of_bools(operands: Any) -> None:
 
 
 _sub.primitive.refuse = _not_of_bools
+_sub.primitive.ufunc = np.subtract
 _sub.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g, saves="")
 
 
@@ -71,6 +75,7 @@ def mul(xp, x, y):
     return xp.multiply(x, y)
 
 
+mul.primitive.ufunc = np.multiply
 mul.defvjp(
     lambda g, ans, x, y: g * y.conjugate(),
     lambda g, ans, x, y: g * x.conjugate(),
@@ -272,6 +277,7 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
 
 
 @primitive(promote="same", grad_name=lambda node: f"LerpBackward{int(hasattr(node.args[2], 'shape'))}")
+@in_pieces
 def _lerp(xp, x, end, weight):
     kind = x.dtype
     x, end, weight = wide(x), wide(end), wide(weight)
@@ -298,6 +304,7 @@ def _by(x: Any, value: Any) -> Any:
 
 
 @primitive(promote="same", grad_name="AddcmulBackward0")
+@in_pieces
 def _addcmul(xp, x, a, b, value):
     kind = x.dtype if hasattr(x, "dtype") else a.dtype
     if kind.kind in "biu":
@@ -337,7 +344,7 @@ def xlogy(xp, x, y):
     if given.dtype.kind == "c":
         raise unknown("xlogy", given)
     logs = xp.log(y) if backend.is_array(y) else xp.asarray(np.log(y)).astype(x.dtype)
-    return xp.where((x == 0) & (y == y), 0.0, x * logs)
+    return chosen(xp, (x == 0) & (y == y), 0.0, x * logs)
 
 
 def _xlogy_first(g: Any, x: Any, y: Any) -> Any:
@@ -355,6 +362,7 @@ xlogy.defvjp(
 
 
 @primitive(promote="same", grad_name="AddcdivBackward0")
+@in_pieces
 def _addcdiv(xp, x, a, b, value):
     kind = x.dtype if hasattr(x, "dtype") else a.dtype
     return (wide(x) + wide(a) * value / wide(b)).astype(kind, copy=False)

@@ -15,6 +15,7 @@ from ..autograd.primitive import copy as _copy, zeros_as
 from ..autograd.recording import tensors_in, watched
 from ..autograd.tensor import TENSORS
 from ..autograd.views import _writable, overlaps, wants_grad, write
+from ._choosing import chosen
 from ._declare import Operand, method
 from ._index import Steps, clean, explain, is_basic
 from ._numbers import fitting
@@ -91,7 +92,7 @@ def zero_(self: Tensor) -> Tensor:
 
 @primitive(grad_name="MaskedFillBackward0")
 def _masked_fill(xp, x, value, mask):
-    return xp.where(mask, xp.asarray(value).astype(x.dtype), x)
+    return chosen(xp, mask, xp.asarray(value).astype(x.dtype), x)
 
 
 _masked_fill.defvjp(

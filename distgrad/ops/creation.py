@@ -12,7 +12,7 @@ import numpy as np
 from .. import backend, dtypes
 from .._arguments import checked
 from ..autograd import Size, Tensor
-from ..autograd.memory_format import laid
+from ..autograd.memory_format import laid, preserve_format
 from ..autograd.tensor import TENSORS, taken
 from ._declare import Device, DType, Number, aside, raw, sized, sizes
 from ._numbers import converted, fitting
@@ -301,6 +301,14 @@ def full(
     )
 
 
+def _strided_as(x: Any, made: Any) -> Any:
+    """``made`` with its elements in the order in which those of ``x`` lie."""
+    with backend.where_it_lies(made):
+        out = backend.array_module(made).empty_like(x if x.__class__ is made.__class__ else made, made.dtype, order="K")
+        out[...] = made
+        return out
+
+
 def _like(name: str, make: Any, doc: str) -> Callable[..., Tensor]:
     def like(
         input: Tensor, *args: Any, dtype: DType = None, layout: Any = None, device: Device = None,
@@ -311,8 +319,11 @@ def _like(name: str, make: Any, doc: str) -> Callable[..., Tensor]:
             tuple(raw(input).shape), *args, dtype=dtype or input.dtype,
             device=device if device is not None else input.device, requires_grad=requires_grad, **names,
         )  # fmt: skip
-        if memory_format is not None and memory_format.rank:
-            made._data = laid(None, made._data, memory_format)
+        if memory_format is not None and memory_format is not preserve_format:
+            if memory_format.rank:
+                made._data = laid(None, made._data, memory_format)
+        elif not raw(input).flags.c_contiguous:
+            made._data = _strided_as(raw(input), made._data)
         return made
 
     like.__name__ = like.__qualname__ = name

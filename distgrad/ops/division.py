@@ -8,6 +8,7 @@ import numpy as np
 
 from ..autograd import Tensor, primitive
 from ..autograd.views import write
+from . import _float32
 from ._declare import Operand, method, unknown
 from .powers import reciprocal
 
@@ -26,6 +27,7 @@ _div.defvjp(
 )
 
 
+_div.primitive.ufunc = np.true_divide
 _div.primitive.wide_number = True
 
 
@@ -93,7 +95,7 @@ def floor_divide(xp, x, y):
     tensor([ 3, -4])
     """
     _not_by_zero(xp, x, y, "div_floor")
-    return xp.floor_divide(x, y)
+    return _float32.floor_divide(xp, x, y)
 
 
 def _no_gradient(g, ans, x, y):
@@ -109,7 +111,7 @@ floor_divide.primitive.wide_number = True
 @primitive(promote="same", grad_name="DivBackward1")
 def _floor_divide(xp, x, y):
     _not_by_zero(xp, x, y, "div_floor")
-    return xp.floor_divide(x, y)
+    return _float32.floor_divide(xp, x, y)
 
 
 _floor_divide.defvjp(lambda g, ans, x, y: g * 0, lambda g, ans, x, y: g * 0, saves="")
@@ -141,7 +143,7 @@ def remainder(xp, x, y):
     tensor([3., 1.])
     """
     _not_by_zero(xp, x, y, "remainder")
-    return xp.remainder(x, y)
+    return _float32.remainder(xp, x, y)
 
 
 remainder.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _floor_divide(x, y), saves=("", "x y"))
@@ -155,7 +157,7 @@ def fmod(xp, x, y):
     tensor([ 3., -3.])
     """
     _not_by_zero(xp, x, y, "fmod")
-    return xp.fmod(x, y)
+    return _float32.fmod(xp, x, y)
 
 
 fmod.defvjp(lambda g, ans, x, y: g, lambda g, ans, x, y: -g * _trunc_divide(x, y), saves=("", "x y"))

@@ -9,7 +9,9 @@ import numpy as np
 
 from .._arguments import checked
 from ..autograd import Tensor, primitive
+from . import _float32
 from ._declare import attach, in_type_of, unknown
+from ._pieces import in_pieces
 from .selection import where
 
 __all__ = [
@@ -44,7 +46,7 @@ def exp2(xp, x):
     return xp.exp2(x)
 
 
-exp2.defvjp(lambda g, ans, x: g * ans.conj() * math.log(2), saves="ans")
+exp2.defvjp(in_pieces(lambda g, ans, x: g * ans.conj() * math.log(2)), saves="ans")
 
 
 @primitive("expm1", promote="float")
@@ -54,10 +56,10 @@ def expm1(xp, x):
     >>> torch.expm1(torch.tensor([0.0, 1.0]))
     tensor([0.0000, 1.7183])
     """
-    return xp.expm1(x)
+    return _float32.expm1(xp, x)
 
 
-expm1.defvjp(lambda g, ans, x: g * (ans + 1).conj(), saves="ans")
+expm1.defvjp(in_pieces(lambda g, ans, x: g * (ans + 1).conj()), saves="ans")
 
 
 @primitive("log", "log_", promote="float")
@@ -83,7 +85,7 @@ def log2(xp, x):
     return xp.log2(x)
 
 
-log2.defvjp(lambda g, ans, x: g / (x.conj() * math.log(2)), saves="x")
+log2.defvjp(in_pieces(lambda g, ans, x: g / (x.conj() * math.log(2))), saves="x")
 
 
 @primitive("log10", promote="float")
@@ -96,7 +98,7 @@ def log10(xp, x):
     return xp.log10(x)
 
 
-log10.defvjp(lambda g, ans, x: g / (x.conj() * math.log(10)), saves="x")
+log10.defvjp(in_pieces(lambda g, ans, x: g / (x.conj() * math.log(10))), saves="x")
 
 
 @primitive("log1p", promote="float")
@@ -106,10 +108,10 @@ def log1p(xp, x):
     >>> torch.log1p(torch.tensor([0.0, 1.0]))
     tensor([0.0000, 0.6931])
     """
-    return xp.log1p(x)
+    return _float32.log1p(xp, x)
 
 
-log1p.defvjp(lambda g, ans, x: g / (x + 1).conj(), saves="x")
+log1p.defvjp(in_pieces(lambda g, ans, x: g / (x + 1).conj()), saves="x")
 
 
 @primitive("sqrt", "sqrt_", promote="float")
@@ -122,7 +124,7 @@ def sqrt(xp, x):
     return xp.sqrt(x)
 
 
-sqrt.defvjp(lambda g, ans, x: g / (ans * 2).conj(), saves="ans")
+sqrt.defvjp(in_pieces(lambda g, ans, x: g / (ans * 2).conj()), saves="ans")
 
 
 @primitive("rsqrt", promote="float")
@@ -132,16 +134,17 @@ def rsqrt(xp, x):
     >>> torch.rsqrt(torch.tensor([4.0, 16.0]))
     tensor([0.5000, 0.2500])
     """
-    return _reciprocal(xp, xp.sqrt(x))
+    out = xp.sqrt(x)
+    return _reciprocal(xp, out)
 
 
 def _reciprocal(xp: Any, x: Any) -> Any:
     """One over ``x``; of a complex 0, as in PyTorch, infinite in its real part."""
-    out = xp.reciprocal(x)
+    out = 1 / x if x.dtype.kind != "c" else xp.reciprocal(x)
     return out if x.dtype.kind != "c" else xp.where(x == 0, x.dtype.type(complex(math.inf, math.nan)), out)
 
 
-rsqrt.defvjp(lambda g, ans, x: g * (ans * ans * ans * -0.5).conj(), saves="ans")
+rsqrt.defvjp(in_pieces(lambda g, ans, x: g * (ans * ans * ans * -0.5).conj()), saves="ans")
 
 
 @primitive("sin", promote="float")
@@ -178,7 +181,7 @@ def tan(xp, x):
     return xp.tan(x)
 
 
-tan.defvjp(lambda g, ans, x: g * (ans * ans + 1).conj(), saves="ans")
+tan.defvjp(in_pieces(lambda g, ans, x: g * (ans * ans + 1).conj()), saves="ans")
 
 
 @primitive("asin", "arcsin", promote="float")
@@ -191,7 +194,7 @@ def asin(xp, x):
     return xp.arcsin(x)
 
 
-asin.defvjp(lambda g, ans, x: g * rsqrt(1 - x * x).conj(), saves="x")
+asin.defvjp(in_pieces(lambda g, ans, x: g * rsqrt(1 - x * x).conj()), saves="x")
 
 
 @primitive("acos", "arccos", promote="float")
@@ -204,7 +207,7 @@ def acos(xp, x):
     return xp.arccos(x)
 
 
-acos.defvjp(lambda g, ans, x: -g * rsqrt(1 - x * x).conj(), saves="x")
+acos.defvjp(in_pieces(lambda g, ans, x: -g * rsqrt(1 - x * x).conj()), saves="x")
 
 
 @primitive("atan", "arctan", promote="float")
@@ -217,7 +220,7 @@ def atan(xp, x):
     return xp.arctan(x)
 
 
-atan.defvjp(lambda g, ans, x: g / (x * x + 1).conj(), saves="x")
+atan.defvjp(in_pieces(lambda g, ans, x: g / (x * x + 1).conj()), saves="x")
 
 
 @primitive("atan2", "arctan2", promote="float")
@@ -254,7 +257,7 @@ def sinh(xp, x):
     >>> torch.sinh(torch.tensor([0.0, 1.0]))
     tensor([0.0000, 1.1752])
     """
-    return xp.sinh(x)
+    return _float32.sinh(xp, x)
 
 
 @primitive("cosh", promote="float")
@@ -264,7 +267,7 @@ def cosh(xp, x):
     >>> torch.cosh(torch.tensor([0.0, 1.0]))
     tensor([1.0000, 1.5431])
     """
-    return xp.cosh(x)
+    return _float32.cosh(xp, x)
 
 
 sinh.defvjp(lambda g, ans, x: g * cosh(x).conj(), saves="x")
@@ -281,7 +284,7 @@ def tanh(xp, x):
     return xp.tanh(x)
 
 
-tanh.defvjp(lambda g, ans, x: g * (1 - ans * ans).conj(), saves="ans")
+tanh.defvjp(in_pieces(lambda g, ans, x: g * (1 - ans * ans).conj()), saves="ans")
 
 
 @primitive("asinh", "arcsinh", promote="float")
@@ -294,7 +297,7 @@ def asinh(xp, x):
     return xp.arcsinh(x)
 
 
-asinh.defvjp(lambda g, ans, x: g * rsqrt(x * x + 1).conj(), saves="x")
+asinh.defvjp(in_pieces(lambda g, ans, x: g * rsqrt(x * x + 1).conj()), saves="x")
 
 
 @primitive("acosh", "arccosh", promote="float")
@@ -320,10 +323,10 @@ def atanh(xp, x):
     >>> torch.atanh(torch.tensor([0.0, 0.5]))
     tensor([0.0000, 0.5493])
     """
-    return xp.arctanh(x)
+    return _float32.arctanh(xp, x)
 
 
-atanh.defvjp(lambda g, ans, x: g / (1 - x * x).conj(), saves="x")
+atanh.defvjp(in_pieces(lambda g, ans, x: g / (1 - x * x).conj()), saves="x")
 
 
 @primitive("sigmoid", "sigmoid_", promote="float")
@@ -335,10 +338,10 @@ def sigmoid(xp, x):
     """
     out = xp.exp(xp.negative(x))
     out += 1
-    return xp.reciprocal(out)
+    return xp.divide(1, out, out=out if out.ndim else None)
 
 
-sigmoid.defvjp(lambda g, ans, x: g * (ans * (1 - ans)).conj(), saves="ans")
+sigmoid.defvjp(in_pieces(lambda g, ans, x: g * (ans * (1 - ans)).conj()), saves="ans")
 
 
 @primitive("conj_physical", "_conj")

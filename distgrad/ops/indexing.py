@@ -10,6 +10,7 @@ from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.recording import tensors_in, watched
 from ..autograd.tensor import TENSORS
+from ._adding import Grid, grid, read_at, summed, write_at
 from ._declare import Operand, axis, method, ndim_of, noun, raw
 from ._index import Steps, clean, explain, is_basic
 from ._numbers import fitting
@@ -35,6 +36,8 @@ def _name(node: Any) -> str:
 
 
 def _read(x: Any, index: Any) -> Any:
+    if index.__class__ is Grid:
+        return read_at(backend.array_module(x), x, index)
     try:
         return x[index] if index.__class__ is not Steps else x[index.basic][index.picks]
     except IndexError as e:
@@ -50,6 +53,9 @@ def _put(x: Any, index: Any, value: Any) -> None:
         x, index = x[index.basic], index.picks
     if value.__class__ in _NUMBERS:
         value = fitting(value, x.dtype)
+    if index.__class__ is Grid:
+        write_at(backend.array_module(x), x, index, value)
+        return
     shape: Any = getattr(value, "shape", ())
     if len(shape) and shape[0] == 1:
         value = value.reshape(_stripped(shape))
@@ -101,14 +107,11 @@ def _getitem(xp, x, index):
 @primitive(grad_name="IndexPutBackward0")
 def _scattered(xp, x, shape, index):
     """Zeros of ``shape`` with ``x`` added at ``index``."""
-    out = xp.zeros(shape, x.dtype)
     if is_basic(index):
+        out = xp.zeros(shape, x.dtype)
         out[index] = x
-    elif index.__class__ is Steps:
-        xp.add.at(out[index.basic], index.picks, x)
-    else:
-        xp.add.at(out, index, x)
-    return out
+        return out
+    return summed(xp, shape, index, x)
 
 
 _getitem.defvjp(lambda g, ans, x, index: _scattered(g, tuple(x.shape), index), saves="x")
@@ -245,11 +248,9 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Tensor | tuple[Tensor, 
         return Tensor._wrap(xp.stack(found, axis=1) if x.ndim else xp.zeros((len(found[0]), 0), np.int64), None)
 
 
-def _grid(index: Any, dim: int) -> tuple[Any, ...]:
+def _grid(index: Any, dim: int) -> Grid:
     """Index arrays that address ``[..., index, ...]`` along ``dim`` and each position along the others."""
-    xp = backend.array_module(index)
-    axes = [xp.arange(n).reshape([-1 if k == i else 1 for k in range(index.ndim)]) for i, n in enumerate(index.shape)]
-    return tuple([index if k == dim else axes[k] for k in range(index.ndim)])
+    return grid(backend.array_module(index), index, dim)
 
 
 @method("gather")
@@ -286,7 +287,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 @primitive(meta="x", grad_name="GatherBackward0")
 def _gathered(xp, x, index, dim):
-    return x[_grid(index, dim)]
+    return read_at(xp, x, _grid(index, dim))
 
 
 _gathered.defvjp(lambda g, ans, x, index, dim: _scattered(g, tuple(x.shape), _grid(index, dim)), saves="x")
@@ -315,7 +316,8 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     n = x.shape[d]
     xp = backend.array_module(at)
     with backend.where_it_lies(at):
-        at = xp.where(at < 0, at + n, at)
+        negative = at.size and int(at.min()) < 0
+        at = xp.where(at < 0, at + n, at) if negative else at.copy()  # its own, whatever is written to the indices
     _check_within(at, n, d)
     others = broadcast_shapes(*[[1 if k == d else m for k, m in enumerate(shape)] for shape in (x.shape, at.shape)])
     wide = [*others]

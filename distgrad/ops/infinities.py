@@ -9,7 +9,9 @@ import numpy as np
 from .. import dtypes
 from ..autograd import Tensor, primitive
 from ..autograd.views import write
+from ._choosing import chosen
 from ._declare import in_float32, method, raw
+from ._pieces import in_pieces
 from .selection import _where, isfinite
 
 __all__ = ["isneginf", "isposinf", "nan_to_num", "signbit"]
@@ -58,14 +60,17 @@ def signbit(xp, x):
 
 @primitive(grad_name="NanToNumBackward0")
 @in_float32
+@in_pieces
 def _nan_to_num(xp, x, nan, posinf, neginf):
     if x.dtype.kind == "c":
         out = xp.empty_like(x)
         out.real, out.imag = (_nan_to_num.primitive.forward(xp, part, nan, posinf, neginf) for part in (x.real, x.imag))
         return out
-    out = xp.where(x != x, x.dtype.type(nan), x)
-    out = xp.where(x == math.inf, x.dtype.type(posinf), out)
-    return xp.where(x == -math.inf, x.dtype.type(neginf), out)
+    if xp is np and np.isfinite(x).all():
+        return x.copy()
+    out = chosen(xp, x != x, nan, x)
+    out = chosen(xp, x == math.inf, posinf, out)
+    return chosen(xp, x == -math.inf, neginf, out)
 
 
 _nan_to_num.defvjp(

@@ -12,6 +12,8 @@ from ..autograd.recording import watched
 from ._declare import axis, method, ndim_of, raw, unknown, wide
 from .extremes import shared_evenly
 
+_MANY = 2**14  # elements from which on one is sought without sorting them all
+
 __all__ = ["argsort", "kthvalue", "median", "mode", "msort", "nanmedian", "sort", "topk"]
 
 
@@ -178,8 +180,18 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
     if x.ndim == 0:
         return _alone("kthvalue", input)
     with backend.where_it_lies(x):
-        index = _at(order(backend.array_module(x), x, d), d, k - 1)
+        index = _kth(backend.array_module(x), wide(x), k - 1, d)
     return _pair("kthvalue", input, index, d, "KthvalueBackward0", _without(x.shape, d, keepdim))
+
+
+def _kth(xp: Any, x: Any, k: int, dim: int) -> Any:
+    """The index along ``dim``, which stays, of the element number ``k`` (from 0) in stable order, NaN behind all."""
+    if xp is not np or x.size < _MANY:
+        return _at(order(xp, x, dim), dim, k)
+    value = _at(np.partition(x, k, axis=dim), dim, k)
+    same = (x == value) | ((x != x) & (value != value))
+    before = np.where(value == value, x < value, x == x).sum(axis=dim, keepdims=True)
+    return (same & (np.cumsum(same, axis=dim, dtype=np.int32) == k + 1 - before)).argmax(axis=dim, keepdims=True)
 
 
 def _middle(xp: Any, x: Any, ignore_nan: bool) -> Any:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..autograd import primitive
+from . import _float32
+from ._choosing import chosen
 from ._declare import raw, unknown, wide
+from ._pieces import in_pieces
 from .elementwise import exp, exp2
 from .selection import _where
 
@@ -70,12 +73,12 @@ def logaddexp(xp, x, y):
         raise unknown("logaddexp_cpu", x)
     if x.dtype.kind == "c":
         return _log_sum(xp, x, y)
-    return xp.logaddexp(wide(x), wide(y)).astype(x.dtype, copy=False)
+    return _float32.logaddexp(xp, wide(x), wide(y)).astype(x.dtype, copy=False)
 
 
 logaddexp.defvjp(
-    lambda g, ans, x, y: g / (exp(y - x) + 1).conj(),
-    lambda g, ans, x, y: g / (exp(x - y) + 1).conj(),
+    in_pieces(lambda g, ans, x, y: g / (exp(y - x) + 1).conj()),
+    in_pieces(lambda g, ans, x, y: g / (exp(x - y) + 1).conj()),
     saves="x y",
 )
 
@@ -89,12 +92,12 @@ def logaddexp2(xp, x, y):
     """
     if x.dtype.kind in "biuc":
         raise unknown("logaddexp2_cpu", x)
-    return xp.logaddexp2(wide(x), wide(y)).astype(x.dtype, copy=False)
+    return _float32.logaddexp2(xp, wide(x), wide(y)).astype(x.dtype, copy=False)
 
 
 logaddexp2.defvjp(
-    lambda g, ans, x, y: g / (exp2(y - x) + 1),
-    lambda g, ans, x, y: g / (exp2(x - y) + 1),
+    in_pieces(lambda g, ans, x, y: g / (exp2(y - x) + 1)),
+    in_pieces(lambda g, ans, x, y: g / (exp2(x - y) + 1)),
     saves="x y",
 )
 
@@ -116,7 +119,7 @@ def heaviside(xp, x, values):
     tensor([0.0000, 0.5000, 1.0000])
     """
     _of_one_type((x, values))
-    return xp.where(x == 0, values, (x > 0).astype(x.dtype))
+    return chosen(xp, x == 0, values, (x > 0).astype(x.dtype))
 
 
 def _no_gradient(g, ans, x, values):

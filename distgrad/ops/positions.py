@@ -30,7 +30,7 @@ def argwhere(input: Tensor) -> Tensor:
     return found
 
 
-def _triangle(name: str, keep: Any, side: str, shown: str) -> Any:
+def _triangle(name: str, columns: Any, side: str, shown: str) -> Any:
     def indices(
         row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64, device: Device = None, layout: Any = None
     ) -> Tensor:
@@ -40,9 +40,11 @@ def _triangle(name: str, keep: Any, side: str, shown: str) -> Any:
                 raise RuntimeError(f"{given} must be non-negative, got{n}")
         if kind.category == 0:
             raise NotImplementedError(f"\"{name}\" not implemented for 'Bool'")
-        rows, columns = np.indices((row, col))
-        inside = keep(columns - rows, offset)
-        return _made(np.stack([rows[inside], columns[inside]]).astype(kind.np), device, False)
+        first, last = (np.clip(bound, 0, col) for bound in columns(np.arange(row) + offset, col))
+        counts = last - first
+        rows = np.repeat(np.arange(row), counts)
+        places = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts - first, counts)
+        return _made(np.stack([rows, places], dtype=kind.np, casting="unsafe"), device, False)
 
     indices.__name__ = indices.__qualname__ = name
     indices.__doc__ = (
@@ -53,8 +55,12 @@ def _triangle(name: str, keep: Any, side: str, shown: str) -> Any:
     return checked(indices)
 
 
-tril_indices = _triangle("tril_indices", lambda d, k: d <= k, "lower", "tensor([[0, 1, 1],\n            [0, 0, 1]])")
-triu_indices = _triangle("triu_indices", lambda d, k: d >= k, "upper", "tensor([[0, 0, 1],\n            [0, 1, 1]])")
+tril_indices = _triangle(
+    "tril_indices", lambda diagonal, n: (0, diagonal + 1), "lower", "tensor([[0, 1, 1],\n            [0, 0, 1]])"
+)
+triu_indices = _triangle(
+    "triu_indices", lambda diagonal, n: (diagonal, n), "upper", "tensor([[0, 0, 1],\n            [0, 1, 1]])"
+)
 
 
 @checked

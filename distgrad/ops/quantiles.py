@@ -8,6 +8,7 @@ from .. import backend, return_types
 from .._arguments import checked
 from ..autograd import Tensor, primitive
 from ..autograd.tensor import TENSORS
+from ._choosing import chosen
 from ._declare import Dims, DType, attach, axes, axis, method, ndim_of, raw, unknown
 from .creation import tensor
 from .extremes import shared_evenly
@@ -67,7 +68,7 @@ attach("aminmax", aminmax)
 
 @primitive(grad_name="NansumBackward0")
 def _nansum(xp, x, dims, keepdim):
-    return _sum_forward(xp, xp.where(x == x, x, x.dtype.type(0)), dims, keepdim)
+    return _sum_forward(xp, chosen(xp, x == x, x, 0.0), dims, keepdim)
 
 
 _sum_forward = _sum.primitive.forward

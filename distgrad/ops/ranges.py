@@ -15,6 +15,8 @@ from ._declare import Device, DType, Number, aside
 from ._numbers import fitting
 from .creation import _made, _number
 
+_PIECE = 2**14  # numbers that are computed at a time
+
 __all__ = ["arange", "eye", "linspace", "logspace", "meshgrid"]
 
 
@@ -115,9 +117,15 @@ def _evenly(start: Any, end: Any, steps: int, kind: Any) -> Any:
     start, end = number(start), number(end)
     with np.errstate(all="ignore"):
         step = (end - start) / number(steps - 1)
-        forth = np.arange(steps).astype(number)
-        back = np.arange(steps)[::-1].astype(number)
-        return np.where(np.arange(steps) < steps // 2, start + step * forth, end - step * back)
+        half = steps // 2
+        out = np.empty(steps, number)
+        for first in range(0, half, _PIECE):  # of a million numbers each pass would wait for memory
+            last = min(first + _PIECE, half)
+            out[first:last] = start + step * np.arange(first, last).astype(number)
+        for first in range(half, steps, _PIECE):
+            last = min(first + _PIECE, steps)
+            out[first:last] = end - step * np.arange(steps - 1 - first, steps - 1 - last, -1).astype(number)
+        return out
 
 
 def _spaced(start: float, end: float, steps: int) -> Any:

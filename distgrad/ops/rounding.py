@@ -9,9 +9,12 @@ import numpy as np
 
 from .._arguments import kind_of
 from ..autograd import primitive
+from ._choosing import chosen
 from ._declare import unknown
 from .elementwise import raw_dtype
 from .selection import where
+
+_FEW = 512  # elements, above which two comparisons are quicker than NumPy's sign
 
 __all__ = ["abs", "absolute", "ceil", "floor", "frac", "round", "sgn", "sign", "trunc"]
 
@@ -73,8 +76,10 @@ def _sign(xp: Any, x: Any) -> Any:
     """The sign of real numbers, 0 for NaN as in PyTorch."""
     if x.dtype.kind in "biu":
         return xp.sign(x) if x.dtype.kind != "b" else x.copy()
+    if xp is np and x.dtype.char in "fd" and x.size > _FEW:  # as NumPy's sign takes one after the other
+        return np.subtract((x > 0).view(np.int8), (x < 0).view(np.int8)).astype(x.dtype)
     number = x == x if x.dtype.kind != "V" else (x < 0) | (x > 0)  # ml_dtypes gives -0 a sign
-    return xp.where(number, xp.sign(x), x.dtype.type(0))
+    return chosen(xp, number, xp.sign(x), 0.0)
 
 
 sign.defvjp(lambda g, ans, x: g * 0, saves="")

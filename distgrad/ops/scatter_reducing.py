@@ -9,12 +9,13 @@ import numpy as np
 from .. import backend
 from ..autograd import Tensor, primitive
 from ..autograd.recording import watched
+from ._adding import add_at
 from ._declare import attach, method, raw, wide
 from .creation import ones_like, zeros_like
 from .division import div
 from .index_writes import slices
-from .indexing import _getitem
-from .scattering import _increased, _written, add_at, addressed, combine_at
+from .indexing import _getitem, _read
+from .scattering import _increased, _written, addressed, combine_at
 from .selection import _where
 
 __all__ = ["index_reduce", "scatter_reduce"]
@@ -54,7 +55,7 @@ def _share(g: Any, ans: Any, x: Any, source: Any, index: Any) -> Any:
     xp = backend.array_module(raw(ans))
     with backend.where_it_lies(raw(ans)):
         same = (raw(x) == raw(ans)).astype(raw(ans).dtype)
-        equal = (raw(source) == raw(ans)[index]).astype(raw(ans).dtype)
+        equal = (raw(source) == _read(raw(ans), index)).astype(raw(ans).dtype)
         count = xp.array(same)  # NumPy may have made a scalar
         add_at(xp, count, index, equal)
     return g / (count if not isinstance(g, Tensor) else Tensor._wrap(count, None))
@@ -63,7 +64,7 @@ def _share(g: Any, ans: Any, x: Any, source: Any, index: Any) -> Any:
 _extreme_of.defvjp(
     lambda g, ans, x, source, index, reduce, name: _where(_share(g, ans, x, source, index), 0.0, raw(x) == raw(ans)),
     lambda g, ans, x, source, index, reduce, name: _where(
-        _getitem(_share(g, ans, x, source, index), index), 0.0, raw(source) == raw(ans)[index]
+        _getitem(_share(g, ans, x, source, index), index), 0.0, raw(source) == _read(raw(ans), index)
     ),
     saves="ans x source",
 )
@@ -87,7 +88,7 @@ def _product_vjp_source(g, ans, x, source, index, name):
         zero = raw(source) == 0
         zeros = xp.zeros(raw(ans).shape, np.int64)
         add_at(xp, zeros, index, zero.astype(np.int64))
-        single = zero & (zeros[index] == 1)
+        single = zero & (_read(zeros, index) == 1)
     if not bool(zero.any()):
         return _getitem(g * ans.conj(), index) / source.conj()
     others = _product_of(x, _where(1.0, source, single), index, name)

@@ -14,8 +14,9 @@ from ..autograd import Tensor, primitive
 from ..autograd.recording import watched
 from ..autograd.tensor import TENSORS
 from ..autograd.views import write
+from ._adding import add_at, combine
 from ._declare import Number, Operand, attach, axis, raw
-from ._index import Steps, is_basic
+from ._index import is_basic
 from ._numbers import fitting
 from .indexing import _check_within, _getitem, _grid, _put
 
@@ -55,17 +56,6 @@ _increased.defvjp(
     lambda g, ans, x, value, index, name: _getitem(g, index),
     saves="",
 )
-
-
-def add_at(xp: Any, out: Any, index: Any, value: Any) -> None:
-    """``out[index] += value`` where every occurrence counts."""
-    if index.__class__ is Steps:
-        out, index = out[index.basic], index.picks
-    if is_basic(index):
-        out[index] += value
-        return
-    ufunc = xp.add if out.dtype.kind != "b" else xp.logical_or
-    ufunc.at(out, index, value)
 
 
 class Plan:
@@ -204,7 +194,7 @@ def combine_at(xp: Any, name: str, out: Any, index: Any, value: Any) -> None:
         out[index] = ufunc(out[index], value)
         return
     if xp is np:
-        ufunc.at(out, index, value)
+        combine(ufunc, out, index, value)
         return
     # CuPy knows this of few functions: here the first occurrences of all places are written, then the second ones, …
     places = xp.arange(out.size).reshape(out.shape)[index].reshape(-1)

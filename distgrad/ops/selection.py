@@ -12,8 +12,11 @@ from ..autograd.errors import mismatched
 from ..autograd.promotion import as_held
 from ..autograd.recording import watched
 from ..autograd.tensor import TENSORS
+from ._choosing import chosen
 from ._declare import Operand, attach, in_float32, method, noun, raw, unknown
+from ._limits import at_least, at_most, between
 from ._numbers import fitting
+from ._pieces import in_pieces
 
 __all__ = [
     "allclose", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "clamp", "clamp_max", "clamp_min",
@@ -25,7 +28,7 @@ __all__ = [
 
 @primitive(promote="same", grad_name="WhereBackward0")
 def _where(xp, x, y, condition):
-    return xp.where(condition, x, y)
+    return chosen(xp, condition, x, y)
 
 
 _where.defvjp(
@@ -112,12 +115,14 @@ _clamp.primitive.fitting_number = True
 @primitive(promote=None, grad_name="ClampBackward1")
 @in_float32
 def _clamp_numbers(xp, x, low, high):
-    if low is not None:
-        x = xp.maximum(x, low)
-    return x if high is None else xp.minimum(x, high)
+    if low is None:
+        return at_most(xp, x, high)
+    return at_least(xp, x, low) if high is None else between(xp, x, low, high)
 
 
-_clamp_numbers.defvjp(lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x, low, high))), saves="x")
+_clamp_numbers.defvjp(
+    in_pieces(lambda g, ans, x, low, high: _where(g, 0.0, raw(_inside(x, low, high)))), saves="x"
+)
 
 
 @method("clamp", "clip")

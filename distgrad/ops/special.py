@@ -8,7 +8,10 @@ from .. import backend, dtypes
 from .._arguments import checked
 from ..autograd import Tensor, primitive
 from ..autograd.views import write
+from ._choosing import chosen
 from ._declare import in_float32, method, noun, of_floats, raw
+from ._limits import between
+from ._pieces import in_pieces
 from .elementwise import cos, exp, sin
 from .selection import _where
 
@@ -103,9 +106,10 @@ erfinv.defvjp(lambda g, ans, x: g * exp(ans * ans) * (math.sqrt(math.pi) / 2), s
 
 @primitive(grad_name="LogitBackward0")
 @of_floats
+@in_pieces
 def _logit(xp, x, eps):
     if eps >= 0:
-        x = xp.minimum(xp.maximum(x, eps), 1 - eps)
+        x = between(xp, x, eps, 1 - eps)
     return xp.log(x / (1 - x))
 
 
@@ -116,7 +120,7 @@ def _logit_vjp(g, ans, x, eps):
     return _where(g / (kept * (1 - kept)), math.nan if eps < 0 else 0.0, inside)
 
 
-_logit.defvjp(_logit_vjp, saves="x")
+_logit.defvjp(in_pieces(_logit_vjp), saves="x")
 
 
 @method("logit")
@@ -147,8 +151,8 @@ def sinc(xp, x):
     tensor([1.0000, 0.6366])
     """
     nought = x == 0
-    angle = xp.where(nought, x.dtype.type(1), x * math.pi)
-    return xp.where(nought, x.dtype.type(1), xp.sin(angle) / angle)
+    angle = chosen(xp, nought, 1.0, x * math.pi)
+    return chosen(xp, nought, 1.0, xp.sin(angle) / angle)
 
 
 def _sinc_vjp(g, ans, x):

@@ -183,7 +183,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     a, b = list(raw(input).shape), list(raw(other).shape)
     if a[-1] != b[-1]:
         raise RuntimeError(f"inner() the last dimension must match on both input tensors but got shapes {a} and {b}")
-    return tensordot(input, other, ([-1], [-1]))
+    return matmul(input, other) if len(a) == len(b) == 1 else tensordot(input, other, ([-1], [-1]))
 
 
 @checked
@@ -227,8 +227,8 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> 
     inside = 1
     for d in first:
         inside *= sa[d]
-    x = a.permute(*free_a, *first).reshape(math.prod([sa[d] for d in free_a]), inside)
-    y = b.permute(*second, *free_b).reshape(inside, math.prod([sb[d] for d in free_b]))
+    x = a.permute(*free_a, *first).reshape([math.prod([sa[d] for d in free_a])] * bool(free_a) + [inside])
+    y = b.permute(*second, *free_b).reshape([inside] + [math.prod([sb[d] for d in free_b])] * bool(free_b))
     return matmul(x, y).reshape([sa[d] for d in free_a] + [sb[d] for d in free_b])
 
 

@@ -6,13 +6,19 @@ import functools
 import math
 from typing import Any
 
+import numpy as np
+
 from ... import backend
 from ..._arguments import checked
 from ...autograd import Tensor, primitive
 from ...autograd.grad_mode import recording
 from ...autograd.tensor import TENSORS
 from ...dtypes import as_dtype, float32
+from .. import _float32
+from .._choosing import chosen
 from .._declare import attach, in_float32, of_floats, raw, unknown
+from .._limits import at_least, at_most
+from .._pieces import in_pieces
 from ..elementwise import exp, sigmoid, tanh
 from ..selection import _where
 
@@ -48,7 +54,7 @@ def relu(xp, x):
     """
     if x.dtype.kind in "cb":
         raise unknown("relu", x)
-    return xp.maximum(x, 0)
+    return at_least(xp, x, 0)
 
 
 @primitive()
@@ -65,7 +71,9 @@ positive_part.defvjp(lambda g, ans, x: g * 0, saves="")  # so that relu's gradie
 @primitive("_leaky_relu", grad_name="LeakyReluBackward0")
 @of_floats
 def _leaky_relu(xp, x, slope):
-    return xp.where(x > 0, x, x * slope)
+    if 0 < slope <= 1:
+        return xp.maximum(x, x * slope)
+    return chosen(xp, x > 0, x, x * slope)
 
 
 @primitive(grad_name="ThresholdBackwardBackward0")
@@ -81,7 +89,9 @@ def _stepwise(g: Any, x: Any) -> Any:
     return _tied(g, x) if g.__class__ in TENSORS else g
 
 
-_leaky_relu.defvjp(lambda g, ans, x, slope: _stepwise(_where(g, g * slope, raw(x > 0)), x), saves="x")
+_leaky_relu.defvjp(
+    in_pieces(lambda g, ans, x, slope: _stepwise(_where(g, g * slope, raw(x > 0)), x)), saves="x"
+)
 
 
 @checked
@@ -99,13 +109,13 @@ def prelu_of(xp, x, weight):
     """``input`` where positive, else ``weight * input``, the weight broadcast."""
     if x.dtype.kind not in "fV":
         raise unknown("prelu", x)
-    return xp.where(x > 0, x, weight * x)
+    return chosen(xp, x > 0, x, weight * x)
 
 
 @primitive(promote="same", grad_name="PreluKernelBackwardBackward0")
 def _prelu_slope(xp, upper, x, weight):
     """``upper`` where ``x`` is positive, else ``weight * upper``; at 0, a kink, it does not change with the weight."""
-    return xp.where(x > 0, upper, upper * weight)
+    return chosen(xp, x > 0, upper, upper * weight)
 
 
 _prelu_slope.defvjp(
@@ -168,6 +178,7 @@ _CUBIC, _TANH = 0.044715, math.sqrt(2 / math.pi)
 
 @primitive(grad_name="GeluBackward0")
 @of_floats
+@in_pieces
 def _gelu(xp, x, by_tanh):
     if by_tanh:
         return x * 0.5 * (1 + xp.tanh((x + x * x * x * _CUBIC) * _TANH))
@@ -181,7 +192,7 @@ def _gelu_vjp(g, ans, x, by_tanh):
     return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * (exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))))
 
 
-_gelu.defvjp(_in_wide(_gelu_vjp), saves="x")
+_gelu.defvjp(in_pieces(_in_wide(_gelu_vjp)), saves="x")
 
 
 @checked
@@ -198,9 +209,12 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 @primitive(grad_name="SoftplusBackward0")
 @of_floats
+@in_pieces
 def _softplus(xp, x, beta, threshold):
+    if beta == 1 and threshold >= 20 and x.dtype == np.float32:
+        return _float32.softplus(xp, x)  # which is the input from some 17 on
     scaled = x * beta
-    return xp.where(scaled > threshold, x, xp.logaddexp(scaled, 0).astype(x.dtype) / beta)
+    return chosen(xp, scaled > threshold, x, _float32.softplus(xp, scaled) / beta)
 
 
 @primitive(grad_name="SoftplusBackwardBackward0")
@@ -215,7 +229,9 @@ _rising.defvjp(
     saves="ans x",
 )
 _softplus.defvjp(
-    lambda g, ans, x, beta, threshold: _where(g, g * _rising(x, beta, threshold), raw(x * beta > threshold)),
+    in_pieces(
+        lambda g, ans, x, beta, threshold: _where(g, g * _rising(x, beta, threshold), raw(x * beta > threshold))
+    ),
     saves="x",
 )
 
@@ -232,11 +248,12 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 @primitive(grad_name="LogSigmoidBackward0")
 @of_floats
+@in_pieces
 def _logsigmoid(xp, x, _):
-    return xp.minimum(x, 0) - xp.log1p(xp.exp(-xp.abs(x)))
+    return at_most(xp, x, 0) - _float32.log1p_of_exp_below(xp, x)
 
 
-_logsigmoid.defvjp(_in_wide(lambda g, ans, x, _: g * sigmoid(-x)), saves="x")
+_logsigmoid.defvjp(in_pieces(_in_wide(lambda g, ans, x, _: g * sigmoid(-x))), saves="x")
 
 
 @checked
@@ -251,21 +268,24 @@ def logsigmoid(input: Tensor) -> Tensor:
 
 @primitive(grad_name="EluBackward0")
 @of_floats
+@in_pieces
 def _elu(xp, x, alpha, scale, slope):
-    return xp.where(x > 0, x * scale, xp.expm1(xp.minimum(x, 0) * slope) * (alpha * scale))
+    return chosen(xp, x > 0, x * scale, _float32.expm1(xp, at_most(xp, x, 0) * slope) * (alpha * scale))
 
 
 @primitive(grad_name="EluBackwardBackward0")
 @in_float32
 def _below(xp, x, slope):
     """exp(slope * input) where the input is at most 0, else 1; the derivative at 0, a kink, is 0."""
-    return xp.exp(xp.minimum(x, 0) * slope)
+    return xp.exp(at_most(xp, x, 0) * slope)
 
 
 _below.defvjp(lambda g, ans, x, slope: _where(g * ans * slope, 0.0, raw(x < 0)), saves="ans x")
 _elu.defvjp(
-    lambda g, ans, x, alpha, scale, slope: _where(
-        g * _below(x, slope) * (alpha * scale * slope), g * scale, raw(x <= 0)
+    in_pieces(
+        lambda g, ans, x, alpha, scale, slope: _where(
+            g * _below(x, slope) * (alpha * scale * slope), g * scale, raw(x <= 0)
+        )
     ),
     saves="x",
 )
@@ -303,6 +323,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 
 @primitive(grad_name="SiluBackward0")
 @of_floats
+@in_pieces
 def _silu(xp, x, _):
     return x / (1 + xp.exp(-x))
 
@@ -312,7 +333,7 @@ def _silu_vjp(g, ans, x, _):
     return g * (s * (1 + x * (1 - s)))
 
 
-_silu.defvjp(_in_wide(_silu_vjp), saves="x")
+_silu.defvjp(in_pieces(_in_wide(_silu_vjp)), saves="x")
 
 
 @checked
@@ -332,8 +353,9 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 
 @primitive(grad_name="MishBackward0")
 @of_floats
+@in_pieces
 def _mish(xp, x, _):
-    return x * xp.tanh(xp.logaddexp(x, x.dtype.type(0)))
+    return x * xp.tanh(_float32.softplus(xp, x))
 
 
 def _mish_vjp(g, ans, x, _):
@@ -341,7 +363,7 @@ def _mish_vjp(g, ans, x, _):
     return g * (t + x * sigmoid(x) * (1 - t * t))
 
 
-_mish.defvjp(_in_wide(_mish_vjp), saves="x")
+_mish.defvjp(in_pieces(_in_wide(_mish_vjp)), saves="x")
 
 
 @checked

@@ -35,7 +35,12 @@ class AxisMap:
         sizes: (out, in).
         steps: what it does, in order.
         whole: whether the first steps write each element of the result.
+        spans: of a sum over few long windows, the elements of each; taken as a whole they need fewer steps.
+        spread: of the transposed of such a map the same.
     """
+
+    spans: tuple[slice, ...] = ()
+    spread: tuple[slice, ...] = ()
 
     def __init__(self, sizes: tuple[int, int], steps: Sequence[Step]) -> None:
         self.sizes = sizes
@@ -56,14 +61,22 @@ class AxisMap:
         """The transposed matrix, which has this one as its transposed."""
         made = AxisMap(self.sizes[::-1], [Step(s.here, s.there, s.weight) for s in self.steps])
         made.__dict__["transposed"] = self
+        made.spans, made.spread = self.spread, self.spans
         return made
 
     def __call__(self, xp: Any, x: Any, axis: int) -> Any:
         """The result of applying it along ``axis`` of an array."""
         shape = list(x.shape)
         shape[axis] = self.sizes[0]
-        out = (xp.empty if self.whole else xp.zeros)(shape, x.dtype)
         before, after = (slice(None),) * axis, (1,) * (x.ndim - axis - 1)
+        if self.spans:
+            return xp.concatenate([x[(*before, span)].sum(axis, keepdims=True) for span in self.spans], axis)
+        if self.spread:
+            out = xp.zeros(shape, x.dtype)
+            for i, span in enumerate(self.spread):
+                out[(*before, span)] += x[(*before, slice(i, i + 1))]
+            return out
+        out = (xp.empty if self.whole else xp.zeros)(shape, x.dtype)
         for there, here, weight, first in self.steps:
             at, part = (*before, on(xp, there)), x[(*before, on(xp, here))]
             if weight is not None:
@@ -153,9 +166,13 @@ def of_windows(n: int, kernel: int, stride: int, padding: int, dilation: int, ou
 def of_shares(n: int, out: int) -> AxisMap:
     """The sum over each of ``out`` windows that cover ``n`` elements evenly: from floor(i n / out) to
     ceil((i + 1) n / out)."""
+    starts, counts = shares(n, out)
+    if 0 < out < counts.max(initial=0):
+        made = AxisMap((out, n), [])
+        made.spans = tuple([slice(int(a), int(a + b)) for a, b in zip(starts, counts, strict=True)])
+        return made
     if out and n % out == 0:
         return of_windows(n, n // out, n // out, 0, 1, out)
-    starts, counts = shares(n, out)
     there = np.repeat(np.arange(out), counts)
     return of_entries((out, n), there, np.repeat(starts, counts) + _occurrence(there) if out else there)
 

@@ -6,7 +6,10 @@ from typing import Any
 
 from ..._arguments import checked
 from ...autograd import Tensor, primitive
+from .._choosing import chosen
 from .._declare import axis, in_float32, method, noun, raw
+from .._limits import between
+from .._pieces import in_pieces
 from ..elementwise import sigmoid
 from ..selection import _where
 from .activation import _stepwise
@@ -70,20 +73,26 @@ _glu.defvjp(_glu_vjp, saves="x")
 
 @primitive(grad_name="HardshrinkBackward0")
 @in_float32
+@in_pieces
 def _hardshrink(xp, x, lambd):
-    return xp.where((x >= -lambd) & (x <= lambd), x.dtype.type(0), x)
+    return chosen(xp, (x >= -lambd) & (x <= lambd), 0.0, x)
 
 
-_hardshrink.defvjp(lambda g, ans, x, lambd: _stepwise(_where(0.0, g, raw((x >= -lambd) & (x <= lambd))), x), saves="x")
+_hardshrink.defvjp(
+    in_pieces(lambda g, ans, x, lambd: _stepwise(_where(0.0, g, raw((x >= -lambd) & (x <= lambd))), x)), saves="x"
+)
 
 
 @primitive(grad_name="SoftshrinkBackward0")
 @in_float32
+@in_pieces
 def _softshrink(xp, x, lambd):
-    return xp.where(x > lambd, x - lambd, xp.where(x < -lambd, x + lambd, x * x.dtype.type(0)))
+    return x - between(xp, x, -lambd, lambd)
 
 
-_softshrink.defvjp(lambda g, ans, x, lambd: _stepwise(_where(0.0, g, raw((x >= -lambd) & (x <= lambd))), x), saves="x")
+_softshrink.defvjp(
+    in_pieces(lambda g, ans, x, lambd: _stepwise(_where(0.0, g, raw((x >= -lambd) & (x <= lambd))), x)), saves="x"
+)
 
 
 @method("hardshrink")

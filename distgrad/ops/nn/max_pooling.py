@@ -30,6 +30,9 @@ def _values(xp: Any, x: Any, maps: Maps) -> Any:
     for axis, m in reversed(maps):
         at = x.ndim + axis
         before = (slice(None),) * at
+        if m.spans:
+            x = xp.concatenate([x[(*before, span)].max(at, keepdims=True) for span in m.spans], at)
+            continue
         best = xp.empty((*x.shape[:at], m.sizes[0], *x.shape[at + 1 :]), x.dtype)
         for there, here, _, first in m.steps:
             part, place = x[(*before, on(xp, here))], (*before, on(xp, there))
@@ -56,6 +59,12 @@ def _largest(xp: Any, x: Any, maps: Maps) -> tuple[Any, Any]:
         before = (slice(None),) * at
         own = xp.arange(x.shape[at]).reshape(-1, *[1] * (-1 - axis)) * stride
         where = own if where is None else where + own
+        if m.spans:
+            where = xp.broadcast_to(where, x.shape)
+            found = [_first(xp, x[(*before, span)], where[(*before, span)], at) for span in m.spans]
+            stride *= x.shape[at]
+            x, where = (xp.concatenate(parts, at) for parts in zip(*found, strict=True))
+            continue
         shape = (*x.shape[:at], m.sizes[0], *x.shape[at + 1 :])
         best, found = xp.empty(shape, x.dtype), xp.empty(shape, np.int64)
         for there, here, _, first in m.steps:
@@ -74,8 +83,21 @@ def _largest(xp: Any, x: Any, maps: Maps) -> tuple[Any, Any]:
     return x, where
 
 
+def _first(xp: Any, x: Any, where: Any, axis: int) -> tuple[Any, Any]:
+    """The largest elements along ``axis``, which stays, and what ``where`` has there: of equals at the first, of
+    several NaN at the last."""
+    at = xp.expand_dims(x.argmax(axis), axis)
+    if x.dtype.kind == "f":
+        n, nans = x.shape[axis], x != x
+        last = n - 1 - xp.expand_dims(xp.flip(nans, axis).argmax(axis), axis)
+        at = xp.where(nans.any(axis, keepdims=True), last, at)
+    return xp.take_along_axis(x, at, axis), xp.take_along_axis(where, at, axis)
+
+
 def _sliced(maps: Maps) -> bool:
     """Whether the elements of windows are evenly spaced."""
+    if any(m.spans for _, m in maps):
+        return False
     return all(isinstance(i, slice) for _, m in maps for step in m.steps for i in (step.there, step.here))
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from ..._arguments import checked
 from ...autograd import Tensor, primitive
+from .._choosing import chosen
 from .._declare import in_float32, of_floats, raw, unknown
+from .._limits import between
 from .._numbers import fitting
+from .._pieces import in_pieces
 from ..elementwise import tanh
 from ..selection import _where
 from .activation import _into, _kept_from, _stepwise
@@ -34,10 +37,12 @@ def _hardtanh(xp, x, low, high):
         low, high = int(low), int(high)
         if x.dtype.kind == "u" and low < 0:
             raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
-    return xp.minimum(xp.maximum(x, low), high)
+    return between(xp, x, low, high)
 
 
-_hardtanh.defvjp(lambda g, ans, x, low, high: _stepwise(_where(0.0, g, raw((x <= low) | (x >= high))), x), saves="x")
+_hardtanh.defvjp(
+    in_pieces(lambda g, ans, x, low, high: _stepwise(_where(0.0, g, raw((x <= low) | (x >= high))), x)), saves="x"
+)
 
 
 @checked
@@ -52,11 +57,14 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 @primitive(grad_name="HardsigmoidBackward0")
 @of_floats
+@in_pieces
 def _hardsigmoid(xp, x, _):
-    return xp.minimum(xp.maximum(x + 3, 0), 6) / 6
+    return between(xp, x + 3, 0, 6) / 6
 
 
-_hardsigmoid.defvjp(lambda g, ans, x, _: _where(g / 6, 0.0, raw((x > -3) & (x < 3))), saves="x")
+_hardsigmoid.defvjp(
+    in_pieces(lambda g, ans, x, _: _where(g / 6, 0.0, raw((x > -3) & (x < 3)))), saves="x"
+)
 
 
 @checked
@@ -71,11 +79,14 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
 @primitive(grad_name="HardswishBackward0")
 @of_floats
+@in_pieces
 def _hardswish(xp, x, _):
-    return x * xp.minimum(xp.maximum(x + 3, 0), 6) / 6
+    return x * between(xp, x + 3, 0, 6) / 6
 
 
-_hardswish.defvjp(lambda g, ans, x, _: _where(0.0, _where(g * (x / 3 + 0.5), g, raw(x < 3)), raw(x <= -3)), saves="x")
+_hardswish.defvjp(
+    in_pieces(lambda g, ans, x, _: _where(0.0, _where(g * (x / 3 + 0.5), g, raw(x < 3)), raw(x <= -3))), saves="x"
+)
 
 
 @checked
@@ -109,15 +120,18 @@ def tanhshrink(input: Tensor) -> Tensor:
 
 
 @primitive(grad_name="ThresholdBackward0")
+@in_pieces
 def _threshold(xp, x, threshold, value):
     if x.dtype.kind in "bc":
         raise unknown("threshold", x)
     if x.dtype.kind == "u" and value < 0:
         raise RuntimeError(f"value cannot be converted to type {x.dtype} without overflow")
-    return xp.where(x <= threshold, x.dtype.type(fitting(value, x.dtype)), x)
+    return chosen(xp, x <= threshold, fitting(value, x.dtype), x)
 
 
-_threshold.defvjp(lambda g, ans, x, threshold, value: _stepwise(_where(0.0, g, raw(x <= threshold)), x), saves="x")
+_threshold.defvjp(
+    in_pieces(lambda g, ans, x, threshold, value: _stepwise(_where(0.0, g, raw(x <= threshold)), x)), saves="x"
+)
 
 
 @checked

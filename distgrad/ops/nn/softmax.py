@@ -8,6 +8,7 @@ from typing import Any
 from ..._arguments import checked
 from ...autograd import Tensor, primitive
 from .._declare import DType, axis, method, ndim_of, of_floats
+from .._pieces import in_rows
 from ..elementwise import exp
 from .activation import _in_wide
 
@@ -16,6 +17,7 @@ __all__ = ["log_softmax", "softmax", "softmin"]
 
 @primitive(grad_name="SoftmaxBackward0")
 @functools.partial(of_floats, nothing=True)
+@in_rows
 def _softmax(xp, x, dim):
     if x.ndim == 0:
         return xp.exp(x - x)
@@ -28,7 +30,7 @@ def _softmax(xp, x, dim):
 
 
 _softmax.defvjp(
-    _in_wide(lambda g, ans, x, dim: ans * (g - (g * ans).sum(dim).reshape(_kept(ans.shape, dim)))), saves="ans"
+    in_rows(_in_wide(lambda g, ans, x, dim: ans * (g - (g * ans).sum(dim).reshape(_kept(ans.shape, dim))))), saves="ans"
 )
 
 
@@ -73,6 +75,7 @@ def softmin(input: Tensor, dim: int | None = None, dtype: DType = None) -> Tenso
 
 @primitive(grad_name="LogSoftmaxBackward0")
 @functools.partial(of_floats, nothing=True)
+@in_rows
 def _log_softmax(xp, x, dim):
     if x.ndim == 0:
         return x - x
@@ -84,7 +87,9 @@ def _log_softmax(xp, x, dim):
 
 
 _log_softmax.defvjp(
-    _in_wide(lambda g, ans, x, dim: g - exp(ans) * (g.sum(dim).reshape(_kept(ans.shape, dim)) if ans.shape else g)),
+    in_rows(
+        _in_wide(lambda g, ans, x, dim: g - exp(ans) * (g.sum(dim).reshape(_kept(ans.shape, dim)) if ans.shape else g))
+    ),
     saves="ans",
 )
 

@@ -8,6 +8,9 @@ import numpy as np
 
 from ...._arguments import checked
 from ....autograd import Tensor, fused, primitive
+from ... import _float32
+from ..._limits import at_least, at_most
+from ..._pieces import in_pieces
 from ...elementwise import log, log1p
 from ..activation import logsigmoid, softplus
 from .common import REDUCTIONS, averaged, fits, known, legacy_reduction, needs_floats, promoted, reduced, tensors, wide
@@ -18,13 +21,13 @@ _LEAST = 1e-12  # PyTorch's, where a probability is 0 or 1
 @primitive()
 def _bce_values(xp, p, y):
     """The loss of each element; its gradients are those of the logarithms without their limit."""
-    return -(y * xp.maximum(xp.log(p), -100) + (1 - y) * xp.maximum(xp.log1p(-p), -100))
+    return -(y * at_least(xp, xp.log(p), -100) + (1 - y) * at_least(xp, _float32.log1p(xp, -p), -100))
 
 
 @primitive()
 def _bce_slope(xp, upper, p, y):
     """``upper``, a gradient, times that of the loss of each element, finite at 0 and 1."""
-    return upper * (p - y) / xp.maximum((1 - p) * p, p.dtype.type(_LEAST))
+    return upper * (p - y) / at_least(xp, (1 - p) * p, p.dtype.type(_LEAST))
 
 
 def _spread(p: Any) -> Any:
@@ -61,7 +64,7 @@ def _bce(xp, p, y, reduction):
     p, y = wide(p), wide(y)
     if xp is np and y.size and not (np.minimum.reduce(y, None) >= 0 and np.maximum.reduce(y, None) <= 1):
         raise _outside(y, "target")
-    yes, no = xp.maximum(xp.log(p), -100), xp.maximum(xp.log1p(-p), -100)
+    yes, no = at_least(xp, xp.log(p), -100), at_least(xp, _float32.log1p(xp, -p), -100)
     values = -(y * yes + (1 - y) * no)
     ans = averaged(xp, values, reduction, dtype)
     if xp is np and p.size and np.isnan(ans if reduction != "none" else np.add.reduce(values, None)):
@@ -74,7 +77,7 @@ def _bce_backward(xp, g, ans, logs, wanted, p, y, reduction):
     p, y, g = wide(p), wide(y), wide(g)
     if reduction == "mean":
         g = g / p.size
-    gx = g * (p - y) / xp.maximum((1 - p) * p, p.dtype.type(_LEAST)) if wanted[0] is not None else None
+    gx = g * (p - y) / at_least(xp, (1 - p) * p, p.dtype.type(_LEAST)) if wanted[0] is not None else None
     return gx, g * (xp.log1p(-p) - xp.log(p)) if wanted[1] is not None else None
 
 
@@ -137,10 +140,26 @@ def _reference_bce_logits(input: Any, target: Any, reduction: str) -> Any:
     return reduced(softplus(input, 1.0, 1e30) - input * target, reduction)
 
 
+@in_pieces
+def _logits_values(xp, x, y):
+    return (1 - y) * x - at_most(xp, x, 0) + _float32.log1p_of_exp_below(xp, x)
+
+
+@in_pieces
+def _logits_slope(xp, x, y, g):
+    """``g`` times the slope, sigmoid(x) - y."""
+    out = xp.exp(xp.negative(x))
+    out += 1
+    out = xp.divide(1, out, out=out if out.ndim else None)  # of no dimensions: a scalar, not an array
+    out -= y
+    out *= g
+    return out
+
+
 @fused(reference=_reference_bce_logits, inputs=2, grad_name="BinaryCrossEntropyWithLogitsBackward0")
 def _bce_logits(xp, x, y, reduction):
     dtype, x, y = x.dtype, wide(x), wide(y)
-    return averaged(xp, (1 - y) * x - xp.minimum(x, 0) + xp.log1p(xp.exp(-xp.abs(x))), reduction, dtype), None
+    return averaged(xp, _logits_values(xp, x, y), reduction, dtype), None
 
 
 @_bce_logits.defbackward
@@ -149,14 +168,7 @@ def _bce_logits_backward(xp, g, ans, kept, wanted, x, y, reduction):
         x, y, g = wide(x), wide(y), wide(g)
     if reduction == "mean":
         g = g / x.size
-    gx = None
-    if wanted[0] is not None:
-        gx = xp.exp(xp.negative(x))
-        gx += 1
-        gx = xp.reciprocal(gx, out=gx if gx.ndim else None)  # of no dimensions: a scalar, not an array
-        gx -= y
-        gx *= g
-    return gx, -x * g if wanted[1] is not None else None
+    return _logits_slope(xp, x, y, g) if wanted[0] is not None else None, -x * g if wanted[1] is not None else None
 
 
 @checked
@@ -217,14 +229,20 @@ def _reference_soft_margin(input: Any, target: Any, reduction: str) -> Any:
 @fused(reference=_reference_soft_margin, inputs=2, grad_name="SoftMarginLossBackward0")
 def _soft_margin(xp, x, y, reduction):
     z = wide(x) * -wide(y)
-    return averaged(xp, xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z))), reduction, x.dtype), z
+    return averaged(xp, _float32.softplus(xp, z), reduction, x.dtype), z
+
+
+@in_pieces
+def _soft_margin_slope(xp, g, y, z):
+    """``g`` times the slope, -y sigmoid(z)."""
+    return g * y * (-1 / (1 + xp.exp(-z)))
 
 
 @_soft_margin.defbackward
 def _soft_margin_backward(xp, g, ans, z, wanted, x, y, reduction):
     if reduction == "mean":
         g = wide(g) / max(z.size, 1)
-    return g * wide(y) * (-1 / (1 + xp.exp(-z))), None  # -y sigmoid(z)
+    return _soft_margin_slope(xp, g, wide(y), z), None
 
 
 @checked

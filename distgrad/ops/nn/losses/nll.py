@@ -111,12 +111,15 @@ def _negated(input: Tensor, y: Any, weight: Tensor | None, ignore_index: int, re
     """:func:`nll_loss` of the raw targets ``y``."""
     x = raw(input)
     needs_floats("nll_loss", input)
-    _check_classes(x, y, ignore_index)
+    all_count = _check_classes(x, y, ignore_index)
     if weight is not None:
         _check_weight(weight, x.shape[min(1, x.ndim - 1)], x)
     if x.ndim == 1:
         y = y.reshape(())
     xp = backend.array_module(x)
+    if xp is np and all_count and weight is None and x.ndim > 1 and y.size:
+        own = np.expand_dims(y, 1).copy()  # whatever is written to the targets
+        return reduced(-_gathered(input, own, 1).squeeze(1), reduction)
     if xp is np:
         counted = np.asarray(y != ignore_index)
         safe = np.where(counted, y, 0)

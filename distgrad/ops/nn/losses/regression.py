@@ -7,6 +7,8 @@ from typing import Any
 from ...._arguments import checked
 from ....autograd import Tensor, fused, primitive
 from ....autograd.tensor import TENSORS
+from ..._limits import at_most, between
+from ..._pieces import in_pieces
 from ...arithmetic import _not_of_bools
 from ...rounding import _sign
 from ..piecewise import _hardtanh
@@ -109,9 +111,11 @@ def l1_loss(
 
 
 @primitive()
+@in_pieces
 def _smooth_values(xp, off, beta):
     size = xp.abs(off)
-    return xp.where(size < beta, off * off * (0.5 / beta), size - 0.5 * beta)
+    near = at_most(xp, size, beta)
+    return (size - near * 0.5) * (near / beta)
 
 
 def _smooth(ops: Any, off: Any, beta: float) -> Any:
@@ -124,7 +128,7 @@ _smooth_values.defvjp(
 
 
 _smooth_l1 = of_difference(
-    "_smooth_l1", _smooth, lambda xp, off, beta: xp.clip(off / beta, -1, 1), "SmoothL1LossBackward0"
+    "_smooth_l1", _smooth, lambda xp, off, beta: between(xp, off / beta, -1, 1), "SmoothL1LossBackward0"
 )
 
 
@@ -155,9 +159,11 @@ def smooth_l1_loss(
 
 
 @primitive()
+@in_pieces
 def _huber_of_difference(xp, off, delta):
     size = xp.abs(off)
-    return xp.where(size <= delta, off * off * 0.5, (size - 0.5 * delta) * delta)
+    near = at_most(xp, size, delta)
+    return (size - near * 0.5) * near
 
 
 def _huber_values(ops: Any, off: Any, delta: float) -> Any:
@@ -168,7 +174,7 @@ _huber_of_difference.defvjp(lambda g, ans, off, delta: g * _hardtanh(off, -delta
 
 
 _huber = of_difference(
-    "_huber", _huber_values, lambda xp, off, delta: xp.clip(off, -delta, delta), "HuberLossBackward0"
+    "_huber", _huber_values, lambda xp, off, delta: between(xp, off, -delta, delta), "HuberLossBackward0"
 )
 
 
