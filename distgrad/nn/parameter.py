@@ -90,3 +90,89 @@ class Buffer(Tensor):
         self = _sharing(cls, data, False)
         self.persistent = persistent
         return self
+
+
+_UNKNOWN = (
+    "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in `load_state_dict` "
+    "when trying to load an uninitialized parameter into an initialized one. Call `forward` to initialize the "
+    "parameters before accessing their attributes."
+)
+
+
+class _Uninitialized(Tensor):
+    """What parameters and buffers without a shape share."""
+
+    _becomes: Any
+
+    @property
+    def shape(self) -> Any:
+        """RuntimeError: there is none yet."""
+        raise RuntimeError(_UNKNOWN)
+
+    def materialize(self, shape: Any, device: Any = None, dtype: Any = None) -> None:
+        """Take a shape, with values that are not set, and become a usual one."""
+        from ..ops.creation import empty
+
+        made = empty(*shape, device=self.device if device is None else device, dtype=dtype or self.dtype)
+        self.__class__ = self._becomes
+        self.data = made
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Another one without a shape."""
+        if id(self) not in memo:
+            memo[id(self)] = type(self)(self.requires_grad, self.device, self.dtype)
+        return memo[id(self)]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return type(self), (self.requires_grad, str(self.device), self.dtype)
+
+
+def _without_shape(cls: type, requires_grad: bool, device: Any, dtype: Any) -> Any:
+    kind = dtypes.get_default_dtype() if dtype is None else dtype
+    data = backend.module_for(backend.resolve(device)).empty(0, kind.np)
+    return _sharing(cls, data, requires_grad)
+
+
+class UninitializedParameter(_Uninitialized, Parameter):
+    """A parameter without a shape: of a lazy module before its first call.
+
+    Args:
+        requires_grad, device, dtype: of the parameter that it becomes by :meth:`materialize`.
+
+    >>> p = nn.UninitializedParameter()
+    >>> p.materialize((2, 3))
+    >>> p.shape, type(p).__name__
+    (torch.Size([2, 3]), 'Parameter')
+    """
+
+    _becomes = Parameter
+
+    def __new__(cls, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> Any:
+        return _without_shape(cls, requires_grad, device, dtype)
+
+
+class UninitializedBuffer(_Uninitialized):
+    """A buffer without a shape: of a lazy module before its first call.
+
+    >>> b = nn.UninitializedBuffer()
+    >>> b.materialize((2,))
+    >>> b.shape
+    torch.Size([2])
+    """
+
+    _becomes = Tensor
+
+    def __new__(cls, requires_grad: bool = False, device: Any = None, dtype: Any = None) -> Any:
+        return _without_shape(cls, requires_grad, device, dtype)
+
+
+def is_lazy(value: Any) -> bool:
+    """Whether it is a parameter or buffer without a shape.
+
+    >>> nn.parameter.is_lazy(nn.UninitializedBuffer()), nn.parameter.is_lazy(torch.ones(2))
+    (True, False)
+    """
+    return isinstance(value, _Uninitialized)

@@ -76,6 +76,16 @@ CASES: dict[str, tuple[Any, ...]] = {
     "huber, broadcast": ("HuberLoss", {"delta": 2}, f64(4), f64(3, 4)),
     "soft margin": ("SoftMarginLoss", {}, f64(3, 4) * 4, SIGNS),
     "soft margin, broadcast": ("SoftMarginLoss", {}, f64(2, 3, 4), SIGNS),
+    "multi margin": ("MultiMarginLoss", {}, LOGITS, CLASSES),
+    "multi margin, squared": ("MultiMarginLoss", {"p": 2, "margin": 0.7, "weight": CLASS_WEIGHT}, LOGITS, CLASSES),
+    "multilabel margin": (
+        "MultiLabelMarginLoss", {}, LOGITS[:3], np.array([[0, 2, -1, 1], [3, -1, 0, 0], [-1, 1, 2, 3]]),
+    ),
+    "multilabel soft margin": ("MultiLabelSoftMarginLoss", {}, f64(3, 4), probabilities(3, 4)),
+    "multilabel soft margin, weight": (
+        "MultiLabelSoftMarginLoss", {"weight": CLASS_WEIGHT}, f64(3, 4), probabilities(3, 4),
+    ),
+    "triplet, with distance": ("TripletMarginWithDistanceLoss", {"swap": True}, f64(3, 4), f64(3, 4), f64(3, 4)),
     "hinge": ("HingeEmbeddingLoss", {}, f64(3, 4) * 2, SIGNS),
     "hinge, margin": ("HingeEmbeddingLoss", {"margin": 0.2}, f64(3, 4), SIGNS.astype(int)),
     "gaussian": ("GaussianNLLLoss", {}, f64(3, 4), f64(3, 4), f64(3, 4) ** 2 + 0.1),

@@ -21,7 +21,7 @@ REDUCTIONS = ["none", "mean", "sum"]
 
 def test_every_built_in_loss_has_cases() -> None:
     ours = {p.class_name for p in registry.plugins() if p.kind == "loss" and p.distribution == "distgrad"}
-    assert ours == {name for name, *_ in CASES.values()}
+    assert ours - {"CTCLoss"} == {name for name, *_ in CASES.values()}  # test_ctc.py: it takes four inputs
 
 
 # By hand: (loss, input, target, elementwise values)
@@ -208,7 +208,7 @@ def test_unknown_names_say_what_is_known() -> None:
     with pytest.raises(AttributeError, match=r"'distgrad\.nn' has no attribute 'MSLoss': .*the nearest: MSELoss"):
         nn.MSLoss  # noqa: B018
     with pytest.raises(
-        registry.UnknownPluginError, match=r"known: bce, bce_with_logits, cosine_embedding, cross_entropy, gaussian_nll"
+        registry.UnknownPluginError, match=r"known: bce, bce_with_logits, cosine_embedding, cross_entropy, ctc"
     ):
         nn.get_loss("mmd")
     with pytest.raises(AttributeError, match=r"has no attribute '__nothing__'$"):

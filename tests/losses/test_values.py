@@ -63,7 +63,10 @@ def test_narrow_types_are_pytorchs(case: str, reduction: str, dtype: str, tolera
     torch = pytest.importorskip("torch")
     upstream = np.linspace(0.5, 1.5, 64)
     ours = outcome(distgrad, case, reduction, dtype, upstream)
-    theirs = outcome(torch, case, reduction, dtype, upstream)
+    try:
+        theirs = outcome(torch, case, reduction, dtype, upstream)
+    except NotImplementedError:
+        pytest.skip("PyTorch has no such loss of half precision")
     assert ours[:2] == theirs[:2]
     np.testing.assert_allclose(ours[2], theirs[2], rtol=tolerance, atol=tolerance)
     for a, b in zip(ours[3], theirs[3], strict=True):
@@ -83,4 +86,4 @@ def test_half_precision_is_near_double(case: str) -> None:
 def test_they_print_as_pytorchs(case: str) -> None:
     torch = pytest.importorskip("torch")
     name, options, *_ = CASES[case]
-    assert repr(made(distgrad, name, options, "sum")) == repr(made(torch, name, options, "sum")) == f"{name}()"
+    assert repr(made(distgrad, name, options, "sum")) == repr(made(torch, name, options, "sum"))

@@ -20,6 +20,7 @@ FILES = sorted(f for f in Path(__file__).parent.glob("*_rows.py") if f.stem != "
 ROWS: list[Row] = [row for file in FILES for row in importlib.import_module(f"tests.ops.{file.stem}").ROWS]
 # Primitives that no call on one device reaches as a recorded node, and where they are tested.
 ELSEWHERE = {
+    "_ctc": "tests/losses/test_ctc.py: it refuses to be differentiated twice",
     "_taken": "tests/ops/test_spatial.py: it is the reference of a fused one",
     "_bce_values": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",
     "_huber_of_difference": "tests/ops/test_recorded_gradients.py: it is the reference of a fused one",

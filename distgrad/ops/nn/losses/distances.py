@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...._arguments import checked
@@ -207,3 +208,39 @@ def triplet_margin_loss(
     if swap:
         far = minimum(far, pairwise_distance(positive, negative, p, eps))
     return reduced((near - far + margin).clamp_min(0), reduction)
+
+
+@checked
+def triplet_margin_with_distance_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """:func:`triplet_margin_loss` with a distance of one's own, by default :func:`pairwise_distance`.
+
+    Raises:
+        ValueError: a margin that is not positive, another reduction.  RuntimeError: ranks that don't fit.
+
+    >>> one, none = torch.ones(1, 2), torch.zeros(1, 2)
+    >>> F.triplet_margin_with_distance_loss(none, none, one, distance_function=lambda a, b: (a - b).abs().sum(-1))
+    tensor(0.)
+    """
+    tensors("triplet_margin_with_distance_loss", anchor=anchor, positive=positive, negative=negative)
+    reduction = known(reduction)
+    if margin <= 0:
+        raise ValueError(f"margin must be greater than 0, got {margin}")
+    if not anchor.ndim == positive.ndim == negative.ndim:
+        raise RuntimeError(
+            "The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: "
+            f"anchor {anchor.ndim}D, positive {positive.ndim}D, and negative {negative.ndim}D inputs"
+        )
+    distance: Any = pairwise_distance if distance_function is None else distance_function
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        far = minimum(far, distance(positive, negative))
+    return reduced((margin + near - far).clamp_min(0), reduction)
