@@ -64,6 +64,10 @@ def compared(both: list[Library], name: str, n: int, backward: bool, turns: int)
     return {"name": name, "elements": n, "backward": backward, "us": ours, "torch_us": theirs, "ratio": ratio}
 
 
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="such as exp, nn.functional.relu; by default all")
@@ -92,7 +96,9 @@ def main() -> None:
     for library in both:
         library.end()
     if args.out:
-        args.out.write_text(json.dumps({"machine": describe(), "operations": rows}, indent=1) + "\n")
+        lines = ",\n".join(json.dumps(_rounded(row)) for row in rows)
+        text = f'{{"machine": {json.dumps(describe())},\n"operations": [\n{lines}\n]}}\n'
+        args.out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import os as _os
 import typing as _typing
 import warnings as _warnings
 
-from . import autograd, cuda, fft, linalg, nn, ops as _ops, optim, random
+from . import autograd, cuda, fft, linalg, nn, ops as _ops, optim, random, settings as _settings
 from ._names import absent as _absent
 from .autograd import (
     Size,
@@ -134,6 +134,7 @@ from .random import (
     manual_seed,
     seed,
 )
+from .settings import *
 from .version import __version__ as __version__
 
 _publish_in_place()
@@ -152,7 +153,8 @@ if _typing.TYPE_CHECKING:
 
 # What a program may do without, imported when first asked for: ``import distgrad`` costs at most what numpy does.
 _LATER = {
-    "backends": "backends", "distributed": "distributed", "func": "func", "hookimpl": "hookspecs",
+    "accelerator": "accelerator", "backends": "backends", "distributed": "distributed",
+    "distributions": "distributions", "func": "func", "hookimpl": "hookspecs",
     "load": "serialization", "profiler": "profiler", "registry": "registry", "save": "serialization",
     "sparse": "sparse", "testing": "testing", "utils": "utils", "version": "version", "vmap": "func",
 }  # fmt: skip
@@ -234,11 +236,13 @@ __all__ += _ops.scatter_reducing.__all__
 __all__ += _ops.scattering.__all__
 __all__ += _ops.selection.__all__
 __all__ += _ops.shape.__all__
+__all__ += _ops.sparse_products.__all__
 __all__ += _ops.special.__all__
 __all__ += _ops.splitting.__all__
 __all__ += _ops.statistics.__all__
 __all__ += _ops.tensor_types.__all__
 __all__ += _ops.windows.__all__
+__all__ += _settings.__all__
 __all__.sort()
 
 if "DISTGRAD_TRACE" in _os.environ:

@@ -10,8 +10,10 @@ from . import backend
 from .ops.tensor_types import ON_CUDA
 
 __all__ = [
-    "current_device", "device", "device_count", "get_device_name", "is_available", "manual_seed_all", "set_device",
-    "synchronize",
+    "current_device", "device", "device_count", "empty_cache", "get_device_capability", "get_device_name",
+    "is_available", "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated",
+    "max_memory_reserved", "mem_get_info", "memory_allocated", "memory_reserved", "reset_max_memory_allocated",
+    "reset_peak_memory_stats", "seed", "seed_all", "set_device", "synchronize",
 ]  # fmt: skip
 
 
@@ -94,6 +96,132 @@ def synchronize(device: int | str | backend.device | None = None) -> None:
     """
     with backend.on(backend.device("cuda", _index(device))):
         backend.synchronize()
+
+
+def get_device_capability(device: int | str | backend.device | None = None) -> tuple[int, int]:
+    """The compute capability of the GPU ``device``, by default the current one, as (major, minor).
+
+    >>> if torch.cuda.is_available():
+    ...     assert torch.cuda.get_device_capability() >= (5, 0)
+    """
+    index = _index(device)
+    found = backend.accelerator()
+    assert found is not None
+    return found.capability(index)
+
+
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """Whether the current GPU computes in bfloat16: False, as its arrays here have no such type.
+
+    >>> torch.cuda.is_bf16_supported()
+    False
+    """
+    return False
+
+
+def is_initialized() -> bool:
+    """Whether a GPU is in use: there is one, as CuPy starts it when it is first looked for.
+
+    >>> torch.cuda.is_initialized() == torch.cuda.is_available()
+    True
+    """
+    return is_available()
+
+
+def _memory(device: int | str | backend.device | None) -> tuple[int, int]:
+    """The bytes of the GPU's memory pool that are in use, and those that it holds; none where there is no GPU."""
+    if not is_available():
+        return 0, 0
+    index = _index(device)
+    found = backend.accelerator()
+    assert found is not None
+    return found.memory(index)
+
+
+def memory_allocated(device: int | str | backend.device | None = None) -> int:
+    """The bytes of the GPU's memory that arrays occupy; 0 without a GPU.
+
+    >>> torch.cuda.memory_allocated() >= 0
+    True
+    """
+    return _memory(device)[0]
+
+
+def memory_reserved(device: int | str | backend.device | None = None) -> int:
+    """The bytes of the GPU's memory that CuPy's pool holds, in use or free; 0 without a GPU.
+
+    >>> torch.cuda.memory_reserved() >= torch.cuda.memory_allocated()
+    True
+    """
+    return _memory(device)[1]
+
+
+def max_memory_allocated(device: int | str | backend.device | None = None) -> int:
+    """An upper bound of what arrays occupied at once since :func:`empty_cache`: CuPy's pool keeps no peak, but gives
+    back nothing by itself, so that it is what it holds.  0 without a GPU.
+
+    >>> torch.cuda.max_memory_allocated() >= torch.cuda.memory_allocated()
+    True
+    """
+    return _memory(device)[1]
+
+
+max_memory_reserved = max_memory_allocated
+
+
+def empty_cache() -> None:
+    """Give the memory of CuPy's pool that no array occupies back to the GPUs; nothing without a GPU.
+
+    >>> torch.cuda.empty_cache()
+    """
+    found = backend.accelerator()
+    if found is not None and is_available():
+        found.empty_cache()
+
+
+def reset_peak_memory_stats(device: int | str | backend.device | None = None) -> None:
+    """Let :func:`max_memory_allocated` start anew: what is free in the pool is given back, as by :func:`empty_cache`.
+
+    >>> torch.cuda.reset_peak_memory_stats()
+    """
+    empty_cache()
+
+
+reset_max_memory_allocated = reset_peak_memory_stats
+
+
+def mem_get_info(device: int | str | backend.device | None = None) -> tuple[int, int]:
+    """The free and all bytes of the memory of the GPU ``device``.
+
+    >>> if torch.cuda.is_available():
+    ...     free, total = torch.cuda.mem_get_info()
+    ...     assert free <= total
+    """
+    index = _index(device)
+    found = backend.accelerator()
+    assert found is not None
+    return found.memory_info(index)
+
+
+def manual_seed(seed: int) -> None:
+    """Seed the generator; one serves all devices here, so this is :func:`distgrad.manual_seed`.
+
+    >>> torch.cuda.manual_seed(0)
+    """
+    manual_seed_all(seed)
+
+
+def seed() -> None:
+    """Seed the generator by chance.
+
+    >>> torch.cuda.seed()
+    """
+    from .random import seed
+
+    seed()
+
+
+seed_all = seed
 
 
 def manual_seed_all(seed: int) -> None:

@@ -42,7 +42,9 @@ def _array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwa
 
 
 def _as_tensor(found: Any) -> Tensor:
-    return Tensor._wrap(np.asarray(found), None)
+    """A result as a tensor, of bools one of uint8, as in PyTorch."""
+    array = np.asarray(found)
+    return Tensor._wrap(array.astype(np.uint8) if array.dtype == np.bool_ else array, None)
 
 
 class _OfTheClass:

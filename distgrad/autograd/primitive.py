@@ -230,9 +230,12 @@ def _with_keywords(prim: Primitive, call: Any) -> Any:
     return call
 
 
+_SEQUENCES = frozenset((list, tuple, str, bytes))
+
+
 def _reflected(call: Callable[..., Any]) -> Callable[..., Any]:
     def reflected(self: Any, other: Any) -> Any:
-        if other.__class__ is list or other.__class__ is tuple:
+        if other.__class__ in _SEQUENCES:
             return NotImplemented  # Python repeats the sequence, or says that it cannot
         return call(other, self)
 

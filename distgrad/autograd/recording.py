@@ -169,6 +169,8 @@ class Watching(Wrapped):
     """The primitive of a node whose options, beside its inputs, came from tensors: masks, indices.  The rules are given
     their arrays; what is watched here is that nobody has written to them."""
 
+    always_saves = True
+
     def __init__(self, primitive: Any, tensors: tuple[Tensor, ...]) -> None:
         super().__init__(primitive)
         self.tensors = tensors

@@ -76,6 +76,15 @@ def unmasked(array: np.ndarray) -> None:
         )
 
 
+def _in_default_dtype(array: Any) -> Any:
+    """``array`` in the default dtype: itself where it is of that, otherwise a copy (of complex ones the real part)."""
+    kind = dtypes.get_default_dtype().np
+    if array.dtype == kind:
+        return array
+    with backend.where_it_lies(array):
+        return (array.real if array.dtype.kind == "c" else array).astype(kind)
+
+
 class Tensor(Valued, Described):
     """A multi-dimensional array that can record what is done to it (the standard: ``torch.Tensor``).
 
@@ -116,7 +125,9 @@ class Tensor(Valued, Described):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and backend.is_array(args[0]):
-            array = taken(args[0]).astype(dtypes.get_default_dtype().np, copy=False)
+            array = _in_default_dtype(taken(args[0]))
+        elif len(args) == 1 and isinstance(args[0], (float, complex, np.generic)):
+            raise TypeError(f"new(): data must be a sequence (got {type(args[0]).__name__})")
         elif len(args) == 1 and args[0].__class__ in TENSORS:
             array = args[0]._data
         elif args and all(isinstance(a, (int, np.integer)) for a in args):

@@ -277,6 +277,16 @@ def _saved(inputs: Any, raw: list[Any], kinds: Any, edges: tuple[Any, ...], old:
     return tuple(saved)
 
 
+def _to_save(prim: Any, edges: tuple[Any, ...]) -> tuple[bool, Any]:
+    """Whether the result of a write, and what of each input (see :class:`Plan`), is to be kept."""
+    mask = 0
+    for i, e in enumerate(edges):
+        if e is not None and i < len(prim.rules) and prim.rules[i] is not None:
+            mask |= 1 << i
+    plan = prim.plan(mask) if mask else None
+    return (False, (0,) * len(edges)) if plan is None else (plan.ans, plan.kinds)
+
+
 def _before(x: Tensor) -> Tensor:
     """A copy of ``x``, with its history, for a rule that reads what a write overwrites."""
     with backend.where_it_lies(x._data):
@@ -297,6 +307,13 @@ def _is_simple(data: Any, args: tuple[Any, ...]) -> bool:
     return True
 
 
+def _computed_there(ufunc: np.ufunc, arrays: list[Any], x: Tensor) -> Tensor:
+    """``x``, after ``ufunc(*arrays)`` was computed into its memory."""
+    ufunc(*arrays, out=_writable(x._data))
+    x._bump()
+    return x
+
+
 def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], watch: Any = ()) -> Tensor:
     """``x`` becomes ``prim(x, *args)``, in its own memory, recorded if anything involved requires grad; options in
     ``args`` may be of the tensors to ``watch``."""
@@ -311,24 +328,14 @@ def write(prim: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], w
     arrays = [a._data if a.__class__ in TENSORS else a for a in inputs[:n]]
     simple = prim.ufunc is not None and not kwargs and _is_simple(data, args)
     if simple and not recorded:
-        prim.ufunc(*arrays, out=_writable(data))
-        x._bump()
-        return x
+        return _computed_there(prim.ufunc, arrays, x)
     xp, raw = (np, arrays) if simple else unify(prim, inputs[:n], arrays)
     if xp is None:
         return write(prim, x, (*raw[1:], *inputs[n:]), kwargs, watch)
     repeated = overlaps(data)
     if repeated and prim.name not in _SAME_TWICE:
         raise overlapping()
-    mask = 0
-    save_ans, kinds = False, (0,) * n
-    if recorded:
-        for i, e in enumerate(edges):
-            if e is not None and i < len(prim.rules) and prim.rules[i] is not None:
-                mask |= 1 << i
-        plan = prim.plan(mask) if mask else None
-        if plan is not None:
-            save_ans, kinds = plan.ans, plan.kinds
+    save_ans, kinds = _to_save(prim, edges) if recorded else (False, (0,) * n)
     old = _before(x) if recorded and kinds[0] == 1 else None
     if raw[0].dtype is not data.dtype:
         _check_type(raw[0].dtype, data.dtype)

@@ -21,10 +21,10 @@ from distgrad.backend.devices import CPU, device
 from distgrad.backend.protocol import Accelerator, Array, ArrayModule, Kernel
 
 __all__ = [
-    "Accelerator", "Array", "ArrayModule", "CPU", "Kernel", "NOWHERE", "accelerator", "accelerator_as", "array_module",
-    "carve", "choose_device", "chosen", "claim_device", "device", "device_count", "device_of", "is_array", "module_for",
-    "on", "release_device", "resolve", "run_kernel", "several_devices", "special_module", "switched", "synchronize",
-    "to_device", "to_host", "where_it_lies",
+    "Accelerator", "Array", "ArrayModule", "CPU", "Kernel", "NOWHERE", "NoDeviceError", "accelerator", "accelerator_as",
+    "array_module", "carve", "choose_device", "chosen", "claim_device", "device", "device_count", "device_of",
+    "is_array", "module_for", "on", "release_device", "resolve", "run_kernel", "several_devices", "special_module",
+    "switched", "synchronize", "to_device", "to_host", "where_it_lies",
 ]  # fmt: skip
 
 

@@ -49,6 +49,25 @@ class _CuPy:
     def synchronize(self) -> None:
         self.module.cuda.Device().synchronize()
 
+    def capability(self, index: int) -> tuple[int, int]:
+        text = str(self.module.cuda.Device(index).compute_capability)  # "90", "121"
+        return int(text[:-1]), int(text[-1])
+
+    def memory(self, index: int) -> tuple[int, int]:
+        with self.on(index):
+            pool = self.module.get_default_memory_pool()
+            return int(pool.used_bytes()), int(pool.total_bytes())
+
+    def memory_info(self, index: int) -> tuple[int, int]:
+        with self.on(index):
+            free, total = self.module.cuda.runtime.memGetInfo()
+        return int(free), int(total)
+
+    def empty_cache(self) -> None:
+        for index in range(self.device_count()):
+            with self.on(index):
+                self.module.get_default_memory_pool().free_all_blocks()
+
     def special_module(self) -> ArrayModule:
         from cupyx.scipy import special
 

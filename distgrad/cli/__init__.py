@@ -19,7 +19,7 @@ import pkgutil
 from collections.abc import Sequence
 from typing import Any
 
-from distgrad import version
+from distgrad.version import distgrad as _version
 
 __all__ = ["main"]
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="python -m distgrad", description="distgrad's command line")
-    root.add_argument("--version", action="version", version=f"distgrad {version.distgrad}")
+    root.add_argument("--version", action="version", version=f"distgrad {_version}")
     parsers: dict[tuple[str, ...], argparse.ArgumentParser] = {(): root}
     children: dict[tuple[str, ...], Any] = {(): root.add_subparsers(metavar="COMMAND", required=True)}
     for command in sorted(_commands(), key=lambda module: (len(module.COMMAND), module.COMMAND)):

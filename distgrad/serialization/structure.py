@@ -18,7 +18,6 @@ import numpy as np
 
 from .. import backend, dtypes
 from ..autograd import Size, Tensor
-from ..ops.creation import from_array
 from . import container
 from .container import LoadError
 
@@ -268,11 +267,11 @@ class Decoder:
                 raise self._bad(x)
             return array[()]
         if kind == "tensor":
-            result = from_array(array)
+            result = Tensor._wrap(array, None)
         else:
             from ..nn import Parameter
 
-            result = Parameter(from_array(array), requires_grad=False)
+            result = Parameter(Tensor._wrap(array, None), requires_grad=False)
         if x.get("requires_grad") is True:
             if result.dtype.category < 2:
                 raise self._bad(x)

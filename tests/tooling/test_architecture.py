@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "_arguments": {"autograd", "backend", "dtypes"},
     "_compile_cache": set(),
+    "accelerator": {"backend", "cuda"},
     "_names": set(),
     "aliases": TAPE,
     "_plugins": {"hookspecs"},
@@ -78,6 +79,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Optimizers around optimizers, as nn.parallel has modules around modules.
     "distributed.optim": TAPE | {"optim", "storage", "distributed.data_parallel", "distributed.algorithms", COMPRESSION}
     | UNDER_DATA_PARALLEL,
+    "distributions": TAPE | OPERATIONS,
     "dtypes": set(),
     "fft": {"_names", "ops"},
     "hookspecs": set(),
@@ -103,6 +105,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": {"_plugins", "hookspecs"},
     "return_types": set(),
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one
+    "settings": {"backend"},
+    "sparse": TAPE | OPERATIONS,
     "storage": TAPE | {"aliases"},
     "testing": ANYTHING,
     "version": set(),

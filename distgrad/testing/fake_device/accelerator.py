@@ -93,6 +93,18 @@ class StrictAccelerator:
     def synchronize(self) -> None:
         self.synchronizations += 1
 
+    def capability(self, index: int) -> tuple[int, int]:
+        return 9, 0
+
+    def memory(self, index: int) -> tuple[int, int]:
+        return 0, 0  # its arrays lie in the host's memory
+
+    def memory_info(self, index: int) -> tuple[int, int]:
+        return 1 << 34, 1 << 34
+
+    def empty_cache(self) -> None:
+        pass
+
     def special_module(self) -> Any:
         return self._special
 

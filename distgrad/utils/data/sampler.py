@@ -65,6 +65,9 @@ class SequentialSampler(Sampler[int]):
         return len(self.data_source)
 
 
+_DRAWN = 1 << 16  # indices that are drawn at a time, however many an epoch has
+
+
 class RandomSampler(Sampler[int]):
     """All indices in random order, or ``num_samples`` drawn, with replacement where asked.
 
@@ -102,7 +105,8 @@ class RandomSampler(Sampler[int]):
         if generator is None:
             generator = Generator().manual_seed(int(default_generator.integers(0, 2**63 - 1, ())))
         if self.replacement:
-            yield from generator.integers(0, n, (wanted,)).tolist()
+            for start in range(0, wanted, _DRAWN):
+                yield from generator.integers(0, n, (min(_DRAWN, wanted - start),)).tolist()
             return
         for start in range(0, wanted, n):
             yield from generator.permutation(n)[: wanted - start].tolist()
