@@ -211,6 +211,7 @@ class AccumulateGrad:
 
     def __init__(self, leaf: Leaf) -> None:
         self.variable = leaf.tensor()
+        self.leaf = leaf
         self.next_functions: tuple[()] = ()
 
     def name(self) -> str:

@@ -112,7 +112,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "testing.conformance": ANYTHING,
     "testing.fake_device": GROUND,
-    "utils": {"utils.checkpoint", "utils.data"},
+    "utils": TAPE | {"utils.checkpoint", "utils.data"},
     "utils.checkpoint": TAPE | {"random"},
     "utils.data": TAPE | {"distributed", "ops", "random"},
 }
