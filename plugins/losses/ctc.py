@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from distgrad import hookimpl
 from distgrad.autograd import Tensor
 from distgrad.nn.functional import ctc_loss
 from distgrad.nn.modules.loss import Loss
+
+
+def _steps(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
+    """Logarithms of probabilities of ``n`` steps of three sequences, labels and lengths, for the conformance kit."""
+    scores = rng.standard_normal((n, 3, 4))
+    logs = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    return logs, rng.integers(1, 4, (3, 2)), np.array([n, n, n - 1]), np.array([2, 1, 2])
 
 
 class CTCLoss(Loss):
@@ -25,6 +34,16 @@ class CTCLoss(Loss):
     """
 
     targets = "others"
+    conformance = dict(
+        inputs=_steps,
+        skip={
+            "gradient": "as PyTorch's it is that before log_softmax, not with respect to the logarithms",
+            "second_derivative": "it has none, as in PyTorch",
+            "reductions": "its first dimension is that of steps, not of samples",
+            "devices": "it copies three arrays of the labels' places from the host in each call",
+            "shares": "its first dimension is that of steps, not of samples",
+        },
+    )
 
     def __init__(
         self,

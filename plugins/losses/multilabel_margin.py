@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from distgrad import hookimpl
 from distgrad.autograd import Tensor
 from distgrad.nn.functional import multilabel_margin_loss
 from distgrad.nn.modules.loss import Loss
+
+
+def _samples(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
+    """Scores and two true classes for each of ``n`` samples, for the conformance kit."""
+    order = np.argsort(rng.random((n, 4)), 1)
+    return rng.standard_normal((n, 4)), np.where(np.arange(4) < 2, order, -1)
 
 
 class MultiLabelMarginLoss(Loss):
@@ -18,6 +26,7 @@ class MultiLabelMarginLoss(Loss):
     """
 
     targets = "others"
+    conformance = dict(inputs=_samples)
 
     def __init__(
         self,

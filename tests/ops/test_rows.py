@@ -28,6 +28,7 @@ ELSEWHERE = {
     "_cross_entropy_there": "tests/devices/test_rows.py: it is _cross_entropy on a device",
     "_dropped": "tests/ops/test_by_hand.py: it is random",
     "_combined": "tests/ops/test_scattering.py: it refuses to be differentiated",
+    "_sparse_times": "tests/test_clients.py: it takes a sparse matrix",
     "_move": "tests/ops/test_by_hand.py: it needs two devices",
     "heaviside": "tests/ops/test_linear_algebra.py: it refuses to be differentiated",
     "_qr_r": "tests/ops/test_linear_algebra.py: it refuses to be differentiated",

@@ -264,8 +264,8 @@ class Transformer(Module):
     Args:
         num_encoder_layers, num_decoder_layers: how many layers each has.
         custom_encoder, custom_decoder: modules in their places.
-        d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias, device,
-            dtype: as of :class:`TransformerEncoderLayer`.
+        d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps: as of :class:`TransformerEncoderLayer`.
+        batch_first, norm_first, bias, device, dtype: likewise.
 
     Raises:
         RuntimeError: batches or vectors of src and tgt that do not fit.

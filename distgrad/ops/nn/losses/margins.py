@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ...._arguments import checked
 from ....autograd import Tensor
+from ....dtypes import int64
 from ..._declare import noun, raw
-from ...ranges import arange
+from ...creation import ones_like
 from ...selection import where
 from .common import known, legacy_reduction, reduced, tensors
 
@@ -15,6 +16,11 @@ __all__ = ["multi_margin_loss", "multilabel_margin_loss"]
 def _check_long(target: Tensor) -> None:
     if target.dtype.tensor_type != "LongTensor":
         raise RuntimeError(f"expected scalar type Long but found {noun(target)}")
+
+
+def _classes(x: Tensor) -> Tensor:
+    """0 … C - 1 for the scores ``x`` (N, C), as one row where they lie: no array of the host's is copied there."""
+    return ones_like(x[:1].detach(), dtype=int64).cumsum(1) - 1
 
 
 @checked
@@ -69,7 +75,7 @@ def multi_margin_loss(
     short = short if p == 1 else short * short
     if weight is not None:
         short = short * weight[y]
-    others = y != arange(c, device=y.device)
+    others = y != _classes(x)
     loss = where(others, short, 0.0).sum(1) / c
     return reduced(loss.reshape(target.shape) if input.ndim < 2 and target.ndim == 0 else loss, reduction)
 
@@ -110,7 +116,7 @@ def multilabel_margin_loss(
         raise RuntimeError("argument #2 'target' is out of range")
     there = (y >= 0).long().cumprod(1) == 1  # up to the first -1
     classes = where(there, y, 0)
-    true = (there.unsqueeze(2) & (classes.unsqueeze(2) == arange(c, device=y.device))).any(1)
+    true = (there.unsqueeze(2) & (classes.unsqueeze(2) == _classes(x).unsqueeze(1))).any(1)
     short = (1 - (x.gather(1, classes).unsqueeze(2) - x.unsqueeze(1))).clamp_min(0)
     counts = there.unsqueeze(2) & ~true.unsqueeze(1)
     loss = where(counts, short, 0.0).sum((1, 2)) / c
