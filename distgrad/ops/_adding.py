@@ -1,8 +1,8 @@
 """Adding to the elements that indices name, every occurrence counted, and reading them: on the CPU by flat places.
 
 NumPy adds at one vector of places some ten times faster than at a tuple of index arrays, and a sparse matrix times a
-dense one adds whole rows faster still.  Both add in the order in which the values come, so the bits are those of
-``add.at``.
+dense one adds whole rows faster still.  Both add in the order in which the values come, so that sums which begin at 0
+have the bits of ``add.at``; what is added by rows to other numbers is summed up first.
 """
 
 from __future__ import annotations
