@@ -57,7 +57,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "autograd.forward_ad": TAPE | {"ops"},  # made of operations, and imported when asked for
     "autograd.functional": TAPE | {"ops"},
     "backend": set(),
-    "backends": set(),
+    "backends": {"kernels"},
+    "kernels": set(),
     "cli": ANYTHING,
     "jit": {"_compile_cache", "backend"},
     "cuda": GROUND | {"ops", "random"},  # the types of tensors there; manual_seed_all
@@ -91,7 +92,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel", "nn.base"} | UNDER_DATA_PARALLEL,
     "ops": TAPE | {"random", "return_types"} | OPERATIONS,
     "ops.linalg": TAPE | {"ops", "return_types"},
-    "ops.nn": TAPE | {"random"} | OPERATIONS,
+    "ops.nn": TAPE | {"kernels", "random"} | OPERATIONS,
     "ops.nn.losses": TAPE | {"ops", "ops.nn"},
     "optim": TAPE | {"_names", "optim.update", "registry", "storage"},
     "optim.lr_scheduler": TAPE | {"_names", "optim"},
