@@ -67,8 +67,8 @@ class Node:
     """
 
     __slots__ = (
-        "__weakref__", "ans", "args", "cell", "cell_version", "dtype", "edges", "hooks", "kwargs", "primitive", "shape",
-        "versions",
+        "__weakref__", "ans", "args", "cell", "cell_version", "dtype", "edges", "hooks", "kwargs", "notes", "primitive",
+        "shape", "versions",
     )  # fmt: skip
     ans: Any
     args: Any  # None once freed
@@ -78,6 +78,7 @@ class Node:
     edges: tuple[Any, ...]
     hooks: list[Hook] | None
     kwargs: dict[str, Any] | None
+    notes: dict[str, Any]  # what users noted, once they did
     primitive: Any
     shape: Any
     versions: tuple[int, ...] | None
@@ -144,7 +145,9 @@ class Leaf:
             instead, and the slot left as it is.  Set by :meth:`offer_factors`.
     """
 
-    __slots__ = ("__weakref__", "bound", "dtype", "factors", "hooks", "post_hooks", "shape", "slot", "tensor")
+    __slots__ = (
+        "__weakref__", "accumulator", "bound", "dtype", "factors", "hooks", "post_hooks", "shape", "slot", "tensor",
+    )  # fmt: skip
     edges = ()
 
     def __init__(self, tensor: Tensor) -> None:
@@ -156,6 +159,7 @@ class Leaf:
         self.bound: float | None = None
         self.factors: Callable[[Any, Any], bool] | None = None
         self.slot: Tensor | None = None
+        self.accumulator: weakref.ref[AccumulateGrad] | None = None
 
     @property
     def ndim(self) -> int:
@@ -229,13 +233,19 @@ def stepped(x: Any, steps: tuple[Any, ...]) -> Any:
     return x
 
 
-class AccumulateGrad:
-    """A Leaf as ``next_functions`` shows it."""
+class AccumulateGrad(Node):
+    """A Leaf as ``next_functions`` shows it: the same object for as long as somebody holds it."""
+
+    __slots__ = ("leaf", "variable")
 
     def __init__(self, leaf: Leaf) -> None:
         self.variable = leaf.tensor()
         self.leaf = leaf
-        self.next_functions: tuple[()] = ()
+        self.args, self.edges = (), ()
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        return ()
 
     def name(self) -> str:
         return "torch::autograd::AccumulateGrad"
@@ -244,11 +254,19 @@ class AccumulateGrad:
         return f"<AccumulateGrad object at {id(self):#x}>"
 
 
+def _accumulator(leaf: Leaf) -> AccumulateGrad:
+    found = None if leaf.accumulator is None else leaf.accumulator()
+    if found is None:
+        found = AccumulateGrad(leaf)
+        leaf.accumulator = weakref.ref(found)
+    return found
+
+
 def _as_function(edge: Any) -> tuple[Any, int]:
     if edge is None:
         return None, 0
     if type(edge) is Leaf:
-        return AccumulateGrad(edge), 0
+        return _accumulator(edge), 0
     if type(edge) is Output:
         return edge.node, edge.nr
     return edge, 0

@@ -40,6 +40,8 @@ def taken(array: Array) -> Array:
     if array.__class__ is not np.ndarray and isinstance(array, np.ndarray):
         unmasked(array)
     if kind in dtypes.FROM_NUMPY:
+        if dtypes.is_float8(kind):
+            dtypes.float8_used.add(dtypes.FROM_NUMPY[kind])
         if array.__class__ is np.ndarray:
             strides = array.strides
             if strides and min(strides) < 0:

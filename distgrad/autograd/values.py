@@ -33,7 +33,7 @@ class Valued:
     def tolist(self) -> Any:
         """Nested lists of Python numbers; a number for a zero-dimensional tensor."""
         host = backend.to_host(self._data)
-        if host.dtype == dtypes.bfloat16.np:
+        if host.dtype.kind == "V" or dtypes.is_float8(host.dtype):  # what ml_dtypes has
             host = host.astype(np.float32)
         return host.tolist()
 

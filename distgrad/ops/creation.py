@@ -70,7 +70,7 @@ def _array(data: Any, dtype: Any) -> Any:
             taken(data)
         own = dtypes.from_numpy_dtype(data.dtype).np if dtype is None else dtypes.as_dtype(dtype).np
         xp = backend.array_module(data)
-        return xp.array(data, dtype=own)
+        return dtypes.cast(data, own) if dtypes.is_float8(own) else xp.array(data, dtype=own)
     kinds: dict[dtypes.dtype, None] = {}
     if isinstance(data, (list, tuple)):
         data = _numbers_of(data, kinds)
@@ -234,8 +234,12 @@ def _filled(shape: Any, value: Any, dtype: Any, device: Any, requires_grad: bool
         try:
             if value is None:
                 array = xp.empty(shape, kind)
+            elif value == 0:
+                array = xp.zeros(shape, kind)
+            elif dtypes.is_float8(kind):
+                array = xp.full(shape, dtypes.cast(xp.asarray(value), kind), kind)
             else:
-                array = xp.zeros(shape, kind) if value == 0 else xp.full(shape, fitting(value, kind), kind)
+                array = xp.full(shape, fitting(value, kind), kind)
         except (MemoryError, OverflowError, ValueError) as e:
             raise _too_large(shape, e) from None
     t = Tensor._wrap(array, None)

@@ -81,7 +81,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distributed.optim": TAPE | {"optim", "storage", "distributed.data_parallel", "distributed.algorithms", COMPRESSION}
     | UNDER_DATA_PARALLEL,
     "distributions": TAPE | OPERATIONS,
-    "dtypes": set(),
+    "_float8": set(),
+    "dtypes": {"_float8"},
     "fft": {"_names", "ops"},
     "hookspecs": set(),
     "linalg": {"_names", "ops.linalg"},
