@@ -85,6 +85,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hookspecs": set(),
     "linalg": {"_names", "ops.linalg"},
     "nn": TAPE | {"_names", "nn.base", "nn.modules", "random", "registry"} | OPERATIONS,
+    "nn.attention": {"ops.nn"},
     "nn.base": TAPE | {"nn"},  # nn.parameter
     "nn.modules": TAPE | {"nn", "nn.base"} | OPERATIONS,
     "nn.utils": TAPE | OPERATIONS | {"nn.modules"},
