@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -18,8 +21,19 @@ __all__ = [
     "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
 ]  # fmt: skip
 
+_skipping: ContextVar[bool] = ContextVar("whether initialization is _skipped", default=False)
 _CONVOLUTIONS = [f"conv{transposed}{n}d" for transposed in ("", "_transpose") for n in (1, 2, 3)]
 _GAINS = {"tanh": 5 / 3, "relu": math.sqrt(2), "selu": 0.75} | dict.fromkeys(["linear", *_CONVOLUTIONS, "sigmoid"], 1.0)
+
+
+@contextlib.contextmanager
+def _skipped() -> Iterator[None]:
+    """Let every function of this module leave its tensor as it is, until the context ends."""
+    token = _skipping.set(True)
+    try:
+        yield
+    finally:
+        _skipping.reset(token)
 
 
 @checked
@@ -68,7 +82,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
     True
     """
     with no_grad():
-        return tensor.uniform_(a, b, generator=generator)
+        return tensor if _skipping.get() else tensor.uniform_(a, b, generator=generator)
 
 
 @checked
@@ -79,7 +93,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any 
     tensor([10., 10., 10.])
     """
     with no_grad():
-        return tensor.normal_(mean, std, generator=generator)
+        return tensor if _skipping.get() else tensor.normal_(mean, std, generator=generator)
 
 
 @checked
@@ -90,7 +104,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     tensor([0.5000, 0.5000])
     """
     with no_grad():
-        return tensor.fill_(val)
+        return tensor if _skipping.get() else tensor.fill_(val)
 
 
 @checked
@@ -115,6 +129,8 @@ def zeros_(tensor: Tensor) -> Tensor:
 
 def _overwritten(tensor: Tensor, array: Any) -> Tensor:
     """``tensor`` with the values of a NumPy array of its shape."""
+    if _skipping.get():
+        return tensor
     here = backend.to_device(array.astype(tensor._data.dtype), tensor.device)
     with no_grad():
         return tensor.copy_(Tensor._wrap(here, None))
@@ -207,6 +223,8 @@ def trunc_normal_(
 
     if not a <= b:
         raise ValueError(f"trunc_normal_ expects a <= b, but got a={a} > b={b}")
+    if _skipping.get():
+        return tensor
     drawn = (generator or random.default_generator).uniform(tuple(tensor.shape), dtypes.float64)
     low, high = ndtr((a - mean) / std), ndtr((b - mean) / std)
     return _overwritten(tensor, np.clip(ndtri(low + drawn * (high - low)) * std + mean, a, b))
@@ -229,6 +247,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
         return tensor
     rows = tensor.shape[0]
     columns = tensor.numel() // rows
+    if _skipping.get():
+        return tensor
     drawn = (generator or random.default_generator).normal((max(rows, columns), min(rows, columns)), dtypes.float64)
     q, r = np.linalg.qr(drawn)
     q *= np.where(np.diag(r) < 0, -1.0, 1.0)  # the decomposition's free signs would make some matrices likelier

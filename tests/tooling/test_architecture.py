@@ -88,7 +88,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nn.attention": {"ops.nn"},
     "nn.base": TAPE | {"nn"},  # nn.parameter
     "nn.modules": TAPE | {"nn", "nn.base"} | OPERATIONS,
-    "nn.utils": TAPE | OPERATIONS | {"nn.modules"},
+    "nn.utils": TAPE | OPERATIONS | {"nn", "nn.base", "nn.modules"},
     "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel", "nn.base"} | UNDER_DATA_PARALLEL,
     "ops": TAPE | {"random", "return_types"} | OPERATIONS,
     "ops.linalg": TAPE | {"ops", "return_types"},

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ...autograd import Function, RemovableHandle, Tensor
@@ -44,10 +45,37 @@ def _add(module: Any, kind: str, hook: Callable[..., Any], with_kwargs: bool, pr
     return RemovableHandle(hooks, key)
 
 
+def _listed(module: Any, kind: str) -> Mapping[int, Callable[..., Any]]:
+    """The hooks of one kind, to look at: they are taken away by their handles."""
+    held = {} if module._hooks is None else getattr(module._hooks, kind)
+    return MappingProxyType({key: hook for key, (hook, _) in held.items()})
+
+
+def forward_pre_hooks(module: Any) -> Mapping[int, Callable[..., Any]]:
+    """The module's hooks before forward, by the keys under which ``module._hooks.forward_pre`` has them."""
+    return _listed(module, "forward_pre")
+
+
 class Hookable:
     """The part of :class:`Module` that registers hooks."""
 
     _hooks: Hooks | None
+
+    @property
+    def _forward_pre_hooks(self) -> Mapping[int, Callable[..., Any]]:
+        return _listed(self, "forward_pre")
+
+    @property
+    def _forward_hooks(self) -> Mapping[int, Callable[..., Any]]:
+        return _listed(self, "forward")
+
+    @property
+    def _backward_pre_hooks(self) -> Mapping[int, Callable[..., Any]]:
+        return _listed(self, "backward_pre")
+
+    @property
+    def _backward_hooks(self) -> Mapping[int, Callable[..., Any]]:
+        return _listed(self, "backward")
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False

@@ -68,7 +68,10 @@ class Linear(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         own = self._parameters  # faster than two attributes
-        bias, weight = own["bias"], own["weight"]
+        try:
+            bias, weight = own["bias"], own["weight"]
+        except KeyError:  # computed from others: parametrized, pruned
+            bias, weight = self.bias, self.weight
         return of_arrays.unbiased(input, weight) if bias is None else of_arrays.biased(bias, input, weight)
 
     def extra_repr(self) -> str:
