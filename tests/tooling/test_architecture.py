@@ -86,7 +86,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "linalg": {"_names", "ops.linalg"},
     "nn": TAPE | {"_names", "nn.base", "nn.modules", "random", "registry"} | OPERATIONS,
     "nn.attention": {"ops.nn"},
-    "nn.base": TAPE | {"nn"},  # nn.parameter
+    "nn.base": TAPE | {"nn", "ops"},  # nn.parameter; empty_like
     "nn.modules": TAPE | {"nn", "nn.base"} | OPERATIONS,
     "nn.utils": TAPE | OPERATIONS | {"nn", "nn.base", "nn.modules"},
     "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel", "nn.base"} | UNDER_DATA_PARALLEL,
