@@ -17,8 +17,8 @@ from .._names import absent as _absent
 from ..autograd import Tensor, no_grad
 
 __all__ = [
-    "calculate_gain", "constant_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_", "orthogonal_",
-    "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
+    "calculate_gain", "constant_", "dirac_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_",
+    "orthogonal_", "sparse_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
 ]  # fmt: skip
 
 _skipping: ContextVar[bool] = ContextVar("whether initialization is _skipped", default=False)
@@ -147,6 +147,51 @@ def eye_(tensor: Tensor) -> Tensor:
     if tensor.ndim != 2:
         raise ValueError(f"Only tensors with 2 dimensions are supported; this one has shape {list(tensor.shape)}")
     return _overwritten(tensor, np.eye(*tensor.shape))
+
+
+@checked
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """The weight of a convolution, (O, C, *kernel_size), that passes as many of its channels on as it can: a one in the
+    middle of the kernel from channel i to channel i, of each of ``groups`` by itself, zeros elsewhere.
+
+    ValueError for another rank than 3 to 5, or O that is no multiple of ``groups``.
+
+    >>> nn.init.dirac_(torch.empty(2, 1, 3))
+    tensor([[[0., 1., 0.]],
+    <BLANKLINE>
+            [[0., 0., 0.]]])
+    """
+    if tensor.ndim not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    if tensor.shape[0] % groups:
+        raise ValueError("dim 0 must be divisible by groups")
+    made = np.zeros(tuple(tensor.shape))
+    out = tensor.shape[0] // groups
+    middle = tuple([n // 2 for n in tensor.shape[2:]])
+    for group in range(groups):
+        for i in range(min(out, tensor.shape[1])):
+            made[(group * out + i, i, *middle)] = 1
+    return _overwritten(tensor, made)
+
+
+@checked
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
+    """Normal, but in each column of a matrix the share ``sparsity`` of the rows, drawn at random, is zero (Martens
+    2010, "Deep learning via Hessian-free optimization"); ValueError for another rank.
+
+    >>> (nn.init.sparse_(torch.empty(10, 2), sparsity=0.25) == 0).sum(0)
+    tensor([3, 3])
+    """
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    if _skipping.get():
+        return tensor
+    source = generator or random.default_generator
+    rows, columns = tensor.shape
+    made = source.normal((rows, columns), dtypes.float64, 0.0, std)
+    for column in range(columns):
+        made[source.permutation(rows)[: math.ceil(sparsity * rows)], column] = 0
+    return _overwritten(tensor, made)
 
 
 @checked

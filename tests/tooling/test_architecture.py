@@ -89,7 +89,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nn.base": TAPE | {"nn", "ops"},  # nn.parameter; empty_like
     "nn.modules": TAPE | {"nn", "nn.base"} | OPERATIONS,
     "nn.utils": TAPE | OPERATIONS | {"nn", "nn.base", "nn.modules"},
-    "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel", "nn.base"} | UNDER_DATA_PARALLEL,
+    "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel"} | UNDER_DATA_PARALLEL
+    | {"nn", "nn.base", "nn.modules", "ops"},  # a layer over the ranks
     "ops": TAPE | {"random", "return_types"} | OPERATIONS,
     "ops.linalg": TAPE | {"ops", "return_types"},
     "ops.nn": TAPE | {"random"} | OPERATIONS,

@@ -13,6 +13,7 @@ from ...ops.nn.bilinear import bilinear
 from .. import init
 from ..base.module import Module
 from ..parameter import Parameter
+from ._elsewhere import elsewhere
 
 
 class Identity(Module):
@@ -138,3 +139,10 @@ class Bilinear(Module):
             f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}"
         )
+
+
+_ELSEWHERE = ["LazyLinear"]
+
+
+def __getattr__(name: str) -> Any:
+    return elsewhere(__name__, name, _ELSEWHERE)
