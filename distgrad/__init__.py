@@ -46,6 +46,7 @@ from .backend.devices import device
 from .dtypes import (
     bfloat16,
     bool_ as bool,
+    can_cast,
     complex64,
     complex64 as cfloat,
     complex128,
@@ -104,6 +105,7 @@ from .ops.nn.losses import (
 from .ops.nn.piecewise import threshold
 from .ops.nn.softmax import log_softmax, softmax
 from .ops.ordering import *
+from .ops.out import publish_all as _publish_out
 from .ops.pairs import *
 from .ops.positions import *
 from .ops.powers import *
@@ -138,6 +140,7 @@ from .settings import *
 from .version import __version__ as __version__
 
 _publish_in_place()
+_publish_out(globals(), vars(linalg), vars(fft), vars(nn.functional))
 
 # PyTorch is silent where floating point overflows or divides by 0; NumPy's warnings are, too, but only from our own
 # files.
@@ -174,7 +177,7 @@ _FUNCTIONAL = frozenset({
 
 def __getattr__(name: str) -> _typing.Any:
     if name in _METHODS or (name[-1:] == "_" and not name.startswith("_") and hasattr(Tensor, name)):  # torch.sin_(x)
-        return _ops.in_place.as_function(name)
+        return _ops.out.as_function(name)
     if name in _FUNCTIONAL:
         return getattr(nn.functional, name)
     if name not in _LATER:
@@ -192,7 +195,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "cdist", "cdouble", "celu", "cfloat",
+    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "can_cast", "cdist", "cdouble", "celu", "cfloat",
     "channels_last", "channels_last_3d", "cholesky", "complex128", "complex64", "contiguous_format",
     "cosine_similarity", "cuda", "default_generator", "det", "device", "dist", "distributed", "double", "dtype", "e",
     "enable_grad", "erf", "erfc", "fft", "finfo", "float", "float16", "float32", "float64", "func",

@@ -21,8 +21,8 @@ from .autograd.grad_mode import recording
 from .autograd.tensor import TENSORS
 
 __all__ = [
-    "checked", "in_rule", "integer", "is_number", "kind_of", "misfit", "number", "one_of", "sizes_of", "steps",
-    "tensors_of", "whole", "wrong",
+    "checked", "in_rule", "integer", "is_number", "kind_of", "let_take_out", "misfit", "number", "one_of", "sizes_of",
+    "steps", "tensors_of", "whole", "wrong",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -212,6 +212,18 @@ def _parameters(function: Callable[..., Any]) -> tuple[list[_Parameter], dict[st
     return by_position, {p.name: p for p in (*by_position, *others)}
 
 
+_TAKE_OUT: dict[Callable[..., Any], list[Callable[..., Any]]] = {}
+
+
+def let_take_out(function: Callable[..., Any], writer: Callable[..., Any]) -> bool:
+    """Let ``function``, if it is :func:`checked`, hand its ``args`` and ``kwargs`` to ``writer`` where ``out`` is among
+    them; whether it is."""
+    takes_out = _TAKE_OUT.get(function)
+    if takes_out is not None:
+        takes_out[:] = [writer]
+    return takes_out is not None
+
+
 def checked(function: F) -> F:
     """Refuse, before ``function`` begins, what its annotations do not take; numbers come as Python's own.
 
@@ -225,6 +237,7 @@ def checked(function: F) -> F:
     name = function.__name__
 
     numpys = {theirs: ours for theirs, ours in _NUMPYS.items() if ours in named and theirs not in named}
+    takes_out: list[Callable[..., Any]] = []  # what writes a result into ``out``, where the function takes it
 
     def renamed(kwargs: dict[str, Any]) -> dict[str, Any]:
         """With our names in the place of NumPy's, unless both are given."""
@@ -242,21 +255,28 @@ def checked(function: F) -> F:
             for a, classes in zip(args, quick):  # noqa: B905
                 if a.__class__ not in classes:
                     if kwargs and not kwargs.keys() <= named.keys():
+                        if takes_out and "out" in kwargs:
+                            return takes_out[0](args, kwargs)
                         kwargs = renamed(kwargs)
                     if recording.callbacks is None:  # rules are our own, and compute on arrays
                         args, kwargs = settled(args, kwargs)
                     return function(*args, **kwargs)
             for k in kwargs:
                 if k not in named:
+                    if takes_out and "out" in kwargs:
+                        return takes_out[0](args, kwargs)
                     if numpys.get(k, k) not in kwargs:
                         return checking(*args, **renamed(kwargs))
                 elif kwargs[k].__class__ not in named[k] and recording.callbacks is None:
+                    if takes_out and "out" in kwargs:
+                        return takes_out[0](args, kwargs)
                     args, kwargs = settled(args, kwargs)
                     break
             return function(*args, **kwargs)
         except OverflowError:
             raise ValueError(f"{name}(): {_WIDE}") from None
 
+    _TAKE_OUT[checking] = takes_out
     return cast(F, checking)
 
 
@@ -298,7 +318,7 @@ def _told(frame: FrameType, value: Any) -> tuple[str, str, int | None] | None:
                 function, names = prim.public
                 return function, name, names.index(name) + 1
         return None
-    if code.co_name.startswith("_") or code.co_name in ("checking", "forward", "settled", "elsewhere"):
+    if code.co_name.startswith("_") or code.co_name in ("called", "checking", "forward", "settled", "elsewhere"):
         return None
     n = code.co_argcount
     for k, name in enumerate(code.co_varnames[: n + code.co_kwonlyargcount]):

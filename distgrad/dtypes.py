@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 
 __all__ = [
-    "bfloat16", "bool_", "complex128", "complex64", "dtype", "finfo", "float16", "float32", "float64",
+    "bfloat16", "bool_", "can_cast", "complex128", "complex64", "dtype", "finfo", "float16", "float32", "float64",
     "from_numpy_dtype", "get_default_dtype", "iinfo", "int16", "int32", "int64", "int8", "promote_types",
     "set_default_dtype", "uint16", "uint32", "uint64", "uint8",
 ]  # fmt: skip
@@ -199,6 +199,15 @@ def promote_types(a: dtype, b: dtype) -> dtype:
     if found is None:
         found = _PROMOTED[key] = _lattice(a.np, b.np)
     return found
+
+
+def can_cast(from_: dtype, to: dtype) -> bool:
+    """Whether numbers of type ``from_`` may be written where ``to`` is: to a wider category, such as float after int.
+
+    >>> torch.can_cast(torch.float64, torch.float32), torch.can_cast(torch.float32, torch.int64)
+    (True, False)
+    """
+    return from_.category <= to.category
 
 
 def result_type(operands: list[tuple[dtype, int]]) -> dtype:

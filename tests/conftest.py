@@ -26,6 +26,19 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_older_is_looked_at() -> None:
+    """What earlier files left alive is set aside: a collection, which many tests ask for, then takes 10 ms, not 500."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--most-ranks", action="store_true", help="of a test on several numbers of ranks, run that on most of them only"
+    )
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """With ``-m mpi…``, files without that mark are not even imported: most have none."""
     if config.option.markexpr.startswith("mpi") and collection_path.suffix == ".py":
@@ -33,7 +46,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.most_ranks:
+        most = _on_most_ranks(items)
+        config.hook.pytest_deselected(items=[item for item in items if item not in most])
+        items[:] = [item for item in items if item in most]
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # so that no worker ends with a slow one
     torch = importlib.util.find_spec("torch") is not None
     for item in items:
@@ -43,6 +60,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skipif(_no_gpu(), reason="no GPU, or CuPy is not installed"))
         if item.get_closest_marker("mpi"):
             item.add_marker(pytest.mark.skipif(_no_mpi(), reason="no mpirun beside this Python; pip install '.[mpi]'"))
+
+
+def _on_most_ranks(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Of tests that differ in their number of ranks alone that with the largest, and all others."""
+    best: dict[object, tuple[int, pytest.Item]] = {}
+    for item in items:
+        given = dict(item.callspec.params) if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        name = next((n for n in ("size", "ranks") if type(given.get(n)) is int), None)
+        ranks = given.pop(name) if name else 0
+        key = item.nodeid if name is None else (item.nodeid.split("[")[0], repr(sorted(given.items(), key=str)))
+        if key not in best or ranks > best[key][0]:
+            best[key] = ranks, item
+    return {item for _, item in best.values()}
 
 
 def _no_gpu() -> bool:

@@ -2,7 +2,8 @@
 
 Two environments are made, ``.venv`` with Open MPI and, beside it and with its packages, ``.venv-mpich`` with MPICH.
 Linter, type checker and all tests run in the first; the tests that start ranks (marker ``mpi``) run in the second as
-well.  Tests are dealt out to one process more than there are cores, since those that start ranks wait now and then.
+well, those on several numbers of ranks on the largest.  Tests are dealt out to one process more than there are cores,
+since those that start ranks wait now and then.
 
 ``--quick`` answers in two to three minutes on two cores, once the first environment is there: the linter, the tests in
 one process that are not slow, and a job or two of ranks (marker ``smoke``).  Other arguments are handed to pytest,
@@ -59,7 +60,7 @@ def main(arguments: list[str]) -> int:
     with ThreadPoolExecutor() as meanwhile:
         made, checks = meanwhile.submit(_mpich, openmpi), meanwhile.submit(_checks, openmpi)
         tests = _pytest("tests, Open MPI", openmpi, _dealt_out())
-        mpi_tests = _pytest("mpi tests, MPICH", made.result(), ["-m", "mpi", *_dealt_out()])
+        mpi_tests = _pytest("mpi tests, MPICH", made.result(), ["-m", "mpi", "--most-ranks", *_dealt_out()])
         return _report([*checks.result(), tests, mpi_tests])
 
 

@@ -158,7 +158,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 
 
 @method("narrow")
-def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     """``length`` slices along ``dim`` from ``start`` on; a view.
 
     >>> torch.narrow(torch.arange(5), 0, 1, 3)
@@ -167,6 +167,8 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     if ndim_of(input) == 0:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     n = raw(input).shape[axis(dim, ndim_of(input))]
+    if start.__class__ in TENSORS and (start.ndim or start.dtype.category != 1):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     start = int(start)
     if not -n <= start <= n:
         raise IndexError(f"start out of range (expected to be in range of [{-n}, {n}], but got {start})")

@@ -121,6 +121,8 @@ def hstack(tensors: Sequence[Tensor]) -> Tensor:
     >>> torch.hstack([torch.tensor([1, 2]), torch.tensor([3])])
     tensor([1, 2, 3])
     """
+    if not tensors:
+        raise RuntimeError("hstack expects a non-empty TensorList")
     tensors = [x if ndim_of(x) else reshape(x, 1) for x in tensors]
     return cat(tensors, 0 if ndim_of(tensors[0]) == 1 else 1)
 
@@ -133,6 +135,8 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
     tensor([[1, 2],
             [3, 4]])
     """
+    if not tensors:
+        raise RuntimeError("vstack expects a non-empty TensorList")
     return cat([x if ndim_of(x) > 1 else reshape(x, 1, -1) for x in tensors], 0)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from .. import dtypes
 from .._arguments import checked, tensors_of
 from ..autograd import Tensor
-from ._declare import Device, DType, Number, aside
+from ..autograd.tensor import TENSORS
+from ._declare import Device, DType, Operand, aside
 from ._numbers import fitting
 from .creation import _made, _number
 
@@ -71,8 +72,8 @@ def arange(
 
 @checked
 def linspace(
-    start: Number,
-    end: Number,
+    start: Operand,
+    end: Operand,
     steps: int,
     *,
     dtype: DType = None,
@@ -93,6 +94,11 @@ def linspace(
 
 def _ends(name: str, start: Any, end: Any, steps: int, dtype: Any) -> tuple[Any, Any, dtypes.dtype]:
     """The ends as numbers of the dtype (integers are cut before they are divided), and the dtype."""
+    for word, x in (("start", start), ("end", end)):
+        if x.__class__ in TENSORS and x.ndim:
+            raise RuntimeError(
+                f"{name} only supports 0-dimensional start and end tensors, but got {word} with {x.ndim} dimension(s)."
+            )
     start, end = _number(start), _number(end)
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
@@ -142,8 +148,8 @@ def _spaced(start: float, end: float, steps: int) -> Any:
 
 @checked
 def logspace(
-    start: Number,
-    end: Number,
+    start: Operand,
+    end: Operand,
     steps: int,
     base: float = 10.0,
     *,

@@ -59,6 +59,8 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: Dims = None) -> Tenso
     tensor([3, 1, 2])
     """
     by = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
+    if not by:
+        raise RuntimeError("`shifts` required")
     n = ndim_of(input)
     along = () if dims is None else tuple([axis(d, n) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
     if not along and len(by) == 1:

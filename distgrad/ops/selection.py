@@ -91,8 +91,8 @@ attach("where", lambda self, condition, other: where(condition, self, other))
 def _clamp(xp, x, low, high):
     if x.dtype.kind == "c":
         raise RuntimeError("clamp is not supported for complex types")
-    if x.dtype.kind == "b":
-        raise unknown("clamp", x)
+    if x.dtype.kind == "b" and (isinstance(low, bool | np.bool_) or isinstance(high, bool | np.bool_)):
+        raise unknown("clamp", x)  # limits that are tensors are taken
     if low is not None:
         x = xp.maximum(x, low)
     return x if high is None else xp.minimum(x, high)

@@ -59,6 +59,7 @@ UNRUN = {
     "python benchmarks/cost_model.py --scaling SCALING.json --all-reduce ALL_REDUCE.json": "takes minutes",
     "python benchmarks/guards.py": "takes minutes",
     "python benchmarks/memory.py": "takes minutes",
+    "python benchmarks/chain_memory.py": "needs PyTorch",
     "python benchmarks/operations.py": "takes minutes",
     "python benchmarks/scaling.py": "takes minutes",
     "python3 launch/digits.py": "it sets up; tests/launch tries it",

@@ -144,8 +144,23 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def each(paths: list[Path]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("path", paths, ids=name_of)
+def each(paths: list[Path]) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+    """One test over all files, which tells every one that fails: thousands of tests would take a minute to deal out."""
+
+    def over_all(test: Callable[[Path], None]) -> Callable[[], None]:
+        def check() -> None:
+            wrong = []
+            for path in paths:
+                try:
+                    test(path)
+                except AssertionError as error:
+                    wrong.append(f"{name_of(path)}: {error}")
+            assert not wrong, "\n".join(wrong)
+
+        check.__name__, check.__doc__ = test.__name__, test.__doc__
+        return check
+
+    return over_all
 
 
 @functools.cache

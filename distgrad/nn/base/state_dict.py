@@ -85,7 +85,7 @@ class StateDict:
             if found is not None and not replaces:
                 raise RuntimeError("state_dict post-hook must return None")
             destination = destination if found is None else found
-        return destination  # type: ignore[return-value]
+        return destination
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """Add this module's own state, without its children's; a subclass may add more."""

@@ -109,7 +109,7 @@ class SyncBatchNorm(_BatchNorm):
         return out.to(kind)
 
     def _total(self, part: Tensor) -> Tensor:
-        return _Summed.apply(part, self.process_group)  # type: ignore[no-any-return]
+        return _Summed.apply(part, self.process_group)
 
     def _notice(self, mean: Tensor, var: Tensor, n: float) -> None:
         """Take a batch of all ranks into the running statistics."""
@@ -146,4 +146,4 @@ class SyncBatchNorm(_BatchNorm):
             made.training = module.training
         for name, child in module.named_children():
             made.add_module(name, cls.convert_sync_batchnorm(child, process_group))
-        return made  # type: ignore[no-any-return]
+        return made

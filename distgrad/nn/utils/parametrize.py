@@ -114,13 +114,14 @@ class ParametrizationList(ModuleList):
         self.is_tensor = isinstance(new, Tensor)
         self.ntensors = 1 if self.is_tensor else len(new)
         if self.is_tensor:
-            if new.dtype != original.dtype:
+            one: Any = new
+            if one.dtype != original.dtype:
                 raise ValueError(
                     "When `right_inverse` outputs one tensor, it may not change the dtype.\n"
-                    f"original.dtype: {original.dtype}\nright_inverse(original).dtype: {new.dtype}"
+                    f"original.dtype: {original.dtype}\nright_inverse(original).dtype: {one.dtype}"
                 )
             if new is not original:
-                original.data = new.data
+                original.data = one.data
             _keep(self, "original", original)
         else:
             for i, part in enumerate(new):
@@ -185,7 +186,7 @@ class ParametrizationList(ModuleList):
         found = first(*self._originals())
         for module in others:
             found = module(found)
-        return found  # type: ignore[no-any-return]
+        return found
 
 
 def _own_class(module: Module) -> None:
@@ -214,7 +215,7 @@ def _own_class(module: Module) -> None:
 def _own_property(module: Module, name: str) -> None:
     def read(self: Any) -> Tensor:
         if not _caching:
-            return self.parametrizations[name]()  # type: ignore[no-any-return]
+            return self.parametrizations[name]()
         key = (id(self), name)
         found = _cache.get(key)
         if found is None:

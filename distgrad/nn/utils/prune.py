@@ -57,7 +57,7 @@ class BasePruningMethod(ABC):
         if not hasattr(self, "_tensor_name"):
             raise AssertionError(f"Module {module} has to be pruned")
         mask, orig = getattr(module, self._tensor_name + "_mask"), getattr(module, self._tensor_name + "_orig")
-        return mask.to(orig.dtype) * orig  # type: ignore[no-any-return]
+        return mask.to(orig.dtype) * orig
 
     @classmethod
     def apply(
@@ -102,7 +102,7 @@ class BasePruningMethod(ABC):
                 del module._parameters[name + "_orig"]
                 module.register_parameter(name, orig)
             raise
-        return method  # type: ignore[no-any-return]
+        return method
 
     def prune(self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None) -> Tensor:
         """``t`` pruned, by itself."""
@@ -185,14 +185,14 @@ def _check_amount(amount: Any) -> None:
     if not isinstance(amount, numbers.Real):
         raise TypeError(f"Invalid type for amount: {amount}. Must be int or float.")
     whole = isinstance(amount, numbers.Integral)
-    if (whole and amount < 0) or (not whole and not 0.0 <= float(amount) <= 1.0):
+    if (whole and float(amount) < 0) or (not whole and not 0.0 <= float(amount) <= 1.0):
         raise ValueError(f"amount={amount} should either be a float in the range [0, 1] or a non-negative integer")
 
 
 def _count(amount: Any, of: int) -> int:
     """How many ``amount`` is of so many; ValueError for more than there are."""
     if isinstance(amount, numbers.Integral):
-        if amount > of:
+        if int(amount) > of:
             raise ValueError(f"amount={amount} should be smaller than the number of parameters to prune={of}")
         return int(amount)
     return round(float(amount) * of)
@@ -411,7 +411,7 @@ def global_unstructured(
         raise TypeError("global_unstructured(): importance_scores must be of type dict")
     pairs = [(module, name) for module, name in parameters]
     importance = cat([scores.get(pair, getattr(*pair)).reshape(-1) for pair in pairs])
-    masks = [getattr(m, name + "_mask", None) for m, name in pairs]
+    masks: list[Any] = [getattr(m, name + "_mask", None) for m, name in pairs]
     masks = [ones_like(getattr(*pair)) if k is None else k for k, pair in zip(masks, pairs, strict=True)]
     method = pruning_method(**kwargs)
     method._tensor_name = "temp"

@@ -37,7 +37,7 @@ class SpectralNorm:
                     v.copy_(normalize(mv(matrix.T, u), 2.0, 0, self.eps))
                     u.copy_(normalize(mv(matrix, v), 2.0, 0, self.eps))
             u, v = u.clone(), v.clone()  # the next call writes to them
-        return weight / vdot(u, mv(matrix, v))  # type: ignore[no-any-return]
+        return weight / vdot(u, mv(matrix, v))
 
     def __call__(self, module: Module, inputs: Any) -> None:
         setattr(module, self.name, self.compute_weight(module, module.training))

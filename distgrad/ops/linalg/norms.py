@@ -107,8 +107,9 @@ def matrix_norm(
             return vector_norm(input, 2, (first, second), keepdim, dtype=dtype)
     elif abs(ord) not in (1, 2, math.inf):
         raise RuntimeError(f"{name}: Order {ord} not supported.")
-    input = _converted(input, dtype, name, half=False)
-    if ord == "nuc" or abs(ord) == 2:  # type: ignore[arg-type]
+    by_values = ord == "nuc" or abs(ord) == 2  # type: ignore[arg-type]
+    input = _converted(input, dtype, name, half=not by_values)
+    if by_values:
         values = svdvals(input.movedim((first, second), (-2, -1)))
         found = values.sum(-1) if ord == "nuc" else _extreme(values, -1, ord).squeeze(-1)
         return _with_dims(found, first, second) if keepdim else found

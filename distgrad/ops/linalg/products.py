@@ -214,9 +214,9 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> 
     sa, sb = raw(a).shape, raw(b).shape
     for i, j in zip(first, second, strict=True):  # a dimension of size 1 takes the other's sum
         if sa[i] == 1 != sb[j]:
-            b = b.sum(j, keepdim=True)
+            b = b.sum(j, keepdim=True, dtype=b.dtype)
         elif sb[j] == 1 != sa[i]:
-            a = a.sum(i, keepdim=True)
+            a = a.sum(i, keepdim=True, dtype=a.dtype)
     sa, sb = raw(a).shape, raw(b).shape
     if [sa[d] for d in first] != [sb[d] for d in second]:
         raise RuntimeError(

@@ -193,7 +193,7 @@ def _reference(q: Any, k: Any, v: Any, mask: Any, options: _Options) -> Any:
     weights = weights / where(total == 0, 1.0, total)
     if options.p:
         lead = np.broadcast_shapes(weights.shape[:-2], v.shape[:-2])
-        n, length, source = math.prod(lead), *weights.shape[-2:]
+        n, length, source = math.prod(lead), weights.shape[-2], weights.shape[-1]
         whole = (slice(0, n), slice(0, length), slice(0, source))
         kept = _keep(xp, weights._data, (n, length, source), whole, options)
         weights = weights * Tensor._wrap(kept.reshape(*lead, length, source), None)
@@ -229,8 +229,8 @@ def _attention(xp, q, k, v, mask, options):
 
 
 def _scores(q: Any, k: Any, mask: Any, lead: tuple[int, ...], options: _Options) -> _Scores:
-    rows = [None if x is None else _Rows.of(x, lead) for x in (q, k, mask, options.allowed)]
-    return _Scores(*rows, options)  # type: ignore[arg-type]
+    added, allowed = (None if x is None else _Rows.of(x, lead) for x in (mask, options.allowed))
+    return _Scores(_Rows.of(q, lead), _Rows.of(k, lead), added, allowed, options)
 
 
 @_attention.defbackward

@@ -26,7 +26,7 @@ def relu_(input: Tensor) -> Tensor:
     >>> F.relu_(torch.tensor([-1.0, 1.0]))
     tensor([0., 1.])
     """
-    return input.relu_()  # type: ignore[attr-defined, no-any-return]
+    return input.relu_()
 
 
 @checked

@@ -24,7 +24,7 @@ Sizes = int | Sequence[int]
 def _avg_pool(name: str, n: int, input: Any, windows: Windows, count_include_pad: bool, divisor: Any) -> Tensor:
     x = tensor_of(name, input, n + 1, n + 2)
     kind = x._data.dtype.kind
-    if kind not in "fV" and not (x._data.dtype == np.int64 and n > 1):
+    if kind not in "fV" and x._data.dtype != np.int64:
         raise NotImplementedError(f"\"{name}\" not implemented for '{noun(x)}'")
     shape = tuple(x.shape)
     maps = windows.maps(shape)

@@ -136,7 +136,8 @@ def _settled(x: Tensor, n: int, padding_mode: str, aligned: bool) -> Tensor:
         x = _reflected(x, *((0.0, n - 1.0) if aligned else (-0.5, n - 0.5)))
     last = float(n - 1)
     outside = where(x.detach() >= last, last, 0.0).to(x.dtype)
-    return where((x > 0) & (x < last), x, outside)
+    inside: Any = x > 0
+    return where(inside & (x < last), x, outside)
 
 
 def _reflected(x: Tensor, low: float, high: float) -> Tensor:
@@ -186,7 +187,8 @@ def _weighed(values: Tensor, sizes: Sequence[int], taps: list[list[tuple[Tensor,
         inside: Any = True
         weight: Any = None
         for (at, w), size in zip(chosen, sizes, strict=True):
-            here = (at >= 0) & (at <= size - 1)
+            here: Any = at >= 0
+            here = here & (at <= size - 1)
             inside = here if inside is True else inside & here
             index = index * size + where(here, at, 0.0).to(int64)
             weight = w if weight is None else weight * w if w is not None else weight
@@ -194,7 +196,7 @@ def _weighed(values: Tensor, sizes: Sequence[int], taps: list[list[tuple[Tensor,
         found = values.gather(2, index) * inside.to(values.dtype).unsqueeze(1)
         found = found if weight is None else found * weight.unsqueeze(1)
         out = found if out is None else out + found
-    return out  # type: ignore[no-any-return]
+    return out
 
 
 @checked

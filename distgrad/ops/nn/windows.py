@@ -94,6 +94,9 @@ def inverse_product(counts: list[np.ndarray]) -> Any:
 
 def adaptive_sizes(name: str, n: int, x: Tensor, output_size: Any) -> tuple[int, ...]:
     """``output_size`` for each dimension, None being the input's; the input checked."""
+    given = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * n
+    if x.ndim < len(given) + 1 and n > 1:
+        raise ValueError(f"Input dimension should be at least {len(given) + 1}")
     if x.ndim not in (n + 1, n + 2):
         raise RuntimeError(f"{name}(): Expected {n + 1}D or {n + 2}D tensor, but got {list(x.shape)}")
     shape = tuple(x.shape)
@@ -103,7 +106,6 @@ def adaptive_sizes(name: str, n: int, x: Tensor, output_size: Any) -> tuple[int,
                 f"{name}(): Expected input to have non-zero size for non-batch dimensions, but input has sizes "
                 f"{list(shape)} with dimension {d + len(shape)} being empty"
             )
-    given = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * n
     if len(given) != n:
         raise RuntimeError(f"{name}: output_size must be {n}")
     sizes = tuple([m if o is None else whole(name, "output_size", o) for o, m in zip(given, shape[-n:], strict=True)])
