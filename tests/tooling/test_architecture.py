@@ -87,10 +87,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hookspecs": set(),
     "linalg": {"_names", "ops.linalg"},
     "nn": TAPE | {"_names", "nn.base", "nn.modules", "random", "registry"} | OPERATIONS,
-    "nn.base": TAPE | {"nn"},  # nn.parameter
+    "nn.attention": {"ops.nn"},
+    "nn.base": TAPE | {"nn", "ops"},  # nn.parameter; empty_like
     "nn.modules": TAPE | {"nn", "nn.base"} | OPERATIONS,
-    "nn.utils": TAPE | OPERATIONS | {"nn.modules"},
-    "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel", "nn.base"} | UNDER_DATA_PARALLEL,
+    "nn.utils": TAPE | OPERATIONS | {"nn", "nn.base", "nn.modules"},
+    "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel"} | UNDER_DATA_PARALLEL
+    | {"nn", "nn.base", "nn.modules", "ops"},  # a layer over the ranks
     "ops": TAPE | {"random", "return_types"} | OPERATIONS,
     "ops.linalg": TAPE | {"ops", "return_types"},
     "ops.nn": TAPE | {"kernels", "random"} | OPERATIONS,
