@@ -16,6 +16,7 @@ import warnings
 from typing import Any
 
 from . import backend
+from .kernels import setting as kernels
 
 __all__ = [
     "are_deterministic_algorithms_enabled", "get_default_device", "get_deterministic_debug_mode",
@@ -59,7 +60,7 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int, /) -> None:
-    """Let the linear algebra under NumPy use ``n`` threads.
+    """Let the linear algebra under NumPy, and oneDNN where it is found, use ``n`` threads.
 
     It takes the package threadpoolctl; without it, a warning says that ``OMP_NUM_THREADS`` must be set before Python
     starts.  RuntimeError: ``n`` is no positive integer.
@@ -70,6 +71,7 @@ def set_num_threads(n: int, /) -> None:
         raise RuntimeError(f"set_num_threads expects an int, but got {type(n).__name__}")
     if n <= 0:
         raise RuntimeError("set_num_threads expects a positive integer")
+    kernels.threads = n
     pools = _pools()
     for pool in pools:
         pool.set_num_threads(n)

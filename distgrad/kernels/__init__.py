@@ -11,24 +11,12 @@ Environment:
 
 from __future__ import annotations
 
-import os
-from types import SimpleNamespace
 from typing import Any
+
+from ._setting import setting
 
 __all__ = ["onednn_serves", "setting", "told"]
 
-_WORDS = ("", "numpy", "onednn")
-
-
-def _given() -> str:
-    word = os.environ.get("DISTGRAD_KERNELS", "")
-    if word not in _WORDS:
-        raise ValueError(f"DISTGRAD_KERNELS must be one of {', '.join(_WORDS[1:])} or unset, but got {word!r}")
-    return word
-
-
-# What the user wants; ``torch.backends.mkldnn.enabled`` is this ``enabled``.
-setting = SimpleNamespace(enabled=_given() != "numpy", demanded=_given() == "onednn")
 _found: list[bool] = []
 
 

@@ -7,28 +7,19 @@ copied so; results lie so.  That is the layout the library is fastest in, and el
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
 from ctypes import byref, c_void_p
 from typing import Any
 
 import numpy as np
 
 from . import onednn, onednn_serves
+from ._arrays import channels_last, empty, last_strides
+from ._kept import primitive
 
-__all__ = ["channels_last", "empty", "input_gradient", "output", "weight_gradient"]
+__all__ = ["input_gradient", "output", "weight_gradient"]
 
 _DIRECT = 1  # the algorithm
-_KEPT = 512  # primitives in a thread
 _LEAST = 1 << 17  # products of numbers below which a call costs more than it saves
-
-
-class _Kept(threading.local):
-    def __init__(self) -> None:
-        self.primitives: OrderedDict[Any, onednn.Primitive | None] = OrderedDict()
-
-
-_kept = _Kept()
 
 
 def _serves(x: Any, y: Any, n: int, channels: int, geo: Any) -> bool:
@@ -43,30 +34,6 @@ def _serves(x: Any, y: Any, n: int, channels: int, geo: Any) -> bool:
         and n * channels * math.prod(geo.out) * math.prod(geo.kernel) >= _LEAST
         and onednn_serves()
     )
-
-
-def _last(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides, in elements, of an array (N, C, ...) whose channels lie last."""
-    _, c, *sizes = shape
-    inner = [math.prod(sizes[i + 1 :]) * c for i in range(len(sizes))]
-    return (c * math.prod(sizes), 1, *inner)
-
-
-def channels_last(x: np.ndarray) -> np.ndarray:
-    """``x`` if its channels lie last, otherwise a copy of which they do."""
-    wanted = _last(x.shape)
-    own = onednn.strides_of(x)
-    if all(a == b or size == 1 for a, b, size in zip(own, wanted, x.shape, strict=True)):
-        return x
-    made = empty(x.shape)
-    made[...] = x
-    return made
-
-
-def empty(shape: tuple[int, ...]) -> np.ndarray:
-    """An array of float32 of that shape whose channels lie last."""
-    n, c, *sizes = shape
-    return np.moveaxis(np.empty((n, *sizes, c), np.float32), -1, 1)
 
 
 def _shapes(n: int, channels: int, out: int, geo: Any) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -97,7 +64,7 @@ def _forward(geo: Any) -> Any:
 def _hint(shapes: Any, geo: Any) -> c_void_p:
     """The forward primitive's description, which those of the gradients are made with."""
     x, w, y = shapes
-    given = [onednn.described(x, _last(x)), onednn.described(w, None), onednn.described(y, _last(y))]
+    given = [onednn.described(x, last_strides(x)), onednn.described(w, None), onednn.described(y, last_strides(y))]
     made = _forward(geo)(given[0], given[1], None, given[2])
     for description in given:
         onednn.call("memory_desc_destroy", description)
@@ -106,7 +73,7 @@ def _hint(shapes: Any, geo: Any) -> c_void_p:
 
 def _made(kind: str, n: int, channels: int, out: int, geo: Any, biased: bool) -> onednn.Primitive:
     shapes = x, w, y = _shapes(n, channels, out, geo)
-    places = (onednn.SRC, x, _last(x)), (onednn.WEIGHTS, w, None), (onednn.DST, y, _last(y))
+    places = (onednn.SRC, x, last_strides(x)), (onednn.WEIGHTS, w, None), (onednn.DST, y, last_strides(y))
     if kind == "output":
         if biased:
             return onednn.Primitive(_forward(geo), [*places[:2], (onednn.BIAS, (out,), (1,)), places[2]])
@@ -125,29 +92,13 @@ def _made(kind: str, n: int, channels: int, out: int, geo: Any, biased: bool) ->
         return made
 
     if kind == "input":
-        arguments = [(onednn.DIFF_SRC, x, _last(x)), places[1], (onednn.DIFF_DST, y, _last(y))]
+        arguments = [(onednn.DIFF_SRC, x, last_strides(x)), places[1], (onednn.DIFF_DST, y, last_strides(y))]
     else:
-        arguments = [places[0], (onednn.DIFF_WEIGHTS, w, None), (onednn.DIFF_DST, y, _last(y))]
+        arguments = [places[0], (onednn.DIFF_WEIGHTS, w, None), (onednn.DIFF_DST, y, last_strides(y))]
     try:
         return onednn.Primitive(make, arguments)
     finally:
         onednn.call("primitive_desc_destroy", hint)
-
-
-def _primitive(*key: Any) -> onednn.Primitive | None:
-    """The primitive of these shapes in this thread; None where the library has none."""
-    kept = _kept.primitives
-    if key in kept:
-        kept.move_to_end(key)
-        return kept[key]
-    try:
-        found = _made(*key)
-    except onednn.Failure:
-        found = None
-    kept[key] = found
-    if len(kept) > _KEPT:
-        kept.popitem(last=False)
-    return found
 
 
 def output(x: Any, weight: Any, bias: Any, geo: Any) -> np.ndarray | None:
@@ -156,7 +107,7 @@ def output(x: Any, weight: Any, bias: Any, geo: Any) -> np.ndarray | None:
     n, out = x.shape[0], weight.shape[0]
     if not _serves(x, weight, n, out * weight.shape[1], geo):
         return None
-    run = _primitive("output", n, x.shape[1], out, geo, bias is not None)
+    run = primitive(_made, "output", n, x.shape[1], out, geo, bias is not None)
     if run is None:
         return None
     y = empty((n, out, *geo.out))
@@ -171,7 +122,7 @@ def input_gradient(g: Any, weight: Any, geo: Any) -> np.ndarray | None:
     if not _serves(g, weight, n, out * weight.shape[1], geo):
         return None
     channels = weight.shape[1] * geo.groups
-    run = _primitive("input", n, channels, out, geo, False)
+    run = primitive(_made, "input", n, channels, out, geo, False)
     if run is None:
         return None
     x = empty((n, channels, *geo.sizes))
@@ -185,7 +136,7 @@ def weight_gradient(g: Any, x: Any, geo: Any) -> np.ndarray | None:
     channels = x.shape[1]
     if not _serves(g, x, n, out * channels // geo.groups, geo):
         return None
-    run = _primitive("weight", n, channels, out, geo, False)
+    run = primitive(_made, "weight", n, channels, out, geo, False)
     if run is None:
         return None
     weight = np.empty((out, channels // geo.groups, *geo.kernel), np.float32)

@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from ._setting import setting
+
 __all__ = [
     "Failure", "Primitive", "call", "described", "engine", "library", "sizes", "strides_of", "version", "where",
 ]  # fmt: skip
@@ -33,7 +35,12 @@ ANY = 1  # a layout that the primitive chooses
 TRAINING, INFERENCE = 64, 96
 SRC, DST, WEIGHTS, BIAS = 1, 17, 33, 41
 DIFF_SRC, DIFF_DST, DIFF_WEIGHTS = 129, 145, 161
-_QUERY = {SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134}
+MEAN, VARIANCE, SCALE, SHIFT, DIFF_SCALE, DIFF_SHIFT = 49, 50, 51, 52, 255, 256
+WORKSPACE = 64  # what the forward primitive leaves for the backward one, in bytes
+BACKWARD = 128
+_QUERY = {
+    SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134, WORKSPACE: 135,
+}  # fmt: skip
 
 
 class Failure(RuntimeError):
@@ -116,6 +123,8 @@ def call(name: str, *args: Any) -> None:
 class _Here(threading.local):
     """The engine and the stream of this thread."""
 
+    threads: int | None = None
+
     def __init__(self) -> None:
         self.engine, self.stream = c_void_p(), c_void_p()
         call("engine_create", byref(self.engine), 1, c_size_t(0))
@@ -125,6 +134,23 @@ class _Here(threading.local):
 @functools.cache
 def _everywhere() -> _Here:
     return _Here()
+
+
+@functools.cache
+def _openmp() -> Any:
+    """The OpenMP library that oneDNN's threads come from; None where it is another than GNU's."""
+    try:
+        return ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        return None
+
+
+def _limited(here: _Here) -> None:
+    """Let what this thread runs take as many threads as the user said."""
+    here.threads = setting.threads
+    openmp = _openmp()
+    if openmp is not None and setting.threads is not None:
+        openmp.omp_set_num_threads(setting.threads)
 
 
 def engine() -> c_void_p:
@@ -179,23 +205,31 @@ class Primitive:
     Args:
         make: given a description for each argument, in order, it returns the primitive's.
         arguments: for each argument its index, its shape and its strides in elements; strides of None leave the layout
-            to the primitive, and the array, which is row by row, is copied to it and from it.
+            to the primitive, and the array, which is row by row, is copied to it and from it.  The workspace, of shape
+            None, is an array of ``workspace`` bytes, and not described to ``make``.
     """
 
-    def __init__(self, make: Any, arguments: Sequence[tuple[int, Sequence[int], Sequence[int] | None]]) -> None:
+    workspace = 0
+
+    def __init__(self, make: Any, arguments: Sequence[tuple[int, Sequence[int] | None, Sequence[int] | None]]) -> None:
         self.primitive = c_void_p()
         self.memories: list[c_void_p] = []
         self.before: list[tuple[c_void_p, Any]] = []
         self.after: list[tuple[c_void_p, Any]] = []
         self.kept: list[Any] = []
-        given = [described(shape, strides) for _, shape, strides in arguments]
+        given = [described(shape, strides) for _, shape, strides in arguments if shape is not None]
         what = make(*given)
         call("primitive_create", byref(self.primitive), what)
         lib = library()
         table = (_Argument * len(arguments))()
+        ready = iter(given)
         for k, (index, shape, strides) in enumerate(arguments):
-            own = given[k].value
-            if strides is None:
+            if shape is None:
+                own = lib.dnnl_primitive_desc_query_md(what, _QUERY[index], 0)
+                self.workspace = lib.dnnl_memory_desc_get_size(c_void_p(own))
+            else:
+                own = next(ready).value
+            if shape is not None and strides is None:
                 own = lib.dnnl_primitive_desc_query_md(what, _QUERY[index], 0)
                 rows = described(shape, [math.prod(shape[i + 1 :]) for i in range(len(shape))])
                 through = not lib.dnnl_memory_desc_equal(rows, c_void_p(own))
@@ -236,7 +270,10 @@ class Primitive:
 
     def __call__(self, *arrays: np.ndarray) -> None:
         """Run on ``arrays``, of the shapes and strides it was made for, results among them."""
-        stream = _everywhere().stream
+        here = _everywhere()
+        if here.threads != setting.threads:
+            _limited(here)
+        stream = here.stream
         for memory, array in zip(self.memories, arrays, strict=True):
             self.set_handle(memory, c_void_p(array.ctypes.data))
         for primitive, pair in self.before:

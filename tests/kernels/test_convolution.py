@@ -15,7 +15,7 @@ import pytest
 
 import distgrad as dg
 from distgrad.autograd.memory_format import lies_last
-from distgrad.kernels import convolution, onednn
+from distgrad.kernels import _kept, convolution, onednn
 
 there = pytest.mark.skipif(onednn.library() is None, reason="oneDNN is not installed: the extra fast brings it")
 F = dg.nn.functional
@@ -24,7 +24,7 @@ F = dg.nn.functional
 @pytest.fixture(autouse=True)
 def _small_ones_too(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(convolution, "_LEAST", 0)
-    convolution._kept.primitives.clear()
+    _kept.kept.primitives.clear()
     with dg.backends.mkldnn.flags(enabled=True):
         yield
 
@@ -68,7 +68,7 @@ def results(seed: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("seed", range(60))
 def test_it_is_numpys_to_rounding(seed: int) -> None:
     found = results(seed)
-    assert any(convolution._kept.primitives.values())
+    assert any(_kept.kept.primitives.values())
     with dg.backends.mkldnn.flags(enabled=False):
         wanted = results(seed)
     assert len(found) == len(wanted) >= 4
@@ -94,7 +94,7 @@ def test_what_it_does_not_serve_numpy_computes() -> None:
         x, w = dg.ones(1, 2, 5, 5, dtype=kind), dg.ones(3, 2, 3, 3, dtype=kind)
         assert F.conv2d(x, w).sum().item() == 9 * 18 * 3
     assert F.conv2d(dg.ones(0, 2, 5, 5), dg.ones(3, 2, 3, 3)).shape == (0, 3, 3, 3)
-    assert not convolution._kept.primitives
+    assert not _kept.kept.primitives
 
 
 @there
@@ -108,14 +108,14 @@ def test_nan_and_infinity_go_through() -> None:
 
 @there
 def test_primitives_are_kept_but_not_all() -> None:
-    convolution._kept.primitives.clear()
+    _kept.kept.primitives.clear()
     for n in range(1, 5):
         F.conv2d(dg.ones(n, 2, 5, 5), dg.ones(3, 2, 3, 3))
         F.conv2d(dg.ones(n, 2, 5, 5), dg.ones(3, 2, 3, 3))
-    assert len(convolution._kept.primitives) == 4
-    for n in range(1, convolution._KEPT + 10):
+    assert len(_kept.kept.primitives) == 4
+    for n in range(1, _kept.MOST + 10):
         F.conv1d(dg.ones(1, 1, 4 + n), dg.ones(1, 1, 1))
-    assert len(convolution._kept.primitives) == convolution._KEPT
+    assert len(_kept.kept.primitives) == _kept.MOST
 
 
 @there

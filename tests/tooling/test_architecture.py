@@ -109,7 +109,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": {"_plugins", "hookspecs"},
     "return_types": set(),
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one
-    "settings": {"backend"},
+    "settings": {"backend", "kernels"},
     "sparse": TAPE | OPERATIONS,
     "storage": TAPE | {"aliases"},
     "testing": ANYTHING,

@@ -11,6 +11,7 @@ import numpy as np
 from ... import backend
 from ..._arguments import checked
 from ...autograd import Tensor, fused, primitive
+from ...kernels import max_pooling as kernels
 from .._declare import noun, raw, wide
 from .._layout import lies_last, turned, turned_back
 from ._spatial import tensor_of
@@ -157,7 +158,7 @@ def _moved(maps: Maps) -> Maps:
     return Maps([(axis - 1, m) for axis, m in maps])
 
 
-def _pool_reference(x: Any, maps: Maps, apart: bool, name: str, found: list[Any]) -> Any:
+def _pool_reference(x: Any, maps: Maps, apart: bool, name: str, found: list[Any], places: Any = None) -> Any:
     return _taken(x, _index(x._data, maps, found), len(maps))
 
 
@@ -170,9 +171,14 @@ def _index(x: Any, maps: Maps, found: list[Any]) -> Any:
 
 
 @fused(reference=_pool_reference, inputs=1, grad_name=lambda node: node.args[3] if node.args is not None else "")
-def _max_pooled(xp, x, maps, apart, name, found):
+def _max_pooled(xp, x, maps, apart, name, found, places=None):
     """The largest elements of windows, which are ``apart`` or overlap; where they are is put into ``found`` once it has
-    been looked for.  What is kept: whether the backward pass can find them by comparing."""
+    been looked for.  What is kept: what the kernel that served needs, or whether the backward pass can find them by
+    comparing."""
+    if places is not None and lies_last(x) and x.ndim == len(maps) + 2:
+        served = kernels.output(x, tuple([m.sizes[0] for _, m in reversed(maps)]), places)
+        if served is not None:
+            return served
     if lies_last(x) and x.dtype.itemsize > 2 and x.ndim == len(maps) + 2:
         values = turned_back(_values(xp, turned(x), _moved(maps)))
     else:
@@ -182,8 +188,10 @@ def _max_pooled(xp, x, maps, apart, name, found):
 
 
 @_max_pooled.defbackward
-def _max_pooled_backward(xp, g, ans, kept, wanted, x, maps, apart, name, found):
+def _max_pooled_backward(xp, g, ans, kept, wanted, x, maps, apart, name, found, places=None):
     n = len(maps)
+    if kept.__class__ is np.ndarray:
+        return (kernels.input_gradient(g, x.shape, places, kept),)
     if kept and not found and lies_last(x) and x.ndim == n + 2:
         before = turned(x)
         best = _values(xp, before, _moved(maps))
@@ -198,9 +206,9 @@ def _max_pooled_backward(xp, g, ans, kept, wanted, x, maps, apart, name, found):
     return (_returned.primitive.forward(xp, g, index, n, sizes),)
 
 
-def _pool(x: Tensor, maps: Maps, apart: bool, name: str, indices: bool) -> Any:
+def _pool(x: Tensor, maps: Maps, apart: bool, name: str, indices: bool, places: Any = None) -> Any:
     found: list[Any] = []
-    out = _max_pooled(x, maps, apart, name, found)
+    out = _max_pooled(x, maps, apart, name, found, places)
     return (out, Tensor._wrap(_index(x._data, maps, found).copy(), None)) if indices else out
 
 
@@ -211,7 +219,8 @@ def _max_pool(n: int, input: Any, kernel: Any, stride: Any, padding: Any, dilati
     _check_kind(x, name, n == 1)
     apart = all(s > (k - 1) * d for s, k, d in zip(windows.stride, windows.kernel, windows.dilation, strict=True))
     label = "SqueezeBackward1" if n == 1 else f"MaxPool{n}DWithIndicesBackward0"
-    return _pool(x, windows.maps(tuple(x.shape)), apart, label, both)
+    shape = tuple(x.shape)
+    return _pool(x, windows.maps(shape), apart, label, both, windows.places(shape))
 
 
 def _check_kind(x: Tensor, name: str, floats: bool) -> None:

@@ -64,6 +64,17 @@ class Windows:
             )
         return out
 
+    def places(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """Kernel, stride, zeros before and behind, and dilation: behind as many as the last window reaches over."""
+        behind = []
+        given = zip(
+            self.out(shape), shape[-self.n :], self.kernel, self.stride, self.padding, self.dilation, strict=True
+        )
+        for o, m, k, s, p, d in given:
+            reach = (o - 1) * s + d * (k - 1) + 1
+            behind.append(p if m + 2 * p >= reach else reach - m - p)
+        return self.kernel, self.stride, self.padding, tuple(behind), self.dilation
+
     def maps(self, shape: tuple[int, ...]) -> Maps:
         """The sums over windows, axis by axis."""
         out, n = self.out(shape), shape[-self.n :]
