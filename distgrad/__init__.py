@@ -11,7 +11,7 @@ import os as _os
 import typing as _typing
 import warnings as _warnings
 
-from . import autograd, cuda, fft, linalg, nn, ops as _ops, optim, random, settings as _settings
+from . import autograd, cuda, fft, linalg, nn, ops as _ops, optim, random, settings as _settings, special
 from ._names import absent as _absent
 from .autograd import (
     Size,
@@ -83,6 +83,7 @@ from .dtypes import (
 from .ops.angles import *
 from .ops.arithmetic import *
 from .ops.assigning import *
+from .ops.bessel import *
 from .ops.conversion import *
 from .ops.creation import *
 from .ops.distinct import *
@@ -128,6 +129,7 @@ from .ops.shape import *
 from .ops.sparse_products import *
 from .ops.special import *
 from .ops.splitting import *
+from .ops.statistical_functions import *
 from .ops.statistics import *
 from .ops.tensor_types import *
 from .ops.windows import *
@@ -204,18 +206,19 @@ __all__ = [
     "channels_last", "channels_last_3d", "cholesky", "complex128", "complex64", "contiguous_format",
     "cosine_similarity", "cuda", "default_generator", "det", "device", "dist", "distributed", "double", "dtype", "e",
     "enable_grad", "erf", "erfc", "fft", "finfo", "float", "float16", "float32", "float64", "float8_e4m3fn",
-    "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "func",
-    "get_default_dtype", "half", "hookimpl", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16",
+    "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "func", "get_default_dtype",
+    "half", "hookimpl", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16",
     "int32", "int64", "int8", "inverse", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled",
     "is_inference_mode_enabled", "layout", "linalg", "load", "log_softmax", "logdet", "long", "manual_seed",
     "matrix_power", "memory_format", "nan", "nn", "no_grad", "norm", "optim", "pairwise_distance", "pi", "pinverse",
     "preserve_format", "promote_types", "qr", "random", "relu", "save", "seed", "selu", "set_default_dtype",
     "set_grad_enabled", "set_printoptions", "short", "slogdet", "softmax", "sparse_coo", "sparse_coo_tensor",
-    "strided", "svd", "threshold", "uint16", "uint32", "uint64", "uint8", "utils", "vmap",
+    "special", "strided", "svd", "threshold", "uint16", "uint32", "uint64", "uint8", "utils", "vmap",
 ]  # fmt: skip
 __all__ += _ops.angles.__all__
 __all__ += _ops.arithmetic.__all__
 __all__ += _ops.assigning.__all__
+__all__ += _ops.bessel.__all__
 __all__ += _ops.conversion.__all__
 __all__ += _ops.creation.__all__
 __all__ += _ops.distinct.__all__
@@ -248,6 +251,7 @@ __all__ += _ops.shape.__all__
 __all__ += _ops.sparse_products.__all__
 __all__ += _ops.special.__all__
 __all__ += _ops.splitting.__all__
+__all__ += _ops.statistical_functions.__all__
 __all__ += _ops.statistics.__all__
 __all__ += _ops.tensor_types.__all__
 __all__ += _ops.windows.__all__

@@ -107,6 +107,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "return_types": set(),
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one
     "settings": {"backend"},
+    "special": {"_names", "ops", "ops.nn"},
     "sparse": TAPE | OPERATIONS,
     "storage": TAPE | {"aliases"},
     "testing": ANYTHING,
