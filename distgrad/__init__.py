@@ -122,6 +122,7 @@ from .ops.reduction import *
 from .ops.replacing import *
 from .ops.rounding import *
 from .ops.running import *
+from .ops.sampling import *
 from .ops.scatter_reducing import *
 from .ops.scattering import *
 from .ops.selection import *
@@ -244,6 +245,7 @@ __all__ += _ops.reduction.__all__
 __all__ += _ops.replacing.__all__
 __all__ += _ops.rounding.__all__
 __all__ += _ops.running.__all__
+__all__ += _ops.sampling.__all__
 __all__ += _ops.scatter_reducing.__all__
 __all__ += _ops.scattering.__all__
 __all__ += _ops.selection.__all__
