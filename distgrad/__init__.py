@@ -12,6 +12,7 @@ import typing as _typing
 import warnings as _warnings
 
 from . import autograd, cuda, fft, linalg, nn, ops as _ops, optim, random, settings as _settings, special
+from ._instead import INSTEAD as _INSTEAD, instead as _instead
 from ._names import absent as _absent
 from .autograd import (
     Size,
@@ -191,6 +192,8 @@ def __getattr__(name: str) -> _typing.Any:
     if name not in _LATER:
         if name.startswith("_"):  # probes of the interpreter and of tools
             raise AttributeError(f"module 'distgrad' has no attribute '{name}'")
+        if name in _INSTEAD:
+            raise _instead(name)
         raise _absent("distgrad", name, "function, type or module", __all__)
     module = _importlib.import_module("." + _LATER[name], __name__)
     found = module if name == _LATER[name] else getattr(module, name)

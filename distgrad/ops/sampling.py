@@ -107,7 +107,7 @@ def binomial(count: Tensor, prob: Tensor, generator: random.Generator | None = N
     >>> torch.binomial(torch.tensor([3.0]), torch.tensor([1.0]))
     tensor([3.])
     """
-    if bool((count < 0).any()) or not bool(((prob >= 0) & (prob <= 1)).all()):
+    if bool((count < 0).any()) or bool((prob < 0).any()) or not bool((prob <= 1).all()):
         raise ValueError("binomial takes counts from 0 on and probabilities from 0 to 1")
     if count.dtype.category != 2 or count.dtype is not prob.dtype:
         raise ValueError(f"binomial only supports floating-point dtypes for count, got: {count.dtype}, {prob.dtype}")

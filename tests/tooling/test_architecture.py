@@ -50,6 +50,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_arguments": {"autograd", "backend", "dtypes"},
     "_compile_cache": set(),
     "accelerator": {"backend", "cuda"},
+    "_instead": set(),
+    "_streams": {"backend"},
     "_names": set(),
     "aliases": TAPE,
     "_plugins": {"hookspecs"},
@@ -59,8 +61,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backend": set(),
     "backends": set(),
     "cli": ANYTHING,
-    "jit": {"_compile_cache", "backend"},
-    "cuda": GROUND | {"ops", "random"},  # the types of tensors there; manual_seed_all
+    "jit": {"_compile_cache", "_instead", "backend"},
+    "cuda": GROUND | {"_streams", "ops", "random"},  # the types of tensors there; manual_seed_all
     "func": TAPE | OPERATIONS | {"nn", "nn.base", "random", "return_types"},
     "distributed": ANYTHING_DISTRIBUTED,  # PyTorch's names, handed on
     # From the bottom up: each may import what stands above it here, and of the rest of distgrad what its row says.
