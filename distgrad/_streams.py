@@ -65,6 +65,12 @@ class Event:
 
     To record waits for that work, unlike in PyTorch, so that the times between events are right; it takes longer.
     RuntimeError where there is no GPU.
+
+    >>> if torch.cuda.is_available():
+    ...     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    ...     start.record()
+    ...     end.record()
+    ...     milliseconds = start.elapsed_time(end)
     """
 
     def __init__(self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False) -> None:
@@ -128,9 +134,16 @@ def current_stream(device: Any = None) -> Stream:
 
 
 def default_stream(device: Any = None) -> Stream:
-    """:func:`current_stream`."""
+    """:func:`current_stream`.
+
+    >>> torch.cuda.is_available() and torch.cuda.default_stream()
+    False
+    """
     return current_stream(device)
 
 
 def set_stream(stream: Stream | None) -> None:
-    """Nothing: there is one stream."""
+    """Nothing: there is one stream.
+
+    >>> torch.cuda.set_stream(None)
+    """
