@@ -16,7 +16,7 @@ from ..backend.protocol import Array
 from ..dtypes import float8_used, scalar_dtype
 from .errors import freed, mismatched, stale
 from .grad_mode import recording
-from .graph import Cell, Node
+from .graph import Cell, Node, settle
 from .promotion import MOVING, module_of, placed, rounded, unify
 from .recording import Shape, array_of, finish, kept_args, makers, new, record, versions_of
 from .tensor import TENSORS, Tensor, as_array
@@ -182,6 +182,9 @@ def view_call(prim: Primitive, general: Callable[..., Any]) -> Callable[..., Any
             return general(*args, **kwargs)
         if (view := x._view) is not None and view.generation != x._vc.generation:
             refresh(x)
+        data = x._data
+        if data.ndim > 2 and data.strides[1] == data.itemsize:  # the channels lie last
+            settle(x)
         try:
             ans = forward(np, x._data, *args[1:], **kwargs)
         except ValueError as e:

@@ -12,6 +12,10 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from .memory_format import lies_last
+
 if TYPE_CHECKING:
     from .tensor import Tensor
 
@@ -25,14 +29,33 @@ class Cell:
     """The version of a memory area: shared by a tensor, its views and the node that saved it.
 
     ``version`` counts in-place writes; ``generation`` counts them too and, by :data:`TURN`, each time that the owner
-    began or ceased to require grad: after either a view's own history may be out of date.
+    began or ceased to require grad: after either a view's own history may be out of date.  ``pinned``: whether somebody
+    else may know of the memory, or asked for the order of elements in it, so that they stay where they are.
     """
 
-    __slots__ = ("generation", "version")
+    __slots__ = ("generation", "pinned", "version")
 
     def __init__(self) -> None:
         self.version = 0
         self.generation = 0
+        self.pinned = False
+
+
+def pin(x: Tensor) -> None:
+    """Let the elements of ``x`` stay in the order they have in memory: a user asked for it, or shares the memory."""
+    if x._vc is None:
+        x._vc = Cell()
+    x._vc.pinned = True
+
+
+def settle(x: Any) -> None:
+    """Let the elements of ``x`` lie row by row, if their channels lie last only because a convolution left them so.
+
+    Done before somebody else may know of the memory: a view, a detached tensor, NumPy.  So every view there is in
+    PyTorch is one here.
+    """
+    if (x._vc is None or not x._vc.pinned) and x._view is None and lies_last(x._data) and type(x._node) is not Leaf:
+        x._data = np.ascontiguousarray(x._data)
 
 
 class Node:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import backend, dtypes, printing
 from .grad_mode import recording
+from .graph import settle
 
 
 class Valued:
@@ -38,6 +39,7 @@ class Valued:
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The data as a NumPy array that shares memory; ``force=True`` detaches and copies from a device if it must."""
+        settle(self)
         if force:
             return backend.to_host(self._data)
         if recording.enabled and self.requires_grad:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -14,12 +17,23 @@ from .._names import absent as _absent
 from ..autograd import Tensor, no_grad
 
 __all__ = [
-    "calculate_gain", "constant_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_", "orthogonal_",
-    "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
+    "calculate_gain", "constant_", "dirac_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_",
+    "orthogonal_", "sparse_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
 ]  # fmt: skip
 
+_skipping: ContextVar[bool] = ContextVar("whether initialization is _skipped", default=False)
 _CONVOLUTIONS = [f"conv{transposed}{n}d" for transposed in ("", "_transpose") for n in (1, 2, 3)]
 _GAINS = {"tanh": 5 / 3, "relu": math.sqrt(2), "selu": 0.75} | dict.fromkeys(["linear", *_CONVOLUTIONS, "sigmoid"], 1.0)
+
+
+@contextlib.contextmanager
+def _skipped() -> Iterator[None]:
+    """Let every function of this module leave its tensor as it is, until the context ends."""
+    token = _skipping.set(True)
+    try:
+        yield
+    finally:
+        _skipping.reset(token)
 
 
 @checked
@@ -68,7 +82,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
     True
     """
     with no_grad():
-        return tensor.uniform_(a, b, generator=generator)
+        return tensor if _skipping.get() else tensor.uniform_(a, b, generator=generator)
 
 
 @checked
@@ -79,7 +93,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any 
     tensor([10., 10., 10.])
     """
     with no_grad():
-        return tensor.normal_(mean, std, generator=generator)
+        return tensor if _skipping.get() else tensor.normal_(mean, std, generator=generator)
 
 
 @checked
@@ -90,7 +104,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     tensor([0.5000, 0.5000])
     """
     with no_grad():
-        return tensor.fill_(val)
+        return tensor if _skipping.get() else tensor.fill_(val)
 
 
 @checked
@@ -115,6 +129,8 @@ def zeros_(tensor: Tensor) -> Tensor:
 
 def _overwritten(tensor: Tensor, array: Any) -> Tensor:
     """``tensor`` with the values of a NumPy array of its shape."""
+    if _skipping.get():
+        return tensor
     here = backend.to_device(array.astype(tensor._data.dtype), tensor.device)
     with no_grad():
         return tensor.copy_(Tensor._wrap(here, None))
@@ -131,6 +147,51 @@ def eye_(tensor: Tensor) -> Tensor:
     if tensor.ndim != 2:
         raise ValueError(f"Only tensors with 2 dimensions are supported; this one has shape {list(tensor.shape)}")
     return _overwritten(tensor, np.eye(*tensor.shape))
+
+
+@checked
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """The weight of a convolution, (O, C, *kernel_size), that passes as many of its channels on as it can: a one in the
+    middle of the kernel from channel i to channel i, of each of ``groups`` by itself, zeros elsewhere.
+
+    ValueError for another rank than 3 to 5, or O that is no multiple of ``groups``.
+
+    >>> nn.init.dirac_(torch.empty(2, 1, 3))
+    tensor([[[0., 1., 0.]],
+    <BLANKLINE>
+            [[0., 0., 0.]]])
+    """
+    if tensor.ndim not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    if tensor.shape[0] % groups:
+        raise ValueError("dim 0 must be divisible by groups")
+    made = np.zeros(tuple(tensor.shape))
+    out = tensor.shape[0] // groups
+    middle = tuple([n // 2 for n in tensor.shape[2:]])
+    for group in range(groups):
+        for i in range(min(out, tensor.shape[1])):
+            made[(group * out + i, i, *middle)] = 1
+    return _overwritten(tensor, made)
+
+
+@checked
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
+    """Normal, but in each column of a matrix the share ``sparsity`` of the rows, drawn at random, is zero (Martens
+    2010, "Deep learning via Hessian-free optimization"); ValueError for another rank.
+
+    >>> (nn.init.sparse_(torch.empty(10, 2), sparsity=0.25) == 0).sum(0)
+    tensor([3, 3])
+    """
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    if _skipping.get():
+        return tensor
+    source = generator or random.default_generator
+    rows, columns = tensor.shape
+    made = source.normal((rows, columns), dtypes.float64, 0.0, std)
+    for column in range(columns):
+        made[source.permutation(rows)[: math.ceil(sparsity * rows)], column] = 0
+    return _overwritten(tensor, made)
 
 
 @checked
@@ -207,6 +268,8 @@ def trunc_normal_(
 
     if not a <= b:
         raise ValueError(f"trunc_normal_ expects a <= b, but got a={a} > b={b}")
+    if _skipping.get():
+        return tensor
     drawn = (generator or random.default_generator).uniform(tuple(tensor.shape), dtypes.float64)
     low, high = ndtr((a - mean) / std), ndtr((b - mean) / std)
     return _overwritten(tensor, np.clip(ndtri(low + drawn * (high - low)) * std + mean, a, b))
@@ -229,6 +292,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
         return tensor
     rows = tensor.shape[0]
     columns = tensor.numel() // rows
+    if _skipping.get():
+        return tensor
     drawn = (generator or random.default_generator).normal((max(rows, columns), min(rows, columns)), dtypes.float64)
     q, r = np.linalg.qr(drawn)
     q *= np.where(np.diag(r) < 0, -1.0, 1.0)  # the decomposition's free signs would make some matrices likelier

@@ -12,7 +12,8 @@ import numpy as np
 from .. import backend, dtypes
 from .._arguments import checked
 from ..autograd import Size, Tensor
-from ..autograd.memory_format import laid, preserve_format
+from ..autograd.graph import pin
+from ..autograd.memory_format import laid, lies_last, preserve_format
 from ..autograd.tensor import TENSORS, taken
 from ._declare import Device, DType, Number, aside, raw, sized, sizes
 from ._numbers import converted, fitting
@@ -183,7 +184,10 @@ def from_array(array: Any) -> Tensor:
     TypeError for elements of a type that no tensor has; ValueError for NumPy arrays of foreign byte order or with
     strides that are negative or no multiple of the element.
     """
-    return Tensor._wrap(taken(array), None)
+    t = Tensor._wrap(taken(array), None)
+    if lies_last(array):
+        pin(t)
+    return t
 
 
 @checked
@@ -338,6 +342,7 @@ def _like(name: str, make: Any, doc: str) -> Callable[..., Tensor]:
         if memory_format is not None and memory_format is not preserve_format:
             if memory_format.rank:
                 made._data = laid(None, made._data, memory_format)
+                pin(made)
         elif not raw(input).flags.c_contiguous:
             made._data = _strided_as(raw(input), made._data)
         return made

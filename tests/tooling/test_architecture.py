@@ -59,7 +59,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "autograd.forward_ad": TAPE | {"ops"},  # made of operations, and imported when asked for
     "autograd.functional": TAPE | {"ops"},
     "backend": set(),
-    "backends": set(),
+    "backends": {"kernels"},
+    "kernels": set(),
     "cli": ANYTHING,
     "jit": {"_compile_cache", "_instead", "backend"},
     "cuda": GROUND | {"_streams", "ops", "random"},  # the types of tensors there; manual_seed_all
@@ -88,13 +89,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hookspecs": set(),
     "linalg": {"_names", "ops.linalg"},
     "nn": TAPE | {"_names", "nn.base", "nn.modules", "random", "registry"} | OPERATIONS,
-    "nn.base": TAPE | {"nn"},  # nn.parameter
+    "nn.attention": {"ops.nn"},
+    "nn.base": TAPE | {"nn", "ops"},  # nn.parameter; empty_like
     "nn.modules": TAPE | {"nn", "nn.base"} | OPERATIONS,
-    "nn.utils": TAPE | OPERATIONS | {"nn.modules"},
-    "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel", "nn.base"} | UNDER_DATA_PARALLEL,
+    "nn.utils": TAPE | OPERATIONS | {"nn", "nn.base", "nn.modules"},
+    "nn.parallel": TAPE | {"distributed.algorithms", "distributed.data_parallel"} | UNDER_DATA_PARALLEL
+    | {"nn", "nn.base", "nn.modules", "ops"},  # a layer over the ranks
     "ops": TAPE | {"random", "return_types"} | OPERATIONS,
     "ops.linalg": TAPE | {"ops", "return_types"},
-    "ops.nn": TAPE | {"random"} | OPERATIONS,
+    "ops.nn": TAPE | {"kernels", "random"} | OPERATIONS,
     "ops.nn.losses": TAPE | {"ops", "ops.nn"},
     "optim": TAPE | {"_names", "optim.update", "registry", "storage"},
     "optim.lr_scheduler": TAPE | {"_names", "optim"},

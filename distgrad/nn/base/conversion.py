@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ... import backend, dtypes
 from ...autograd import Tensor
+from ...ops.creation import empty_like
 
 if TYPE_CHECKING:
     from ...autograd.memory_format import memory_format
@@ -55,6 +56,10 @@ class Movable:
                 memory_format=form if t.ndim in (4, 5) else None,
             )
         )
+
+    def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
+        """Move to ``device`` without the values: those there are not set."""
+        return self._apply(lambda t: empty_like(t, device=device), recurse)
 
     def cpu(self) -> Self:
         """Move to the CPU."""

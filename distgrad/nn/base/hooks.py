@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ...autograd import Function, RemovableHandle, Tensor
@@ -17,13 +19,55 @@ _key = itertools.count()
 class Hooks:
     """The hooks of one module, each kind in the order they run: ``{key: (hook, wants keyword arguments)}``."""
 
-    __slots__ = ("backward", "backward_pre", "forward", "forward_pre")
+    __slots__ = ("always", "backward", "backward_pre", "forward", "forward_pre")
 
     def __init__(self) -> None:
+        self.always: set[int] = set()  # which of ``forward`` run even where forward raises
         self.forward_pre: dict[int, tuple[Any, bool]] = {}
         self.forward: dict[int, tuple[Any, bool]] = {}
         self.backward_pre: dict[int, tuple[Any, bool]] = {}
         self.backward: dict[int, tuple[Any, bool]] = {}
+
+
+# Hooks of all modules: ``{key: (kind, hook, wants keyword arguments, runs even where forward raises)}``.
+EVERYWHERE: dict[int, tuple[str, Any, bool, bool]] = {}
+# What is told of parameters, buffers and modules that any module is given: ``{key: (kind, hook)}``.
+REGISTRATIONS: dict[int, tuple[str, Any]] = {}
+
+
+def add_everywhere(
+    kind: str, hook: Callable[..., Any], with_kwargs: bool = False, always: bool = False
+) -> RemovableHandle:
+    """Register ``hook`` under ``kind`` for all modules."""
+    key = next(_key)
+    EVERYWHERE[key] = (kind, hook, with_kwargs, always)
+    return RemovableHandle(EVERYWHERE, key)
+
+
+def add_registration(kind: str, hook: Callable[..., Any]) -> RemovableHandle:
+    """Call ``hook(module, name, what)`` whenever a module is given a ``kind``: "parameter", "buffer" or "module"."""
+    key = next(_key)
+    REGISTRATIONS[key] = (kind, hook)
+    return RemovableHandle(REGISTRATIONS, key)
+
+
+def registered(kind: str, module: Any, name: str, what: Any) -> Any:
+    """``what``, or what the hooks have put in its place."""
+    for wanted, hook in tuple(REGISTRATIONS.values()):
+        if wanted == kind:
+            found = hook(module, name, what)
+            if found is not None:
+                what = found
+    return what
+
+
+def _of(hooks: Hooks | None, kind: str) -> list[tuple[Any, bool, bool]]:
+    """All hooks of a kind in the order they run, those of all modules first: (hook, wants keywords, always)."""
+    found = [(hook, w, a) for k, hook, w, a in tuple(EVERYWHERE.values()) if k == kind] if EVERYWHERE else []
+    if hooks is not None:
+        always = hooks.always if kind == "forward" else ()
+        found += [(hook, w, key in always) for key, (hook, w) in getattr(hooks, kind).items()]
+    return found
 
 
 def _add(module: Any, kind: str, hook: Callable[..., Any], with_kwargs: bool, prepend: bool) -> RemovableHandle:
@@ -44,10 +88,37 @@ def _add(module: Any, kind: str, hook: Callable[..., Any], with_kwargs: bool, pr
     return RemovableHandle(hooks, key)
 
 
+def _listed(module: Any, kind: str) -> Mapping[int, Callable[..., Any]]:
+    """The hooks of one kind, to look at: they are taken away by their handles."""
+    held = {} if module._hooks is None else getattr(module._hooks, kind)
+    return MappingProxyType({key: hook for key, (hook, _) in held.items()})
+
+
+def forward_pre_hooks(module: Any) -> Mapping[int, Callable[..., Any]]:
+    """The module's hooks before forward, by the keys under which ``module._hooks.forward_pre`` has them."""
+    return _listed(module, "forward_pre")
+
+
 class Hookable:
     """The part of :class:`Module` that registers hooks."""
 
     _hooks: Hooks | None
+
+    @property
+    def _forward_pre_hooks(self) -> Mapping[int, Callable[..., Any]]:
+        return _listed(self, "forward_pre")
+
+    @property
+    def _forward_hooks(self) -> Mapping[int, Callable[..., Any]]:
+        return _listed(self, "forward")
+
+    @property
+    def _backward_pre_hooks(self) -> Mapping[int, Callable[..., Any]]:
+        return _listed(self, "backward_pre")
+
+    @property
+    def _backward_hooks(self) -> Mapping[int, Callable[..., Any]]:
+        return _listed(self, "backward")
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
@@ -56,10 +127,24 @@ class Hookable:
         return _add(self, "forward_pre", hook, with_kwargs, prepend)
 
     def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+        self,
+        hook: Callable[..., Any],
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
     ) -> RemovableHandle:
-        """Call ``hook(module, args, output)`` after forward; what it returns, if not None, replaces the output."""
-        return _add(self, "forward", hook, with_kwargs, prepend)
+        """Call ``hook(module, args, output)`` after forward; what it returns, if not None, replaces the output.
+
+        Args:
+            prepend: before the hooks that there are.
+            with_kwargs: ``hook(module, args, kwargs, output)``.
+            always_call: even where forward raises; ``output`` is None then.
+        """
+        handle = _add(self, "forward", hook, with_kwargs, prepend)
+        if always_call:
+            self._hooks.always.add(handle._hook)  # type: ignore[union-attr]
+        return handle
 
     def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_output)`` before the module's backward; its result, if not None, replaces them."""
@@ -73,9 +158,29 @@ class Hookable:
         return _add(self, "backward", hook, False, prepend)
 
 
-def call(module: Module, hooks: Hooks, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def call(module: Module, hooks: Hooks | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``module.forward(*args, **kwargs)`` with the hooks around it."""
-    for hook, with_kwargs in tuple(hooks.forward_pre.values()):
+    done: set[int] = set()
+    try:
+        return _called(module, hooks, args, kwargs, done)
+    except Exception:
+        for hook, with_kwargs, always in _of(hooks, "forward"):
+            if always and id(hook) not in done:
+                try:
+                    hook(module, args, kwargs, None) if with_kwargs else hook(module, args, None)
+                except Exception as error:
+                    warnings.warn(
+                        "module forward hook with ``always_call=True`` raised an exception that was silenced as "
+                        f"another error was raised in forward: {error}",
+                        stacklevel=2,
+                    )
+        raise
+
+
+def _called(
+    module: Module, hooks: Hooks | None, args: tuple[Any, ...], kwargs: dict[str, Any], done: set[int]
+) -> Any:
+    for hook, with_kwargs, _ in _of(hooks, "forward_pre"):
         if with_kwargs:
             found = hook(module, args, kwargs)
             if found is not None:
@@ -89,11 +194,13 @@ def call(module: Module, hooks: Hooks, args: tuple[Any, ...], kwargs: dict[str, 
             found = hook(module, args)
             if found is not None:
                 args = found if isinstance(found, tuple) else (found,)
-    watch = _Watch(module, hooks) if hooks.backward or hooks.backward_pre else None
+    before, after = _of(hooks, "backward_pre"), _of(hooks, "backward")
+    watch = _Watch(module, before, after) if before or after else None
     if watch is not None:
         args = watch.inputs(args)
     out = module.forward(*args, **kwargs)
-    for hook, with_kwargs in tuple(hooks.forward.values()):
+    for hook, with_kwargs, _ in _of(hooks, "forward"):
+        done.add(id(hook))
         found = hook(module, args, kwargs, out) if with_kwargs else hook(module, args, out)
         if found is not None:
             out = found
@@ -104,8 +211,8 @@ class _Watch:
     """One call of a module with backward hooks: an identity at its outputs, which takes their gradients together, and
     one at its inputs, which hands both to the hooks."""
 
-    def __init__(self, module: Module, hooks: Hooks) -> None:
-        self.module, self.hooks = module, hooks
+    def __init__(self, module: Module, before: list[Any], after: list[Any]) -> None:
+        self.module, self.before, self.after = module, before, after
         self.grad_output: tuple[Any, ...] | None = None
         self.watched: list[int] = []  # which arguments the inputs' identity passes on
         self.n_inputs = 0
@@ -138,7 +245,7 @@ class _Watch:
         for i, g in zip(recorded, grads, strict=True):
             whole[i] = g
         self.grad_output = tuple(whole)
-        for hook, _ in tuple(self.hooks.backward_pre.values()):
+        for hook, *_ in self.before:
             found = hook(self.module, self.grad_output)
             if found is not None:
                 self.grad_output = _same_number(found, n, "full backward pre-hook")
@@ -154,7 +261,7 @@ class _Watch:
         return tuple(found[i] for i in self.watched)
 
     def _run(self, grad_input: tuple[Any, ...]) -> tuple[Any, ...]:
-        for hook, _ in tuple(self.hooks.backward.values()):
+        for hook, *_ in self.after:
             found = hook(self.module, grad_input, self.grad_output)
             if found is not None:
                 grad_input = _same_number(found, self.n_inputs, "full backward hook")

@@ -9,7 +9,7 @@ from ...autograd import Tensor
 from ..parameter import Buffer, Parameter
 from .conversion import Movable
 from .error_context import name_layer
-from .hooks import Hookable, call
+from .hooks import EVERYWHERE, REGISTRATIONS, Hookable, call, registered
 from .state_dict import StateDict
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
@@ -62,7 +62,7 @@ class Module(StateDict, Movable, Hookable):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            if self._hooks is None:
+            if self._hooks is None and not EVERYWHERE:
                 return self.forward(*args, **kwargs)
             return call(self, self._hooks, args, kwargs)
         except Exception as error:
@@ -108,7 +108,7 @@ class Module(StateDict, Movable, Hookable):
             if "_modules" not in fields:
                 raise AttributeError("cannot assign module before Module.__init__() call")
             self._forget(name, "_modules")
-            fields["_modules"][name] = value
+            fields["_modules"][name] = registered("module", self, name, value) if REGISTRATIONS else value
         elif name in fields.get("_modules", ()):
             if value is not None:
                 raise TypeError(
@@ -126,7 +126,7 @@ class Module(StateDict, Movable, Hookable):
                     f"cannot assign '{_type_name(value)}' as buffer '{name}' "
                     "(torch.nn.Buffer, torch.Tensor or None expected)"
                 )
-            fields["_buffers"][name] = value
+            fields["_buffers"][name] = registered("buffer", self, name, value) if REGISTRATIONS else value
         else:
             object.__setattr__(self, name, value)
 
@@ -177,6 +177,8 @@ class Module(StateDict, Movable, Hookable):
                 f"cannot assign '{_type_name(param)}' object to parameter '{name}' "
                 "(torch.nn.Parameter or None required)"
             )
+        if REGISTRATIONS and param is not None:
+            param = registered("parameter", self, name, param)
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
@@ -190,7 +192,7 @@ class Module(StateDict, Movable, Hookable):
             raise TypeError(
                 f"cannot assign '{_type_name(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
             )
-        self._buffers[name] = tensor
+        self._buffers[name] = registered("buffer", self, name, tensor) if REGISTRATIONS else tensor
         (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
@@ -202,7 +204,7 @@ class Module(StateDict, Movable, Hookable):
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"{_type_name(module)} is not a Module subclass")
         self._check_name("module", name, "_modules")
-        self._modules[name] = module
+        self._modules[name] = registered("module", self, name, module) if REGISTRATIONS else module
 
     def register_module(self, name: str, module: Module | None) -> None:
         """:meth:`add_module`."""
@@ -220,6 +222,32 @@ class Module(StateDict, Movable, Hookable):
             if not isinstance(found, Module):
                 raise AttributeError(f"`{name}` is not an nn.Module")
         return found
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put ``module`` at the dotted path ``target``, whose parent must be there.
+
+        Args:
+            strict: only in the place of another.
+
+        Raises:
+            ValueError: no target, or no module.  AttributeError: no such place.
+
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.ReLU()))
+        >>> model.set_submodule("1.0", nn.Tanh())
+        >>> model[1][0]
+        Tanh()
+        """
+        if not target:
+            raise ValueError("Cannot set the submodule without a target name!")
+        if not isinstance(module, Module):
+            raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
+        path, _, name = target.rpartition(".")
+        owner = self.get_submodule(path)
+        if strict and not hasattr(owner, name):
+            raise AttributeError(f"{type(owner).__name__} has no attribute `{name}`")
+        if hasattr(owner, name) and not isinstance(getattr(owner, name), Module):
+            raise AttributeError(f"`{name}` is not an nn.Module")
+        setattr(owner, name, module)
 
     def _at(self, target: str) -> tuple[Module, str, Any]:
         path, _, name = target.rpartition(".")

@@ -55,6 +55,7 @@ class StateDict:
         _non_persistent_buffers_set: set[str]
 
     _state_hooks: _StateHooks | None
+    _version: int = 1
 
     def state_dict(
         self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
@@ -66,7 +67,12 @@ class StateDict:
             prefix: what is put before every key.
             keep_vars: give the parameters themselves, not detached.
         """
-        destination = OrderedDict() if destination is None else destination
+        if destination is None:
+            destination = OrderedDict()
+            destination._metadata = OrderedDict()  # type: ignore[attr-defined]
+        local = {"version": self._version}
+        if hasattr(destination, "_metadata"):
+            destination._metadata[prefix[:-1]] = local
         hooks = self._state_hooks
         for hook in hooks.save_pre if hooks else ():
             hook(self, prefix, keep_vars)
@@ -74,8 +80,11 @@ class StateDict:
         for name, module in self._modules.items():
             if module is not None:
                 module.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
-        for hook in hooks.save_post if hooks else ():
-            hook(self, destination, prefix, {})
+        for hook, replaces in hooks.save_post if hooks else ():
+            found = hook(self, destination, prefix, local)
+            if found is not None and not replaces:
+                raise RuntimeError("state_dict post-hook must return None")
+            destination = destination if found is None else found
         return destination
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
@@ -118,6 +127,8 @@ class StateDict:
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
         state = OrderedDict(state_dict)  # a hook may change it
+        if hasattr(state_dict, "_metadata"):
+            state._metadata = state_dict._metadata  # type: ignore[attr-defined]
         missing: list[str] = []
         unexpected: list[str] = []
         errors: list[str] = []
@@ -135,7 +146,9 @@ class StateDict:
         self, state: dict[str, Any], prefix: str, assign: bool, missing: list[str], unexpected: list[str],
         errors: list[str],
     ) -> None:  # fmt: skip
-        local = {"assign_to_params_buffers": assign}
+        local = dict(getattr(state, "_metadata", {}).get(prefix[:-1], {}))
+        if assign:
+            local["assign_to_params_buffers"] = True
         self._load_from_state_dict(state, prefix, local, True, missing, unexpected, errors)
         for name, module in self._modules.items():
             if module is not None:
@@ -143,7 +156,10 @@ class StateDict:
         incompatible = IncompatibleKeys(missing, unexpected)
         for hook in self._state_hooks.load_post if self._state_hooks else ():
             if hook(self, incompatible) is not None:
-                raise RuntimeError("a load_state_dict post-hook must change the keys in place and return None")
+                raise AssertionError(
+                    "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new "
+                    "values, if incompatible_keys need to be modified, it should be done inplace."
+                )
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], strict: bool,
@@ -191,12 +207,23 @@ class StateDict:
 
     # --- hooks ------------------------------------------------------------------------------------------------------
 
-    def _add_state_hook(self, kind: str, hook: Callable[..., Any]) -> RemovableHandle:
+    def _add_state_hook(self, kind: str, hook: Any) -> RemovableHandle:
         if self._state_hooks is None:
             self._state_hooks = _StateHooks()
         hooks = getattr(self._state_hooks, kind)
         hooks.append(hook)
         return RemovableHandle(hooks, hook)
+
+    def _register_state_dict_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """As :meth:`register_state_dict_post_hook`, but what the hook returns, if not None, replaces the dictionary."""
+        return self._add_state_hook("save_post", (hook, True))
+
+    def _register_load_state_dict_pre_hook(
+        self, hook: Callable[..., Any], with_module: bool = False
+    ) -> RemovableHandle:
+        """As :meth:`register_load_state_dict_pre_hook`, but the hook is given the module only ``with_module``."""
+        given = hook if with_module else lambda module, *args: hook(*args)
+        return self._add_state_hook("load_pre", given)
 
     def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, prefix, keep_vars)`` before this module's state is saved."""
@@ -204,7 +231,7 @@ class StateDict:
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, state_dict, prefix, local_metadata)`` after; it may change the dictionary in place."""
-        return self._add_state_hook("save_post", hook)
+        return self._add_state_hook("save_post", (hook, False))
 
     def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)``

@@ -14,6 +14,7 @@ from ...ops.nn.activation import relu as _relu  # the primitive itself: no call 
 from .. import functional as F
 from ..base.module import Module
 from ..parameter import Parameter
+from ._elsewhere import elsewhere
 
 
 class _MaybeInPlace(Module):
@@ -405,3 +406,10 @@ __all__ = [
     "LogSoftmax", "Mish", "PReLU", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softmax", "Softmin", "Softplus",
     "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold",
 ]  # fmt: skip
+
+
+_ELSEWHERE = ["GLU", "MultiheadAttention", "RReLU", "Softmax2d"]
+
+
+def __getattr__(name: str) -> Any:
+    return elsewhere(__name__, name, _ELSEWHERE)

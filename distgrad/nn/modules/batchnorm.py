@@ -12,6 +12,7 @@ from ...ops.nn.normalization import batch_norm
 from .. import init
 from ..base.module import Module
 from ..parameter import Parameter
+from ._elsewhere import elsewhere
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 
@@ -159,3 +160,10 @@ class BatchNorm3d(_BatchNorm):
     torch.Size([2, 3, 4, 4, 4])
     """
     _dimensions = (5,)
+
+
+_ELSEWHERE = ["LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d", "SyncBatchNorm"]
+
+
+def __getattr__(name: str) -> Any:
+    return elsewhere(__name__, name, _ELSEWHERE)

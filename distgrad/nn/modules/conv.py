@@ -13,6 +13,7 @@ from ...ops.nn._spatial import each
 from .. import functional as F, init
 from ..base.module import Module
 from ..parameter import Parameter
+from ._elsewhere import elsewhere
 
 __all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
@@ -254,3 +255,12 @@ class ConvTranspose3d(_ConvTranspose):
     torch.Size([5, 3, 4, 5, 6])
     """
     _n = 3
+
+
+_ELSEWHERE = [
+    "LazyConv1d", "LazyConv2d", "LazyConv3d", "LazyConvTranspose1d", "LazyConvTranspose2d", "LazyConvTranspose3d",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    return elsewhere(__name__, name, _ELSEWHERE)

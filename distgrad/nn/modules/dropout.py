@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..._arguments import number
 from ...autograd import Tensor
 from .. import functional as F
 from ..base.module import Module
+from ._elsewhere import elsewhere
 
 
 class Dropout(Module):
@@ -89,3 +92,10 @@ class Dropout3d(Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout3d(input, self.p, self.training, self.inplace)
+
+
+_ELSEWHERE = ["AlphaDropout", "FeatureAlphaDropout"]
+
+
+def __getattr__(name: str) -> Any:
+    return elsewhere(__name__, name, _ELSEWHERE)

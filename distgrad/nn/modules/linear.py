@@ -13,6 +13,7 @@ from ...ops.nn.bilinear import bilinear
 from .. import init
 from ..base.module import Module
 from ..parameter import Parameter
+from ._elsewhere import elsewhere
 
 
 class Identity(Module):
@@ -68,7 +69,10 @@ class Linear(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         own = self._parameters  # faster than two attributes
-        bias, weight = own["bias"], own["weight"]
+        try:
+            bias, weight = own["bias"], own["weight"]
+        except KeyError:  # computed from others: parametrized, pruned
+            bias, weight = self.bias, self.weight
         return of_arrays.unbiased(input, weight) if bias is None else of_arrays.biased(bias, input, weight)
 
     def extra_repr(self) -> str:
@@ -135,3 +139,10 @@ class Bilinear(Module):
             f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}"
         )
+
+
+_ELSEWHERE = ["LazyLinear"]
+
+
+def __getattr__(name: str) -> Any:
+    return elsewhere(__name__, name, _ELSEWHERE)

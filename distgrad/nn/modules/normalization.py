@@ -12,6 +12,7 @@ from ...ops import creation
 from .. import functional as F, init
 from ..base.module import Module
 from ..parameter import Parameter
+from ._elsewhere import elsewhere
 from .batchnorm import _NormBase
 
 __all__ = ["GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LayerNorm", "RMSNorm"]
@@ -243,3 +244,10 @@ class InstanceNorm3d(_InstanceNorm):
     torch.Size([2, 3, 4, 4, 4])
     """
     _dimensions = (4, 5)
+
+
+_ELSEWHERE = ["CrossMapLRN2d", "LocalResponseNorm"]
+
+
+def __getattr__(name: str) -> Any:
+    return elsewhere(__name__, name, _ELSEWHERE)

@@ -9,6 +9,7 @@ from ...autograd import Tensor
 from ...ops.nn._spatial import each
 from .. import functional as F
 from ..base.module import Module
+from ._elsewhere import elsewhere
 
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
@@ -294,3 +295,13 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     """
 
     _n = 3
+
+
+_ELSEWHERE = [
+    "FractionalMaxPool2d", "FractionalMaxPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "MaxUnpool1d", "MaxUnpool2d",
+    "MaxUnpool3d",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    return elsewhere(__name__, name, _ELSEWHERE)

@@ -178,7 +178,7 @@ class RNNBase(Module):
         self, rows: Tensor, states: list[Tensor], names: list[str], sizes: tuple[int, ...], back: bool
     ) -> tuple[Tensor, ...]:
         """One layer in one direction: the rows, and the last states."""
-        given = [self._parameters[name] for name in names]
+        given = [getattr(self, name) for name in names]  # one may be computed: parametrized, pruned
         weights, rest = given[:2], given[2:]
         weights += rest[:2] if self.bias else [None, None]
         if self.mode == "LSTM":

@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from distgrad.nn.parallel.distributed import DistributedDataParallel
+from distgrad.nn.parallel.one_device import DataParallel
+from distgrad.nn.parallel.sync_batchnorm import SyncBatchNorm
 
-__all__ = ["DistributedDataParallel"]
+__all__ = ["DataParallel", "DistributedDataParallel", "SyncBatchNorm"]

@@ -1,9 +1,16 @@
-"""Attention: means of values, weighted by how well their keys meet a query."""
+"""Attention: means of values, weighted by how well their keys meet a query.
+
+The weights of all queries at all keys are as many as their lengths multiplied.  They are never held at once: a block
+of queries at a time is compared with the keys, weighted and forgotten, and the backward pass computes the weights of
+each block again from what softmax subtracted and divided by (Rabe & Staats 2021, arXiv:2112.05682; Dao et al. 2022,
+arXiv:2205.14135).  Only where all of them fit in one block are they kept for the backward pass.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,24 +21,149 @@ from .._declare import raw
 from ..elementwise import exp
 from ..linalg.products import matmul
 from ..selection import where
+from ._attention_kernels import check_kernels
 from ._spatial import plain_name
 
 __all__ = ["scaled_dot_product_attention"]
 
+_SCORES = 2**18  # how many scores a block has: what stays in a core's cache
+_SCORES_ON_DEVICE = 2**25  # there a block shall give every core work
+_FEWEST = 16  # queries of a block, however many keys there are
+_CHUNK = 2**16  # so many of dropout's bits have one key of the random numbers
 
-def _reference(q: Any, k: Any, v: Any, mask: Any, scale: float, allowed: Any, keep: Any, factor: float) -> Any:
-    scores = matmul(q, k.swapaxes(-1, -2)) * scale
-    if mask is not None:
-        scores = scores + mask
-    if allowed is not None:
-        scores = where(Tensor._wrap(allowed, None), scores, -math.inf)
-    most = _most(backend.array_module(scores._data), scores._data)
-    weights = exp(scores - Tensor._wrap(most, None))
-    total = weights.sum(-1, True)
-    weights = weights / where(total == 0, 1.0, total)
-    if keep is not None:
-        weights = weights * Tensor._wrap(keep, None).to(weights.dtype) * factor
-    return matmul(weights, v)
+
+class _Options(NamedTuple):
+    """How :func:`scaled_dot_product_attention` weighs.
+
+    Attributes:
+        scale: what scores are multiplied by.
+        allowed: which keys a query may see, bool, broadcast to (…, L, S); None for all.
+        causal: whether query i sees the keys up to i alone.
+        p: the probability with which a weight is dropped.
+        seed: of the random numbers that say which.
+    """
+
+    scale: float
+    allowed: Any
+    causal: bool
+    p: float
+    seed: int
+
+
+class _Rows(NamedTuple):
+    """Matrices with their leading dimensions made one, which others may repeat.
+
+    Attributes:
+        own: (M, rows, columns).
+        places: which of the M each of the N repeated ones is; None for each its own.
+    """
+
+    own: Any
+    places: Any
+
+    @classmethod
+    def of(cls, x: Any, lead: tuple[int, ...]) -> _Rows:
+        x = x.reshape((1,) * (2 - x.ndim) + x.shape)
+        own = x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
+        if x.shape[:-2] == lead or len(own) == math.prod(lead):
+            return cls(own, None)
+        return cls(own, np.broadcast_to(np.arange(len(own)).reshape(x.shape[:-2]), lead).reshape(-1))
+
+    def at(self, heads: slice) -> Any:
+        """The matrices of these of the N; one for all of them where they share it."""
+        if self.places is None:
+            return self.own[heads]
+        places = self.places[heads]
+        first = int(places[0])
+        return self.own[first : first + 1] if (places == first).all() else self.own[places]
+
+    def add(self, heads: slice, rows: slice, columns: slice, part: Any) -> None:
+        """Add ``part``, of these of the N, to the matrices that they repeat."""
+        if self.places is None:
+            self.own[heads, rows, columns] += part
+            return
+        places = self.places[heads]
+        if (places == places[0]).all():
+            self.own[int(places[0]), rows, columns] += part.sum(0)
+            return
+        for place, one in zip(places.tolist(), part, strict=True):
+            self.own[place, rows, columns] += one
+
+
+def _lead(*arrays: Any) -> tuple[int, ...]:
+    """The leading dimensions that all of the arrays broadcast to."""
+    return np.broadcast_shapes(*[x.shape[:-2] for x in arrays if x is not None])
+
+
+def _blocks(xp: Any, n: int, length: int, source: int, causal: bool) -> Iterator[tuple[slice, slice, slice]]:
+    """Which heads, queries and keys a block takes: about as many scores as ``_SCORES``, and of the keys all that a
+    query may see."""
+    most = _SCORES if xp is np else _SCORES_ON_DEVICE
+    rows = max(1, min(length, max(_FEWEST, most // max(source, 1))))
+    heads = max(1, most // max(rows * source, 1)) if rows == length or xp is not np else 1
+    for head in range(0, n, heads):
+        for row in range(0, length, rows):
+            last = min(row + rows, length)
+            yield (
+                slice(head, min(head + heads, n)),
+                slice(row, last),
+                slice(0, min(source, last) if causal else source),
+            )
+
+
+def _cut(x: Any, rows: slice, columns: slice) -> Any:
+    """Of each matrix these rows and columns; a single row or column, which is repeated, stays."""
+    if x.shape[1] != 1:
+        x = x[:, rows]
+    return x if x.shape[2] == 1 else x[:, :, columns]
+
+
+def _keep(xp: Any, like: Any, shape: tuple[int, int, int], place: Any, options: _Options) -> Any:
+    """What dropout multiplies the weights of a block by, of all (N, L, S) = ``shape``."""
+    from ...random import Generator
+
+    heads, rows, keys = place
+    _, length, source = shape
+    low, high = (heads.start * length + rows.start) * source, ((heads.stop - 1) * length + rows.stop) * source
+    parts = [
+        Generator.keyed(options.seed, chunk).keep_mask(min(_CHUNK, high - chunk * _CHUNK), options.p)
+        for chunk in range(low // _CHUNK, -(-high // _CHUNK))
+    ]
+    flat = np.concatenate(parts)[low % _CHUNK :] if parts else np.zeros(0, bool)
+    span = (heads.stop - heads.start - 1) * length + rows.stop - rows.start
+    kept = flat[: span * source].reshape(span, source)[:, keys]
+    kept = kept.reshape(heads.stop - heads.start, rows.stop - rows.start, kept.shape[1])
+    factor = like.dtype.type(1 / (1 - options.p) if options.p < 1 else 0)
+    return (kept if xp is np else backend.to_device(kept, backend.device_of(like))) * factor
+
+
+class _Scores(NamedTuple):
+    """What the scores are made of: queries and keys, what is added and what is allowed."""
+
+    q: _Rows
+    k: _Rows
+    mask: _Rows | None
+    allowed: _Rows | None
+    options: _Options
+
+    def of(self, xp: Any, place: tuple[slice, slice, slice]) -> Any:
+        """The scores of a block, -inf where a key may not be seen; and the queries, scaled, that they were made of."""
+        heads, rows, keys = place
+        q = self.q.at(heads)[:, rows]
+        q = q * q.dtype.type(self.options.scale)
+        found = xp.matmul(q, self.k.at(heads)[:, keys].swapaxes(-1, -2))
+        n = heads.stop - heads.start
+        if len(found) != n:
+            found = xp.repeat(found, n, axis=0)
+        if self.mask is not None:
+            found += _cut(self.mask.at(heads), rows, keys)
+        none = found.dtype.type(-math.inf)
+        if self.allowed is not None:
+            found = xp.where(_cut(self.allowed.at(heads), rows, keys), found, none)
+        if self.options.causal and rows.start < keys.stop:
+            edge = found[:, :, rows.start :]
+            edge[...] = xp.where(xp.tri(*edge.shape[1:], dtype=bool), edge, none)
+        return found, q
 
 
 def _most(xp: Any, scores: Any) -> Any:
@@ -47,55 +179,122 @@ def _plain(x: Any) -> Any:
     return x.astype(np.float32) if x is not None and x.dtype.itemsize == 2 and x.dtype.kind in "fV" else x
 
 
-@fused(reference=_reference, inputs=4, grad_name="ScaledDotProductFlashAttentionForCpuBackward0")
-def _attention(xp, q, k, v, mask, scale, allowed, keep, factor):
-    """softmax(q kᵀ scale + mask) v, over the keys that are ``allowed``; of the weights those of ``keep``, times
-    ``factor``.  A query that may see nothing gets zeros."""
-    kind = q.dtype
-    q, k, v, mask = (_plain(x) for x in (q, k, v, mask))
-    weights = xp.matmul(q * q.dtype.type(scale), k.swapaxes(-1, -2))
+def _reference(q: Any, k: Any, v: Any, mask: Any, options: _Options) -> Any:
+    scores = matmul(q, k.swapaxes(-1, -2)) * options.scale
+    xp = backend.array_module(scores._data)
     if mask is not None:
-        weights = weights + mask
-    if allowed is not None:
-        weights = xp.where(allowed, weights, weights.dtype.type(-math.inf))
-    weights -= _most(xp, weights)
-    xp.exp(weights, out=weights)
-    total = weights.sum(-1, keepdims=True)
-    weights /= xp.where(total == 0, total.dtype.type(1), total)
-    used = weights if keep is None else weights * keep * weights.dtype.type(factor)
-    return xp.matmul(used, v).astype(kind, copy=False), weights
+        scores = scores + mask
+    if options.allowed is not None:
+        scores = where(Tensor._wrap(options.allowed, None), scores, -math.inf)
+    if options.causal:
+        scores = where(Tensor._wrap(xp.tri(*scores.shape[-2:], dtype=bool), None), scores, -math.inf)
+    weights = exp(scores - Tensor._wrap(_most(xp, scores._data), None))
+    total = weights.sum(-1, True)
+    weights = weights / where(total == 0, 1.0, total)
+    if options.p:
+        lead = np.broadcast_shapes(weights.shape[:-2], v.shape[:-2])
+        n, length, source = math.prod(lead), weights.shape[-2], weights.shape[-1]
+        whole = (slice(0, n), slice(0, length), slice(0, source))
+        kept = _keep(xp, weights._data, (n, length, source), whole, options)
+        weights = weights * Tensor._wrap(kept.reshape(*lead, length, source), None)
+    return matmul(weights, v)
+
+
+@fused(reference=_reference, inputs=4, grad_name="ScaledDotProductFlashAttentionForCpuBackward0")
+def _attention(xp, q, k, v, mask, options):
+    """softmax(q kᵀ scale + mask) v, over the keys that are allowed, of the weights those that dropout keeps.  A query
+    that may see nothing gets zeros.  Kept are, of each query, what was subtracted from its scores and 1 over the sum of
+    their exponentials, and the exponentials if they are few."""
+    kind, options = q.dtype, _Options(*options)
+    q, k, v, mask = (_plain(x) for x in (q, k, v, mask))
+    lead = _lead(q, k, v, mask, options.allowed)
+    n, length, source = math.prod(lead), q.shape[-2], k.shape[-2]
+    scores, values = _scores(q, k, mask, lead, options), _Rows.of(v, lead)
+    out = xp.empty((n, length, v.shape[-1]), q.dtype)
+    most, inverse = (xp.empty((n, length, 1), q.dtype) for _ in range(2))
+    weights = None
+    for place in _blocks(xp, n, length, source, options.causal):
+        at = place[:2]
+        weights, _ = scores.of(xp, place)
+        most[at] = _most(xp, weights)
+        weights -= most[at]
+        xp.exp(weights, out=weights)
+        total = weights.sum(-1, keepdims=True)
+        inverse[at] = 1 / xp.where(total == 0, total.dtype.type(1), total)
+        used = weights * _keep(xp, weights, (n, length, source), place, options) if options.p else weights
+        out[at] = xp.matmul(used, values.at(place[0])[:, place[2]])
+        out[at] *= inverse[at]
+    few = weights if weights is not None and weights.shape[:2] == (n, length) else None
+    return out.reshape(*lead, *out.shape[1:]).astype(kind, copy=False), (most, inverse, few)
+
+
+def _scores(q: Any, k: Any, mask: Any, lead: tuple[int, ...], options: _Options) -> _Scores:
+    added, allowed = (None if x is None else _Rows.of(x, lead) for x in (mask, options.allowed))
+    return _Scores(_Rows.of(q, lead), _Rows.of(k, lead), added, allowed, options)
 
 
 @_attention.defbackward
-def _attention_backward(xp, g, ans, kept, wanted, q, k, v, mask, scale, allowed, keep, factor):
-    """With weights P, output O: dV = Pᵀ dO, dP = dO Vᵀ, dS = P (dP - rowsum(P dP)), and dQ, dK from S = scale Q Kᵀ."""
+def _attention_backward(xp, g, ans, kept, wanted, q, k, v, mask, options):
+    """With weights P, output O: dV = Pᵀ dO, dP = dO Vᵀ, dS = P (dP - rowsum(P dP)), and dQ, dK from S = scale Q Kᵀ.
+
+    P is E times the inverse sum of its row: that goes into the rows of dO, so that no pass over a block is needed for
+    it."""
+    options = _Options(*options)
     kinds: list[Any] = [None if x is None else (x.dtype, x.shape) for x in (q, k, v, mask)]
-    g, q, k, v, weights = (_plain(x) for x in (g, q, k, v, kept))
-    used = weights if keep is None else weights * keep * weights.dtype.type(factor)
-    grads: list[Any] = [None] * 4
-    if wanted[2] is not None:
-        grads[2] = xp.matmul(used.swapaxes(-1, -2), g)
-    if any(wanted[i] is not None for i in (0, 1, 3)):
-        slope = xp.matmul(g, v.swapaxes(-1, -2))
+    g, q, k, v, mask = (_plain(x) for x in (g, q, k, v, mask))
+    most, inverse, few = kept
+    lead = _lead(q, k, v, mask, options.allowed)
+    n, length, source = math.prod(lead), q.shape[-2], k.shape[-2]
+    scores, values = _scores(q, k, mask, lead, options), _Rows.of(v, lead)
+    g = xp.broadcast_to(g, (*lead, *g.shape[-2:])).reshape(n, *g.shape[-2:])
+    grads = [
+        None if w is None else _Rows.of(xp.zeros(x.shape, x.dtype), lead)
+        for w, x in zip(wanted, (q, k, v, mask), strict=True)
+    ]
+    for place in _blocks(xp, n, length, source, options.causal):
+        heads, rows, keys = place
+        if few is None:
+            weights, queries = scores.of(xp, place)
+            weights -= most[heads, rows]
+            xp.exp(weights, out=weights)
+        else:
+            weights, queries = few, None
+        keep = _keep(xp, weights, (n, length, source), place, options) if options.p else None
+        slope = g[heads, rows] * inverse[heads, rows]
+        if grads[2] is not None:
+            used = weights if keep is None else weights * keep
+            grads[2].add(heads, keys, slice(None), xp.matmul(used.swapaxes(-1, -2), slope))
+        if grads[0] is None and grads[1] is None and grads[3] is None:
+            continue
+        slope = xp.matmul(slope, values.at(heads)[:, keys].swapaxes(-1, -2))
         if keep is not None:
-            slope = slope * keep * slope.dtype.type(factor)
-        slope -= xp.einsum("...ij,...ij->...i", weights, slope)[..., None]
+            slope *= keep
+        slope -= xp.einsum("nij,nij->ni", weights, slope)[..., None] * inverse[heads, rows]
         slope *= weights
-        if wanted[3] is not None:
-            grads[3] = slope
-        if wanted[0] is not None:
-            grads[0] = xp.matmul(slope, k) * slope.dtype.type(scale)
-        if wanted[1] is not None:
-            grads[1] = xp.matmul(slope.swapaxes(-1, -2), q) * slope.dtype.type(scale)
-    return tuple(None if d is None else _summed(d, *kind) for d, kind in zip(grads, kinds, strict=True))
+        _add_slopes(xp, grads, slope, place, scores, queries)
+    return tuple(
+        None if d is None else d.own.reshape(shape).astype(kind, copy=False)
+        for d, (kind, shape) in zip(grads, [k or (None, None) for k in kinds], strict=True)
+    )
 
 
-def _summed(d: Any, kind: Any, shape: tuple[int, ...]) -> Any:
-    """``d`` summed over the dimensions along which an input of ``shape`` was broadcast."""
-    if d.ndim > len(shape):
-        d = d.sum(tuple(range(d.ndim - len(shape))))
-    over = tuple([i for i, (n, m) in enumerate(zip(shape, d.shape, strict=True)) if n == 1 != m])
-    return (d.sum(over, keepdims=True) if over else d).astype(kind, copy=False)
+def _add_slopes(xp: Any, grads: list[Any], slope: Any, place: Any, scores: _Scores, queries: Any) -> None:
+    """Add what a block gives to the gradients of queries, keys and mask."""
+    heads, rows, keys = place
+    scale = slope.dtype.type(scores.options.scale)
+    whole = slice(None)
+    if grads[3] is not None:
+        part, (_, height, width) = slope, grads[3].own.shape
+        part = part.sum(1, keepdims=True) if height == 1 else part
+        part = part.sum(2, keepdims=True) if width == 1 else part
+        grads[3].add(heads, whole if height == 1 else rows, whole if width == 1 else keys, part)
+    if grads[0] is not None:
+        part = xp.matmul(slope, scores.k.at(heads)[:, keys])
+        part *= scale
+        grads[0].add(heads, rows, whole, part)
+    if grads[1] is not None:
+        queries = scores.q.at(heads)[:, rows] * scale if queries is None else queries
+        grads[1].add(heads, keys, whole, xp.matmul(slope.swapaxes(-1, -2), queries))
 
 
 @checked
@@ -133,8 +332,11 @@ def scaled_dot_product_attention(
     """
     q, k, v = query, key, value
     _check(q, k, v, attn_mask, dropout_p, is_causal)
-    if enable_gqa:
-        k, v = _repeated(q, k), _repeated(q, v)
+    check_kernels(q, k, v, attn_mask, dropout_p)
+    mask: Any = attn_mask
+    grouped = enable_gqa and _groups(q, k) * _groups(q, v) > 1
+    if grouped:
+        q, k, v, mask = _grouped(q, k, v, mask)
     try:
         shape = (*np.broadcast_shapes(q.shape[:-2], k.shape[:-2]), q.shape[-2], k.shape[-2])
         np.broadcast_shapes(shape[:-2], v.shape[:-2])
@@ -143,40 +345,41 @@ def scaled_dot_product_attention(
             f"scaled_dot_product_attention: the leading dimensions of query {list(q.shape)}, key {list(k.shape)} and "
             f"value {list(v.shape)} must match at non-singleton dimensions"
         ) from None
-    xp = backend.array_module(q._data)
-    mask: Any = attn_mask
     allowed: Any = None
-    with backend.where_it_lies(q._data):
-        if is_causal:
-            allowed = xp.tri(shape[-2], shape[-1], dtype=bool)
-        elif mask is not None:
-            _check_mask(mask, shape)
-            if mask.dtype.category == 0:
+    if mask is not None:
+        _check_mask(mask, shape)
+        if mask.dtype.category == 0:
+            with backend.where_it_lies(mask._data):
                 mask, allowed = None, mask._data.copy()
-        keep = _kept(shape, dropout_p, q)
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None and q.shape[-1] else 1.0 if scale is None else scale
-    return _attention(q, k, v, mask, scale, allowed, keep, 1 / (1 - dropout_p) if dropout_p < 1 else 0.0)
+    found = _attention(q, k, v, mask, _Options(scale, allowed, is_causal, dropout_p, _seed() if dropout_p else 0))
+    return found.flatten(-4, -3) if grouped else found
 
 
-def _kept(shape: tuple[int, ...], p: float, q: Tensor) -> Any:
-    """Which weights dropout keeps; None for all."""
-    if p == 0:
-        return None
+def _seed() -> int:
+    """A key for dropout's random numbers, which the backward pass draws again."""
     from ...random import default_generator
 
-    mask = default_generator.keep_mask(shape, p)
-    return mask if q.device.type == "cpu" else backend.to_device(mask, q.device)
+    return int(default_generator.integers(0, 2**62, ()))
 
 
-def _repeated(q: Tensor, k: Tensor) -> Tensor:
-    """Each head of ``k`` for as many heads of ``q`` in turn as there are to each."""
-    if q.ndim < 3 or k.ndim < 3 or k.shape[-3] == 0 or q.shape[-3] % k.shape[-3]:
+def _groups(q: Tensor, k: Tensor) -> int:
+    """How many heads of ``q`` share one of ``k``."""
+    if q.ndim < 3 or k.ndim < 3:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-q.ndim}, {q.ndim - 1}], but got -3)")
+    if k.shape[-3] == 0 or q.shape[-3] % k.shape[-3]:
         raise RuntimeError("Number of heads in key and value must divide the number of heads in query")
-    times = q.shape[-3] // k.shape[-3]
-    if times == 1:
-        return k
-    head, tail = k.shape[:-2], k.shape[-2:]
-    return k.unsqueeze(-3).expand(*head, times, *tail).reshape(*head[:-1], head[-1] * times, *tail)
+    return q.shape[-3] // k.shape[-3]
+
+
+def _grouped(q: Tensor, k: Tensor, v: Tensor, mask: Any) -> tuple[Tensor, Tensor, Tensor, Any]:
+    """Each with its heads as two dimensions: those of ``q`` in groups, of which each shares a head of ``k`` and of
+    ``v``.  Of the two, the one with fewer heads repeats them."""
+    heads, kept = q.shape[-3], max(k.shape[-3], v.shape[-3])
+    k, v = (x.repeat_interleave(kept // x.shape[-3], -3) if x.shape[-3] != kept else x for x in (k, v))
+    if mask is not None and mask.ndim > 2:
+        mask = mask.unsqueeze(-3) if mask.shape[-3] != heads else mask.unflatten(-3, (kept, heads // kept))
+    return q.unflatten(-3, (kept, heads // kept)), k.unsqueeze(-3), v.unsqueeze(-3), mask
 
 
 def _check_mask(mask: Tensor, shape: tuple[int, ...]) -> None:
