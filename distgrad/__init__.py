@@ -11,7 +11,8 @@ import os as _os
 import typing as _typing
 import warnings as _warnings
 
-from . import autograd, cuda, fft, linalg, nn, ops as _ops, optim, random, settings as _settings
+from . import autograd, cuda, fft, linalg, nn, ops as _ops, optim, random, settings as _settings, special
+from ._instead import INSTEAD as _INSTEAD, instead as _instead
 from ._names import absent as _absent
 from .autograd import (
     Size,
@@ -83,6 +84,7 @@ from .dtypes import (
 from .ops.angles import *
 from .ops.arithmetic import *
 from .ops.assigning import *
+from .ops.bessel import *
 from .ops.conversion import *
 from .ops.creation import *
 from .ops.distinct import *
@@ -121,6 +123,7 @@ from .ops.reduction import *
 from .ops.replacing import *
 from .ops.rounding import *
 from .ops.running import *
+from .ops.sampling import *
 from .ops.scatter_reducing import *
 from .ops.scattering import *
 from .ops.selection import *
@@ -128,6 +131,7 @@ from .ops.shape import *
 from .ops.sparse_products import *
 from .ops.special import *
 from .ops.splitting import *
+from .ops.statistical_functions import *
 from .ops.statistics import *
 from .ops.tensor_types import *
 from .ops.windows import *
@@ -188,6 +192,8 @@ def __getattr__(name: str) -> _typing.Any:
     if name not in _LATER:
         if name.startswith("_"):  # probes of the interpreter and of tools
             raise AttributeError(f"module 'distgrad' has no attribute '{name}'")
+        if name in _INSTEAD:
+            raise _instead(name)
         raise _absent("distgrad", name, "function, type or module", __all__)
     module = _importlib.import_module("." + _LATER[name], __name__)
     found = module if name == _LATER[name] else getattr(module, name)
@@ -204,18 +210,19 @@ __all__ = [
     "channels_last", "channels_last_3d", "cholesky", "complex128", "complex64", "contiguous_format",
     "cosine_similarity", "cuda", "default_generator", "det", "device", "dist", "distributed", "double", "dtype", "e",
     "enable_grad", "erf", "erfc", "fft", "finfo", "float", "float16", "float32", "float64", "float8_e4m3fn",
-    "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "func",
-    "get_default_dtype", "half", "hookimpl", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16",
+    "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "func", "get_default_dtype",
+    "half", "hookimpl", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16",
     "int32", "int64", "int8", "inverse", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled",
     "is_inference_mode_enabled", "layout", "linalg", "load", "log_softmax", "logdet", "long", "manual_seed",
     "matrix_power", "memory_format", "nan", "nn", "no_grad", "norm", "optim", "pairwise_distance", "pi", "pinverse",
     "preserve_format", "promote_types", "qr", "random", "relu", "save", "seed", "selu", "set_default_dtype",
     "set_grad_enabled", "set_printoptions", "short", "slogdet", "softmax", "sparse_coo", "sparse_coo_tensor",
-    "strided", "svd", "threshold", "uint16", "uint32", "uint64", "uint8", "utils", "vmap",
+    "special", "strided", "svd", "threshold", "uint16", "uint32", "uint64", "uint8", "utils", "vmap",
 ]  # fmt: skip
 __all__ += _ops.angles.__all__
 __all__ += _ops.arithmetic.__all__
 __all__ += _ops.assigning.__all__
+__all__ += _ops.bessel.__all__
 __all__ += _ops.conversion.__all__
 __all__ += _ops.creation.__all__
 __all__ += _ops.distinct.__all__
@@ -241,6 +248,7 @@ __all__ += _ops.reduction.__all__
 __all__ += _ops.replacing.__all__
 __all__ += _ops.rounding.__all__
 __all__ += _ops.running.__all__
+__all__ += _ops.sampling.__all__
 __all__ += _ops.scatter_reducing.__all__
 __all__ += _ops.scattering.__all__
 __all__ += _ops.selection.__all__
@@ -248,6 +256,7 @@ __all__ += _ops.shape.__all__
 __all__ += _ops.sparse_products.__all__
 __all__ += _ops.special.__all__
 __all__ += _ops.splitting.__all__
+__all__ += _ops.statistical_functions.__all__
 __all__ += _ops.statistics.__all__
 __all__ += _ops.tensor_types.__all__
 __all__ += _ops.windows.__all__

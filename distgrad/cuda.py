@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import backend
+from ._streams import Event, Stream, StreamContext, current_stream, default_stream, set_stream, stream
 from .ops.tensor_types import ON_CUDA
 
 __all__ = [
-    "current_device", "device", "device_count", "empty_cache", "get_device_capability", "get_device_name",
-    "is_available", "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated",
+    "Event", "Stream", "StreamContext", "current_device", "current_stream", "default_stream", "device",
+    "device_count", "empty_cache", "get_device_capability", "get_device_name", "is_available",
+    "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated",
     "max_memory_reserved", "mem_get_info", "memory_allocated", "memory_reserved", "reset_max_memory_allocated",
-    "reset_peak_memory_stats", "seed", "seed_all", "set_device", "synchronize",
+    "reset_peak_memory_stats", "seed", "seed_all", "set_device", "set_stream", "stream", "synchronize",
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._compile_cache import make_careful
+from ._instead import JIT_NAMES, instead
 from .backend.protocol import Array
 
 __all__ = ["Loop", "MOST_PARTS", "Mean", "available", "compiled", "usable"]
@@ -117,3 +118,9 @@ def _teach_means() -> None:
         if n & (n - 1):
             return lambda mean, i: total(mean.parts, i) / mean.number
         return lambda mean, i: total(mean.parts, i) * mean.number
+
+
+def __getattr__(name: str) -> Any:
+    if name in JIT_NAMES:  # PyTorch's
+        raise instead(f"jit.{name}")
+    raise AttributeError(f"module 'distgrad.jit' has no attribute {name!r}")

@@ -285,6 +285,11 @@ class Generator:
         drawn: np.ndarray = np.argsort(arrival, kind="stable")[:num_samples].astype(np.int64)
         return drawn
 
+    def sampled(self, name: str, *parameters: Any) -> np.ndarray:
+        """Numbers of the distribution that NumPy's generators call ``name``, one for each element of its host
+        ``parameters``, broadcast; float64 or int64."""
+        return np.asarray(getattr(self._draw(), name)(*parameters))
+
     def _pair(self, shape: Shape, dtype: dtypes.dtype, part: Any) -> np.ndarray:
         x = np.empty(shape, dtype.np)
         x.real = part(dtype.to_real())

@@ -8,8 +8,9 @@ from .. import ops
 from ..autograd import Tensor
 
 __all__ = [
-    "Constraint", "boolean", "greater_than", "integer_interval", "interval", "lower_cholesky", "nonnegative",
-    "nonnegative_integer", "positive", "positive_definite", "real", "real_vector", "simplex", "unit_interval",
+    "Constraint", "boolean", "greater_than", "greater_than_eq", "half_open_interval", "independent", "integer_interval",
+    "interval", "lower_cholesky", "multinomial", "nonnegative", "nonnegative_integer", "positive", "positive_definite",
+    "positive_integer", "real", "real_vector", "simplex", "unit_interval",
 ]  # fmt: skip
 
 
@@ -101,6 +102,37 @@ class _IntegerInterval(_Interval):
         return (value % 1 == 0) & (value >= self.lower_bound) & (value <= self.upper_bound)
 
 
+class _HalfOpenInterval(_Interval):
+    def check(self, value: Any) -> Any:
+        return (value >= self.lower_bound) & (value < self.upper_bound)
+
+
+class _Multinomial(Constraint):
+    is_discrete = True
+    event_dim = 1
+
+    def __init__(self, upper_bound: Any) -> None:
+        self.upper_bound = upper_bound
+
+    def check(self, value: Any) -> Any:
+        return ops.reduction.all(value >= 0, -1) & (value.sum(-1) <= self.upper_bound)
+
+
+class _Independent(Constraint):
+    """``base``, of which ``dims`` more trailing dimensions are one value."""
+
+    def __init__(self, base: Constraint, dims: int) -> None:
+        self.base, self.dims = base, dims
+        self.event_dim, self.is_discrete = base.event_dim + dims, base.is_discrete
+
+    def check(self, value: Any) -> Any:
+        found: Any = self.base.check(value)
+        return ops.reduction.all(found.flatten(-self.dims), -1) if self.dims else found
+
+    def __repr__(self) -> str:
+        return f"IndependentConstraint({self.base!r}, {self.dims})"
+
+
 class _Simplex(Constraint):
     event_dim = 1
 
@@ -139,4 +171,6 @@ real, real_vector, boolean, simplex = _Real(), _RealVector(), _Boolean(), _Simpl
 positive, nonnegative = _GreaterThan(0.0), _GreaterThanEq(0.0)
 nonnegative_integer, unit_interval = _IntegerGreaterThan(0), _Interval(0.0, 1.0)
 lower_cholesky, positive_definite = _LowerCholesky(), _PositiveDefinite()
-greater_than, interval, integer_interval = _GreaterThan, _Interval, _IntegerInterval
+positive_integer = _IntegerGreaterThan(1)
+greater_than, greater_than_eq, interval, integer_interval = _GreaterThan, _GreaterThanEq, _Interval, _IntegerInterval
+half_open_interval, independent, multinomial = _HalfOpenInterval, _Independent, _Multinomial

@@ -9,7 +9,7 @@ from typing import Any
 from .. import dtypes, ops
 from ..autograd import Tensor
 from . import constraints
-from .distribution import Distribution, tensors
+from .distribution import Distribution
 
 __all__ = ["Exponential", "Laplace", "LogNormal", "Normal", "Uniform"]
 
@@ -32,10 +32,11 @@ class Normal(Distribution):
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support: Any = constraints.real
     has_rsample = True
+    loc: Any
+    scale: Any
 
     def __init__(self, loc: _FloatOrTensor, scale: _FloatOrTensor, validate_args: bool | None = None) -> None:
-        self.loc, self.scale = tensors(loc, scale)
-        super().__init__(self.loc.shape, validate_args=validate_args)
+        self._take(validate_args, loc=loc, scale=scale)
 
     @property
     def mean(self) -> Any:
@@ -126,10 +127,11 @@ class Uniform(Distribution):
 
     arg_constraints = {"low": constraints.real, "high": constraints.real}
     has_rsample = True
+    low: Any
+    high: Any
 
     def __init__(self, low: _FloatOrTensor, high: _FloatOrTensor, validate_args: bool | None = None) -> None:
-        self.low, self.high = tensors(low, high)
-        super().__init__(self.low.shape, validate_args=validate_args)
+        self._take(validate_args, low=low, high=high)
         if self._validate_args and not bool((self.low < self.high).all()):
             raise ValueError("Uniform is not defined when low>= high")
 
@@ -178,10 +180,10 @@ class Exponential(Distribution):
     arg_constraints = {"rate": constraints.positive}
     support = constraints.nonnegative
     has_rsample = True
+    rate: Any
 
     def __init__(self, rate: _FloatOrTensor, validate_args: bool | None = None) -> None:
-        (self.rate,) = tensors(rate)
-        super().__init__(self.rate.shape, validate_args=validate_args)
+        self._take(validate_args, rate=rate)
 
     @property
     def mean(self) -> Any:
@@ -227,10 +229,11 @@ class Laplace(Distribution):
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
     has_rsample = True
+    loc: Any
+    scale: Any
 
     def __init__(self, loc: _FloatOrTensor, scale: _FloatOrTensor, validate_args: bool | None = None) -> None:
-        self.loc, self.scale = tensors(loc, scale)
-        super().__init__(self.loc.shape, validate_args=validate_args)
+        self._take(validate_args, loc=loc, scale=scale)
 
     @property
     def mean(self) -> Any:

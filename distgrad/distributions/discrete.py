@@ -8,7 +8,7 @@ from typing import Any
 from .. import dtypes, ops
 from ..autograd import Size, Tensor, no_grad
 from . import constraints
-from .distribution import Distribution, tensors
+from .distribution import Distribution
 
 __all__ = ["Bernoulli", "Categorical", "Geometric"]
 
@@ -33,6 +33,17 @@ def _binary_logits(probs: Tensor) -> Any:
 
 class _OfTwoParameters(Distribution):
     """A distribution given by ``probs`` or by ``logits``: the other one is found when it is first asked for."""
+
+    def __init__(
+        self, probs: _Parameter = None, logits: _Parameter = None, validate_args: bool | None = None
+    ) -> None:
+        self._take_one(validate_args, probs, logits)
+
+    def _take_one(self, validate_args: bool | None, probs: _Parameter, logits: _Parameter, **others: Any) -> None:
+        """Be a distribution of ``probs`` or ``logits`` and ``others``, which are broadcast with it."""
+        _one_of_two(probs, logits)
+        one: dict[str, Any] = {"logits": logits} if probs is None else {"probs": probs}
+        self._take(validate_args, **one, **others)
 
     def __getattr__(self, name: str) -> Any:
         if name not in ("probs", "logits") or not {"probs", "logits"} & set(self.__dict__):
@@ -68,13 +79,6 @@ class Bernoulli(_OfTwoParameters):
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.boolean
-
-    def __init__(
-        self, probs: _Parameter = None, logits: _Parameter = None, validate_args: bool | None = None
-    ) -> None:
-        _one_of_two(probs, logits)
-        self.__dict__["logits" if probs is None else "probs"] = tensors(logits if probs is None else probs)[0]
-        super().__init__(self._given.shape, validate_args=validate_args)
 
     @property
     def mean(self) -> Any:
@@ -123,9 +127,7 @@ class Geometric(_OfTwoParameters):
     def __init__(
         self, probs: _Parameter = None, logits: _Parameter = None, validate_args: bool | None = None
     ) -> None:
-        _one_of_two(probs, logits)
-        self.__dict__["logits" if probs is None else "probs"] = tensors(logits if probs is None else probs)[0]
-        super().__init__(self._given.shape, validate_args=validate_args)
+        super().__init__(probs, logits, validate_args)
         if self._validate_args and probs is not None and not bool((self.probs > 0).all()):
             raise ValueError(
                 f"Expected parameter probs (Tensor of shape {tuple(self.probs.shape)}) of distribution {self!r} to be "
@@ -187,7 +189,7 @@ class Categorical(_OfTwoParameters):
         else:
             self.__dict__["probs"] = given / given.sum(-1, keepdim=True)
         self._num_events = int(given.shape[-1])
-        super().__init__(given.shape[:-1], validate_args=validate_args)
+        Distribution.__init__(self, given.shape[:-1], validate_args=validate_args)
 
     def _probs(self) -> Any:
         return self.__dict__["logits"].softmax(-1)

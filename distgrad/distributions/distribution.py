@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,6 +64,25 @@ class Distribution:
                     f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of distribution "
                     f"{self!r} to satisfy the constraint {constraint!r}, but found invalid values:\n{value}"
                 )
+
+    def _take(self, validate_args: bool | None, **parameters: Any) -> None:
+        """Be a distribution of these parameters, numbers and tensors, which are broadcast with each other."""
+        made = tensors(*parameters.values())
+        for name, value in zip(parameters, made, strict=True):
+            setattr(self, name, value)
+        Distribution.__init__(self, made[0].shape, validate_args=validate_args)
+
+    def expand(self, batch_shape: Sequence[int]) -> Any:
+        """The same distributions, repeated to the batch ``batch_shape``; nothing is copied."""
+        batch = Size(batch_shape)
+        new = copy.copy(self)
+        n = len(self._batch_shape)
+        for name in self.arg_constraints:
+            value = self.__dict__.get(name)
+            if isinstance(value, Tensor):
+                new.__dict__[name] = value.expand((*batch, *value.shape[n:]))
+        new._batch_shape = batch
+        return new
 
     @property
     def batch_shape(self) -> Any:

@@ -7,12 +7,16 @@ from typing import Any
 
 from .. import ops
 from .continuous import Exponential, Laplace, LogNormal, Normal, Uniform
-from .discrete import Bernoulli, Categorical
+from .counts import Binomial, Poisson
+from .discrete import Bernoulli, Categorical, Geometric
 from .distribution import Distribution
+from .gammas import Beta, Dirichlet, Gamma
+from .located import Cauchy, Gumbel, HalfNormal, Pareto
 from .several import Independent, MultivariateNormal
 
 __all__ = ["kl_divergence", "register_kl"]
 
+_lgamma, _digamma = ops.special.lgamma, ops.special.digamma
 _Formula = Callable[[Any, Any], Any]
 _FORMULAS: dict[tuple[type, type], _Formula] = {}
 
@@ -101,6 +105,80 @@ def _categoricals(p: Categorical, q: Categorical) -> Any:
     terms = p.probs * (p.logits - q.logits)
     terms = ops.selection.where((q.probs == 0).expand(terms.shape), float("inf"), terms)
     return ops.selection.where((p.probs == 0).expand(terms.shape), 0.0, terms).sum(-1)
+
+
+@register_kl(Gamma, Gamma)
+def _gammas(p: Gamma, q: Gamma) -> Any:
+    rates = q.concentration * (p.rate / q.rate).log()
+    norms = _lgamma(q.concentration) - _lgamma(p.concentration)
+    slopes = (p.concentration - q.concentration) * _digamma(p.concentration)
+    return rates + norms + slopes + (q.rate - p.rate) * (p.concentration / p.rate)
+
+
+@register_kl(Exponential, Gamma)
+def _exponential_gamma(p: Exponential, q: Gamma) -> Any:
+    return _gammas(Gamma(p.rate * 0 + 1, p.rate, validate_args=False), q)
+
+
+@register_kl(Gamma, Exponential)
+def _gamma_exponential(p: Gamma, q: Exponential) -> Any:
+    return _gammas(p, Gamma(q.rate * 0 + 1, q.rate, validate_args=False))
+
+
+@register_kl(Dirichlet, Dirichlet)
+def _dirichlets(p: Dirichlet, q: Dirichlet) -> Any:
+    a, b = p.concentration, q.concentration
+    total = a.sum(-1)
+    norms = _lgamma(total) - _lgamma(b.sum(-1)) - (_lgamma(a) - _lgamma(b)).sum(-1)
+    return norms + ((a - b) * (_digamma(a) - _digamma(total).unsqueeze(-1))).sum(-1)
+
+
+@register_kl(Beta, Beta)
+def _betas(p: Beta, q: Beta) -> Any:
+    return _dirichlets(p._dirichlet(), q._dirichlet())
+
+
+@register_kl(Poisson, Poisson)
+def _poissons(p: Poisson, q: Poisson) -> Any:
+    return p.rate * (p.rate.log() - q.rate.log()) - (p.rate - q.rate)
+
+
+@register_kl(Geometric, Geometric)
+def _geometrics(p: Geometric, q: Geometric) -> Any:
+    return -p.entropy() - ops.elementwise.log1p(-q.probs) / p.probs - q.logits
+
+
+@register_kl(Binomial, Binomial)
+def _binomials(p: Binomial, q: Binomial) -> Any:
+    if bool((p.total_count < q.total_count).any()):
+        raise NotImplementedError("KL between Binomials where q.total_count > p.total_count is not implemented")
+    rest = ops.elementwise.log1p(-p.probs) - ops.elementwise.log1p(-q.probs)
+    found = p.total_count * (p.probs * (p.logits - q.logits) + rest)
+    return ops.selection.where(p.total_count > q.total_count, float("inf"), found)
+
+
+@register_kl(HalfNormal, HalfNormal)
+def _half_normals(p: HalfNormal, q: HalfNormal) -> Any:
+    return _normals(p._whole(), q._whole())
+
+
+@register_kl(Cauchy, Cauchy)
+def _cauchys(p: Cauchy, q: Cauchy) -> Any:
+    return (((p.scale + q.scale).pow(2) + (p.loc - q.loc).pow(2)) / (4 * p.scale * q.scale)).log()
+
+
+@register_kl(Gumbel, Gumbel)
+def _gumbels(p: Gumbel, q: Gumbel) -> Any:
+    ratio, euler = p.scale / q.scale, 0.57721566490153286060
+    off = (q.loc - p.loc) / q.scale
+    return -ratio.log() - off + ratio * euler + (off + _lgamma(1 + ratio)).exp() - (1 + euler)
+
+
+@register_kl(Pareto, Pareto)
+def _paretos(p: Pareto, q: Pareto) -> Any:
+    ratio = q.alpha / p.alpha
+    found = q.alpha * (p.scale / q.scale).log() - ratio.log() + ratio - 1
+    return ops.selection.where(p.scale < q.scale, float("inf"), found)
 
 
 @register_kl(MultivariateNormal, MultivariateNormal)

@@ -10,7 +10,8 @@ and from Python :func:`check_optimizer` and its like, whose :class:`Report` prin
 settings to be checked by (options, inputs, a check that does not apply), it has them as the class attribute
 ``conformance``, a dict of the keyword arguments of :class:`Trial`, :class:`LossTrial` or :class:`CommunicatorTrial`.
 
-:func:`device_double` puts a strict double of CuPy in the place of a GPU.
+:func:`assert_close` and :func:`make_tensor` are PyTorch's.  :func:`device_double` puts a strict double of CuPy in the
+place of a GPU.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from .comparison import assert_close
 
 # Importing these enters their checks into CHECKS.
 from .conformance import (
@@ -35,11 +38,12 @@ from .conformance.loss_trial import LossTrial
 from .conformance.optimizer_trial import Trial
 from .conformance.report import CHECKS, Check, CheckFailed, NotApplicable, Report, Result, Rows
 from .fake_device.accelerator import StrictAccelerator, device_double
+from .making import make_tensor
 
 __all__ = [
-    "CHECKS", "Check", "CheckFailed", "CommunicatorTrial", "LossTrial", "NotApplicable", "Report", "Result", "Rows",
-    "StrictAccelerator", "Trial", "check", "check_communicator", "check_loss", "check_optimizer", "device_double",
-    "subject",
+    "CHECKS", "Check", "CheckFailed", "CommunicatorTrial", "LossTrial", "NotApplicable", "Report", "Result",
+    "Rows", "StrictAccelerator", "Trial", "assert_close", "check", "check_communicator", "check_loss",
+    "check_optimizer", "device_double", "make_tensor", "subject",
 ]  # fmt: skip
 
 TRIALS: dict[str, Any] = {"optimizer": Trial, "loss": LossTrial, "communicator": CommunicatorTrial}

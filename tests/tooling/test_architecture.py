@@ -50,6 +50,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_arguments": {"autograd", "backend", "dtypes"},
     "_compile_cache": set(),
     "accelerator": {"backend", "cuda"},
+    "_instead": set(),
+    "_streams": {"backend"},
     "_names": set(),
     "aliases": TAPE,
     "_plugins": {"hookspecs"},
@@ -60,8 +62,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backends": {"kernels"},
     "kernels": set(),
     "cli": ANYTHING,
-    "jit": {"_compile_cache", "backend"},
-    "cuda": GROUND | {"ops", "random"},  # the types of tensors there; manual_seed_all
+    "jit": {"_compile_cache", "_instead", "backend"},
+    "cuda": GROUND | {"_streams", "ops", "random"},  # the types of tensors there; manual_seed_all
     "func": TAPE | OPERATIONS | {"nn", "nn.base", "random", "return_types"},
     "distributed": ANYTHING_DISTRIBUTED,  # PyTorch's names, handed on
     # From the bottom up: each may import what stands above it here, and of the rest of distgrad what its row says.
@@ -109,7 +111,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": {"_plugins", "hookspecs"},
     "return_types": set(),
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one
+<<<<<<< HEAD
     "settings": {"backend", "kernels"},
+=======
+    "settings": {"backend"},
+    "special": {"_names", "ops", "ops.nn"},
+>>>>>>> names14
     "sparse": TAPE | OPERATIONS,
     "storage": TAPE | {"aliases"},
     "testing": ANYTHING,

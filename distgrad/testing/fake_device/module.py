@@ -118,7 +118,10 @@ class _Function:
 class Special:
     """The double's ``cupyx.scipy.special``: SciPy's ufuncs, of which CuPy has these that distgrad uses."""
 
-    names = ("digamma", "erf", "erfc", "erfinv", "gammaln", "ndtr", "ndtri", "zeta")
+    names = (
+        "betainc", "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "gammainc", "gammaincc", "gammaln", "i0", "i0e",
+        "i1", "i1e", "j0", "j1", "k0", "k0e", "k1", "k1e", "log_ndtr", "ndtr", "ndtri", "xlog1py", "y0", "y1", "zeta",
+    )  # fmt: skip
 
     def __init__(self, home: Home) -> None:
         self._home = home
