@@ -13,10 +13,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from . import _float8
+
 __all__ = [
     "bfloat16", "bool_", "can_cast", "complex128", "complex64", "dtype", "finfo", "float16", "float32", "float64",
-    "from_numpy_dtype", "get_default_dtype", "iinfo", "int16", "int32", "int64", "int8", "promote_types",
-    "set_default_dtype", "uint16", "uint32", "uint64", "uint8",
+    "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "from_numpy_dtype",
+    "get_default_dtype", "iinfo", "int16", "int32", "int64", "int8", "promote_types", "set_default_dtype", "uint16",
+    "uint32", "uint64", "uint8",
 ]  # fmt: skip
 
 
@@ -40,10 +43,10 @@ class dtype:  # noqa: N801 - PyTorch's name
         self.name = name
         self.np = np.dtype(np_dtype)  # type: ignore[call-overload]
         self.category = category
-        self.itemsize = self.np.itemsize
+        self.itemsize = np.dtype(np_dtype).itemsize  # type: ignore[call-overload]
         self.is_floating_point = category == 2
         self.is_complex = category == 3
-        self.is_signed = category > 1 or (category == 1 and name[0] == "i")
+        self.is_signed = (category > 1 and name != "float8_e8m0fnu") or (category == 1 and name[0] == "i")
         self.tensor_type = tensor_type  # the noun in PyTorch's messages: torch.FloatTensor
 
     def __repr__(self) -> str:
@@ -53,7 +56,9 @@ class dtype:  # noqa: N801 - PyTorch's name
         return "bool_" if self.name == "bool" else self.name
 
     def to_complex(self) -> dtype:
-        """The complex type whose parts have this precision."""
+        """The complex type whose parts have this precision; RuntimeError where there is none."""
+        if self in FLOAT8:
+            raise RuntimeError(f"Unknown Complex ScalarType for {self.tensor_type[:-6]}")
         return _COMPLEX_OF.get(self, self)
 
     def to_real(self) -> dtype:
@@ -81,10 +86,34 @@ ALL = (
     bool_, uint8, int8, int16, int32, int64, uint16, uint32, uint64,
     float16, bfloat16, float32, float64, complex64, complex128,
 )  # fmt: skip
-FROM_NUMPY: dict[np.dtype, dtype] = {d.np: d for d in ALL}
+# Not empty once a type of eight bits may be in use: until then no operation asks whether it was given such.
+float8_used: set[dtype] = set()
+_held_np: Any = dtype.__dict__["np"]
+
+
+class _Float8(dtype):
+    """A type that holds numbers and moves them, but in which nothing is computed."""
+
+    __slots__ = ()
+
+    @property
+    def np(self) -> np.dtype[Any]:
+        float8_used.add(self)
+        return _held_np.__get__(self)
+
+    @np.setter
+    def np(self, value: Any) -> None:
+        _held_np.__set__(self, value)
+
+
+FLOAT8 = tuple(_Float8(name, getattr(ml_dtypes, name), 2, name.capitalize() + "Tensor") for name in _float8.NAMES)
+float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, float8_e5m2fnuz, float8_e8m0fnu = FLOAT8
+STORED = ALL + FLOAT8  # all that there are
+FROM_NUMPY: dict[np.dtype, dtype] = {_held_np.__get__(d): d for d in STORED}
+float8_used.clear()
 _COMPLEX_OF = {float16: complex64, bfloat16: complex64, float32: complex64, float64: complex128}
 _REAL_OF = {complex64: float32, complex128: float64}
-_BY_NAME = {d.name: d for d in ALL} | {
+_BY_NAME = {d.name: d for d in STORED} | {
     "half": float16, "float": float32, "double": float64, "short": int16, "int": int32, "long": int64,
 }  # fmt: skip
 
@@ -120,6 +149,30 @@ def as_dtype(value: object) -> dtype:
     raise TypeError(f"dtype must be torch.dtype, not {type(value).__name__}")
 
 
+def is_float8(np_dtype: Any) -> bool:
+    """Whether the NumPy dtype is one of eight bits with an exponent."""
+    return np_dtype.itemsize == 1 and np_dtype.kind in "fV"
+
+
+def computed_in(kind: dtype, name: str) -> dtype:
+    """``kind``, in which the operation ``name`` makes numbers; NotImplementedError for those only stored."""
+    if kind in FLOAT8:
+        raise NotImplementedError(f"\"{name}\" not implemented for '{kind.tensor_type[:-6]}'")
+    return kind
+
+
+def cast(array: Any, np_dtype: Any) -> Any:
+    """``array`` in the dtype ``np_dtype``, rounded as PyTorch does; complex numbers must be real for a real one.
+
+    NotImplementedError for an array of the accelerator and eight bits, which its library does not have.
+    """
+    if np_dtype.itemsize > 1 or np_dtype.kind not in "fV":
+        return array.astype(np_dtype)
+    if not isinstance(array, (np.ndarray, np.generic)):
+        raise NotImplementedError(f"device arrays have no {FROM_NUMPY[np_dtype].name}; convert .cpu() instead")
+    return _float8.encoded(np.asarray(array), np_dtype)
+
+
 _default = float32
 
 
@@ -143,6 +196,8 @@ def set_default_dtype(d: dtype) -> None:
     global _default
     if not isinstance(d, dtype) or not d.is_floating_point:
         raise TypeError(f"only floating-point types are supported as the default type, got {d!r}")
+    if d in FLOAT8:
+        raise TypeError(f"couldn't find storage object {d.tensor_type[:-6]}Storage: nothing is computed in {d!r}")
     _default = d
 
 
@@ -163,6 +218,11 @@ def _lattice(a: np.dtype, b: np.dtype) -> dtype:
     da, db = FROM_NUMPY[a], FROM_NUMPY[b]
     if da is db:
         return da
+    if da in FLOAT8 or db in FLOAT8:
+        raise RuntimeError(
+            "Promotion for Float8 Types is not supported, attempted to promote "
+            f"{da.tensor_type[:-6]} and {db.tensor_type[:-6]}; convert with .to() first"
+        )
     if da.category != db.category:
         low, high = (da, db) if da.category < db.category else (db, da)
         if high.is_complex and low.is_floating_point:
@@ -247,12 +307,16 @@ class finfo:  # noqa: N801 - PyTorch's name
         d = (type or _default).to_real()
         if not d.is_floating_point:
             raise TypeError(f"finfo() takes a floating-point type, got {d!r}; use iinfo for integers")
-        make: Any = ml_dtypes.finfo if d is bfloat16 else np.finfo
+        make: Any = ml_dtypes.finfo if d is bfloat16 or d in FLOAT8 else np.finfo
         info = make(d.np)
         self.bits = d.itemsize * 8
         self.dtype = d.name
         for name in ("eps", "max", "min", "tiny", "smallest_normal", "resolution"):
             setattr(self, name, float(getattr(info, name)))
+        if d in FLOAT8:
+            self.resolution = 1.0  # ml_dtypes rounds 0.1 to its own type
+        if d is float8_e5m2fnuz:
+            self.eps = 0.125  # as PyTorch has it; two numbers next to 1 are 0.25 apart
 
     eps: float
     max: float

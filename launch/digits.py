@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
     """Set up, train, and return mpirun's exit code."""
     root = environment.ROOT
     try:
-        python = environment.ensure(root / ".venv", ["mpi", "demo"])
+        python = environment.ensure(root / ".venv", ["mpi", "demo", "fast"])
     except KeyboardInterrupt:
         print("interrupted while setting up; the same command goes on", file=sys.stderr, flush=True)
         return 130

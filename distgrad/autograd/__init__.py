@@ -7,9 +7,12 @@ from typing import Any
 
 from . import (
     copying as _copying,  # noqa: F401 - attaches itself to Tensor
+    gradient_edges as _gradient_edges,
     graph,
+    node_hooks as _node_hooks,  # noqa: F401 - attaches itself to Node
     numpy_functions as _numpy_functions,  # noqa: F401 - likewise
     saved_tensors as _saved_tensors,
+    saved_values as _saved_values,  # noqa: F401 - likewise to Node
     several_hooks as _several_hooks,
 )
 from .anomaly_mode import detect_anomaly, set_detect_anomaly
@@ -32,7 +35,7 @@ from .primitive import primitive
 from .tensor import Tensor
 from .variable import Variable
 
-for _room in (_saved_tensors, _several_hooks):  # PyTorch's names for them are in autograd.graph
+for _room in (_gradient_edges, _saved_tensors, _several_hooks):  # PyTorch's names for them are in autograd.graph
     for _name in _room.__all__:
         setattr(graph, _name, getattr(_room, _name))
 

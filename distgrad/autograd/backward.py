@@ -10,6 +10,7 @@ from .. import backend
 from .anomaly_mode import is_anomaly_enabled, trace_rest
 from .engine import _deliver, _run, _run_plain, ndarray
 from .grad_mode import recording
+from .gradient_edges import GradientEdge, _edges_at, _Placed, _placed
 from .graph import Leaf
 from .sparse import tensor_of
 from .tensor import TENSORS, Tensor
@@ -27,7 +28,9 @@ def backward_scalar(t: Tensor, keep: bool) -> None:
 
 
 def _sequence(value: Any) -> tuple[Any, ...]:
-    return (value,) if value.__class__ in TENSORS else tuple(value)
+    if value.__class__ in TENSORS:
+        return (value,)
+    return tuple([_placed(v) for v in ((value,) if value.__class__ is GradientEdge else value)])
 
 
 def _root_grads(outputs: Sequence[Any], grads: Any, create_graph: bool) -> list[Any]:
@@ -42,8 +45,11 @@ def _root_grads(outputs: Sequence[Any], grads: Any, create_graph: bool) -> list[
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             if data.dtype.kind == "c":
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {t.dtype}")
-            with backend.where_it_lies(data):
-                g = Tensor._wrap(backend.array_module(data).ones(data.shape, data.dtype), None)
+            if t.__class__ is _Placed:
+                g = t.ones()
+            else:
+                with backend.where_it_lies(data):
+                    g = Tensor._wrap(backend.array_module(data).ones(data.shape, data.dtype), None)
         elif g.__class__ not in TENSORS:
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g._data.shape != data.shape:
@@ -60,9 +66,10 @@ def _root_grads(outputs: Sequence[Any], grads: Any, create_graph: bool) -> list[
 def _roots(tensors: Sequence[Any]) -> list[Any]:
     roots = []
     for t in tensors:
-        if t.__class__ not in TENSORS:
+        if t.__class__ in TENSORS:
+            t._fresh()
+        elif t.__class__ is not _Placed:
             raise TypeError(f"expected Tensors to differentiate, got {type(t).__name__}")
-        t._fresh()
         if t._node is None:
             raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
         roots.append(t._node)
@@ -188,22 +195,25 @@ def grad(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
         )
     for t in wanted:
-        if t.__class__ not in TENSORS or not t.requires_grad:
+        if (t.__class__ not in TENSORS and t.__class__ is not _Placed) or not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     keep = create_graph if retain_graph is None else retain_graph
     roots = _roots(outputs)
-    targets = {t._node for t in wanted}
+    places = [_edges_at(t._node, roots) for t in wanted if t.__class__ is _Placed]
+    targets = {t._node for t in wanted}.union(*places)
     captured = _guarded(roots, _root_grads(outputs, grad_outputs, create_graph), keep, create_graph, targets)
     result = []
     for t in wanted:
-        g = captured.get(t._node)
+        g = t.total(captured, places.pop(0)) if t.__class__ is _Placed else captured.get(t._node)
         if g is None and not allow_unused:
             raise RuntimeError(
                 "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True "
                 "if this is the desired behavior."
             )
         if g is None:
-            if materialize_grads:
+            if materialize_grads and t.__class__ is _Placed:
+                g = t.ones() * 0
+            elif materialize_grads:
                 with backend.where_it_lies(t._data):
                     g = Tensor._wrap(backend.array_module(t._data).zeros_like(t._data), None)
             result.append(g)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import backend, dtypes
 from . import coo
+from .graph import settle
 from .memory_format import contiguous_format, is_laid
 
 if TYPE_CHECKING:
@@ -130,10 +131,12 @@ class Described:
         """Whether the elements lie in memory in row-major order, or another one, without gaps."""
         if memory_format is not contiguous_format:
             return is_laid(self._data, memory_format)
+        settle(self)
         return bool(self._data.flags.c_contiguous)
 
     def data_ptr(self) -> int:
         """Address of the first element."""
+        settle(self)
         data = self._data
         return int(data.ctypes.data if isinstance(data, np.ndarray) else data.data.ptr)
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..backend.protocol import Array
-from ..dtypes import scalar_dtype
+from ..dtypes import float8_used, scalar_dtype
 from .errors import freed, mismatched, stale
 from .grad_mode import recording
-from .graph import Cell, Node
-from .promotion import module_of, placed, rounded, unify
+from .graph import Cell, Node, settle
+from .promotion import MOVING, module_of, placed, rounded, unify
 from .recording import Shape, array_of, finish, kept_args, makers, new, record, versions_of
 from .tensor import TENSORS, Tensor, as_array
 from .views import as_view, refresh
@@ -96,6 +96,7 @@ def general_call(prim: Primitive, strict: bool = True, least: int = 1) -> Callab
     promote = prim.promote
     view = prim.view
     variadic = prim.variadic
+    computes = not view and prim.name not in MOVING
 
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -109,7 +110,7 @@ def general_call(prim: Primitive, strict: bool = True, least: int = 1) -> Callab
         edges: list[Any] = []
         mask, bit = 0, 1
         tensors = False
-        quick = promote is None
+        quick = promote is None and not (float8_used and computes)
         for a in args[:n]:
             if a.__class__ in TENSORS:
                 if a._view is not None:
@@ -181,6 +182,9 @@ def view_call(prim: Primitive, general: Callable[..., Any]) -> Callable[..., Any
             return general(*args, **kwargs)
         if (view := x._view) is not None and view.generation != x._vc.generation:
             refresh(x)
+        data = x._data
+        if data.ndim > 2 and data.strides[1] == data.itemsize:  # the channels lie last
+            settle(x)
         try:
             ans = forward(np, x._data, *args[1:], **kwargs)
         except ValueError as e:
@@ -211,7 +215,9 @@ def unary_call(prim: Primitive) -> Callable[..., Any]:
         if (view := x._view) is not None and view.generation != x._vc.generation:
             refresh(x)
         data = x._data
-        if data.__class__ is ndarray and (promote != "float" or (d := data.dtype) is _f32 or d is _f64):
+        if data.__class__ is ndarray and (
+            (d := data.dtype) is _f32 or d is _f64 or (promote != "float" and not float8_used)
+        ):
             ans = forward(np, data)
         else:
             xp, (data,) = unify(prim, (x,), [data])
@@ -290,7 +296,7 @@ def binary_call(prim: Primitive, strict: bool = True) -> Callable[..., Any]:
             ey = None
         try:
             if xd.__class__ is ndarray and (
-                ((d := xd.dtype) is yd.dtype and (not floats or d is _f32 or d is _f64))
+                ((d := xd.dtype) is yd.dtype and (d is _f32 or d is _f64 or not (floats or float8_used)))
                 if yd.__class__ is ndarray
                 else ((yd.__class__ is float or yd.__class__ is int) and ((d := xd.dtype) is _f32 or d is _f64))
             ):

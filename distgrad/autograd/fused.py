@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend.protocol import Array
-from ..dtypes import float32, from_numpy_dtype
+from ..dtypes import float8_used, float32, from_numpy_dtype
 from .dispatch import NO_OPTIONS, misfit, of_rule
 from .errors import stale
 from .grad_mode import recording
@@ -94,7 +94,7 @@ def fused_call(prim: Fused) -> Callable[..., Any]:
         raw: list[Any] = []
         edges: list[Any] = []
         wants = tensors = False
-        quick = True
+        quick = not float8_used
         for a in args[:n]:
             if a.__class__ in TENSORS:
                 if a._view is not None:

@@ -12,6 +12,10 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from .memory_format import lies_last
+
 if TYPE_CHECKING:
     from .tensor import Tensor
 
@@ -25,14 +29,33 @@ class Cell:
     """The version of a memory area: shared by a tensor, its views and the node that saved it.
 
     ``version`` counts in-place writes; ``generation`` counts them too and, by :data:`TURN`, each time that the owner
-    began or ceased to require grad: after either a view's own history may be out of date.
+    began or ceased to require grad: after either a view's own history may be out of date.  ``pinned``: whether somebody
+    else may know of the memory, or asked for the order of elements in it, so that they stay where they are.
     """
 
-    __slots__ = ("generation", "version")
+    __slots__ = ("generation", "pinned", "version")
 
     def __init__(self) -> None:
         self.version = 0
         self.generation = 0
+        self.pinned = False
+
+
+def pin(x: Tensor) -> None:
+    """Let the elements of ``x`` stay in the order they have in memory: a user asked for it, or shares the memory."""
+    if x._vc is None:
+        x._vc = Cell()
+    x._vc.pinned = True
+
+
+def settle(x: Any) -> None:
+    """Let the elements of ``x`` lie row by row, if their channels lie last only because a convolution left them so.
+
+    Done before somebody else may know of the memory: a view, a detached tensor, NumPy.  So every view there is in
+    PyTorch is one here.
+    """
+    if (x._vc is None or not x._vc.pinned) and x._view is None and lies_last(x._data) and type(x._node) is not Leaf:
+        x._data = np.ascontiguousarray(x._data)
 
 
 class Node:
@@ -44,8 +67,8 @@ class Node:
     """
 
     __slots__ = (
-        "__weakref__", "ans", "args", "cell", "cell_version", "dtype", "edges", "hooks", "kwargs", "primitive", "shape",
-        "versions",
+        "__weakref__", "ans", "args", "cell", "cell_version", "dtype", "edges", "hooks", "kwargs", "notes", "primitive",
+        "shape", "versions",
     )  # fmt: skip
     ans: Any
     args: Any  # None once freed
@@ -55,6 +78,7 @@ class Node:
     edges: tuple[Any, ...]
     hooks: list[Hook] | None
     kwargs: dict[str, Any] | None
+    notes: dict[str, Any]  # what users noted, once they did
     primitive: Any
     shape: Any
     versions: tuple[int, ...] | None
@@ -121,7 +145,9 @@ class Leaf:
             instead, and the slot left as it is.  Set by :meth:`offer_factors`.
     """
 
-    __slots__ = ("__weakref__", "bound", "dtype", "factors", "hooks", "post_hooks", "shape", "slot", "tensor")
+    __slots__ = (
+        "__weakref__", "accumulator", "bound", "dtype", "factors", "hooks", "post_hooks", "shape", "slot", "tensor",
+    )  # fmt: skip
     edges = ()
 
     def __init__(self, tensor: Tensor) -> None:
@@ -133,6 +159,7 @@ class Leaf:
         self.bound: float | None = None
         self.factors: Callable[[Any, Any], bool] | None = None
         self.slot: Tensor | None = None
+        self.accumulator: weakref.ref[AccumulateGrad] | None = None
 
     @property
     def ndim(self) -> int:
@@ -206,13 +233,19 @@ def stepped(x: Any, steps: tuple[Any, ...]) -> Any:
     return x
 
 
-class AccumulateGrad:
-    """A Leaf as ``next_functions`` shows it."""
+class AccumulateGrad(Node):
+    """A Leaf as ``next_functions`` shows it: the same object for as long as somebody holds it."""
+
+    __slots__ = ("leaf", "variable")
 
     def __init__(self, leaf: Leaf) -> None:
         self.variable = leaf.tensor()
         self.leaf = leaf
-        self.next_functions: tuple[()] = ()
+        self.args, self.edges = (), ()
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        return ()
 
     def name(self) -> str:
         return "torch::autograd::AccumulateGrad"
@@ -221,11 +254,19 @@ class AccumulateGrad:
         return f"<AccumulateGrad object at {id(self):#x}>"
 
 
+def _accumulator(leaf: Leaf) -> AccumulateGrad:
+    found = None if leaf.accumulator is None else leaf.accumulator()
+    if found is None:
+        found = AccumulateGrad(leaf)
+        leaf.accumulator = weakref.ref(found)
+    return found
+
+
 def _as_function(edge: Any) -> tuple[Any, int]:
     if edge is None:
         return None, 0
     if type(edge) is Leaf:
-        return AccumulateGrad(edge), 0
+        return _accumulator(edge), 0
     if type(edge) is Output:
         return edge.node, edge.nr
     return edge, 0

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 __all__ = [
     "channels_last",
     "channels_last_3d",
     "contiguous_format",
     "is_laid",
     "laid",
+    "lies_last",
     "memory_format",
     "preserve_format",
 ]
@@ -53,6 +56,16 @@ def _turned(x: Any, kind: Any) -> Any:
 def is_laid(x: Any, kind: Any) -> bool:
     """Whether the elements of the array ``x`` lie in the order ``kind``, without gaps."""
     return bool(_turned(x, kind).flags.c_contiguous)
+
+
+def lies_last(x: Any) -> bool:
+    """Whether the channels of NumPy's array ``x`` (N, C, ...) lie last in memory, without gaps, and not row by row."""
+    return (
+        x.__class__ is np.ndarray
+        and x.ndim > 2
+        and not x.flags.c_contiguous
+        and bool(x.transpose(0, *range(2, x.ndim), 1).flags.c_contiguous)
+    )
 
 
 def laid(xp: Any, x: Any, kind: Any) -> Any:

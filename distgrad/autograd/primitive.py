@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, dtypes
 from ..backend.protocol import Array
 from .dispatch import NO_OPTIONS, binary_call, binary_pull, general_call, keywords, unary_call, unary_pull, view_call
 from .errors import mismatched, narrower
@@ -312,7 +312,7 @@ clone.defvjp(lambda g, ans, x: g, saves="")
 def copy(xp: Any, x: Array, source: Array) -> Array:
     """``source`` in the shape and dtype of ``x``; its in-place form ``x.copy_(source)`` overwrites ``x``."""
     try:
-        return xp.broadcast_to(source, x.shape).astype(x.dtype)
+        return dtypes.cast(xp.broadcast_to(source, x.shape), x.dtype)
     except ValueError:
         error = mismatched("copy", (x, source))
         raise error or narrower("copy", x, np.broadcast_shapes(x.shape, source.shape)) from None

@@ -13,6 +13,11 @@ from .coo import Coo
 from .tensor import TENSORS, unmasked
 
 _BEYOND = 1 << 64
+# What copies numbers, or asks whether they are the same, and so takes those of eight bits, too.
+MOVING = frozenset({
+    "_cat", "_gathered", "_move", "_roll", "_setitem", "_stack", "_tile", "_to", "_to_integers", "_where", "_written",
+    "alias", "clone", "copy", "eq", "equal", "fill", "filled", "isnan", "_laid", "ne", "zero",
+})  # fmt: skip
 _SCALARS = (bool, int, float, complex, NoneType)
 
 
@@ -147,6 +152,22 @@ def _of_one_dtype(prim: Any, xp: Any, operands: Any, raw: list[Any], arrays: lis
         return [a.astype(common.np) if backend.is_array(a) and a.dtype != common.np else a for a in raw]
 
 
+def _refuse_float8(prim: Any, raw: Any) -> None:
+    """NotImplementedError where ``prim`` is to compute with numbers of eight bits, which are only stored; but one
+    tensor of no dimensions beside others is converted to their type.  RuntimeError for a mixture of types."""
+    arrays = [a for a in raw if backend.is_array(a)]
+    if prim.promote is not None and any(a.ndim for a in arrays):
+        arrays = [a for a in arrays if a.ndim]
+        for a in arrays[1:]:
+            dtypes.promote_types(dtypes.from_numpy_dtype(arrays[0].dtype), dtypes.from_numpy_dtype(a.dtype))
+    for a in arrays:
+        if dtypes.is_float8(a.dtype):
+            kind = dtypes.FROM_NUMPY[a.dtype].tensor_type[:-6]
+            raise NotImplementedError(
+                f"\"{prim.name.strip('_')}\" not implemented for '{kind}'; convert with .to(torch.float32) first"
+            )
+
+
 def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
     """The common array module of ``raw`` and ``raw`` cast by the primitive's promotion rule.
 
@@ -176,6 +197,8 @@ def unify(prim: Any, operands: Any, raw: list[Any]) -> tuple[Any, list[Any]]:
             )
     if prim.refuse is not None:
         prim.refuse(raw)
+    if dtypes.float8_used and not prim.view and prim.name not in MOVING:
+        _refuse_float8(prim, raw)
     xp = np
     device = next((a for a in arrays if not isinstance(a, np.ndarray)), None)
     if device is not None:

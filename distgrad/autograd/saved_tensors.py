@@ -17,7 +17,9 @@ from .observers import observe, stop
 from .recording import Wrapped, versions_of
 from .tensor import TENSORS, Tensor
 
-__all__ = ["disable_saved_tensors_hooks", "save_on_cpu", "saved_tensors_hooks"]
+__all__ = [
+    "allow_mutation_on_saved_tensors", "disable_saved_tensors_hooks", "save_on_cpu", "saved_tensors_hooks",
+]  # fmt: skip
 
 
 class _Box:
@@ -166,3 +168,55 @@ def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
         yield
     finally:
         saved_tensors_hooks.refused = before
+
+
+class _Copies(saved_tensors_hooks):
+    """What :func:`allow_mutation_on_saved_tensors` gives: the copies are kept by the graph that needs them."""
+
+    active = False
+
+    def __init__(self) -> None:
+        self.inside = False
+        super().__init__(lambda t: t.detach().clone(), self._back)
+
+    def _back(self, kept: Tensor) -> Tensor:
+        if not self.inside:
+            raise AssertionError(
+                "Trying to backward outside of the 'allow_mutation_on_saved_tensors' context in which the graph was "
+                "originally recorded."
+            )
+        return kept
+
+    def __enter__(self) -> None:
+        if _Copies.active:
+            raise RuntimeError("allow_mutation_on_saved_tensors contexts cannot be nested")
+        super().__enter__()
+        _Copies.active = self.inside = True
+
+    def __exit__(self, *exc: object) -> None:
+        _Copies.active = self.inside = False
+        super().__exit__(*exc)
+
+    def clear(self) -> None:
+        """Nothing: there is no list of copies to empty."""
+
+
+@contextlib.contextmanager
+def allow_mutation_on_saved_tensors() -> Iterator[_Copies]:
+    """Inside, what operations save for the backward pass is copied as they are recorded, so that writing to it in place
+    afterwards changes no gradient.
+
+    RuntimeError for one inside another; AssertionError for a backward pass behind it.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> with torch.autograd.graph.allow_mutation_on_saved_tensors():
+    ...     y = x.clone()
+    ...     z = (y * y).sum()
+    ...     y = y.zero_()
+    ...     z.backward()
+    >>> x.grad
+    tensor([2., 2.])
+    """
+    copies = _Copies()
+    with copies:
+        yield copies

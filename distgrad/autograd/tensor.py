@@ -13,7 +13,7 @@ import numpy as np
 from .. import backend, dtypes
 from ..backend.protocol import Array
 from .description import Described
-from .graph import TURN, Cell, Leaf, Node, Output, RemovableHandle, View, is_last, is_nowhere
+from .graph import TURN, Cell, Leaf, Node, Output, RemovableHandle, View, is_last, is_nowhere, settle
 from .values import Valued
 
 new = object.__new__
@@ -40,6 +40,8 @@ def taken(array: Array) -> Array:
     if array.__class__ is not np.ndarray and isinstance(array, np.ndarray):
         unmasked(array)
     if kind in dtypes.FROM_NUMPY:
+        if dtypes.is_float8(kind):
+            dtypes.float8_used.add(dtypes.FROM_NUMPY[kind])
         if array.__class__ is np.ndarray:
             strides = array.strides
             if strides and min(strides) < 0:
@@ -289,8 +291,10 @@ class Tensor(Valued, Described):
 
     def detach(self) -> Tensor:
         """The same memory without history; an in-place write to either is seen by both and by version checks."""
+        settle(self)
         if self._vc is None:
             self._vc = Cell()
+        self._vc.pinned = True
         t = Tensor._wrap(self._data, None)
         t._vc = self._vc
         return t

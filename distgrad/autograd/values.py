@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import backend, dtypes, printing
 from .grad_mode import recording
+from .graph import settle
 
 
 class Valued:
@@ -32,12 +33,13 @@ class Valued:
     def tolist(self) -> Any:
         """Nested lists of Python numbers; a number for a zero-dimensional tensor."""
         host = backend.to_host(self._data)
-        if host.dtype == dtypes.bfloat16.np:
+        if host.dtype.kind == "V" or dtypes.is_float8(host.dtype):  # what ml_dtypes has
             host = host.astype(np.float32)
         return host.tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The data as a NumPy array that shares memory; ``force=True`` detaches and copies from a device if it must."""
+        settle(self)
         if force:
             return backend.to_host(self._data)
         if recording.enabled and self.requires_grad:

@@ -39,6 +39,7 @@ def as_view(prim: Any, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             cell = x._vc
             if cell is None:
                 cell = x._vc = Cell()
+            cell.pinned = True
             t._vc = cell
             t._view = view = new(View)
             view.base = x if parent is None else parent.base
@@ -58,6 +59,7 @@ def share(t: Tensor, x: Tensor, made: str) -> None:
     cell = x._vc
     if cell is None:
         cell = x._vc = Cell()
+    cell.pinned = True
     t._vc = cell
     parent = x._view
     t._view = view = new(View)

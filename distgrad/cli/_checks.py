@@ -15,7 +15,7 @@ from typing import Any
 
 from distgrad.cli import _mpirun, _probes, run
 
-__all__ = ["Finding", "blas", "cores", "gpus", "mpi", "python"]
+__all__ = ["Finding", "blas", "cores", "gpus", "kernels", "mpi", "python"]
 
 INSTALL = f"{sys.executable} -m pip install"
 _SMALL_SHM = 512 << 20  # bytes; MPIs keep messages between ranks of a node and their windows there
@@ -173,6 +173,20 @@ def gpus() -> list[Finding]:
         remedy = "CuPy must fit the driver (nvidia-smi shows the newest CUDA it takes): distgrad[cuda12] or [cuda13]"
         return [Finding("gpu", "warn", "NVIDIA's driver is here, but CuPy finds no GPU", remedy)]
     return [Finding("gpu", "ok", f"{count}; a rank takes the one of its number on its node" if count else "none")]
+
+
+def kernels() -> list[Finding]:
+    """Whether oneDNN computes convolutions."""
+    from distgrad.kernels import told
+
+    try:
+        found = told()
+    except RuntimeError as error:
+        return [Finding("onednn", "fail", str(error), "install the extra fast, or unset DISTGRAD_KERNELS")]
+    if found["onednn"] is None:
+        return [Finding("onednn", "ok", "not found: NumPy computes convolutions (the extra fast brings it)")]
+    how = "convolutions of float32" if found["serves"] else "turned off by DISTGRAD_KERNELS: NumPy computes"
+    return [Finding("onednn", "ok", f"{found['onednn']} at {found['library']}; {how}")]
 
 
 def blas() -> list[Finding]:

@@ -33,7 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"start the doctor without mpirun: it starts ranks itself ({announced[1]} is set)", file=sys.stderr)
         return 2
     findings = []
-    for check in (_checks.python, lambda: _checks.mpi(arguments.timeout), _checks.gpus, _checks.blas, _checks.cores):
+    here = _checks.gpus, _checks.blas, _checks.kernels, _checks.cores
+    for check in (_checks.python, lambda: _checks.mpi(arguments.timeout), *here):
         for finding in check():
             findings.append(finding)
             if not arguments.json:

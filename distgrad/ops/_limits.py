@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ._layout import lies_last, turned, turned_back
+
 _FEW = 512  # elements, below which finding the block costs more than it saves
 _BLOCK = 2**14
 
@@ -25,6 +27,8 @@ def _block(kind: str, number: float) -> Any:
 def _limited(x: Any, *limits: tuple[Any, Any]) -> Any:
     """``ufunc(x, number)`` of each of ``limits`` in turn."""
     n = x.size
+    if lies_last(x):
+        return turned_back(_limited(turned(x), *limits))
     if n < _FEW or x.__class__ is not np.ndarray or x.dtype.char not in "fd" or not x.flags.c_contiguous:
         for ufunc, number in limits:
             x = ufunc(x, number)

@@ -28,7 +28,7 @@ def fitting(value: Any, kind: np.dtype[Any]) -> Any:
     """
     if kind.kind == "b":
         return bool(value)
-    if kind.kind == "c":
+    if kind.kind == "c" or dtypes.is_float8(kind):  # whose casts say what becomes of those beyond
         return value
     name = _C_TYPES[kind.name]
     if isinstance(value, complex):
@@ -77,4 +77,4 @@ def converted(array: np.ndarray, kind: np.dtype[Any]) -> np.ndarray:
             if array.dtype.kind == "u" and array.max() > 2**63 - 1 and kind.itemsize + (kind.kind == "u") <= 8:
                 raise ValueError("Overflow when unpacking long long")
             raise _overflow(kind.name)
-    return array.astype(kind)
+    return dtypes.cast(array, kind)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from ..autograd.tensor import TENSORS
+from ._layout import lies_last, turned, turned_back
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,12 +35,20 @@ def in_pieces(function: F) -> F:
                         return function(*args)
                     first = a
                 if a.shape != first.shape or not a.flags.c_contiguous:
-                    return function(*args)
+                    return _turned(pieced, function, args, first)
             elif a.__class__ in TENSORS or (hasattr(a, "strides") and not isinstance(a, np.generic)):
                 return function(*args)
         return function(*args) if first is None else _computed(function, args, first.shape, first.size)
 
     return cast(F, pieced)
+
+
+def _turned(pieced: Any, function: Any, args: tuple[Any, ...], first: Any) -> Any:
+    """``function`` of arrays that are not all contiguous: in pieces, if the channels of all lie last."""
+    arrays = [a for a in args if a.__class__ is np.ndarray]
+    if not all(a.shape == first.shape and lies_last(a) for a in arrays):
+        return function(*args)
+    return turned_back(pieced(*[turned(a) if a.__class__ is np.ndarray else a for a in args]))
 
 
 def _computed(function: Any, args: tuple[Any, ...], shape: tuple[int, ...], n: int) -> Any:

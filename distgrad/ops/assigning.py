@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, dtypes
 from .._arguments import checked
 from ..autograd import Tensor, primitive
 from ..autograd.errors import mismatched, overlapping, read_only
@@ -19,6 +19,7 @@ from ._choosing import chosen
 from ._declare import Operand, method
 from ._index import Steps, clean, explain, is_basic
 from ._numbers import fitting
+from .creation import full
 from .indexing import _check_indices, _getitem, _put, _read, _setitem
 from .selection import _where
 from .shape import _expanded
@@ -31,7 +32,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 def _everywhere(xp: Any, x: Any, value: Any) -> Any:
     """``value``, a number or of no dimensions, in the shape and dtype of ``x``."""
-    return xp.broadcast_to(xp.asarray(value).astype(x.dtype), x.shape)
+    return xp.broadcast_to(dtypes.cast(xp.asarray(value), x.dtype), x.shape)
 
 
 _everywhere.__name__ = "fill"
@@ -147,7 +148,9 @@ def masked_fill_(self: Tensor, mask: Tensor, value: Operand) -> Tensor:
 def _assignable(self: Tensor, value: Any) -> Any:
     """``value`` as a tensor or a number that fits; TypeError for anything else, lists and arrays included."""
     if value.__class__ in TENSORS:
-        return value
+        return value.to(self.dtype) if dtypes.is_float8(self._data.dtype) else value
+    if dtypes.is_float8(self._data.dtype):
+        return full((), value, dtype=self.dtype)
     if value.__class__ in (float, int, bool, complex):
         return fitting(value, self._data.dtype)
     if isinstance(value, np.integer) or value.__class__ is np.float64:  # a Python float, too

@@ -21,7 +21,7 @@ __all__ = ["is_nonzero", "result_type"]
 @primitive(meta="x", grad_name="ToCopyBackward0")
 def _to(xp, x, kind, where):
     if kind is not None and x.dtype != kind:
-        x = (x.real if x.dtype.kind == "c" and kind.kind != "c" else x).astype(kind)
+        x = dtypes.cast(x.real if x.dtype.kind == "c" and kind.kind != "c" else x, kind)
     return x if where is None else backend.to_device(x, where)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from .. import backend, dtypes
 from .._arguments import checked
 from ..autograd import Size, Tensor
-from ..autograd.memory_format import laid, preserve_format
+from ..autograd.graph import pin
+from ..autograd.memory_format import laid, lies_last, preserve_format
 from ..autograd.tensor import TENSORS, taken
 from ._declare import Device, DType, Number, aside, raw, sized, sizes
 from ._numbers import converted, fitting
@@ -69,7 +70,7 @@ def _array(data: Any, dtype: Any) -> Any:
             taken(data)
         own = dtypes.from_numpy_dtype(data.dtype).np if dtype is None else dtypes.as_dtype(dtype).np
         xp = backend.array_module(data)
-        return xp.array(data, dtype=own)
+        return dtypes.cast(data, own) if dtypes.is_float8(own) else xp.array(data, dtype=own)
     kinds: dict[dtypes.dtype, None] = {}
     if isinstance(data, (list, tuple)):
         data = _numbers_of(data, kinds)
@@ -183,7 +184,10 @@ def from_array(array: Any) -> Tensor:
     TypeError for elements of a type that no tensor has; ValueError for NumPy arrays of foreign byte order or with
     strides that are negative or no multiple of the element.
     """
-    return Tensor._wrap(taken(array), None)
+    t = Tensor._wrap(taken(array), None)
+    if lies_last(array):
+        pin(t)
+    return t
 
 
 @checked
@@ -230,8 +234,12 @@ def _filled(shape: Any, value: Any, dtype: Any, device: Any, requires_grad: bool
         try:
             if value is None:
                 array = xp.empty(shape, kind)
+            elif value == 0:
+                array = xp.zeros(shape, kind)
+            elif dtypes.is_float8(kind):
+                array = xp.full(shape, dtypes.cast(xp.asarray(value), kind), kind)
             else:
-                array = xp.zeros(shape, kind) if value == 0 else xp.full(shape, fitting(value, kind), kind)
+                array = xp.full(shape, fitting(value, kind), kind)
         except (MemoryError, OverflowError, ValueError) as e:
             raise _too_large(shape, e) from None
     t = Tensor._wrap(array, None)
@@ -334,6 +342,7 @@ def _like(name: str, make: Any, doc: str) -> Callable[..., Tensor]:
         if memory_format is not None and memory_format is not preserve_format:
             if memory_format.rank:
                 made._data = laid(None, made._data, memory_format)
+                pin(made)
         elif not raw(input).flags.c_contiguous:
             made._data = _strided_as(raw(input), made._data)
         return made

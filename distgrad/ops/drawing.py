@@ -21,7 +21,7 @@ __all__ = [
 
 
 def _random(sample: Any, shape: tuple[int, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:
-    kind = dtypes.as_dtype(dtype or dtypes.get_default_dtype())
+    kind = dtypes.computed_in(dtypes.as_dtype(dtype or dtypes.get_default_dtype()), sample.__name__)
     if any(d < 0 for d in shape):
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
     try:
@@ -92,7 +92,7 @@ def randint(
     elif high is None:
         low, high = 0, low
     low, high = whole(0 if low is None else low), whole(high)
-    kind = dtypes.as_dtype(dtype or dtypes.int64)
+    kind = dtypes.computed_in(dtypes.as_dtype(dtype or dtypes.int64), "random_from_to")
     made = _integers(generator or random.default_generator, sizes((size,)), kind, low, high)
     return _made(made, device, requires_grad)
 
@@ -211,6 +211,7 @@ def _filler(name: str, draw: Any, doc: str) -> None:
                 word = f"argument {role}" if role.__class__ is int else f"argument '{role}'"
                 raise TypeError(f"{name}(): {word} must be Number, not {kind_of(value)}")
         args = tuple([_number(a) for a in args])
+        dtypes.computed_in(self.dtype, name)
         values = draw(generator or random.default_generator, tuple(self._data.shape), self.dtype, *args, **kwargs)
         return _overwrite(self, values)
 

@@ -167,7 +167,7 @@ def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     if ndim_of(input) == 0:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     n = raw(input).shape[axis(dim, ndim_of(input))]
-    if start.__class__ in TENSORS and (start.ndim or start.dtype.category != 1):
+    if start.__class__ in TENSORS and (raw(start).ndim or raw(start).dtype.kind not in "iu"):
         raise RuntimeError("start must be an 0-dim integral Tensor.")
     start = int(start)
     if not -n <= start <= n:

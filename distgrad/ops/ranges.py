@@ -55,7 +55,7 @@ def arange(
             if all(isinstance(v, (int, np.integer)) for v in (start, end, step))
             else dtypes.get_default_dtype()
         )
-    kind = dtypes.as_dtype(dtype)
+    kind = dtypes.computed_in(dtypes.as_dtype(dtype), "arange")
     if kind.category == 0:
         raise NotImplementedError("\"arange\" not implemented for 'Bool'")
     if kind is dtypes.int64:
@@ -105,7 +105,7 @@ def _ends(name: str, start: Any, end: Any, steps: int, dtype: Any) -> tuple[Any,
     natural = dtypes.get_default_dtype()
     if isinstance(start, complex) or isinstance(end, complex):
         natural = natural.to_complex()
-    kind = natural if dtype is None else dtypes.as_dtype(dtype)
+    kind = natural if dtype is None else dtypes.computed_in(dtypes.as_dtype(dtype), name)
     if natural.is_complex and not kind.is_complex:
         raise RuntimeError(f"torch.{name}(): inferred dtype {natural} can't be safely cast to passed dtype {kind}")
     if kind is dtypes.bool_:

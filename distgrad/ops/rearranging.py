@@ -10,8 +10,10 @@ import numpy as np
 from .. import backend
 from .._arguments import checked
 from ..autograd import Tensor, primitive
+from ..autograd.graph import pin
 from ..autograd.memory_format import contiguous_format, laid, preserve_format
 from ..autograd.primitive import clone as _clone
+from ..autograd.tensor import TENSORS
 from ..autograd.views import write
 from ._declare import Dims, attach, axis, method, named, ndim_of, raw, sizes, unknown
 from .indexing import _getitem
@@ -131,7 +133,15 @@ def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """
     if memory_format is None or memory_format is preserve_format:
         return _clone(input)
-    return _laid(input, memory_format)
+    return _in_order(input, memory_format)
+
+
+def _in_order(x: Tensor, memory_format: Any) -> Tensor:
+    """A copy of ``x`` in an order that was asked for, and stays."""
+    out: Tensor = _laid(x, memory_format)
+    if out.__class__ in TENSORS:
+        pin(out)
+    return out
 
 
 @method("contiguous", check=False)

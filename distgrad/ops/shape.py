@@ -10,7 +10,7 @@ import numpy as np
 
 from .._arguments import checked, misfit
 from ..autograd import Size, Tensor, primitive
-from ..autograd.graph import Cell
+from ..autograd.graph import Cell, settle
 from ..autograd.tensor import TENSORS
 from ..dtypes import dtype
 from ._declare import Dims, array, attach, axis, method, named, ndim_of, raw, sizes
@@ -81,6 +81,8 @@ def view(input: Tensor, *shape: Any, **names: Any) -> Tensor:
 
 def _read_as(input: Any, kind: Any) -> Tensor:
     """The same bytes as elements of another type: without a gradient, and written together."""
+    if input.__class__ in TENSORS:
+        settle(input)
     x = array(input)
     if not isinstance(kind, dtype):
         raise misfit(kind, "tuple of ints")

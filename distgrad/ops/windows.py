@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor, primitive
+from ..autograd.graph import settle
+from ..autograd.tensor import TENSORS
 from ._declare import array, axis, method, raw
 
 __all__ = ["as_strided", "as_strided_scatter"]
@@ -196,6 +198,8 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
             [1, 3],
             [2, 4]])
     """
+    if input.__class__ in TENSORS:
+        settle(input)
     x = array(input)
     shape, strides = tuple(int(n) for n in size), tuple(int(s) for s in stride)
     if len(shape) != len(strides):

@@ -29,6 +29,8 @@ TO_NAME = {
     dtypes.bool_: "BOOL", dtypes.uint8: "U8", dtypes.int8: "I8", dtypes.int16: "I16", dtypes.int32: "I32",
     dtypes.int64: "I64", dtypes.uint16: "U16", dtypes.uint32: "U32", dtypes.uint64: "U64", dtypes.float16: "F16",
     dtypes.bfloat16: "BF16", dtypes.float32: "F32", dtypes.float64: "F64", dtypes.complex64: "C64",
+    dtypes.float8_e4m3fn: "F8_E4M3", dtypes.float8_e5m2: "F8_E5M2", dtypes.float8_e4m3fnuz: "F8_E4M3FNUZ",
+    dtypes.float8_e5m2fnuz: "F8_E5M2FNUZ", dtypes.float8_e8m0fnu: "F8_E8M0",
 }  # fmt: skip
 FROM_NAME = {name: dtype for dtype, name in TO_NAME.items()}
 

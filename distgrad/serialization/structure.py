@@ -211,7 +211,7 @@ class Decoder:
             return self._container(str(kind), of)
         if kind == "float" and of in ("nan", "inf", "-inf"):
             return float(of)
-        if kind == "dtype" and isinstance(of, str) and any(of == d.name for d in dtypes.ALL):
+        if kind == "dtype" and isinstance(of, str) and any(of == d.name for d in dtypes.STORED):
             return dtypes.as_dtype(of)
         if kind == "device" and isinstance(of, str):
             with contextlib.suppress(RuntimeError):
@@ -289,7 +289,7 @@ class Decoder:
         if not isinstance(view, dict) or view.keys() != {"offset", "dtype", "shape", "strides"}:
             raise self._bad(x)
         offset, shape, strides = view["offset"], view["shape"], view["strides"]
-        dtype = next((d for d in dtypes.ALL if d.name == view["dtype"]), None)
+        dtype = next((d for d in dtypes.STORED if d.name == view["dtype"]), None)
         if dtype is None or not container.is_size(offset) or not isinstance(shape, list):
             raise self._bad(x)
         counts = isinstance(strides, list) and len(strides) == len(shape) <= container.MAX_DIMENSIONS
@@ -302,6 +302,8 @@ class Decoder:
             raise LoadError(f"cannot load {self._name}: a view reaches outside tensor {entry.name!r}")
         if dtype is dtypes.bool_ and raw.size and int(raw.max()) > 1:
             raise self._bad(x)
-        first = raw[offset : offset + dtype.itemsize].view(dtype.np)
+        first = raw[offset : offset + dtype.itemsize]
         tricks = backend.array_module(raw).lib.stride_tricks
-        return tricks.as_strided(first, tuple(shape), tuple(strides))
+        if dtype.itemsize == 1:  # NumPy finds some of the types of one byte by no name
+            return tricks.as_strided(first, tuple(shape), tuple(strides)).view(dtype.np)
+        return tricks.as_strided(first.view(dtype.np), tuple(shape), tuple(strides))

@@ -45,6 +45,7 @@ UNRUN = {
     "python -m pip install '.[cuda12]'": "installs from a registry",
     "python -m pip install '.[cuda13]'": "installs from a registry",
     "python -m pip install '.[jit]'": "installs from a registry",
+    "python -m pip install '.[fast]'": "installs from a registry",
     "python -m pip install '.[mpi]'": "installs from a registry",
     "python -m pip install '.[mpich]'": "installs from a registry",
     "python -m pip install -e '.[mpi,demo,test,docs]'": "installs from a registry",

@@ -57,7 +57,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "autograd.forward_ad": TAPE | {"ops"},  # made of operations, and imported when asked for
     "autograd.functional": TAPE | {"ops"},
     "backend": set(),
-    "backends": set(),
+    "backends": {"kernels"},
+    "kernels": set(),
     "cli": ANYTHING,
     "jit": {"_compile_cache", "backend"},
     "cuda": GROUND | {"ops", "random"},  # the types of tensors there; manual_seed_all
@@ -80,7 +81,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distributed.optim": TAPE | {"optim", "storage", "distributed.data_parallel", "distributed.algorithms", COMPRESSION}
     | UNDER_DATA_PARALLEL,
     "distributions": TAPE | OPERATIONS,
-    "dtypes": set(),
+    "_float8": set(),
+    "dtypes": {"_float8"},
     "fft": {"_names", "ops"},
     "hookspecs": set(),
     "linalg": {"_names", "ops.linalg"},
@@ -93,7 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"nn", "nn.base", "nn.modules", "ops"},  # a layer over the ranks
     "ops": TAPE | {"random", "return_types"} | OPERATIONS,
     "ops.linalg": TAPE | {"ops", "return_types"},
-    "ops.nn": TAPE | {"random"} | OPERATIONS,
+    "ops.nn": TAPE | {"kernels", "random"} | OPERATIONS,
     "ops.nn.losses": TAPE | {"ops", "ops.nn"},
     "optim": TAPE | {"_names", "optim.update", "registry", "storage"},
     "optim.lr_scheduler": TAPE | {"_names", "optim"},

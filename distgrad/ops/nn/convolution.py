@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..._arguments import checked
 from ...autograd import Tensor, primitive
+from ...kernels import convolution as kernels
 from .._declare import noun, raw, wide
+from .._layout import as_rows, lies_last
 from ._columns import Geometry, columns_of, correlate, correlate_weight, fitted, of_columns, spread
 from ._spatial import batched, each, listed, plain_name
 
@@ -29,23 +33,35 @@ def _conjugate(x: Any) -> Any:
 def _over_channels(g: Any) -> Any:
     """The sum over everything but the channels, of a tensor or an array; of half precision in float32."""
     over = (0, *range(2, g.ndim))
+    if lies_last(g) and g.dtype.char in "fd":
+        rows = as_rows(g)
+        return np.ones(len(rows), g.dtype) @ rows
     return wide(g).sum(over).astype(g.dtype) if g.__class__ is not Tensor else g.sum(over)
 
 
 @primitive(grad_name="ConvolutionBackward0")
 def _convolution(xp, x, weight, bias, geo):
+    found = kernels.output(x, weight, bias, geo)
+    if found is not None:
+        return found
     ans = correlate(xp, wide(x), wide(weight), None if bias is None else wide(bias), geo)
     return ans.astype(x.dtype, copy=False)
 
 
 @primitive(grad_name="ConvolutionBackward0")
 def _transposed_convolution(xp, x, weight, bias, geo):
+    found = kernels.input_gradient(x, weight, geo)
+    if found is not None:
+        return found if bias is None else np.add(found, bias.reshape(-1, *(1,) * len(geo.sizes)), out=found)
     ans = spread(xp, wide(x), wide(weight), None if bias is None else wide(bias), geo)
     return ans.astype(x.dtype, copy=False)
 
 
 @primitive(grad_name="ConvolutionBackwardBackward0")
 def _convolution_weight(xp, g, x, geo):
+    found = kernels.weight_gradient(g, x, geo)
+    if found is not None:
+        return found
     return correlate_weight(xp, wide(g), wide(x), geo).astype(g.dtype, copy=False)
 
 

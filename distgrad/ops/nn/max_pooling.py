@@ -12,6 +12,7 @@ from ... import backend
 from ..._arguments import checked
 from ...autograd import Tensor, fused, primitive
 from .._declare import noun, raw, wide
+from .._layout import lies_last, turned, turned_back
 from ._spatial import tensor_of
 from .axis_maps import Maps, of_shares, on
 from .pooling import Sizes
@@ -101,16 +102,18 @@ def _sliced(maps: Maps) -> bool:
     return all(isinstance(i, slice) for _, m in maps for step in m.steps for i in (step.there, step.here))
 
 
-def _given_back(x: Any, best: Any, g: Any, maps: Maps, apart: bool) -> Any:
-    """``g``, in NumPy, at the first element of each window that equals ``best``; of windows without NaN."""
+def _given_back(x: Any, best: Any, g: Any, maps: Maps, apart: bool, behind: int = 0) -> Any:
+    """``g``, in NumPy, at the first element of each window that equals ``best``; of windows without NaN, with axes
+    ``behind`` them."""
     out = np.zeros(x.shape, g.dtype)
+    rest = [slice(None)] * behind
     rows = max(1, len(x) * 2**16 // max(x.size, 1))
     for i in range(0, len(x), rows):
         at = slice(i, i + rows)
         xs, bests, gs, outs = x[at], best[at], g[at], out[at]
         free = np.ones(bests.shape, bool)
         for steps in itertools.product(*[m.steps for _, m in reversed(maps)]):
-            there, here = (..., *[s.there for s in steps]), (..., *[s.here for s in steps])
+            there, here = (..., *[s.there for s in steps], *rest), (..., *[s.here for s in steps], *rest)
             chosen = xs[here] == bests[there]
             chosen &= free[there]
             free[there] ^= chosen
@@ -149,6 +152,11 @@ _taken.defvjp(lambda g, ans, x, index, n: _returned(g, index, n, tuple(x.shape[x
 _returned.defvjp(lambda g, ans, x, index, n, sizes: _taken(g, index, n), saves="")
 
 
+def _moved(maps: Maps) -> Maps:
+    """``maps`` of arrays whose channels lie behind what is pooled."""
+    return Maps([(axis - 1, m) for axis, m in maps])
+
+
 def _pool_reference(x: Any, maps: Maps, apart: bool, name: str, found: list[Any]) -> Any:
     return _taken(x, _index(x._data, maps, found), len(maps))
 
@@ -165,7 +173,10 @@ def _index(x: Any, maps: Maps, found: list[Any]) -> Any:
 def _max_pooled(xp, x, maps, apart, name, found):
     """The largest elements of windows, which are ``apart`` or overlap; where they are is put into ``found`` once it has
     been looked for.  What is kept: whether the backward pass can find them by comparing."""
-    values = _values(xp, wide(x), maps)
+    if lies_last(x) and x.dtype.itemsize > 2 and x.ndim == len(maps) + 2:
+        values = turned_back(_values(xp, turned(x), _moved(maps)))
+    else:
+        values = _values(xp, wide(x), maps)
     by_value = xp is np and x.dtype.kind == "f" and x.ndim > len(maps) and _sliced(maps) and not np.isnan(values).any()
     return values.astype(x.dtype, copy=False), by_value
 
@@ -173,6 +184,10 @@ def _max_pooled(xp, x, maps, apart, name, found):
 @_max_pooled.defbackward
 def _max_pooled_backward(xp, g, ans, kept, wanted, x, maps, apart, name, found):
     n = len(maps)
+    if kept and not found and lies_last(x) and x.ndim == n + 2:
+        before = turned(x)
+        best = _values(xp, before, _moved(maps))
+        return (turned_back(_given_back(before, best, turned(g), maps, apart, 1)),)
     if kept and not found:
         return (_given_back(x, _values(xp, x, maps), g, maps, apart),)  # the result may have been written to since
     index, sizes = _index(x, maps, found), tuple(x.shape[x.ndim - n :])

@@ -13,13 +13,25 @@ from ..._arguments import checked
 from ...autograd import Tensor, fused
 from ...autograd.views import refresh
 from .._declare import needs_tensor
+from .._layout import as_rows, lies_last, turned, turned_back
 from ..elementwise import sqrt
 
-# In what follows x (N, C, *) is taken as (N, C) or (N, C, L), and what is one number a channel is an array (C).
+# In what follows x (N, C, *) is taken as (N, C) or (N, C, L), and what is one number a channel is an array (C).  Where
+# the channels lie last in memory it is (N L / k, k C), for long rows are quicker: each channel is there k times.
+
+_LONG = 2**11  # elements in a row
+
+
+def _by_rows(x: Any) -> bool:
+    return lies_last(x) and x.dtype.itemsize > 2 and x.size > 0
 
 
 def _channels_second(x: Any) -> Any:
     """``x`` as (N, C), or as (N, C, L) where that is more; float16 and bfloat16 as float32, to compute in."""
+    if _by_rows(x):
+        rows = as_rows(x)
+        k = math.gcd(len(rows), 1 << (max(_LONG // rows.shape[1], 1).bit_length() - 1))
+        return rows.reshape(len(rows) // k, -1)
     if x.ndim > 2:
         length = math.prod(x.shape[2:])
         x = x.reshape(x.shape[:2] if length == 1 else (*x.shape[:2], length))
@@ -28,7 +40,24 @@ def _channels_second(x: Any) -> Any:
 
 def _each(value: Any, x: Any) -> Any:
     """Numbers of channels, beside ``x``."""
-    return value if x.ndim == 2 else value[:, None]
+    if x.ndim == 2:
+        return value if len(value) == x.shape[1] else np.tile(value, x.shape[1] // len(value))
+    return value[:, None]
+
+
+def _laid_as(g: Any, x: Any) -> Any:
+    """``g``, in the order of ``x`` where the channels of that lie last, or do not."""
+    if lies_last(x) is lies_last(g):
+        return g
+    return turned_back(np.ascontiguousarray(turned(g))) if lies_last(x) else g.copy(order="C")
+
+
+def _whole(like: Any, a: Any) -> Any:
+    """``a``, computed from what :func:`_channels_second` made of ``like``, in the shape and order of that."""
+    a = a.astype(like.dtype, copy=False)
+    if _by_rows(like):
+        return turned_back(a.reshape(turned(like).shape))
+    return a.reshape(like.shape)
 
 
 # So many elements at a time: what one pass leaves in cache, the next finds there.
@@ -41,17 +70,25 @@ def _blocks(xp: Any, x: Any) -> list[Any]:
     return [slice(i, i + rows) for i in range(0, len(x), rows)]
 
 
-def _sums(xp: Any, x: Any) -> Any:
-    """The sum of each channel; in NumPy first over the batch, by BLAS, which is quicker than its reductions."""
+def _sums(xp: Any, x: Any, c: int) -> Any:
+    """The sum of each of ``c`` channels; in NumPy first over the batch, by BLAS, which is quicker than its
+    reductions."""
     if xp is not np:
         return xp.add.reduce(x if x.ndim == 2 else xp.add.reduce(x, 2), 0)
     first = np.ones(len(x), x.dtype) @ x.reshape(len(x), math.prod(x.shape[1:]))
-    return first if x.ndim == 2 else np.add.reduce(first.reshape(x.shape[1:]), 1)
+    return _folded(first, c) if x.ndim == 2 else np.add.reduce(first.reshape(x.shape[1:]), 1)
 
 
-def _products(xp: Any, x: Any, y: Any) -> Any:
-    """The sum of ``x * y`` of each channel, without an array of the products."""
-    return xp.einsum("nc,nc->c" if x.ndim == 2 else "ncl,ncl->c", x, y)
+def _products(xp: Any, x: Any, y: Any, c: int) -> Any:
+    """The sum of ``x * y`` of each of ``c`` channels, without an array of the products."""
+    if x.ndim == 2:
+        return _folded(xp.einsum("nc,nc->c", x, y), c)
+    return xp.einsum("ncl,ncl->c", x, y)
+
+
+def _folded(sums: Any, c: int) -> Any:
+    """Sums of ``c`` channels that are there several times, of each together."""
+    return sums if len(sums) == c else sums.reshape(-1, c).sum(0)
 
 
 def _reference_batch_norm(
@@ -82,18 +119,18 @@ def _batch_norm(xp, x, weight, bias, mean, var, eps, notice=None, training=False
     Data far from 0 loses nothing: a mean rounded to x's dtype is subtracted first, which is exact near it, and what
     mean is left then (``rest``) is taken off the small differences.
     """
-    a = _channels_second(x)
+    a, c = _channels_second(x), x.shape[1]
     out, blocks = xp.empty(a.shape, a.dtype), _blocks(xp, a)
     rest: Any = 0.0
     if training:
-        n = a.size // max(a.shape[1], 1)
-        mean = _sums(xp, a) / max(n, 1)
+        n = a.size // max(c, 1)
+        mean = _sums(xp, a, c) / max(n, 1)
         center = _each(mean, a)
         rest = squares = xp.zeros_like(mean)
         for rows in blocks:
             centred = xp.subtract(a[rows], center, out=out[rows])
-            rest = rest + _sums(xp, centred)
-            squares = squares + _products(xp, centred, centred)
+            rest = rest + _sums(xp, centred, c)
+            squares = squares + _products(xp, centred, centred, c)
         rest = rest / max(n, 1)
         var = xp.maximum(squares / max(n, 1) - rest * rest, 0)
         if notice is not None and n:
@@ -110,7 +147,7 @@ def _batch_norm(xp, x, weight, bias, mean, var, eps, notice=None, training=False
         block = out[rows]
         block *= factor
         block += summand
-    return out.astype(x.dtype, copy=False).reshape(x.shape), (mean, rest, inverse)
+    return _whole(x, out), (mean, rest, inverse)
 
 
 @_batch_norm.defbackward
@@ -118,20 +155,20 @@ def _batch_norm_backward(xp, g, ans, kept, wanted, x, weight, bias, mean, var, e
     """With x̂ the normalized input and s = weight / σ: g x̂ summed for the weight, g summed for the bias, and for the
     input s g, in training s (g - mean(g) - x̂ mean(g x̂)), for mean and variance depend on it."""
     mean, rest, inverse = kept
-    grad, a = _channels_second(g), _channels_second(x)
+    grad, a, c = _channels_second(_laid_as(g, x)), _channels_second(x), x.shape[1]
     gx, blocks, center = xp.empty(a.shape, a.dtype), _blocks(xp, a), _each(mean, a)
     total = along = xp.zeros_like(inverse)
     for rows in blocks:
         centred = xp.subtract(a[rows], center, out=gx[rows])
-        total = total + _sums(xp, grad[rows])
-        along = along + _products(xp, grad[rows], centred)
+        total = total + _sums(xp, grad[rows], c)
+        along = along + _products(xp, grad[rows], centred, c)
     along = along - rest * total
     gw = None if wanted[1] is None else (along * inverse).astype(weight.dtype)
     gb = None if wanted[2] is None else total.astype(bias.dtype)
     if wanted[0] is None:
         return None, gw, gb
     scale = inverse if weight is None else inverse * weight.astype(a.dtype)
-    n = max(a.size // max(a.shape[1], 1), 1)
+    n = max(a.size // max(c, 1), 1)
     slope = -scale * inverse * inverse * along / n
     factor, by_mean, summand = _each(scale, a), _each(slope, a), _each(-scale * total / n - slope * rest, a)
     for rows in blocks:
@@ -142,7 +179,7 @@ def _batch_norm_backward(xp, g, ans, kept, wanted, x, weight, bias, mean, var, e
             block += grad[rows] * factor
         else:
             xp.multiply(grad[rows], factor, out=block)
-    return gx.astype(x.dtype, copy=False).reshape(x.shape), gw, gb
+    return _whole(x, gx), gw, gb
 
 
 @checked
