@@ -196,6 +196,13 @@ class StateDict:
                     f"current model is {held.shape}."
                 )
             elif not local_metadata.get("assign_to_params_buffers", False):
+                if held.is_meta and not given.is_meta:
+                    warnings.warn(
+                        f"for {key}: copying from a non-meta parameter in the checkpoint to a meta parameter in the "
+                        "current model, which is a no-op. (Did you mean to pass `assign=True` to assign items in the "
+                        "state dictionary to their corresponding key in the module instead of copying them in place?)",
+                        stacklevel=2,
+                    )
                 with no_grad():
                     held.copy_(given.to(held.device))
             elif isinstance(held, Parameter) and not isinstance(given, Parameter):

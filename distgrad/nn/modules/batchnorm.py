@@ -96,7 +96,8 @@ class _NormBase(Module):
         """A state of before version 2, when batches were not counted, leaves the count as it is, as does one that does
         not say of which version it is."""
         if local_metadata.get("version", 1) < 2 and self.num_batches_tracked is not None:
-            state_dict.setdefault(prefix + "num_batches_tracked", self.num_batches_tracked)
+            count = self.num_batches_tracked
+            state_dict.setdefault(prefix + "num_batches_tracked", creation.tensor(0) if count.is_meta else count)
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
 

@@ -82,7 +82,9 @@ class _Rows(NamedTuple):
 class _Sum:
     """The gradient of an input, of which blocks give parts: with the leading dimensions made one, as :class:`_Rows`."""
 
-    def __init__(self, x: Any, rows: _Rows) -> None:
+    own: Any
+
+    def __init__(self, x: Any, rows: Any) -> None:
         self.x, self.places, self.own = x, rows.places, None
         self.shape = rows.own.shape
 
