@@ -27,7 +27,7 @@ from ._spatial import plain_name
 __all__ = ["scaled_dot_product_attention"]
 
 _SCORES = 2**18  # how many scores a block has: what stays in a core's cache
-_KEPT = 2**21  # so many weights are kept for the backward pass, however long the sequences: 8 MiB
+_KEPT = 2**20  # so many weights are kept for the backward pass, however long the sequences: 4 MiB
 _SCORES_ON_DEVICE = 2**25  # there a block shall give every core work
 _FEWEST = 16  # queries of a block, however many keys there are
 _CHUNK = 2**16  # so many of dropout's bits have one key of the random numbers
