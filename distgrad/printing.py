@@ -89,9 +89,10 @@ def printoptions(**options: Any) -> Iterator[None]:
 
 
 def format_tensor(
-    host: np.ndarray,
+    host: np.ndarray | None,
     dtype: dtypes.dtype,
     *,
+    shape: tuple[int, ...] = (),
     device: str | None = None,
     requires_grad: bool = False,
     grad_fn: str | None = None,
@@ -100,7 +101,8 @@ def format_tensor(
     """What ``repr`` of a tensor shows.
 
     Args:
-        host: its elements, of any shape.
+        host: its elements, of any shape; None where it has none, on the device ``meta``.
+        shape: which it has then.
         dtype: its element type; named in the result where a reader could not tell it from the numbers.
         device: ``"cuda:0"`` and the like; None on the CPU, which is not named.
         requires_grad: shown where there is no ``grad_fn``.
@@ -110,7 +112,11 @@ def format_tensor(
     default = dtypes.get_default_dtype()
     default_complex = dtypes.complex128 if default is dtypes.float64 else dtypes.complex64
     suffixes = [] if device is None else [f"device='{device}'"]
-    if host.size == 0:
+    if host is None:
+        body = "..."
+        suffixes.append(f"size={shape}")
+        shows_dtype = dtype is not default
+    elif host.size == 0:
         body = "[]"
         if host.ndim != 1:
             suffixes.append(f"size={host.shape}")

@@ -215,9 +215,9 @@ def set_flush_denormal(mode: bool) -> bool:
 
 
 def get_default_device() -> backend.device:
-    """Where tensors are made when no device is given: the CPU.
+    """Where tensors are made when no device is given.
 
     >>> torch.get_default_device()
     device(type='cpu')
     """
-    return backend.CPU
+    return backend.resolve(None)

@@ -97,6 +97,11 @@ class Described:
         return self.device.type == "cuda"
 
     @property
+    def is_meta(self) -> bool:
+        """Whether it lies on the device ``meta``, so that it has a shape and a dtype, and no elements."""
+        return self._data.__class__ is backend.MetaArray
+
+    @property
     def is_cpu(self) -> bool:
         return self.device.type == "cpu"
 

@@ -98,8 +98,9 @@ class Valued:
         device = self.device
         fn = self.grad_fn
         return printing.format_tensor(
-            backend.to_host(self._data),
+            None if device.type == "meta" else backend.to_host(self._data),
             self.dtype,
+            shape=self._data.shape,
             device=None if device.type == "cpu" else str(device),
             requires_grad=self._node is not None,
             grad_fn=None if fn is None else fn.name(),

@@ -17,17 +17,20 @@ from typing import Any
 import numpy as np
 
 from distgrad.backend.cupy import _CuPy
-from distgrad.backend.devices import CPU, device
+from distgrad.backend.devices import CPU, META, default_device, device
+from distgrad.backend.meta import MetaArray, MetaModule, meta_array
 from distgrad.backend.protocol import Accelerator, Array, ArrayModule, Kernel
 
 __all__ = [
-    "Accelerator", "Array", "ArrayModule", "CPU", "Kernel", "NOWHERE", "NoDeviceError", "accelerator", "accelerator_as",
-    "array_module", "carve", "choose_device", "chosen", "claim_device", "device", "device_count", "device_of",
-    "is_array", "module_for", "on", "release_device", "resolve", "run_kernel", "several_devices", "special_module",
-    "switched", "synchronize", "to_device", "to_host", "where_it_lies",
+    "Accelerator", "Array", "ArrayModule", "CPU", "Kernel", "META", "MetaArray", "MetaModule", "NOWHERE",
+    "NoDeviceError", "accelerator", "accelerator_as", "array_module", "carve", "choose_device", "chosen",
+    "claim_device", "default_device", "device", "device_count", "device_of", "is_array", "meta_array", "module_for",
+    "on", "release_device", "resolve", "run_kernel", "several_devices", "special_module", "switched",
+    "synchronize", "to_device", "to_host", "where_it_lies",
 ]  # fmt: skip
 
 
+_meta = MetaModule()
 _accelerator: Accelerator | None = None
 _tried = False
 _count: int | None = None  # of the accelerator's devices, once asked for
@@ -84,7 +87,7 @@ def carve(buffer: Array, lo: int, shape: tuple[int, ...]) -> Array:
 
 def is_array(x: object) -> bool:
     """Whether ``x`` is an array of NumPy or of the accelerator."""
-    if isinstance(x, np.ndarray):
+    if isinstance(x, (np.ndarray, MetaArray)):
         return True
     return _accelerator is not None and isinstance(x, _accelerator.array_type)
 
@@ -95,6 +98,8 @@ def array_module(x: Array) -> ArrayModule:
         return np
     if _accelerator is not None and isinstance(x, _accelerator.array_type):
         return _accelerator.module
+    if isinstance(x, MetaArray):
+        return _meta
     raise TypeError(f"expected an array of numpy or cupy, got {type(x).__name__}")
 
 
@@ -113,6 +118,8 @@ def device_of(x: Array) -> device:
     """Where the array ``x`` lies."""
     if isinstance(x, (np.ndarray, np.generic)):
         return CPU
+    if isinstance(x, MetaArray):
+        return META
     found = accelerator()
     if found is not None and isinstance(x, found.array_type):
         return device("cuda", found.index_of(x))
@@ -126,10 +133,12 @@ class NoDeviceError(RuntimeError, AssertionError):
 def resolve(where: str | int | device | None) -> device:
     """``where`` with its index filled in, checked to exist: ``None`` is the CPU, ``"cuda"`` the current GPU."""
     if where is None:
-        return CPU
+        where = default_device()
     wanted = where if isinstance(where, device) else device(where)
     if wanted.type == "cpu":
         return CPU
+    if wanted.type == "meta":
+        return META
     if wanted.type != "cuda":
         raise NoDeviceError(f"device '{wanted}' was asked for; distgrad's devices are cpu and cuda")
     found = accelerator()
@@ -221,6 +230,8 @@ def module_for(where: device) -> ArrayModule:
     """The array module that makes arrays on the resolved device ``where``."""
     if where.type == "cpu":
         return np
+    if where.type == "meta":
+        return _meta
     found = accelerator()
     assert found is not None
     return found.module
@@ -228,7 +239,7 @@ def module_for(where: device) -> ArrayModule:
 
 def on(where: device) -> contextlib.AbstractContextManager[Any]:
     """A context in which new arrays of ``module_for(where)`` land on ``where``."""
-    if where.type == "cpu":
+    if where.type in ("cpu", "meta"):
         return contextlib.nullcontext()
     found = accelerator()
     assert found is not None and where.index is not None
@@ -244,7 +255,7 @@ def where_it_lies(x: Array) -> contextlib.AbstractContextManager[Any]:
     Array libraries put results on the *current* device, and refuse or slowly read operands from another.
     """
     global _count
-    if isinstance(x, (np.ndarray, np.generic)):
+    if isinstance(x, (np.ndarray, np.generic, MetaArray)):
         return NOWHERE
     found = accelerator()
     assert found is not None
@@ -282,6 +293,8 @@ def to_host(x: Array) -> np.ndarray:
         return x
     if isinstance(x, np.generic):
         return np.asarray(x)
+    if isinstance(x, MetaArray):
+        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
     found = accelerator()
     if found is not None and isinstance(x, found.array_type):
         return found.to_host(x)
@@ -292,7 +305,9 @@ def to_device(x: Array, where: device) -> Array:
     """``x`` on the resolved device ``where``: itself if it lies there, else a copy."""
     if device_of(x) == where:
         return x
-    if where.type == "cpu":
+    if where.type == "meta":
+        return meta_array(x.shape, x.dtype)
+    if where.type == "cpu" or isinstance(x, MetaArray):
         return to_host(x)
     found = accelerator()
     assert found is not None and where.index is not None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["CPU", "device"]
+from contextvars import ContextVar
+from typing import Any
+
+__all__ = ["CPU", "META", "default_device", "device"]
 
 
-# Devices of PyTorch's that can be named, as programs do that look for one, but that no tensor lies on.
+# Devices of PyTorch's that can be named, as programs do that look for one.  On ``meta`` lie tensors without elements,
+# on the others none.
 _ELSEWHERE = ("mps", "xpu", "meta")
 
 
@@ -14,8 +18,14 @@ class device:  # noqa: N801 - PyTorch's name
 
     ``device("cpu")``; ``device("cuda")``, the current; ``device("cuda:1")``, ``device("cuda", 1)``, ``device(1)``.
 
+    As a context it is where tensors are made that are not told where.
+
     >>> torch.device("cuda:1").type, torch.device("cuda", 1).index
     ('cuda', 1)
+    >>> with torch.device("meta"):
+    ...     torch.empty(2, 3)
+    ...
+    tensor(..., device='meta', size=(2, 3))
     """
 
     __slots__ = ("index", "type")
@@ -58,5 +68,20 @@ class device:  # noqa: N801 - PyTorch's name
     def __hash__(self) -> int:
         return hash((self.type, self.index))
 
+    def __enter__(self) -> device:
+        _entered.set((*_entered.get(), self))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        _entered.set(_entered.get()[:-1])
+
 
 CPU = device("cpu")
+META = device("meta")
+_entered: ContextVar[tuple[device, ...]] = ContextVar("devices whose contexts this thread is in", default=())
+
+
+def default_device() -> device:
+    """Where tensors are made that are not told where."""
+    entered = _entered.get()
+    return entered[-1] if entered else CPU

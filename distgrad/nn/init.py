@@ -36,6 +36,11 @@ def _skipped() -> Iterator[None]:
         _skipping.reset(token)
 
 
+def _left(tensor: Tensor) -> bool:
+    """Whether it is to stay as it is, or has no elements to be set."""
+    return _skipping.get() or tensor.is_meta
+
+
 @checked
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor on a standard deviation that keeps variance through ``nonlinearity``; ``param`` is leaky_relu's slope.
@@ -82,7 +87,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
     True
     """
     with no_grad():
-        return tensor if _skipping.get() else tensor.uniform_(a, b, generator=generator)
+        return tensor if _left(tensor) else tensor.uniform_(a, b, generator=generator)
 
 
 @checked
@@ -93,7 +98,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any 
     tensor([10., 10., 10.])
     """
     with no_grad():
-        return tensor if _skipping.get() else tensor.normal_(mean, std, generator=generator)
+        return tensor if _left(tensor) else tensor.normal_(mean, std, generator=generator)
 
 
 @checked
@@ -104,7 +109,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     tensor([0.5000, 0.5000])
     """
     with no_grad():
-        return tensor if _skipping.get() else tensor.fill_(val)
+        return tensor if _left(tensor) else tensor.fill_(val)
 
 
 @checked
@@ -129,7 +134,7 @@ def zeros_(tensor: Tensor) -> Tensor:
 
 def _overwritten(tensor: Tensor, array: Any) -> Tensor:
     """``tensor`` with the values of a NumPy array of its shape."""
-    if _skipping.get():
+    if _left(tensor):
         return tensor
     here = backend.to_device(array.astype(tensor._data.dtype), tensor.device)
     with no_grad():
@@ -184,7 +189,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     """
     if tensor.ndim != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
-    if _skipping.get():
+    if _left(tensor):
         return tensor
     source = generator or random.default_generator
     rows, columns = tensor.shape
@@ -268,7 +273,7 @@ def trunc_normal_(
 
     if not a <= b:
         raise ValueError(f"trunc_normal_ expects a <= b, but got a={a} > b={b}")
-    if _skipping.get():
+    if _left(tensor):
         return tensor
     drawn = (generator or random.default_generator).uniform(tuple(tensor.shape), dtypes.float64)
     low, high = ndtr((a - mean) / std), ndtr((b - mean) / std)
@@ -292,7 +297,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
         return tensor
     rows = tensor.shape[0]
     columns = tensor.numel() // rows
-    if _skipping.get():
+    if _left(tensor):
         return tensor
     drawn = (generator or random.default_generator).normal((max(rows, columns), min(rows, columns)), dtypes.float64)
     q, r = np.linalg.qr(drawn)

@@ -125,6 +125,7 @@ def test_a_hook_that_is_always_called() -> None:
     with pytest.raises(ValueError, match="x"):
         layer(1)
     assert seen == [None]
+
     def keep(m: Any, args: Any, kwargs: Any, out: Any) -> None:
         seen.append(kwargs)
 
@@ -188,3 +189,56 @@ def test_a_module_moves_without_its_values() -> None:
     assert layer.weight is kept
     assert layer.weight.shape == (3, 2)
     assert layer.weight.dtype is distgrad.float64
+
+
+def test_hooks_of_the_last_operation() -> None:
+    seen: list[Any] = []
+    layer = nn.Sequential(nn.Linear(2, 1), nn.Sigmoid())
+    handle = layer.register_backward_hook(lambda m, given, out: seen.append((m, len(given), out[0].tolist())))
+    x = distgrad.ones(1, 2, requires_grad=True)
+    layer(x).sum().backward()
+    assert seen == [(layer, 1, [[1.0]])]
+    assert len(layer._backward_hooks) == 1
+    with pytest.raises(RuntimeError, match="Cannot use both"):
+        layer.register_full_backward_hook(lambda *args: None)
+    handle.remove()
+    layer.register_full_backward_hook(lambda *args: None)
+    with pytest.raises(RuntimeError, match="Cannot use both"):
+        layer.register_backward_hook(lambda *args: None)
+
+    class Several(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return {"none": 1, "twice": x * 2}
+
+    several = Several()
+    several.register_backward_hook(lambda m, given, out: (given[0] * 10, *given[1:]))
+    x.grad = None
+    several(x)["twice"].sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[20.0, 20.0]]
+
+
+def test_bases_behind_module_are_set_up_if_wanted() -> None:
+    class Named:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    class Both(nn.Module, Named):
+        call_super_init = True
+
+    assert Both(name="x").name == "x"
+    with pytest.raises(TypeError):
+        nn.Module(name="x")
+
+
+def test_a_state_says_of_which_version_it_is() -> None:
+    layer = nn.BatchNorm1d(1)
+    state = layer.state_dict()
+    assert state._metadata == {"": {"version": 2}}  # type: ignore[attr-defined]
+    del state["num_batches_tracked"]
+    with pytest.raises(RuntimeError, match="num_batches_tracked"):
+        layer.load_state_dict(state)
+    layer.load_state_dict(dict(state))  # of any version
+    with pytest.warns(FutureWarning, match="Positional args are being deprecated"):
+        found = layer.state_dict({}, "p.")
+    assert next(iter(found)) == "p.weight"

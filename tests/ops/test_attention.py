@@ -36,7 +36,12 @@ MASKS: dict[str, Any] = {
     "seen keys": lambda h, n, s: rng.random((1, s)) > 0.3,
     "nothing seen": lambda h, n, s: np.zeros((n, s), bool),
 }  # fmt: skip
-BLOCKS = [(2**18, 16), (30, 2), (64, 4)]
+BLOCKS = [(2**18, 16, 2**21), (30, 2, 0), (64, 4, 2**21)]  # their scores, fewest queries, and the weights kept
+
+
+def set_blocks(monkeypatch: pytest.MonkeyPatch, blocks: tuple[int, int, int]) -> None:
+    for name, value in zip(("_SCORES", "_FEWEST", "_KEPT"), blocks, strict=True):
+        monkeypatch.setattr(attention, name, value)
 
 
 def inputs(name: str, mask: str) -> tuple[list[np.ndarray], Any, dict[str, Any]]:
@@ -65,12 +70,11 @@ def by_formula(q: Any, k: Any, v: Any, mask: Any, is_causal: bool = False, enabl
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_block_gives_what_the_formula_says(
-    name: str, mask: str, blocks: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    name: str, mask: str, blocks: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if name == "no heads" and mask == "added by head":
         pytest.skip("adds a dimension, as the torch test shows")
-    monkeypatch.setattr(attention, "_SCORES", blocks[0])
-    monkeypatch.setattr(attention, "_FEWEST", blocks[1])
+    set_blocks(monkeypatch, blocks)
     arrays, m, options = inputs(name, mask)
     found = F.scaled_dot_product_attention(
         *map(distgrad.tensor, arrays), None if m is None else distgrad.tensor(m), **options
@@ -81,8 +85,7 @@ def test_every_block_gives_what_the_formula_says(
 @pytest.mark.parametrize("mask", ["causal", "added", "seen"])
 @pytest.mark.parametrize("groups", [False, True])
 def test_gradients_of_blocks_by_finite_differences(groups: bool, mask: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "_SCORES", 4)
-    monkeypatch.setattr(attention, "_FEWEST", 2)
+    set_blocks(monkeypatch, (4, 2, 0))
     arrays = [rng.standard_normal(shape) for shape in ((2, 3, 2), (1, 2, 2), (1, 2, 1))]
     m = MASKS[mask](1, 3, 2)
     options = {"enable_gqa": groups, "is_causal": isinstance(m, str)}
@@ -102,8 +105,7 @@ def test_the_sizes_of_blocks_change_nothing_that_is_dropped(monkeypatch: pytest.
     found = []
     q, k, v = (distgrad.tensor(rng.standard_normal((3, 11, 2)), requires_grad=True) for _ in range(3))
     for scores in (2**18, 130, 20):
-        monkeypatch.setattr(attention, "_SCORES", scores)
-        monkeypatch.setattr(attention, "_FEWEST", 2)
+        set_blocks(monkeypatch, (scores, 2, 0 if scores == 20 else 2**21))
         distgrad.manual_seed(9)
         out = F.scaled_dot_product_attention(q, k, v, dropout_p=0.4)
         found.append([out, *distgrad.autograd.grad((out * out).sum(), (q, k, v))])
@@ -116,7 +118,7 @@ def test_the_sizes_of_blocks_change_nothing_that_is_dropped(monkeypatch: pytest.
 def test_memory_grows_with_the_length_and_not_with_its_square(options: dict[str, Any]) -> None:
     """Of n queries and keys: all weights of the 4 heads would take 16 n² bytes once, 64 MiB for the longer n here."""
     most = {}
-    for n in (512, 2048):
+    for n in (1024, 2048):
         few = 2 if "enable_gqa" in options else 4
         q, k, v = (distgrad.ones(1, h, n, 8, requires_grad=True) for h in (4, few, few))
         tracemalloc.start()
@@ -125,7 +127,7 @@ def test_memory_grows_with_the_length_and_not_with_its_square(options: dict[str,
         tracemalloc.stop()
     blocks = 6 * attention._SCORES * 4
     assert most[2048] < blocks + 16 * 4 * 2048 * 8 * 4  # and some sixteen arrays of an input's size
-    assert most[2048] - most[512] < 16 * 4 * (2048 - 512) * 8 * 4
+    assert most[2048] - most[1024] < 16 * 4 * (2048 - 1024) * 8 * 4
 
 
 def test_scores_of_any_size_are_weighed_exactly() -> None:
@@ -176,13 +178,12 @@ def test_kernels_are_allowed_and_refused() -> None:
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("name", SHAPES)
 def test_values_gradients_and_second_gradients_are_pytorchs(
-    name: str, mask: str, blocks: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    name: str, mask: str, blocks: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch = pytest.importorskip("torch")
     if name == "no heads" and mask == "added by head":
         pytest.skip("PyTorch takes no mask of more dimensions there")
-    monkeypatch.setattr(attention, "_SCORES", blocks[0])
-    monkeypatch.setattr(attention, "_FEWEST", blocks[1])
+    set_blocks(monkeypatch, blocks)
     arrays, m, options = inputs(name, mask)
     results = []
     for t in (distgrad, torch):

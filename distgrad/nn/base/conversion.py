@@ -50,7 +50,7 @@ class Movable:
         """
         device, dtype, form = _destination(args, kwargs)
         return self._apply(
-            lambda t: t.to(
+            lambda t: _with_data(t, device).to(
                 device=device,
                 dtype=dtype if t.is_floating_point() or t.is_complex() else None,
                 memory_format=form if t.ndim in (4, 5) else None,
@@ -91,6 +91,16 @@ class Movable:
     def type(self, dst_type: dtypes.dtype) -> Self:
         """All parameters and buffers as ``dst_type``."""
         return self._apply(lambda t: t.to(dst_type))
+
+
+def _with_data(t: Tensor, device: backend.device | None) -> Tensor:
+    """``t``; NotImplementedError where it is to move from where it has no elements."""
+    if t.is_meta and device is not None and device.type != "meta":
+        raise NotImplementedError(
+            "Cannot copy out of meta tensor; no data! Please use torch.nn.Module.to_empty() instead of "
+            "torch.nn.Module.to() when moving module from meta to a different device."
+        )
+    return t
 
 
 def _replace(tensor: Tensor, fn: Callable[[Tensor], Tensor]) -> None:

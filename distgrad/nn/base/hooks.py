@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
     from .module import Module
 
 _key = itertools.count()
+_BOTH = (
+    "Cannot use both regular backward hooks and full backward hooks on a single Module. Please use only one of them."
+)
 
 
 class Hooks:
     """The hooks of one module, each kind in the order they run: ``{key: (hook, wants keyword arguments)}``."""
 
-    __slots__ = ("always", "backward", "backward_pre", "forward", "forward_pre")
+    __slots__ = ("always", "backward", "backward_pre", "forward", "forward_pre", "node")
 
     def __init__(self) -> None:
         self.always: set[int] = set()  # which of ``forward`` run even where forward raises
@@ -27,6 +31,7 @@ class Hooks:
         self.forward: dict[int, tuple[Any, bool]] = {}
         self.backward_pre: dict[int, tuple[Any, bool]] = {}
         self.backward: dict[int, tuple[Any, bool]] = {}
+        self.node: dict[int, tuple[Any, bool]] = {}  # of the operation that the output came from
 
 
 # Hooks of all modules: ``{key: (kind, hook, wants keyword arguments, runs even where forward raises)}``.
@@ -118,7 +123,7 @@ class Hookable:
 
     @property
     def _backward_hooks(self) -> Mapping[int, Callable[..., Any]]:
-        return _listed(self, "backward")
+        return _listed(self, "backward") or _listed(self, "node")
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
@@ -154,8 +159,21 @@ class Hookable:
         """Call ``hook(module, grad_input, grad_output)`` when the gradients of the inputs are complete.
 
         Both are tuples, None for what is no tensor or has no gradient.  A result, if not None, replaces ``grad_input``.
+        RuntimeError beside hooks of :meth:`register_backward_hook`.
         """
+        if _listed(self, "node"):
+            raise RuntimeError(_BOTH)
         return _add(self, "backward", hook, False, prepend)
+
+    def register_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(module, grad_input, grad_output)`` in the backward pass of the operation that the output came
+        from: ``grad_input`` are the gradients of that operation's inputs, which may not be the module's.
+
+        For that, :meth:`register_full_backward_hook` takes its place; RuntimeError beside hooks of that.
+        """
+        if _listed(self, "backward"):
+            raise RuntimeError(_BOTH)
+        return _add(self, "node", hook, False, False)
 
 
 def call(module: Module, hooks: Hooks | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -177,9 +195,7 @@ def call(module: Module, hooks: Hooks | None, args: tuple[Any, ...], kwargs: dic
         raise
 
 
-def _called(
-    module: Module, hooks: Hooks | None, args: tuple[Any, ...], kwargs: dict[str, Any], done: set[int]
-) -> Any:
+def _called(module: Module, hooks: Hooks | None, args: tuple[Any, ...], kwargs: dict[str, Any], done: set[int]) -> Any:
     for hook, with_kwargs, _ in _of(hooks, "forward_pre"):
         if with_kwargs:
             found = hook(module, args, kwargs)
@@ -204,7 +220,22 @@ def _called(
         found = hook(module, args, kwargs, out) if with_kwargs else hook(module, args, out)
         if found is not None:
             out = found
+    for hook, *_ in _of(hooks, "node"):
+        _at_node(module, hook, out)
     return out if watch is None else watch.outputs(out)
+
+
+def _at_node(module: Module, hook: Callable[..., Any], out: Any) -> None:
+    """Hang ``hook`` on the node of the first tensor in ``out``, if it has one."""
+    while not isinstance(out, Tensor):
+        if isinstance(out, dict):
+            out = next((value for value in out.values() if isinstance(value, Tensor)), None)
+        elif isinstance(out, (tuple, list)) and out:
+            out = out[0]
+        else:
+            return
+    if out.grad_fn is not None:
+        out.grad_fn.register_hook(functools.partial(hook, module))
 
 
 class _Watch:

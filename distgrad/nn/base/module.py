@@ -27,6 +27,7 @@ class Module(StateDict, Movable, Hookable):
     ``state_dict()`` and their like find them.  The interface is that of ``torch.nn.Module``.
 
     Attributes:
+        call_super_init: whether ``__init__`` calls that of a further base class behind Module, with its own arguments.
         training: True after :meth:`train`, False after :meth:`eval`; layers such as Dropout look at it.
 
     >>> class Scale(nn.Module):
@@ -43,12 +44,14 @@ class Module(StateDict, Movable, Hookable):
     """
 
     training: bool
+    call_super_init: bool = False
+    dump_patches: bool = False
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if args or kwargs:
+        if (args or kwargs) and not self.call_super_init:
             given = f"{len(args)} positional" if args else f"the keyword argument '{next(iter(kwargs))}'"
             raise TypeError(f"{type(self).__name__}.__init__() takes no arguments for Module, got {given}")
         fields = self.__dict__
@@ -59,6 +62,8 @@ class Module(StateDict, Movable, Hookable):
         fields["_modules"] = {}
         fields["_hooks"] = None
         fields["_state_hooks"] = None
+        if self.call_super_init:
+            super().__init__(*args, **kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:

@@ -20,6 +20,7 @@ __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 class _NormBase(Module):
     """What batch and instance normalization share: parameters, running statistics and their count."""
 
+    _version = 2
     _dimensions: tuple[int, ...]
 
     weight: Parameter | None
@@ -89,11 +90,15 @@ class _NormBase(Module):
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """A state from before batches were counted leaves the count as it is, as PyTorch does without metadata."""
-        if self.num_batches_tracked is not None:
-            state_dict.setdefault(prefix + "num_batches_tracked", self.num_batches_tracked)
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
+    ) -> None:
+        """A state of before version 2, when batches were not counted, leaves the count as it is, as does one that does
+        not say of which version it is."""
+        if local_metadata.get("version", 1) < 2 and self.num_batches_tracked is not None:
+            count = self.num_batches_tracked
+            state_dict.setdefault(prefix + "num_batches_tracked", creation.tensor(0) if count.is_meta else count)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
 
 class _BatchNorm(_NormBase):

@@ -10,8 +10,8 @@ from ..base.hooks import add_everywhere as _everywhere, add_registration as _reg
 from ..base.module import Module
 
 __all__ = [
-    "Module", "register_module_buffer_registration_hook", "register_module_forward_hook",
-    "register_module_forward_pre_hook", "register_module_full_backward_hook",
+    "Module", "register_module_backward_hook", "register_module_buffer_registration_hook",
+    "register_module_forward_hook", "register_module_forward_pre_hook", "register_module_full_backward_hook",
     "register_module_full_backward_pre_hook", "register_module_module_registration_hook",
     "register_module_parameter_registration_hook",
 ]  # fmt: skip
@@ -76,6 +76,20 @@ def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHan
     tensor([3.])
     """
     return _everywhere("backward", hook)
+
+
+def register_module_backward_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Call ``hook(module, grad_input, grad_output)`` in the backward pass of the operation that a module's output came
+    from; :func:`register_module_full_backward_hook` takes its place.
+
+    >>> x = torch.ones(1, requires_grad=True)
+    >>> with torch.nn.modules.module.register_module_backward_hook(lambda module, g, out: (3 * g[0],)):
+    ...     nn.ReLU()(x).backward()
+    ...
+    >>> x.grad
+    tensor([3.])
+    """
+    return _everywhere("node", hook)
 
 
 def register_module_parameter_registration_hook(hook: Callable[..., Any]) -> RemovableHandle:

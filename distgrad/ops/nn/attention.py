@@ -3,7 +3,7 @@
 The weights of all queries at all keys are as many as their lengths multiplied.  They are never held at once: a block
 of queries at a time is compared with the keys, weighted and forgotten, and the backward pass computes the weights of
 each block again from what softmax subtracted and divided by (Rabe & Staats 2021, arXiv:2112.05682; Dao et al. 2022,
-arXiv:2205.14135).  Only where all of them fit in one block are they kept for the backward pass.
+arXiv:2205.14135).  Only where they are few, ``_KEPT`` at most, are they kept for the backward pass.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ._spatial import plain_name
 __all__ = ["scaled_dot_product_attention"]
 
 _SCORES = 2**18  # how many scores a block has: what stays in a core's cache
+_KEPT = 2**20  # so many weights are kept for the backward pass, however long the sequences: 4 MiB
 _SCORES_ON_DEVICE = 2**25  # there a block shall give every core work
 _FEWEST = 16  # queries of a block, however many keys there are
 _CHUNK = 2**16  # so many of dropout's bits have one key of the random numbers
@@ -77,8 +78,23 @@ class _Rows(NamedTuple):
         first = int(places[0])
         return self.own[first : first + 1] if (places == first).all() else self.own[places]
 
-    def add(self, heads: slice, rows: slice, columns: slice, part: Any) -> None:
+
+class _Sum:
+    """The gradient of an input, of which blocks give parts: with the leading dimensions made one, as :class:`_Rows`."""
+
+    own: Any
+
+    def __init__(self, x: Any, rows: Any) -> None:
+        self.x, self.places, self.own = x, rows.places, None
+        self.shape = rows.own.shape
+
+    def add(self, xp: Any, heads: slice, rows: slice, columns: slice, part: Any) -> None:
         """Add ``part``, of these of the N, to the matrices that they repeat."""
+        if self.own is None:
+            if self.places is None and part.shape == self.shape:
+                self.own = part
+                return
+            self.own = xp.zeros(self.shape, self.x.dtype)
         if self.places is None:
             self.own[heads, rows, columns] += part
             return
@@ -89,10 +105,17 @@ class _Rows(NamedTuple):
         for place, one in zip(places.tolist(), part, strict=True):
             self.own[place, rows, columns] += one
 
+    def total(self, xp: Any, kind: Any) -> Any:
+        """All parts together, in the input's shape and the type ``kind``."""
+        if self.own is None:
+            return xp.zeros(self.x.shape, kind)
+        return self.own.reshape(self.x.shape).astype(kind, copy=False)
+
 
 def _lead(*arrays: Any) -> tuple[int, ...]:
     """The leading dimensions that all of the arrays broadcast to."""
-    return np.broadcast_shapes(*[x.shape[:-2] for x in arrays if x is not None])
+    shapes = {x.shape[:-2] for x in arrays if x is not None}
+    return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
 
 
 def _blocks(xp: Any, n: int, length: int, source: int, causal: bool) -> Iterator[tuple[slice, slice, slice]]:
@@ -212,7 +235,7 @@ def _attention(xp, q, k, v, mask, options):
     scores, values = _scores(q, k, mask, lead, options), _Rows.of(v, lead)
     out = xp.empty((n, length, v.shape[-1]), q.dtype)
     most, inverse = (xp.empty((n, length, 1), q.dtype) for _ in range(2))
-    weights = None
+    few: Any = [] if n * length * source <= _KEPT else None
     for place in _blocks(xp, n, length, source, options.causal):
         at = place[:2]
         weights, _ = scores.of(xp, place)
@@ -222,9 +245,10 @@ def _attention(xp, q, k, v, mask, options):
         total = weights.sum(-1, keepdims=True)
         inverse[at] = 1 / xp.where(total == 0, total.dtype.type(1), total)
         used = weights * _keep(xp, weights, (n, length, source), place, options) if options.p else weights
-        out[at] = xp.matmul(used, values.at(place[0])[:, place[2]])
-        out[at] *= inverse[at]
-    few = weights if weights is not None and weights.shape[:2] == (n, length) else None
+        part = xp.matmul(used, values.at(place[0])[:, place[2]])
+        xp.multiply(part, inverse[at], out=out[at])
+        if few is not None:
+            few.append(weights)
     return out.reshape(*lead, *out.shape[1:]).astype(kind, copy=False), (most, inverse, few)
 
 
@@ -240,30 +264,30 @@ def _attention_backward(xp, g, ans, kept, wanted, q, k, v, mask, options):
     P is E times the inverse sum of its row: that goes into the rows of dO, so that no pass over a block is needed for
     it."""
     options = _Options(*options)
-    kinds: list[Any] = [None if x is None else (x.dtype, x.shape) for x in (q, k, v, mask)]
+    kinds = [None if x is None else x.dtype for x in (q, k, v, mask)]
     g, q, k, v, mask = (_plain(x) for x in (g, q, k, v, mask))
     most, inverse, few = kept
     lead = _lead(q, k, v, mask, options.allowed)
     n, length, source = math.prod(lead), q.shape[-2], k.shape[-2]
     scores, values = _scores(q, k, mask, lead, options), _Rows.of(v, lead)
-    g = xp.broadcast_to(g, (*lead, *g.shape[-2:])).reshape(n, *g.shape[-2:])
+    g = g.reshape(n, *g.shape[-2:])
     grads = [
-        None if w is None else _Rows.of(xp.zeros(x.shape, x.dtype), lead)
-        for w, x in zip(wanted, (q, k, v, mask), strict=True)
+        None if w is None else _Sum(x, rows)
+        for w, x, rows in zip(wanted, (q, k, v, mask), (scores.q, scores.k, values, scores.mask), strict=True)
     ]
-    for place in _blocks(xp, n, length, source, options.causal):
+    for i, place in enumerate(_blocks(xp, n, length, source, options.causal)):
         heads, rows, keys = place
         if few is None:
             weights, queries = scores.of(xp, place)
             weights -= most[heads, rows]
             xp.exp(weights, out=weights)
         else:
-            weights, queries = few, None
+            weights, queries = few[i], None
         keep = _keep(xp, weights, (n, length, source), place, options) if options.p else None
         slope = g[heads, rows] * inverse[heads, rows]
         if grads[2] is not None:
             used = weights if keep is None else weights * keep
-            grads[2].add(heads, keys, slice(None), xp.matmul(used.swapaxes(-1, -2), slope))
+            grads[2].add(xp, heads, keys, slice(None), xp.matmul(used.swapaxes(-1, -2), slope))
         if grads[0] is None and grads[1] is None and grads[3] is None:
             continue
         slope = xp.matmul(slope, values.at(heads)[:, keys].swapaxes(-1, -2))
@@ -272,10 +296,7 @@ def _attention_backward(xp, g, ans, kept, wanted, q, k, v, mask, options):
         slope -= xp.einsum("nij,nij->ni", weights, slope)[..., None] * inverse[heads, rows]
         slope *= weights
         _add_slopes(xp, grads, slope, place, scores, queries)
-    return tuple(
-        None if d is None else d.own.reshape(shape).astype(kind, copy=False)
-        for d, (kind, shape) in zip(grads, [k or (None, None) for k in kinds], strict=True)
-    )
+    return tuple(None if d is None else d.total(xp, kind) for d, kind in zip(grads, kinds, strict=True))
 
 
 def _add_slopes(xp: Any, grads: list[Any], slope: Any, place: Any, scores: _Scores, queries: Any) -> None:
@@ -284,17 +305,17 @@ def _add_slopes(xp: Any, grads: list[Any], slope: Any, place: Any, scores: _Scor
     scale = slope.dtype.type(scores.options.scale)
     whole = slice(None)
     if grads[3] is not None:
-        part, (_, height, width) = slope, grads[3].own.shape
+        part, (_, height, width) = slope, grads[3].shape
         part = part.sum(1, keepdims=True) if height == 1 else part
         part = part.sum(2, keepdims=True) if width == 1 else part
-        grads[3].add(heads, whole if height == 1 else rows, whole if width == 1 else keys, part)
+        grads[3].add(xp, heads, whole if height == 1 else rows, whole if width == 1 else keys, part)
     if grads[0] is not None:
         part = xp.matmul(slope, scores.k.at(heads)[:, keys])
         part *= scale
-        grads[0].add(heads, rows, whole, part)
+        grads[0].add(xp, heads, rows, whole, part)
     if grads[1] is not None:
         queries = scores.q.at(heads)[:, rows] * scale if queries is None else queries
-        grads[1].add(heads, keys, whole, xp.matmul(slope.swapaxes(-1, -2), queries))
+        grads[1].add(xp, heads, keys, whole, xp.matmul(slope.swapaxes(-1, -2), queries))
 
 
 @checked

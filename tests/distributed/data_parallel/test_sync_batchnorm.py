@@ -17,7 +17,13 @@ import distgrad as dg
 import distgrad.distributed as dist
 from distgrad import nn
 from distgrad.nn.parallel import DistributedDataParallel
-from tests.distributed.helpers.ranks_as_threads import backends_and_sizes, on_ranks, over_mpi, set_parameters
+from tests.distributed.helpers.ranks_as_threads import (
+    WAYS,
+    backends_and_sizes,
+    on_ranks,
+    over_mpi,
+    set_parameters,
+)
 
 ROWS = {1: [5], 2: [3, 4], 3: [2, 1, 4], 4: [3, 0, 2, 5]}  # of each rank; one has none
 RNG = np.random.default_rng(4)
@@ -95,27 +101,31 @@ def model_of(sync: bool) -> Any:
     return nn.SyncBatchNorm.convert_sync_batchnorm(model) if sync else model
 
 
-def test_a_data_parallel_model_trains_as_one_on_the_joined_batch() -> None:
-    def main() -> list[np.ndarray]:
-        rank = dist.get_rank()
-        bare = model_of(True)
-        model = DistributedDataParallel(bare)
-        optimizer = dg.optim.SGD(model.parameters(), 0.01)
-        for _ in range(3):
-            optimizer.zero_grad()
-            (model(dg.tensor(X[4 * rank : 4 * rank + 4])) ** 2).mean().backward()
-            optimizer.step()
-        return numbers(list(bare.state_dict().values()))
-
-    plain = model_of(False)
-    optimizer = dg.optim.SGD(plain.parameters(), 0.01)
+def trained(bare: Any, model: Any, rows: slice) -> list[np.ndarray]:
+    optimizer = dg.optim.SGD(model.parameters(), 0.01)
     for _ in range(3):
         optimizer.zero_grad()
-        (plain(dg.tensor(X[:8])) ** 2).mean().backward()
+        (model(dg.tensor(X[rows])) ** 2).mean().backward()
         optimizer.step()
-    for found in on_ranks(2, main):
-        for ours, theirs in zip(found, numbers(list(plain.state_dict().values())), strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
+    return numbers(list(bare.state_dict().values()))
+
+
+def trained_on_this_rank() -> list[np.ndarray]:
+    bare, rank = model_of(True), dist.get_rank()
+    return trained(bare, DistributedDataParallel(bare), slice(4 * rank, 4 * rank + 4))
+
+
+def check_trained(found: list[np.ndarray], size: int) -> None:
+    plain = model_of(False)
+    for ours, theirs in zip(found, trained(plain, plain, slice(0, 4 * size)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_data_parallel_model_trains_as_one_on_the_joined_batch(size: int, way: str) -> None:
+    for found in on_ranks(size, trained_on_this_rank, way):
+        check_trained(found, size)
 
 
 def test_a_model_is_converted_and_keeps_what_it_has() -> None:
@@ -171,5 +181,6 @@ if __name__ == "__main__":
         found: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(found, on_this_rank())
         check(found, dist.get_world_size())
+        check_trained(trained_on_this_rank(), dist.get_world_size())
         sys.stdout.write(f"equal with {backend}\n")
         dist.destroy_process_group()
