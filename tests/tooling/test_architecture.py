@@ -111,12 +111,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": {"_plugins", "hookspecs"},
     "return_types": set(),
     "serialization": TAPE | {"nn"},  # a Parameter is saved and loaded as one
-<<<<<<< HEAD
     "settings": {"backend", "kernels"},
-=======
-    "settings": {"backend"},
     "special": {"_names", "ops", "ops.nn"},
->>>>>>> names14
     "sparse": TAPE | OPERATIONS,
     "storage": TAPE | {"aliases"},
     "testing": ANYTHING,
