@@ -61,6 +61,7 @@ UNRUN = {
     "python benchmarks/guards.py": "takes minutes",
     "python benchmarks/memory.py": "takes minutes",
     "python benchmarks/chain_memory.py": "needs PyTorch",
+    "python benchmarks/kernels.py": "needs PyTorch",
     "python benchmarks/operations.py": "takes minutes",
     "python benchmarks/scaling.py": "takes minutes",
     "python3 launch/digits.py": "it sets up; tests/launch tries it",
