@@ -93,7 +93,7 @@ def test_digits_sets_up_runs_and_passes_the_exit_code_on(python, monkeypatch, ca
     monkeypatch.setattr(environment, "ensure", ensure)
     monkeypatch.setattr(digits.subprocess, "run", finish)
     assert digits.main(["--epochs", "2"]) == 3
-    assert asked == [(environment.ROOT / ".venv", ["mpi", "demo"])]
+    assert asked == [(environment.ROOT / ".venv", ["mpi", "demo", "fast"])]
     line, options = ran[0]
     assert line[:3] == [str(python.with_name("mpirun")), "-n", "2"]
     assert line[-2:] == ["--epochs", "2"]
