@@ -18,7 +18,9 @@ from ..ops.creation import ones_like, zeros, zeros_like
 from ..ops.joining import stack
 from .trees import leaves_of, mapped
 
-__all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp"]
+__all__ = [
+    "grad", "grad_and_value", "hessian", "hvp", "jacfwd", "jacrev", "jvp", "linearize", "value_and_grad", "vjp",
+]  # fmt: skip
 
 
 def _is_tensor(value: Any) -> bool:
@@ -438,3 +440,48 @@ def hessian(func: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Cal
             [ 0., 12.]])
     """
     return jacfwd(jacrev(func, argnums), argnums)
+
+
+def value_and_grad(
+    func: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """:func:`grad_and_value` with the value in front, as ``jax.value_and_grad`` returns it; PyTorch has no such name.
+
+    Args:
+        func: it returns one number, or with ``has_aux`` that and anything else.
+        argnums: with respect to which arguments, tensors or trees of them; several give a tuple.
+
+    Raises:
+        RuntimeError: when it is called: ``func`` returns no tensor of one element, or there is no such argument.
+
+    >>> torch.func.value_and_grad(torch.sin)(torch.tensor(0.0))
+    (tensor(0.), tensor(1.))
+    """
+    both = grad_and_value(func, argnums, has_aux)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        gradient, value = both(*args, **kwargs)
+        return value, gradient
+
+    return wrapped
+
+
+def hvp(func: Callable[..., Any], primals: Any, tangents: Any) -> Any:
+    """The product of the Hessian of ``func`` at ``primals`` with ``tangents``; PyTorch has no such name in ``func``.
+
+    Args:
+        func: it returns one number.
+        primals, tangents: tuples of as many trees of tensors, of the same shapes.
+
+    Returns:
+        For one primal a tree like it, for several a tuple of such trees: the derivative of the gradient along the
+        tangents (Pearlmutter 1994), without the Hessian.
+
+    Raises:
+        RuntimeError: ``func`` returns no tensor of one element, or primals and tangents are not of one shape.
+
+    >>> torch.func.hvp(lambda x: (x**3).sum(), (torch.tensor([1.0, 2.0]),), (torch.tensor([1.0, 0.0]),))
+    tensor([6., 0.])
+    """
+    argnums = 0 if len(primals) == 1 else tuple(range(len(primals)))
+    return jvp(grad(func, argnums), primals, tangents)[1]

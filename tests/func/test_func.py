@@ -188,3 +188,28 @@ def test_results_with_names_go_through_vmap() -> None:
     first, second = func.jacrev(lambda x: dg.linalg.slogdet(dg.diag(x)))(X)
     close(first, np.zeros(3))
     close(second, 1 / X.numpy())
+
+
+def test_value_and_grad_is_grad_and_value_turned_round() -> None:
+    x, y = dg.tensor([1.0, -2.0]), dg.tensor([3.0, 0.5])
+    value, grads = func.value_and_grad(lambda a, b: (a * a * b).sum(), argnums=(0, 1))(x, y)
+    assert value.item() == 5.0
+    assert [g.tolist() for g in grads] == [[6.0, -2.0], [1.0, 4.0]]
+    (value, kept), grad = func.value_and_grad(lambda a: (a.sum(), a * 2), has_aux=True)(x)
+    assert (value.item(), kept.tolist(), grad.tolist()) == (-1.0, [2.0, -4.0], [1.0, 1.0])
+
+
+def test_hvp_is_the_hessian_times_the_tangent() -> None:
+    def f(a: Any) -> Any:
+        return (a.sin() * a.cumsum(0)).sum() ** 2
+
+    x, t = dg.tensor([0.3, -1.2, 2.0], dtype=dg.float64), dg.tensor([1.0, -0.5, 0.25], dtype=dg.float64)
+    np.testing.assert_allclose(func.hvp(f, (x,), (t,)).numpy(), (func.hessian(f)(x) @ t).numpy(), rtol=1e-12)
+    step = 1e-6
+    moved = [func.grad(f)(x + s * step * t) for s in (1, -1)]
+    np.testing.assert_allclose(func.hvp(f, (x,), (t,)).numpy(), ((moved[0] - moved[1]) / (2 * step)).numpy(), rtol=1e-6)
+    first, second = func.hvp(lambda a, b: (a * a * b).sum(), (x, x), (t, dg.zeros_like(t)))
+    np.testing.assert_allclose(first.numpy(), (2 * x * t).numpy())
+    np.testing.assert_allclose(second.numpy(), (2 * x * t).numpy())
+    with pytest.raises(RuntimeError):
+        func.hvp(lambda a: a * 2, (x,), (t,))
