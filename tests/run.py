@@ -5,7 +5,7 @@ Linter, type checker and all tests run in the first; the tests that start ranks 
 well, those on several numbers of ranks on the largest.  Tests are dealt out to one process more than there are cores,
 since those that start ranks wait now and then.
 
-``--quick`` answers in two to three minutes on two cores, once the first environment is there: the linter, the tests in
+``--quick`` answers in about four minutes on two cores, once the first environment is there: the linter, the tests in
 one process that are not slow, and a job or two of ranks (marker ``smoke``).  Other arguments are handed to pytest,
 in one process, and then only pytest runs: ``python3 tests/run.py -x tests/plugins``.
 
